@@ -1,0 +1,66 @@
+// C++ errors become their namesakes in fasttrt.errors.
+#include <exception>
+
+#include "bindings/register.hpp"
+#include "common/error.hpp"
+
+namespace fasttrt::bindings {
+namespace {
+
+namespace py = pybind11;
+
+py::object error_class(const char* name) {
+  return py::module_::import("fasttrt.errors").attr(name);
+}
+
+void raise(const char* name, const Error& error) {
+  PyErr_SetString(error_class(name).ptr(), error.what());
+}
+
+void raise(const char* name, const py::object& instance) {
+  PyErr_SetObject(error_class(name).ptr(), instance.ptr());
+}
+
+void raise(const ParseError& error) {
+  const auto issue_class = error_class("ParseIssue");
+  py::list issues;
+  for (const auto& issue : error.issues()) {
+    issues.append(issue_class(issue.node, issue.name, issue.op, issue.reason));
+  }
+  raise("ParseError", error_class("ParseError")(error.what(), py::tuple(issues)));
+}
+
+void translate(std::exception_ptr pointer) {
+  if (pointer == nullptr) return;
+  try {
+    std::rethrow_exception(pointer);
+  } catch (const ParseError& error) {
+    raise(error);
+  } catch (const CudaError& error) {
+    raise("CudaError", error_class("CudaError")(error.what(), error.code(), error.call()));
+  } catch (const LibraryNotFoundError& error) {
+    raise("LibraryNotFoundError", error);
+  } catch (const UnsupportedLibraryError& error) {
+    raise("UnsupportedLibraryError", error);
+  } catch (const BuildInterrupted& error) {
+    raise("BuildError", error);
+  } catch (const BuildError& error) {
+    raise("BuildError", error);
+  } catch (const EngineLoadError& error) {
+    raise("EngineLoadError", error);
+  } catch (const InputError& error) {
+    raise("InputError", error);
+  } catch (const OutOfMemoryError& error) {
+    raise("OutOfMemoryError", error);
+  } catch (const Error& error) {
+    raise("Error", error);
+  }
+}
+
+}  // namespace
+
+void register_errors(py::module_& /*module*/) {
+  py::register_local_exception_translator(&translate);
+}
+
+}  // namespace fasttrt::bindings

@@ -1,0 +1,60 @@
+// The TensorRT library that is in use.
+#include <pybind11/stl.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/register.hpp"
+#include "nvinfer/discovery.hpp"
+
+namespace fasttrt::bindings {
+namespace py = pybind11;
+using nvinfer::Library;
+
+void register_library(py::module_& module) {
+  using Handle = LibraryHandle;
+  py::class_<Handle>(module, "Library")
+      .def_property_readonly(
+          "family",
+          [](const Handle& self) { return nvinfer::family_name(self.library->family()); })
+      .def_property_readonly("version",
+                             [](const Handle& self) { return self.library->version().str(); })
+      .def_property_readonly(
+          "generation",
+          [](const Handle& self) { return nvinfer::generation_name(self.library->generation()); })
+      .def_property_readonly("path", [](const Handle& self) { return self.library->path(); })
+      .def_property_readonly("parser_path",
+                             [](const Handle& self) { return self.library->parser_path(); })
+      .def_property_readonly("parser_problem",
+                             [](const Handle& self) { return self.library->parser_problem(); })
+      .def_property_readonly("can_build",
+                             [](const Handle& self) { return self.library->can_build(); })
+      .def_property_readonly("can_parse",
+                             [](const Handle& self) { return self.library->can_parse(); })
+      .def(
+          "gpu_problem",
+          [](const Handle& self, int major, int minor) {
+            return nvinfer::gpu_problem(self.library->family(), self.library->version(), major,
+                                        minor);
+          },
+          py::arg("major"), py::arg("minor"),
+          "Why this library cannot run on a GPU of that compute capability; empty if it can.")
+      .def("__str__", [](const Handle& self) { return self.library->str(); });
+
+  // Opening libraries reads files of 100 MB and more and touches no Python object.
+  module.def(
+      "find_library",
+      [](std::string choice, std::string environment, std::vector<std::string> packages,
+         std::pair<int, int> capability) {
+        const nvinfer::SearchRequest request{std::move(choice), std::move(environment),
+                                             std::move(packages), capability.first,
+                                             capability.second};
+        return Handle{nvinfer::find_library(request)};
+      },
+      py::arg("choice"), py::arg("environment"), py::arg("packages"), py::arg("capability"),
+      py::call_guard<py::gil_scoped_release>(),
+      "Find and open a library; capability is the GPU's, (0, 0) if there is none.");
+}
+
+}  // namespace fasttrt::bindings

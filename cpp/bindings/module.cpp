@@ -1,0 +1,12 @@
+// fasttrt._core: the core as Python sees it. The typed layer in python/fasttrt wraps all of it.
+#include "bindings/register.hpp"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The C++ core of fasttrt. Private: use the fasttrt package.";
+  fasttrt::bindings::register_errors(module);
+  fasttrt::bindings::register_log(module);
+  fasttrt::bindings::register_device(module);
+  fasttrt::bindings::register_library(module);
+  fasttrt::bindings::register_builder(module);
+  fasttrt::bindings::register_engine(module);
+}

@@ -1,0 +1,123 @@
+#include "engine/io_tensor.hpp"
+
+#include <cmath>
+#include <optional>
+
+#include "common/error.hpp"
+
+namespace fasttrt::engine {
+namespace {
+
+bool within(const Dims& shape, const ProfileRange& range) {
+  if (shape.rank() != range.min.rank()) return false;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (shape[axis] < range.min[axis] || shape[axis] > range.max[axis]) return false;
+  }
+  return true;
+}
+
+std::int64_t value_at(const void* data, DataType dtype, std::size_t index) {
+  return dtype == DataType::int64 ? static_cast<const std::int64_t*>(data)[index]
+                                  : static_cast<const std::int32_t*>(data)[index];
+}
+
+bool values_within(const IoTensor& input, const HostInput& array, const ProfileRange& range) {
+  for (std::size_t i = 0; i < range.min_values.size(); ++i) {
+    const auto value = value_at(array.data, input.dtype, i);
+    if (value < range.min_values[i] || value > range.max_values[i]) return false;
+  }
+  return true;
+}
+
+bool accepts(const IoTensor& input, const HostInput& array, std::size_t profile) {
+  const auto& range = input.profiles[profile];
+  return within(array.shape, range) &&
+         (!input.on_host || values_within(input, array, range));
+}
+
+double room(std::span<const IoTensor> inputs, std::size_t profile) {
+  double logarithm = 0;
+  for (const auto& input : inputs) {
+    const auto volume = static_cast<double>(input.profiles[profile].max.volume());
+    logarithm += std::log1p(volume);
+  }
+  return logarithm;
+}
+
+std::string list(std::span<const std::int64_t> values) {
+  std::string text = "[";
+  for (const auto value : values) text += (text.size() > 1 ? ", " : "") + std::to_string(value);
+  return text + "]";
+}
+
+std::string describe(const ProfileRange& range) {
+  if (!range.min_values.empty()) {
+    return "values min " + list(range.min_values) + ", opt " + list(range.opt_values) + ", max " +
+           list(range.max_values);
+  }
+  if (range.min == range.max) return range.min.str();
+  return "min " + range.min.str() + ", opt " + range.opt.str() + ", max " + range.max.str();
+}
+
+std::string describe_values(const IoTensor& input, const HostInput& array) {
+  std::vector<std::int64_t> values;
+  for (std::int64_t i = 0; i < array.shape.volume(); ++i) {
+    values.push_back(value_at(array.data, input.dtype, static_cast<std::size_t>(i)));
+  }
+  return "values " + list(values);
+}
+
+[[noreturn]] void refuse(const IoTensor& input, const HostInput& array) {
+  const bool shape_fits = [&] {
+    for (const auto& range : input.profiles) {
+      if (within(array.shape, range)) return true;
+    }
+    return false;
+  }();
+  throw InputError(input.name + ": expected shape " + describe_range(input) + ", got " +
+                   (shape_fits && input.on_host ? describe_values(input, array)
+                                                : array.shape.str()));
+}
+
+}  // namespace
+
+std::string describe_range(const IoTensor& input) {
+  std::string text;
+  for (std::size_t i = 0; i < input.profiles.size(); ++i) {
+    const auto part = describe(input.profiles[i]);
+    if (i > 0 && part == describe(input.profiles[i - 1])) continue;
+    if (!text.empty()) text += "; or ";
+    text += part;
+  }
+  return text;
+}
+
+std::size_t choose_profile(std::span<const IoTensor> inputs, std::span<const HostInput> arrays) {
+  const std::size_t profiles = inputs.empty() ? 1 : inputs.front().profiles.size();
+  std::optional<std::size_t> best;
+  for (std::size_t profile = 0; profile < profiles; ++profile) {
+    bool fits = true;
+    for (std::size_t i = 0; fits && i < inputs.size(); ++i) {
+      fits = accepts(inputs[i], arrays[i], profile);
+    }
+    if (!fits) continue;
+    if (profiles == 1) return profile;
+    if (!best || room(inputs, profile) < room(inputs, *best)) best = profile;
+  }
+  if (best) return *best;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    bool fits = false;
+    for (std::size_t profile = 0; profile < profiles; ++profile) {
+      fits = fits || accepts(inputs[i], arrays[i], profile);
+    }
+    if (!fits) refuse(inputs[i], arrays[i]);
+  }
+  std::string text = "no single profile takes these shapes together:";
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    text += " " + inputs[i].name + " " + arrays[i].shape.str() + " (" + describe_range(inputs[i]) +
+            ")";
+  }
+  throw InputError(text);
+}
+
+}  // namespace fasttrt::engine

@@ -1,0 +1,51 @@
+// An engine's inputs and outputs: what they are called, hold and accept.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nvinfer/dims.hpp"
+#include "nvinfer/enums.hpp"
+
+namespace fasttrt::engine {
+
+using nvinfer::DataType;
+using nvinfer::Dims;
+
+// What one optimization profile allows for an input.
+struct ProfileRange {
+  Dims min;
+  Dims opt;
+  Dims max;
+  // For a shape tensor: the values that it may hold. Empty where they are not known.
+  std::vector<std::int64_t> min_values;
+  std::vector<std::int64_t> opt_values;
+  std::vector<std::int64_t> max_values;
+};
+
+struct IoTensor {
+  std::string name;
+  DataType dtype = DataType::float32;
+  Dims shape;                          // -1 for a dynamic extent
+  bool on_host = false;                // a shape tensor: read and written by the host
+  std::vector<ProfileRange> profiles;  // inputs only, one for each of the engine's profiles
+};
+
+// One array in host memory, C-contiguous, of the tensor's dtype.
+struct HostInput {
+  const void* data = nullptr;
+  Dims shape;
+};
+
+// The profile that every input fits, and of several the one with the least room beyond, so that
+// the kernels tuned for small shapes serve them. Throws InputError that names the tensor, what the
+// engine takes and what came.
+[[nodiscard]] std::size_t choose_profile(std::span<const IoTensor> inputs,
+                                         std::span<const HostInput> arrays);
+
+// As messages write an expectation: "(min (1, 3), opt (4, 3), max (8, 3))" or "(1, 3)".
+[[nodiscard]] std::string describe_range(const IoTensor& input);
+
+}  // namespace fasttrt::engine

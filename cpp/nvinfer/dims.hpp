@@ -1,0 +1,60 @@
+// A tensor's extents, as the core uses them whatever the library's own layout.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+namespace fasttrt::nvinfer {
+
+inline constexpr int max_rank = 8;
+
+class Dims {
+ public:
+  static constexpr int unknown_rank = -1;
+
+  Dims() = default;
+  // An unknown or impossible rank becomes unknown_rank.
+  explicit Dims(int rank) noexcept
+      : rank_(rank >= 0 && rank <= max_rank ? rank : unknown_rank) {}
+  Dims(std::initializer_list<std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
+    std::copy(extents.begin(), extents.end(), extents_.begin());
+  }
+
+  [[nodiscard]] int rank() const noexcept { return rank_; }
+  [[nodiscard]] std::int64_t& operator[](int axis) noexcept {
+    return extents_[static_cast<std::size_t>(axis)];
+  }
+  [[nodiscard]] std::int64_t operator[](int axis) const noexcept {
+    return extents_[static_cast<std::size_t>(axis)];
+  }
+  [[nodiscard]] const std::int64_t* begin() const noexcept { return extents_.data(); }
+  [[nodiscard]] const std::int64_t* end() const noexcept {
+    return extents_.data() + std::max(rank_, 0);
+  }
+
+  // True if every extent is known, so that volume() means something.
+  [[nodiscard]] bool known() const noexcept {
+    return rank_ >= 0 && std::all_of(begin(), end(), [](std::int64_t e) { return e >= 0; });
+  }
+  // The number of elements; 1 for a scalar, 0 for an empty tensor. Needs known().
+  [[nodiscard]] std::int64_t volume() const noexcept {
+    std::int64_t product = 1;
+    for (const auto extent : *this) product *= extent;
+    return product;
+  }
+  // As numpy writes a shape: "(1, 3, 224, 224)", "(5,)", "()".
+  [[nodiscard]] std::string str() const;
+
+  friend bool operator==(const Dims& a, const Dims& b) noexcept {
+    return a.rank_ == b.rank_ && std::equal(a.begin(), a.end(), b.begin());
+  }
+
+ private:
+  int rank_ = 0;
+  std::array<std::int64_t, max_rank> extents_{};
+};
+
+}  // namespace fasttrt::nvinfer

@@ -1,0 +1,51 @@
+// Slot tables: for each vendor method its place in the implementation's vtable, by generation.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "nvinfer/abi.hpp"
+#include "nvinfer/version.hpp"
+
+namespace fasttrt::nvinfer {
+
+struct Slot {
+  std::int16_t index = -1;
+  std::int32_t since = 0;  // the first release that has it, as getInferLibVersion() counts
+
+  [[nodiscard]] constexpr bool present(std::int32_t version_number) const noexcept {
+    return index >= 0 && version_number >= since;
+  }
+};
+
+struct MethodInfo {
+  const char* interface;
+  const char* name;
+  std::array<Slot, generation_count> slots;
+};
+
+// The signature is part of the type, so a call with other arguments does not compile.
+template <class Signature>
+struct Method : MethodInfo {};
+
+namespace methods {
+
+consteval Slot at(std::int16_t index) { return {index, 0}; }
+consteval Slot since(std::int16_t index, std::int32_t version) { return {index, version}; }
+inline constexpr Slot none{};
+
+#define METHOD(identifier, interface, name, signature, ...) \
+  inline constexpr Method<signature> identifier{{#interface, #name, {{__VA_ARGS__}}}};
+#include "nvinfer/methods.inc"
+#undef METHOD
+
+}  // namespace methods
+
+// Where the deleting destructor stands: slot 1 of every object's own vtable...
+inline constexpr std::size_t deleting_destructor = 1;
+// ... but after other methods in the parser's. In v8 its place moved between 8.6.0 and 8.6.1, so
+// there it is destroy(), which does the same.
+inline constexpr std::array<std::size_t, generation_count> parser_deleting_destructor{5, 9, 7, 7};
+
+}  // namespace fasttrt::nvinfer

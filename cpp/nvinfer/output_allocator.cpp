@@ -1,0 +1,101 @@
+#include "nvinfer/output_allocator.hpp"
+
+#include <utility>
+
+#include "nvinfer/callbacks.hpp"
+#include "nvinfer/logger.hpp"
+
+namespace fasttrt::nvinfer {
+namespace {
+
+// Fills each layout's functions from one pair of callables.
+template <class Owner>
+class FaceV8 final : public abi::OutputAllocatorV8 {
+ public:
+  explicit FaceV8(Owner owner) : owner_(owner) {}
+  void* reallocate_output(const char*, void*, std::uint64_t size, std::uint64_t) noexcept override {
+    return owner_.reallocate(size);
+  }
+  void notify_shape(const char*, const abi::Dims32& dims) noexcept override {
+    owner_.notify(abi::widen(dims));
+  }
+
+ private:
+  Owner owner_;
+};
+
+template <class Owner>
+class FaceV10 final : public abi::OutputAllocatorV10 {
+ public:
+  explicit FaceV10(Owner owner) : owner_(owner) {}
+  void* reallocate_output(const char*, void*, std::uint64_t size, std::uint64_t) noexcept override {
+    return owner_.reallocate(size);
+  }
+  void* reallocate_output_async(const char*, void*, std::uint64_t size, std::uint64_t,
+                                void*) noexcept override {
+    return owner_.reallocate(size);
+  }
+  void notify_shape(const char*, const abi::Dims64& dims) noexcept override {
+    owner_.notify(abi::widen(dims));
+  }
+
+ private:
+  Owner owner_;
+};
+
+template <class Owner>
+class FaceRtx final : public abi::OutputAllocatorRtx {
+ public:
+  explicit FaceRtx(Owner owner) : owner_(owner) {}
+  void* reallocate_output_async(const char*, void*, std::uint64_t size, std::uint64_t,
+                                void*) noexcept override {
+    return owner_.reallocate(size);
+  }
+  void notify_shape(const char*, const abi::Dims64& dims) noexcept override {
+    owner_.notify(abi::widen(dims));
+  }
+
+ private:
+  Owner owner_;
+};
+
+}  // namespace
+
+struct OutputAllocator::Faces {
+  struct Owner {
+    OutputAllocator* self;
+    void* reallocate(std::uint64_t size) const noexcept { return self->reallocate(size); }
+    void notify(const Dims& dims) const noexcept { self->dims_ = dims; }
+  };
+  explicit Faces(OutputAllocator* self) : v8(Owner{self}), v10(Owner{self}), rtx(Owner{self}) {}
+  FaceV8<Owner> v8;
+  FaceV10<Owner> v10;
+  FaceRtx<Owner> rtx;
+};
+
+OutputAllocator::OutputAllocator(std::shared_ptr<cuda::PrimaryContext> device)
+    : buffer_(std::move(device), 1), faces_(std::make_unique<Faces>(this)) {}
+OutputAllocator::~OutputAllocator() = default;
+
+void* OutputAllocator::face(Generation generation) noexcept {
+  switch (generation) {
+    case Generation::v8: return static_cast<abi::OutputAllocatorV8*>(&faces_->v8);
+    case Generation::v10:
+    case Generation::v11: return static_cast<abi::OutputAllocatorV10*>(&faces_->v10);
+    case Generation::rtx: return static_cast<abi::OutputAllocatorRtx*>(&faces_->rtx);
+  }
+  return nullptr;
+}
+
+// A null result makes TensorRT's enqueue fail with an error of its own.
+void* OutputAllocator::reallocate(std::size_t bytes) noexcept {
+  try {
+    buffer_.grow(bytes);
+    return buffer_.data();
+  } catch (const std::exception& error) {
+    Logger::instance().log(Severity::error, error.what());
+    return nullptr;
+  }
+}
+
+}  // namespace fasttrt::nvinfer

@@ -1,0 +1,37 @@
+// Memory for outputs whose size only the run itself can tell.
+#pragma once
+
+#include <memory>
+
+#include "cuda/memory.hpp"
+#include "nvinfer/dims.hpp"
+#include "nvinfer/version.hpp"
+
+namespace fasttrt::nvinfer {
+
+// One output's memory: grows when TensorRT asks, keeps the shape that TensorRT reports. Used by
+// one execution context at a time.
+class OutputAllocator {
+ public:
+  explicit OutputAllocator(std::shared_ptr<cuda::PrimaryContext> device);
+  ~OutputAllocator();
+  OutputAllocator(const OutputAllocator&) = delete;
+  OutputAllocator& operator=(const OutputAllocator&) = delete;
+
+  [[nodiscard]] void* face(Generation generation) noexcept;
+
+  // Forgets the last run's shape, keeps its memory.
+  void reset() noexcept { dims_ = Dims(Dims::unknown_rank); }
+  [[nodiscard]] const Dims& dims() const noexcept { return dims_; }
+  [[nodiscard]] void* data() const noexcept { return buffer_.data(); }
+
+ private:
+  struct Faces;
+  void* reallocate(std::size_t bytes) noexcept;
+
+  cuda::DeviceBuffer buffer_;
+  Dims dims_{Dims::unknown_rank};
+  std::unique_ptr<Faces> faces_;
+};
+
+}  // namespace fasttrt::nvinfer

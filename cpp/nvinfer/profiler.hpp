@@ -1,0 +1,26 @@
+// Time by layer, as TensorRT reports it after a run.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "nvinfer/version.hpp"
+
+namespace fasttrt::nvinfer {
+
+class Profiler {
+ public:
+  // report(layer, milliseconds) is called on the thread that runs the context. It must not throw.
+  using Report = std::function<void(const char* layer, float milliseconds)>;
+  explicit Profiler(Report report);
+  ~Profiler();
+  Profiler(const Profiler&) = delete;
+  Profiler& operator=(const Profiler&) = delete;
+  [[nodiscard]] void* face(Generation generation) noexcept;
+
+ private:
+  struct Faces;
+  std::unique_ptr<Faces> faces_;
+};
+
+}  // namespace fasttrt::nvinfer

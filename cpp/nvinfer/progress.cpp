@@ -1,0 +1,45 @@
+#include "nvinfer/progress.hpp"
+
+#include <atomic>
+
+#include "nvinfer/callbacks.hpp"
+
+namespace fasttrt::nvinfer {
+
+class ProgressMonitor::Face final : public abi::ProgressMonitor {
+ public:
+  explicit Face(ProgressListener& listener) : listener_(listener) {}
+
+  void phase_start(const char* phase, const char* parent, std::int32_t steps) noexcept override {
+    guard([&] { listener_.phase_start(text(phase), text(parent), steps); });
+  }
+  bool step_complete(const char* phase, std::int32_t step) noexcept override {
+    guard([&] { listener_.step_complete(text(phase), step); });
+    return !failed_ && !listener_.cancelled();
+  }
+  void phase_finish(const char* phase) noexcept override {
+    guard([&] { listener_.phase_finish(text(phase)); });
+  }
+
+ private:
+  static std::string text(const char* value) { return value != nullptr ? value : ""; }
+
+  template <class Call>
+  void guard(Call&& call) noexcept {
+    try {
+      call();
+    } catch (...) {
+      failed_ = true;
+    }
+  }
+
+  ProgressListener& listener_;
+  std::atomic<bool> failed_ = false;
+};
+
+ProgressMonitor::ProgressMonitor(ProgressListener& listener)
+    : face_(std::make_unique<Face>(listener)) {}
+ProgressMonitor::~ProgressMonitor() = default;
+void* ProgressMonitor::face() noexcept { return static_cast<abi::ProgressMonitor*>(face_.get()); }
+
+}  // namespace fasttrt::nvinfer

@@ -1,0 +1,159 @@
+#include "nvinfer/runtime.hpp"
+
+#include <utility>
+
+#include "common/error.hpp"
+#include "nvinfer/logger.hpp"
+
+namespace fasttrt::nvinfer {
+
+std::shared_ptr<Runtime> Runtime::create(std::shared_ptr<const Library> library) {
+  const ErrorScope errors;
+  void* const object = library->create_runtime();
+  if (object == nullptr) {
+    throw EngineLoadError(errors.explain(library->str() + " could not create a runtime"));
+  }
+  return std::make_shared<Runtime>(std::move(library), object, nullptr);
+}
+
+void Runtime::allow_engine_host_code() {
+  call(methods::runtime_set_engine_host_code_allowed, true);
+}
+
+std::shared_ptr<CudaEngine> CudaEngine::deserialize(const std::shared_ptr<Runtime>& runtime,
+                                                    std::span<const std::byte> plan) {
+  // v8 wants a plugin factory, which must be null.
+  void* const object =
+      runtime->has(methods::runtime_deserialize)
+          ? runtime->call(methods::runtime_deserialize, plan.data(), plan.size())
+          : runtime->call(methods::runtime_deserialize_with_factory, plan.data(), plan.size(),
+                          nullptr);
+  if (object == nullptr) return nullptr;
+  return std::make_shared<CudaEngine>(runtime->shared_library(), object, runtime);
+}
+
+int CudaEngine::layer_count() const { return call(methods::engine_get_nb_layers); }
+int CudaEngine::profile_count() const { return call(methods::engine_get_nb_profiles); }
+int CudaEngine::tensor_count() const { return call(methods::engine_get_nb_io_tensors); }
+
+std::string CudaEngine::tensor_name(int index) const {
+  return call(methods::engine_get_io_tensor_name, index);
+}
+
+bool CudaEngine::is_input(const std::string& tensor) const {
+  return call(methods::engine_get_tensor_mode, tensor.c_str()) == fixed(enums::io_input);
+}
+
+bool CudaEngine::is_shape_io(const std::string& tensor) const {
+  return call(methods::engine_is_shape_io, tensor.c_str());
+}
+
+bool CudaEngine::is_on_host(const std::string& tensor) const {
+  return call(methods::engine_get_tensor_location, tensor.c_str()) == fixed(enums::location_host);
+}
+
+DataType CudaEngine::dtype(const std::string& tensor) const {
+  return static_cast<DataType>(call(methods::engine_get_tensor_type, tensor.c_str()));
+}
+
+Dims CudaEngine::shape(const std::string& tensor) const {
+  return call(methods::engine_get_tensor_shape, tensor.c_str());
+}
+
+std::string CudaEngine::unusual_format(const std::string& tensor) const {
+  if (call(methods::engine_get_tensor_format, tensor.c_str()) == fixed(enums::format_linear)) {
+    return "";
+  }
+  return call(methods::engine_get_tensor_format_text, tensor.c_str());
+}
+
+Dims CudaEngine::profile_shape(const std::string& input, int profile, Selector selector) const {
+  return call(methods::engine_get_profile_shape, input.c_str(), profile,
+              static_cast<std::int32_t>(selector));
+}
+
+std::vector<std::int64_t> CudaEngine::profile_values(const std::string& input, int profile,
+                                                     Selector selector, std::size_t count) const {
+  const auto which = static_cast<std::int32_t>(selector);
+  if (has(methods::engine_get_profile_values_v2)) {
+    const auto* values = call(methods::engine_get_profile_values_v2, input.c_str(), profile, which);
+    if (values == nullptr) return {};
+    return {values, values + count};
+  }
+  const std::int32_t* values = nullptr;
+  if (has(methods::engine_get_profile_values)) {
+    values = call(methods::engine_get_profile_values, input.c_str(), profile, which);
+  } else {
+    // v8 counts every tensor once for each profile.
+    const int per_profile = call(methods::engine_get_nb_bindings) / profile_count();
+    const int binding = call(methods::engine_get_binding_index, input.c_str());
+    values = call(methods::engine_get_profile_shape_values, profile,
+                  binding + profile * per_profile, which);
+  }
+  if (values == nullptr) return {};
+  return {values, values + count};
+}
+
+std::unique_ptr<HostMemory> CudaEngine::serialize() const {
+  void* const object = call(methods::engine_serialize);
+  if (object == nullptr) return nullptr;
+  return std::make_unique<HostMemory>(shared_library(), object, nullptr);
+}
+
+std::unique_ptr<ExecutionContext> ExecutionContext::create(
+    const std::shared_ptr<CudaEngine>& engine) {
+  const ErrorScope errors;
+  void* const object =
+      engine->has(methods::engine_create_context_with_strategy)
+          ? engine->call(methods::engine_create_context_with_strategy,
+                         fixed(enums::allocation_static))
+          : engine->call(methods::engine_create_context);
+  if (object == nullptr) {
+    const auto text = errors.explain("no execution context could be created");
+    const bool memory = text.find("emory") != std::string::npos &&
+                        text.find("lloc") != std::string::npos;
+    if (memory) throw OutOfMemoryError(text);
+    throw EngineLoadError(text);
+  }
+  return std::make_unique<ExecutionContext>(engine->shared_library(), object, engine);
+}
+
+bool ExecutionContext::set_profile(int profile, cuda::StreamRef stream) {
+  return call(methods::context_set_profile_async, profile, stream.handle());
+}
+
+bool ExecutionContext::set_input_shape(const std::string& input, const Dims& dims) {
+  return call(methods::context_set_input_shape, input.c_str(), dims);
+}
+
+bool ExecutionContext::set_address(const std::string& tensor, void* address) {
+  return call(methods::context_set_tensor_address, tensor.c_str(), address);
+}
+
+bool ExecutionContext::set_output_allocator(const std::string& output,
+                                            OutputAllocator& allocator) {
+  return call(methods::context_set_output_allocator, output.c_str(),
+              allocator.face(library().generation()));
+}
+
+bool ExecutionContext::enqueue(cuda::StreamRef stream) {
+  return call(methods::context_enqueue, stream.handle());
+}
+
+std::optional<std::string> ExecutionContext::infer_shapes() {
+  const char* missing = nullptr;
+  const int count = call(methods::context_infer_shapes, 1, &missing);
+  if (count == 0) return std::nullopt;
+  return count > 0 && missing != nullptr ? missing : "?";
+}
+
+Dims ExecutionContext::shape(const std::string& tensor) const {
+  return call(methods::context_get_tensor_shape, tensor.c_str());
+}
+
+void ExecutionContext::set_profiler(Profiler* profiler) {
+  call(methods::context_set_profiler,
+       profiler != nullptr ? profiler->face(library().generation()) : nullptr);
+}
+
+}  // namespace fasttrt::nvinfer

@@ -1,0 +1,80 @@
+// Typed handles for running: the vendor's IRuntime, ICudaEngine and IExecutionContext.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cuda/stream.hpp"
+#include "nvinfer/builder.hpp"
+#include "nvinfer/dims.hpp"
+#include "nvinfer/object.hpp"
+#include "nvinfer/output_allocator.hpp"
+#include "nvinfer/profiler.hpp"
+
+namespace fasttrt::nvinfer {
+
+class Runtime : public Object {
+ public:
+  // Throws EngineLoadError, or CudaError where there is no working driver. The device on which
+  // engines shall live must be current here and in every call that follows.
+  [[nodiscard]] static std::shared_ptr<Runtime> create(std::shared_ptr<const Library> library);
+
+  using Object::Object;
+  // Lets plans that carry host code (the version-compatible ones) run it.
+  void allow_engine_host_code();
+};
+
+class CudaEngine : public Object {
+ public:
+  // Null where TensorRT refuses the plan; it logs why.
+  [[nodiscard]] static std::shared_ptr<CudaEngine> deserialize(
+      const std::shared_ptr<Runtime>& runtime, std::span<const std::byte> plan);
+
+  using Object::Object;
+  [[nodiscard]] int layer_count() const;
+  [[nodiscard]] int profile_count() const;
+  [[nodiscard]] int tensor_count() const;
+  [[nodiscard]] std::string tensor_name(int index) const;
+  [[nodiscard]] bool is_input(const std::string& tensor) const;
+  [[nodiscard]] bool is_shape_io(const std::string& tensor) const;
+  [[nodiscard]] bool is_on_host(const std::string& tensor) const;
+  [[nodiscard]] DataType dtype(const std::string& tensor) const;
+  [[nodiscard]] Dims shape(const std::string& tensor) const;  // -1 for a dynamic extent
+  // Empty for the plain row-major layout, else the vendor's description of it.
+  [[nodiscard]] std::string unusual_format(const std::string& tensor) const;
+  [[nodiscard]] Dims profile_shape(const std::string& input, int profile, Selector selector) const;
+  // The values that a shape tensor may take; none where the library does not tell.
+  [[nodiscard]] std::vector<std::int64_t> profile_values(const std::string& input, int profile,
+                                                         Selector selector,
+                                                         std::size_t count) const;
+  [[nodiscard]] std::unique_ptr<HostMemory> serialize() const;
+};
+
+class ExecutionContext : public Object {
+ public:
+  // Throws EngineLoadError or OutOfMemoryError. RTX compiles its kernels here.
+  [[nodiscard]] static std::unique_ptr<ExecutionContext> create(
+      const std::shared_ptr<CudaEngine>& engine);
+
+  using Object::Object;
+  // Each is false where TensorRT refuses; it logs why.
+  [[nodiscard]] bool set_profile(int profile, cuda::StreamRef stream);
+  [[nodiscard]] bool set_input_shape(const std::string& input, const Dims& dims);
+  [[nodiscard]] bool set_address(const std::string& tensor, void* address);
+  [[nodiscard]] bool set_output_allocator(const std::string& output, OutputAllocator& allocator);
+  [[nodiscard]] bool enqueue(cuda::StreamRef stream);
+  // Empty if every input's shape (and shape values) is set and consistent, else an input that is
+  // missing, or "?" for a contradiction.
+  [[nodiscard]] std::optional<std::string> infer_shapes();
+  // -1 for an extent that depends on the data.
+  [[nodiscard]] Dims shape(const std::string& tensor) const;
+  // The profiler must outlive the context, or be replaced; null takes it away.
+  void set_profiler(Profiler* profiler);
+};
+
+}  // namespace fasttrt::nvinfer

@@ -1,0 +1,33 @@
+"""TensorRT's messages, forwarded to the logger ``fasttrt.tensorrt``."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fasttrt import _core
+
+logger = logging.getLogger("fasttrt")
+_tensorrt = logging.getLogger("fasttrt.tensorrt")
+# Exceptions quote the errors; without a handler of the caller's the rest would be noise.
+_tensorrt.addHandler(logging.NullHandler())
+
+# TensorRT's severities: internal error, error, warning, info, verbose.
+_LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+def forward() -> None:
+    """Give what TensorRT has logged, on any of its threads, to Python's logging."""
+    if _core.has_log():
+        for severity, text in _core.take_log():
+            _tensorrt.log(_LEVELS[min(severity, len(_LEVELS) - 1)], "%s", text)
+
+
+@contextmanager
+def forwarded() -> Iterator[None]:
+    """Keep as much of TensorRT's log as Python's logging wants, and forward it at the end."""
+    wanted = [i for i, level in enumerate(_LEVELS) if _tensorrt.isEnabledFor(level)]
+    _core.set_log_threshold(max(wanted, default=0))
+    try:
+        yield
+    finally:
+        forward()

@@ -1,0 +1,181 @@
+"""From an ONNX model to a `Plan`."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fasttrt import _core
+from fasttrt._device import default_device, parse_device
+from fasttrt._library import find
+from fasttrt._log import forward, forwarded, logger
+from fasttrt._version import __version__
+from fasttrt.config import BuildConfig
+from fasttrt.errors import InputError, ParseError, ParseIssue
+from fasttrt.model import OnnxModel
+from fasttrt.plan import Plan
+from fasttrt.progress import BuildProgress, ProgressCallback, reporter
+from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
+from fasttrt.spec import Range
+
+if TYPE_CHECKING:
+    import onnx
+
+_Described: TypeAlias = tuple[str, str, tuple[int, ...], tuple[str, ...], bool]
+
+
+def build(
+    model: "str | os.PathLike[str] | bytes | onnx.ModelProto | OnnxModel",
+    config: BuildConfig | None = None,
+    *,
+    shapes: Shapes | None = None,
+    library: str | os.PathLike[str] = "auto",
+    device: str | None = None,
+    progress: ProgressCallback | bool | None = None,
+) -> Plan:
+    """Build an engine from an ONNX model.
+
+    TensorRT-RTX builds on machines without a GPU too; the other libraries need one. Ctrl-C stops a
+    build at TensorRT's next step (TensorRT 8.6 cannot be stopped: the interrupt is raised when it
+    is done).
+
+    Args:
+        model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
+        config: options of the build.
+        shapes: for dynamic inputs, by name: one shape, or (min, opt, max), or trtexec's
+            ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
+            its values. Where not given, extents named after a batch or a sequence get a default
+            that is logged.
+        library: see `fasttrt.library`.
+        device: ``"cuda"`` or ``"cuda:N"``, the GPU to build for. None: the first, or none at all.
+        progress: a callback, True for a bar, False for nothing. None: a bar on a terminal.
+
+    Returns:
+        The plan, with what it was built from, with and for.
+
+    Raises:
+        ParseError: TensorRT cannot parse the model; lists every node that it refused.
+        BuildError: it cannot build it as configured.
+        InputError: ``shapes`` does not fit the model, or is needed.
+        LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
+    """
+    config = config or BuildConfig()
+    if not isinstance(model, OnnxModel):
+        model = OnnxModel(model)
+    ordinal = default_device() if device is None else parse_device(device)
+    if device is not None and ordinal is None:
+        raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
+    found = find(library, ordinal)
+    with forwarded():
+        builder = _parsed(found, ordinal, model)
+        inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
+        profiles = resolve(inputs, shapes)
+        if contradictory := contradictions(inputs, profiles):
+            for name, axis in contradictory:
+                logger.info("%s: axis %d is told apart from others of its name", name, axis)
+            builder = _parsed(found, ordinal, model.with_named_axes(contradictory))
+        options = config.to_core()
+        data, timing_cache = _run(builder, options, profiles, progress)
+    if config.timing_cache is not None and timing_cache is not None:
+        _write_atomically(Path(config.timing_cache), timing_cache)
+    return Plan(data, _metadata(model, found, ordinal, config, builder, profiles))
+
+
+def _parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
+    builder = _core.PlanBuilder(library, device)
+    try:
+        if model.path is not None and not model.is_changed:
+            builder.parse_file(os.fspath(model.path))
+        elif model.fits_in_memory:
+            builder.parse(model.to_bytes(), os.fspath(model.path or ""))
+        else:
+            with tempfile.TemporaryDirectory(prefix="fasttrt-") as folder:
+                path = Path(folder) / "model.onnx"
+                model.save(path)
+                builder.parse_file(os.fspath(path))
+    except ParseError as error:
+        issues = tuple(_with_names(issue, model) for issue in error.issues)
+        raise ParseError(str(error.args[0]), issues) from None
+    return builder
+
+
+def _with_names(issue: ParseIssue, model: OnnxModel) -> ParseIssue:
+    """TensorRT 8.6 tells the node's index only."""
+    nodes = model.proto.graph.node
+    if issue.operator or not 0 <= issue.node < len(nodes):
+        return issue
+    node = nodes[issue.node]
+    return issue._replace(name=node.name, operator=node.op_type)
+
+
+def _run(
+    builder: _core.PlanBuilder,
+    options: _core.BuildOptions,
+    profiles: Sequence[Mapping[str, Range]],
+    progress: ProgressCallback | bool | None,
+) -> tuple[bytes, bytes | None]:
+    core_profiles = [
+        [_core.InputRange(name, *map(list, extents)) for name, extents in profile.items()]
+        for profile in profiles
+    ]
+    with reporter(progress) as report:
+
+        def poll(events: list[tuple[str, str, int, int]], done: bool) -> None:
+            forward()
+            for event in events:
+                report(BuildProgress(*event))
+
+        try:
+            return builder.build(options, core_profiles, poll)
+        except KeyboardInterrupt:
+            if not builder.can_cancel:
+                logger.warning("this TensorRT cannot stop a build; it ran to its end")
+            raise
+
+
+def _metadata(
+    model: OnnxModel,
+    library: _core.Library,
+    ordinal: int | None,
+    config: BuildConfig,
+    builder: _core.PlanBuilder,
+    profiles: Sequence[Mapping[str, Range]],
+) -> dict[str, Any]:
+    gpu = None
+    if ordinal is not None:
+        info = _core.device_info(ordinal)
+        gpu = {"name": info.name, "compute_capability": f"{info.major}.{info.minor}"}
+    declared = {tensor.name: tensor.dtype for tensor in (*model.inputs, *model.outputs)}
+
+    def tensors(described: list[_Described]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": name,
+                "dtype": str(declared.get(name, dtype)),
+                "engine_dtype": dtype,
+                "shape": list(shape),
+                "dimensions": list(dimensions),
+            }
+            for name, dtype, shape, dimensions, _ in described
+        ]
+
+    metadata = {
+        "fasttrt": __version__,
+        "model_sha256": model.sha256(),
+        "library": {"family": library.family, "version": library.version},
+        "gpu": gpu,
+        "config": config.to_json(),
+        "profiles": [dict(profile) for profile in profiles],
+        "inputs": tensors(builder.inputs()),
+        "outputs": tensors(builder.outputs()),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(metadata))  # as it will be read back
+    return plain
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)

@@ -1,0 +1,120 @@
+"""How an engine is built."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fasttrt import _core
+from fasttrt.errors import InputError
+
+_CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """Options of a build. What is None stays as the library has it.
+
+    An option that the library in use does not have is refused with a `BuildError` that names it;
+    a value out of range with an `InputError`.
+    """
+
+    workspace: int | None = None
+    """Device memory that one layer may use at most for scratch, in bytes. TensorRT's own default is
+    the GPU's whole memory."""
+    optimization_level: int | None = None
+    """0 (fast build) to 5 (slow build, fastest engine). TensorRT's own default is 3."""
+    profiling_verbosity: Literal["names", "none", "detailed"] = "names"
+    """What the plan remembers of its layers, for the inspector and the profiler."""
+    timing_cache: str | os.PathLike[str] | None = None
+    """A file of kernel timings, read if it exists and written after the build, so that later builds
+    need not measure again. Belongs to one release and one GPU."""
+    max_aux_streams: int | None = None
+    """Streams besides the main one that an engine may use to run branches side by side."""
+    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    """GPUs besides the one at hand that the plan shall run on; costs speed. TensorRT 8.6 and later;
+    ``same_compute_capability`` from 10.9 on. TensorRT-RTX has ``compute_capabilities`` for this."""
+    version_compatible: bool = False
+    """Whether later releases shall run the plan too (through the lean runtime that it carries, see
+    ``engine_host_code``)."""
+    exclude_lean_runtime: bool = False
+    """With ``version_compatible``: leave the lean runtime out of the plan."""
+    refit: bool = False
+    """Whether the engine's weights can be replaced later."""
+    engine_host_code: bool = False
+    """Whether an engine may run host code that its plan carries, as version-compatible plans do. A
+    plan is then as trusted as a program. Looked at when a plan is loaded, and never taken from the
+    plan itself."""
+    tf32: bool = True
+    """Whether float32 matrix products and convolutions may round their factors to TF32 (10 bits of
+    mantissa) on the tensor cores. On by default, as in TensorRT."""
+    compute_capabilities: Sequence[str | float] = ()
+    """TensorRT-RTX: compute capabilities that the plan shall run on, for instance
+    ``("8.6", "12.0")``, or ``("current",)``. Empty: all that the release supports."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: for a value out of range.
+        """
+        self._check("workspace", self.workspace is None or self.workspace >= 0, "bytes >= 0")
+        level = self.optimization_level
+        self._check("optimization_level", level is None or 0 <= level <= 5, "0 to 5")
+        streams = self.max_aux_streams
+        self._check("max_aux_streams", streams is None or streams >= 0, ">= 0")
+        verbosities = ("names", "none", "detailed")
+        self._check("profiling_verbosity", self.profiling_verbosity in verbosities, verbosities)
+        levels = ("none", "ampere_plus", "same_compute_capability")
+        self._check("hardware_compatibility", self.hardware_compatibility in levels, levels)
+        for capability in self.compute_capabilities:
+            parse_capability(capability)
+
+    def _check(self, name: str, valid: bool, expected: object) -> None:
+        if not valid:
+            got = getattr(self, name)
+            raise InputError(f"BuildConfig.{name}: expected {expected}, got {got!r}")
+
+    def to_core(self) -> _core.BuildOptions:
+        """The same, as the core takes it."""
+        options = _core.BuildOptions()
+        options.workspace = self.workspace
+        options.optimization_level = self.optimization_level
+        options.max_aux_streams = self.max_aux_streams
+        options.profiling_verbosity = self.profiling_verbosity
+        options.hardware_compatibility = self.hardware_compatibility
+        options.version_compatible = self.version_compatible
+        options.exclude_lean_runtime = self.exclude_lean_runtime
+        options.refit = self.refit
+        options.tf32 = self.tf32
+        options.compute_capabilities = [parse_capability(c) for c in self.compute_capabilities]
+        if self.timing_cache is not None:
+            file = Path(self.timing_cache)
+            options.set_timing_cache(file.read_bytes() if file.exists() else b"")
+        return options
+
+    def to_json(self) -> dict[str, Any]:
+        """What of it goes into the built plan."""
+        values = asdict(self)
+        del values["timing_cache"], values["engine_host_code"]  # of this machine, not of the plan
+        values["compute_capabilities"] = [str(c) for c in self.compute_capabilities]
+        return values
+
+
+def parse_capability(capability: str | float) -> int:
+    """A compute capability as TensorRT-RTX counts it: 8.6 is 86.
+
+    Raises:
+        InputError: if it is none.
+    """
+    text = str(capability)
+    if text == "current":
+        return _CURRENT_GPU
+    major, _, minor = text.partition(".")
+    if not (major.isdigit() and minor.isdigit() and len(minor) == 1):
+        raise InputError(
+            'BuildConfig.compute_capabilities: expected "major.minor" as in "8.6", or "current", '
+            f"got {capability!r}"
+        )
+    return int(major) * 10 + int(minor)

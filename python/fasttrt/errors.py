@@ -1,0 +1,86 @@
+"""The errors that fasttrt raises: one tree under `Error`.
+
+Messages name the tensor, option or file concerned, what was expected and what came, and quote the
+error lines that TensorRT logged for the failed call.
+"""
+
+from typing import NamedTuple
+
+
+class Error(Exception):
+    """The base of every error that fasttrt raises by itself."""
+
+
+class LibraryNotFoundError(Error):
+    """No TensorRT library was found. Lists every path tried and how to install one."""
+
+
+class UnsupportedLibraryError(Error):
+    """A library was found that fasttrt cannot use, or not for what was asked of it."""
+
+
+class ParseIssue(NamedTuple):
+    """One thing that the ONNX parser refused."""
+
+    node: int
+    """Index in the model's graph; -1 if it concerns the whole model."""
+    name: str
+    """The node's name, empty if it has none."""
+    operator: str
+    """The node's operator, for instance ``"Conv"``."""
+    reason: str
+    """TensorRT's explanation."""
+
+    def __str__(self) -> str:
+        """As a line of an error message."""
+        if self.node < 0:
+            return self.reason
+        name = f" '{self.name}'" if self.name else ""
+        operator = f" ({self.operator})" if self.operator else ""
+        return f"node {self.node}{name}{operator}: {self.reason}"
+
+
+class ParseError(Error):
+    """TensorRT cannot parse the ONNX model.
+
+    Attributes:
+        issues: all that the parser refused, in its order.
+    """
+
+    def __init__(self, message: str, issues: tuple[ParseIssue, ...] = ()) -> None:
+        super().__init__(message)
+        self.issues = issues
+
+    def __str__(self) -> str:
+        """The message and a line for each issue."""
+        return "".join([super().__str__(), *(f"\n  {issue}" for issue in self.issues)])
+
+
+class BuildError(Error):
+    """TensorRT parsed the model but cannot build an engine from it as configured."""
+
+
+class EngineLoadError(Error):
+    """A plan cannot run here: damaged, or made by another TensorRT or for another GPU."""
+
+
+class InputError(Error, ValueError):
+    """An array or an argument does not fit what the engine takes."""
+
+
+class CudaError(Error):
+    """A CUDA driver call failed.
+
+    Attributes:
+        code: the driver's CUresult; -1 if the driver library itself is missing.
+        call: the function that failed, for instance ``"cuMemAlloc_v2"``.
+    """
+
+    def __init__(self, message: str, code: int = -1, call: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.call = call
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """The GPU, or the host, has no memory left for what was asked."""

@@ -1,0 +1,154 @@
+"""Reading ONNX models: what a model declares, apart from what TensorRT makes of it."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fasttrt.errors import ParseError, ParseIssue
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class DeclaredTensor:
+    """An input or output as the ONNX file declares it."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str, ...] | None
+    """Extents, a name for one that has a name, ``""`` for one that has none; None if the file does
+    not say."""
+
+
+class OnnxModel:
+    """An ONNX model in a file or in memory, read as far as needed: its weights are TensorRT's."""
+
+    def __init__(self, source: "str | os.PathLike[str] | bytes | onnx.ModelProto") -> None:
+        """Take a path, the bytes of a file, or an ``onnx.ModelProto``.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ParseError: if it holds no ONNX model.
+        """
+        import onnx
+        from google.protobuf.message import DecodeError  # the class that onnx raises
+
+        self.path: Path | None = None
+        """Where it came from; external data is relative to it."""
+        self.is_changed = False
+        """Whether it differs from the file."""
+        self._bytes: bytes | None = None
+        try:
+            if isinstance(source, onnx.ModelProto):
+                self.proto = source
+            elif isinstance(source, bytes):
+                self._bytes = source
+                self.proto = onnx.load_model_from_string(source)
+            else:
+                self.path = Path(source)
+                self.proto = onnx.load(self.path, load_external_data=False)
+        except DecodeError as error:
+            where = str(self.path) if self.path else "these bytes"
+            reason = f"{where} cannot be read as an ONNX model: {error}"
+            raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),)) from None
+        if not self.proto.graph.node and not self.proto.graph.output:
+            where = str(self.path) if self.path else "the model"
+            reason = f"{where} has an empty graph"
+            raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
+
+    @cached_property
+    def inputs(self) -> tuple[DeclaredTensor, ...]:
+        """What the caller feeds: inputs that no initializer gives a value."""
+        given = {tensor.name for tensor in self.proto.graph.initializer}
+        given |= {tensor.values.name for tensor in self.proto.graph.sparse_initializer}
+        return tuple(_declared(v) for v in self.proto.graph.input if v.name not in given)
+
+    @cached_property
+    def outputs(self) -> tuple[DeclaredTensor, ...]:
+        """What the model gives."""
+        return tuple(_declared(value) for value in self.proto.graph.output)
+
+    def with_named_axes(self, places: Sequence[tuple[str, int]]) -> "OnnxModel":
+        """A copy in which each given (input, axis) has a dimension name of its own."""
+        import onnx
+
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        inputs = {value.name: value for value in proto.graph.input}
+        for name, axis in places:
+            inputs[name].type.tensor_type.shape.dim[axis].dim_param = f"{name}.{axis}"
+        changed = OnnxModel(proto)
+        changed.path, changed.is_changed = self.path, True
+        return changed
+
+    def to_bytes(self) -> bytes:
+        """The serialized model; of at most 2 GiB, protobuf's limit."""
+        if self._bytes is not None:
+            return self._bytes
+        return bytes(self.proto.SerializeToString())
+
+    def save(self, path: Path) -> None:
+        """Write the model with its weights beside it, which has no limit of 2 GiB."""
+        import onnx
+
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.proto)
+        onnx.save_model(copy, path, save_as_external_data=True, location=path.name + ".data")
+
+    @property
+    def fits_in_memory(self) -> bool:
+        """Whether `to_bytes` works."""
+        return self._bytes is not None or self.proto.ByteSize() < 2**31
+
+    def sha256(self) -> str:
+        """Of the file and of every external data file that it names, in order."""
+        digest = hashlib.sha256()
+        if self.path is None or self.is_changed:
+            digest.update(self.to_bytes() if self.fits_in_memory else b"")
+            if not self.fits_in_memory:
+                for tensor in self.proto.graph.initializer:
+                    digest.update(tensor.SerializeToString())
+            return digest.hexdigest()
+        for file in (self.path, *self._external_files()):
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    def _external_files(self) -> Iterator[Path]:
+        import onnx.external_data_helper as external
+
+        assert self.path is not None
+        names = {
+            external.ExternalDataInfo(tensor).location
+            for tensor in external._get_all_tensors(self.proto)
+            if external.uses_external_data(tensor)
+        }
+        for name in sorted(names):
+            file = self.path.parent / name
+            if file.is_file():  # the parser reports a missing one, with the tensor's name
+                yield file
+
+
+def _declared(value: "onnx.ValueInfoProto") -> DeclaredTensor:
+    import onnx
+
+    tensor = value.type.tensor_type
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except KeyError:  # no tensor (a sequence, an optional), or undefined
+        dtype = np.dtype(object)
+    if not tensor.HasField("shape"):
+        return DeclaredTensor(value.name, dtype, None)
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param
+        for dim in tensor.shape.dim
+    )
+    return DeclaredTensor(value.name, dtype, shape)

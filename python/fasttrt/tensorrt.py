@@ -1,0 +1,170 @@
+"""The TensorRT backend: a plan on a GPU."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fasttrt import _core
+from fasttrt._library import find
+from fasttrt._log import forward, forwarded, logger
+from fasttrt.errors import EngineLoadError, InputError
+from fasttrt.plan import Plan
+from fasttrt.spec import Range, Shape, TensorSpec, merge_profiles
+
+_IoTensor: TypeAlias = tuple[str, np.dtype[Any], Shape, bool, list[Range]]
+
+
+class TensorRTBackend:
+    """Runs a plan through the C++ core."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        library: str | os.PathLike[str],
+        device: int,
+        contexts: int,
+        engine_host_code: bool,
+    ) -> None:
+        """Load the plan onto a GPU.
+
+        Raises:
+            EngineLoadError: it cannot run here; names what built it and what is here.
+            CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
+        """
+        self._metadata = plan.metadata
+        built_by = plan.metadata.get("library", {})
+        if library == "auto" and not os.environ.get("FASTTRT_LIBRARY"):
+            library = _family_for(built_by)
+        found = find(library, device)
+        mismatch = _mismatch(built_by, found)
+        if mismatch:
+            raise EngineLoadError(f"{mismatch} ({_both_sides(plan, found, device)})")
+        with forwarded():
+            try:
+                self._core = _core.Engine(found, plan.data, device, contexts, engine_host_code)
+            except EngineLoadError as error:
+                raise EngineLoadError(f"{error}\n({_both_sides(plan, found, device)})") from None
+        declared = {
+            tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
+            for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
+        }
+        self.inputs = tuple(_spec(tensor, declared) for tensor in self._core.inputs())
+        self.outputs = tuple(_spec(tensor, declared) for tensor in self._core.outputs())
+        self._converts = any(spec.converted for spec in (*self.inputs, *self.outputs))
+        for spec in (*self.inputs, *self.outputs):
+            if spec.converted:
+                logger.warning(
+                    "%s: the model declares %s, TensorRT computes with %s; values are converted",
+                    spec.name, spec.dtype, spec.engine_dtype,
+                )  # fmt: skip
+
+    def run(
+        self, arrays: Sequence[Any], out: Sequence[np.ndarray[Any, Any] | None] | None
+    ) -> list[np.ndarray[Any, Any]]:
+        """Run once; see `Engine.infer`."""
+        try:
+            if self._converts:
+                return self._run_converted(arrays, out)
+            return self._core.infer(arrays, out)
+        finally:
+            forward()
+
+    def _run_converted(
+        self, arrays: Sequence[Any], out: Sequence[np.ndarray[Any, Any] | None] | None
+    ) -> list[np.ndarray[Any, Any]]:
+        inputs = [_to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
+        given = [None] * len(self.outputs) if out is None else out
+        direct = [
+            None if spec.converted else target
+            for spec, target in zip(self.outputs, given, strict=True)
+        ]
+        results = self._core.infer(inputs, direct)
+        return [
+            _from_engine(spec, result, target)
+            for spec, result, target in zip(self.outputs, results, given, strict=True)
+        ]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan; see `Plan.save`."""
+        with forwarded():
+            Plan(self._core.serialize(), self._metadata).save(path)
+
+    def close(self) -> None:
+        """Free everything, after runs under way."""
+        with forwarded():
+            self._core.close()
+
+
+def _family_for(built_by: Mapping[str, str]) -> str:
+    """The family that runs plans of the library that built this one."""
+    return {"rtx": "rtx"}.get(built_by.get("family", ""), "auto")
+
+
+def _mismatch(built_by: Mapping[str, str], found: _core.Library) -> str:
+    """Why a library cannot run another one's plan, known without asking it."""
+    family = built_by.get("family")
+    if family is None or (family == "rtx") == (found.family == "rtx"):
+        return ""
+    return f"a plan of {family} {built_by['version']} does not run on {found}"
+
+
+def _both_sides(plan: Plan, found: _core.Library, device: int) -> str:
+    built_by, gpu = plan.metadata.get("library"), plan.metadata.get("gpu")
+    by = f"{built_by['family']} {built_by['version']}" if built_by else "an unknown TensorRT"
+    where = f" for {gpu['name']} ({gpu['compute_capability']})" if gpu else ""
+    info = _core.device_info(device)
+    problem = found.gpu_problem(info.major, info.minor)
+    here = f"{found.family} {found.version} on {info.name} ({info.major}.{info.minor})"
+    return f"built by {by}{where}; here is {here}{'; ' + problem if problem else ''}"
+
+
+def _dtype(name: str) -> Any:
+    import ml_dtypes
+
+    return getattr(ml_dtypes, name, name)
+
+
+def _spec(tensor: _IoTensor, declared: Mapping[str, np.dtype[Any]]) -> TensorSpec:
+    name, dtype, shape, on_host, profiles = tensor
+    ranges = tuple(profiles)
+    least, best, most = merge_profiles(ranges)
+    return TensorSpec(
+        name, declared.get(name, dtype), shape, least, best, most, ranges, dtype, on_host
+    )
+
+
+def _to_engine(spec: TensorSpec, array: Any) -> Any:
+    """The values in the engine's type.
+
+    Integers have to fit; floats are rounded, which the log said when the plan was loaded.
+    """
+    if not spec.converted or not isinstance(array, np.ndarray):
+        return array
+    if array.dtype != spec.dtype:
+        raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}")
+    converted = array.astype(spec.engine_dtype)
+    if array.dtype.kind in "iu" and not np.array_equal(converted, array):
+        raise InputError(
+            f"{spec.name}: expected values that fit {spec.engine_dtype}, which this TensorRT "
+            f"computes with, got {array.min()} to {array.max()}"
+        )
+    return converted
+
+
+def _from_engine(
+    spec: TensorSpec, result: np.ndarray[Any, Any], target: np.ndarray[Any, Any] | None
+) -> np.ndarray[Any, Any]:
+    if not spec.converted:
+        return result
+    if target is None:
+        return result.astype(spec.dtype)
+    if target.dtype != spec.dtype or target.shape != result.shape:
+        raise InputError(
+            f"{spec.name}: out= must have dtype {spec.dtype} and shape {result.shape}, "
+            f"got {target.dtype} and {target.shape}"
+        )
+    target[...] = result
+    return target
