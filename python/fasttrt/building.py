@@ -76,7 +76,7 @@ def build(
             for name, axis in contradictory:
                 logger.info("%s: axis %d is told apart from others of its name", name, axis)
             builder = _parsed(found, ordinal, model.with_named_axes(contradictory))
-        options = config.to_core()
+        options = config.to_core(found)
         data, timing_cache = _run(builder, options, profiles, progress)
     if config.timing_cache is not None and timing_cache is not None:
         _write_atomically(Path(config.timing_cache), timing_cache)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fasttrt import _core
-from fasttrt.errors import InputError
+from fasttrt.errors import BuildError, InputError
 
+_TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
 
 
@@ -48,7 +49,9 @@ class BuildConfig:
     plan itself."""
     tf32: bool = True
     """Whether float32 matrix products and convolutions may round their factors to TF32 (10 bits of
-    mantissa) on the tensor cores. On by default, as in TensorRT."""
+    mantissa) on the tensor cores. On by default, as in TensorRT. TensorRT-RTX ignores its own flag
+    for it (measured on 1.6.1) and heeds the environment variable ``NVIDIA_TF32_OVERRIDE=0``, which
+    must be set both where it builds and where it runs; without it, False is refused there."""
     compute_capabilities: Sequence[str | float] = ()
     """TensorRT-RTX: compute capabilities that the plan shall run on, for instance
     ``("8.6", "12.0")``, or ``("current",)``. Empty: all that the release supports."""
@@ -76,8 +79,17 @@ class BuildConfig:
             got = getattr(self, name)
             raise InputError(f"BuildConfig.{name}: expected {expected}, got {got!r}")
 
-    def to_core(self) -> _core.BuildOptions:
-        """The same, as the core takes it."""
+    def to_core(self, library: _core.Library) -> _core.BuildOptions:
+        """The same, as the core takes it.
+
+        Raises:
+            BuildError: for what cannot be had of this library; the core refuses the rest.
+        """
+        if library.family == "rtx" and not self.tf32 and os.environ.get(_TF32_VARIABLE) != "0":
+            raise BuildError(
+                f"tf32=False is not an option of {library}, which uses TF32 whatever its flag "
+                f"says. Set {_TF32_VARIABLE}=0 in the environment, here and where the plan runs"
+            )
         options = _core.BuildOptions()
         options.workspace = self.workspace
         options.optimization_level = self.optimization_level
