@@ -19,14 +19,21 @@ Engine::Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const 
       device_(cuda::PrimaryContext::retain(options.device)),
       session_limit_(options.contexts) {
   const cuda::ContextGuard guard(*device_);
-  {
-    const nvinfer::ErrorScope errors;
-    auto runtime = nvinfer::Runtime::create(library_);
-    if (options.allow_host_code) runtime->allow_engine_host_code();
-    engine_ = nvinfer::CudaEngine::deserialize(runtime, plan);
-    if (engine_ == nullptr) {
-      throw EngineLoadError(errors.explain(library_->str() + " refused the plan"));
-    }
+  try {
+    load(plan, options);
+  } catch (...) {
+    close();  // while the device is current
+    throw;
+  }
+}
+
+void Engine::load(std::span<const std::byte> plan, const EngineOptions& options) {
+  const nvinfer::ErrorScope errors;
+  auto runtime = nvinfer::Runtime::create(library_);
+  if (options.allow_host_code) runtime->allow_engine_host_code();
+  engine_ = nvinfer::CudaEngine::deserialize(runtime, plan);
+  if (engine_ == nullptr) {
+    throw EngineLoadError(errors.explain(library_->str() + " refused the plan"));
   }
   for (int i = 0; i < engine_->tensor_count(); ++i) {
     const auto name = engine_->tensor_name(i);

@@ -49,6 +49,7 @@ class Engine {
 
  private:
   class Lease;
+  void load(std::span<const std::byte> plan, const EngineOptions& options);
   [[nodiscard]] IoTensor describe(const std::string& name) const;
   [[nodiscard]] std::unique_ptr<Session> make_session() const;
 

@@ -13,12 +13,13 @@ The file is a header of fixed size, metadata as JSON, and the vendor's plan on a
 """
 
 import hashlib
+import io
 import json
 import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fasttrt.errors import EngineLoadError
 
@@ -55,7 +56,8 @@ class Plan:
         target = Path(path)
         partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
         try:
-            partial.write_bytes(self.to_bytes())
+            with partial.open("wb") as stream:
+                self._write(stream)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -67,43 +69,54 @@ class Plan:
         Raises:
             EngineLoadError: if the file is damaged, cut short or no plan.
         """
-        return cls.from_bytes(Path(path).read_bytes(), str(path))
+        with Path(path).open("rb") as stream:
+            return cls._read(stream, os.fstat(stream.fileno()).st_size, str(path))
 
     def to_bytes(self) -> bytes:
         """What `save` writes."""
-        metadata = json.dumps(self.metadata, sort_keys=True).encode()
-        offset = -(-(_HEADER_SIZE + len(metadata)) // _PAGE) * _PAGE
-        fields = _FIELDS.pack(_MAGIC, _FORMAT, 0, len(metadata), offset, len(self.data))
-        body = metadata.ljust(offset - _HEADER_SIZE, b"\0") + self.data
-        return fields + _digest(fields, body) + body
+        stream = io.BytesIO()
+        self._write(stream)
+        return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes, name: str = "the plan") -> "Plan":
+    def from_bytes(cls, content: bytes) -> "Plan":
         """Read what `to_bytes` gave, or a plain plan of the vendor's tools.
 
         Raises:
             EngineLoadError: if it is damaged, cut short or no plan.
         """
-        if not content.startswith(_MAGIC):
+        return cls._read(io.BytesIO(content), len(content), "the plan")
+
+    def _write(self, stream: BinaryIO) -> None:
+        metadata = json.dumps(self.metadata, sort_keys=True).encode()
+        offset = -(-(_HEADER_SIZE + len(metadata)) // _PAGE) * _PAGE
+        fields = _FIELDS.pack(_MAGIC, _FORMAT, 0, len(metadata), offset, len(self.data))
+        padded = metadata.ljust(offset - _HEADER_SIZE, b"\0")
+        for part in (fields, _digest(fields, padded, self.data), padded, self.data):
+            stream.write(part)
+
+    @classmethod
+    def _read(cls, stream: BinaryIO, total: int, name: str) -> "Plan":
+        header = stream.read(_HEADER_SIZE)
+        if not header.startswith(_MAGIC):
+            content = header + stream.read()
             return cls(content, _read_vendor_header(content, name))
-        if len(content) < _HEADER_SIZE:
+        if len(header) < _HEADER_SIZE:
             raise EngineLoadError(f"{name} is cut short: it ends within the header")
-        _, version, _, metadata_size, offset, size = _FIELDS.unpack_from(content)
+        _, version, _, metadata_size, offset, size = _FIELDS.unpack_from(header)
         if version != _FORMAT:
             raise EngineLoadError(
                 f"{name} has format {version}; this fasttrt reads format {_FORMAT}. Build it anew."
             )
-        if len(content) != offset + size:
+        if total != offset + size or offset < _HEADER_SIZE + metadata_size:
             raise EngineLoadError(
-                f"{name} is cut short or has grown: expected {offset + size} bytes, "
-                f"got {len(content)}"
+                f"{name} is cut short or damaged: expected {offset + size} bytes, got {total}"
             )
-        fields, digest = content[: _FIELDS.size], content[_FIELDS.size : _HEADER_SIZE]
-        body = memoryview(content)[_HEADER_SIZE:]
-        if _digest(fields, body) != digest:
+        padded = stream.read(offset - _HEADER_SIZE)
+        data = stream.read()
+        if _digest(header[: _FIELDS.size], padded, data) != header[_FIELDS.size :]:
             raise EngineLoadError(f"{name} is damaged: its SHA-256 does not match")
-        metadata = json.loads(bytes(body[:metadata_size]))
-        return cls(content[offset:], metadata)
+        return cls(data, json.loads(padded[:metadata_size]))
 
 
 def is_plan(content: bytes) -> bool:
@@ -135,7 +148,8 @@ def _read_vendor_header(content: bytes, name: str) -> dict[str, Any]:
     return {"library": {"family": family, "version": version}}
 
 
-def _digest(fields: bytes, body: bytes | memoryview) -> bytes:
-    digest = hashlib.sha256(fields)
-    digest.update(body)
+def _digest(*parts: bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
     return digest.digest()
