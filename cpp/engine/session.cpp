@@ -1,5 +1,7 @@
 #include "engine/session.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <string>
 
@@ -17,6 +19,7 @@ Session::Session(const std::shared_ptr<nvinfer::CudaEngine>& engine,
       stream_(device),
       input_states_(inputs.size()),
       output_states_(outputs.size()),
+      is_v8_(engine->shared_library()->generation() == nvinfer::Generation::v8),
       context_(nvinfer::ExecutionContext::create(engine)) {
   for (auto& input : input_states_) input.buffer = cuda::DeviceBuffer(device, 0);
   for (auto& output : output_states_) output.buffer = cuda::DeviceBuffer(device, 0);
@@ -124,14 +127,17 @@ void Session::set_outputs(std::span<HostOutput> results) {
       prepare(tensor, results[i], shape);
       state.buffer.grow(nvinfer::byte_size(tensor.dtype, shape.volume()));
       bind(tensor.name, state.buffer.data());
-    } else if (state.allocator == nullptr) {
-      state.allocator = std::make_unique<nvinfer::OutputAllocator>(device_);
+    } else {
+      if (state.allocator == nullptr) {
+        state.allocator = std::make_unique<nvinfer::OutputAllocator>(device_);
+      }
+      // TensorRT 8.6 asks for the size of the run before and then writes the one at hand, so there
+      // the memory must hold the most that can come; the others ask for what they need.
+      const auto most = is_v8_ ? context_->max_output_size(tensor.name) : 0;
+      state.allocator->reset(static_cast<std::size_t>(std::max<std::int64_t>(most, 0)));
       if (!context_->set_output_allocator(tensor.name, *state.allocator)) {
-        state.allocator.reset();
         throw Error("the output allocator of " + tensor.name + " was refused");
       }
-    } else {
-      state.allocator->reset();
     }
   }
 }

@@ -57,6 +57,7 @@ class Session {
   cuda::Stream stream_;
   std::vector<Input> input_states_;
   std::vector<Output> output_states_;
+  bool is_v8_;
   std::unique_ptr<nvinfer::ExecutionContext> context_;  // first to go: it uses all of the above
   std::size_t profile_ = 0;
 };

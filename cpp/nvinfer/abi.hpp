@@ -78,8 +78,8 @@ struct Pass<DimsCopy, Raw> {
 
 // What a caller writes for a tagged parameter.
 template <class T>
-using Argument = std::conditional_t<std::is_same_v<T, DimsRef> || std::is_same_v<T, DimsCopy>,
-                                    const Dims&, T>;
+using Argument =
+    std::conditional_t<std::is_same_v<T, DimsRef> || std::is_same_v<T, DimsCopy>, const Dims&, T>;
 
 template <class R, class Raw>
 using Result = std::conditional_t<std::is_same_v<R, Dims>, Raw, R>;

@@ -41,8 +41,8 @@ template <class Ours, class Theirs>
 inline constexpr bool same_function = false;
 template <class R, class... A, class S, class... B>
   requires(sizeof...(A) == sizeof...(B))
-inline constexpr bool same_function<R(A...), S(B...)> = same_abi<R, S>() &&
-                                                        (same_abi<A, B>() && ...);
+inline constexpr bool same_function<R(A...), S(B...)> =
+    same_abi<R, S>() && (same_abi<A, B>() && ...);
 template <class Ours, class S, class... B>
 inline constexpr bool same_function<Ours, S(B...) noexcept> = same_function<Ours, S(B...)>;
 
@@ -85,10 +85,9 @@ struct Pick {
 
 // A function that applies a Pick to the member of that name, and that cannot be called for an
 // interface without one. Only a macro can take a name.
-#define FASTTRT_FIND(name)                                               \
-  []<class Interface>(const auto& pick,                                  \
-                      const Interface*) -> decltype(pick(&Interface::name)) { \
-    return pick(&Interface::name);                                       \
+#define FASTTRT_FIND(name)                                                                      \
+  []<class Interface>(const auto& pick, const Interface*) -> decltype(pick(&Interface::name)) { \
+    return pick(&Interface::name);                                                              \
   }
 
 // Memory in place of an object, to call what does not look at it: also of an abstract class.

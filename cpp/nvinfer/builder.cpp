@@ -121,8 +121,8 @@ void BuilderConfig::set_compute_capabilities(std::span<const std::int32_t> capab
   const auto count = static_cast<std::int32_t>(capabilities.size());
   bool accepted = call(methods::config_set_nb_compute_capabilities, count);
   for (std::int32_t i = 0; accepted && i < count; ++i) {
-    accepted = call(methods::config_set_compute_capability,
-                    capabilities[static_cast<std::size_t>(i)], i);
+    accepted =
+        call(methods::config_set_compute_capability, capabilities[static_cast<std::size_t>(i)], i);
   }
   if (!accepted) throw BuildError(errors.explain("compute_capabilities were refused"));
 }

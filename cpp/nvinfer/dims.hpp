@@ -17,10 +17,9 @@ class Dims {
 
   Dims() = default;
   // An unknown or impossible rank becomes unknown_rank.
-  explicit Dims(int rank) noexcept
-      : rank_(rank >= 0 && rank <= max_rank ? rank : unknown_rank) {}
+  explicit Dims(int rank) noexcept : rank_(rank >= 0 && rank <= max_rank ? rank : unknown_rank) {}
   Dims(std::initializer_list<std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
-    std::copy(extents.begin(), extents.end(), extents_.begin());
+    std::ranges::copy(extents, extents_.begin());
   }
 
   [[nodiscard]] int rank() const noexcept { return rank_; }
@@ -37,7 +36,7 @@ class Dims {
 
   // True if every extent is known, so that volume() means something.
   [[nodiscard]] bool known() const noexcept {
-    return rank_ >= 0 && std::all_of(begin(), end(), [](std::int64_t e) { return e >= 0; });
+    return rank_ >= 0 && std::ranges::all_of(*this, [](std::int64_t e) { return e >= 0; });
   }
   // The number of elements; 1 for a scalar, 0 for an empty tensor. Needs known().
   [[nodiscard]] std::int64_t volume() const noexcept {
@@ -49,7 +48,7 @@ class Dims {
   [[nodiscard]] std::string str() const;
 
   friend bool operator==(const Dims& a, const Dims& b) noexcept {
-    return a.rank_ == b.rank_ && std::equal(a.begin(), a.end(), b.begin());
+    return a.rank_ == b.rank_ && std::ranges::equal(a, b);
   }
 
  private:

@@ -23,12 +23,12 @@ constexpr std::array lean_sonames{"libnvinfer_lean.so.11", "libnvinfer_lean.so.1
 
 #if defined(__aarch64__)
 constexpr std::array system_folders{"/usr/lib/aarch64-linux-gnu", "/usr/lib64",
-                                    "/usr/local/tensorrt/lib", "/opt/tensorrt/lib",
-                                    "/usr/src/tensorrt/lib", "/usr/local/cuda/lib64"};
+                                    "/usr/local/tensorrt/lib",    "/opt/tensorrt/lib",
+                                    "/usr/src/tensorrt/lib",      "/usr/local/cuda/lib64"};
 #else
 constexpr std::array system_folders{"/usr/lib/x86_64-linux-gnu", "/usr/lib64",
-                                    "/usr/local/tensorrt/lib", "/opt/tensorrt/lib",
-                                    "/usr/src/tensorrt/lib", "/usr/local/cuda/lib64"};
+                                    "/usr/local/tensorrt/lib",   "/opt/tensorrt/lib",
+                                    "/usr/src/tensorrt/lib",     "/usr/local/cuda/lib64"};
 #endif
 
 std::span<const char* const> sonames(Family family) {
@@ -153,8 +153,8 @@ std::shared_ptr<const Library> find_library(const SearchRequest& request) {
 }
 
 std::string gpu_problem(Family family, const Version& version, int major, int minor) {
-  const auto gpu = "a GPU of compute capability " + std::to_string(major) + "." +
-                   std::to_string(minor);
+  const auto gpu =
+      "a GPU of compute capability " + std::to_string(major) + "." + std::to_string(minor);
   const auto library = std::string(product_name(family)) + " " + version.str();
   if (family == Family::rtx) {
     // Measured: 1.7.1 refuses 9.0 when a plan is deserialized, 1.6.1 runs on it.

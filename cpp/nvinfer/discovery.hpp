@@ -18,9 +18,9 @@ namespace fasttrt::nvinfer {
 struct SearchRequest {
   // "auto", a family ("tensorrt", "rtx", "lean"), or the path of a library or a folder.
   std::string choice = "auto";
-  std::string environment;             // $FASTTRT_LIBRARY, empty if not set
-  std::vector<std::string> packages;   // folders of Python packages that may hold libraries
-  int capability_major = 0;            // of the GPU to run on; 0 if there is none
+  std::string environment;            // $FASTTRT_LIBRARY, empty if not set
+  std::vector<std::string> packages;  // folders of Python packages that may hold libraries
+  int capability_major = 0;           // of the GPU to run on; 0 if there is none
   int capability_minor = 0;
 };
 

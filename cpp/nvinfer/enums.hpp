@@ -12,8 +12,8 @@
 namespace fasttrt::nvinfer {
 
 struct Enumerator {
-  const char* enumeration;
-  const char* name;
+  const char* enumeration = nullptr;
+  const char* name = nullptr;
   std::array<Slot, generation_count> values;  // Slot::index is the enumerator's value
 };
 

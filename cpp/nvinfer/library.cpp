@@ -18,8 +18,7 @@ SharedLibrary open_shared(const std::string& name) {
   } catch (const LibraryNotFoundError& error) {
     std::error_code ignored;
     if (!std::filesystem::exists(name, ignored)) throw;
-    throw UnsupportedLibraryError(name + " is no library that can be loaded here: " +
-                                  error.what());
+    throw UnsupportedLibraryError(name + " is no library that can be loaded here: " + error.what());
   }
 }
 

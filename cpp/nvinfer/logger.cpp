@@ -27,6 +27,7 @@ class Face final : public Interface {
 struct ErrorLine {
   std::uint64_t sequence;
   std::thread::id thread;
+  bool in_scope;  // logged while its thread had an ErrorScope open
   std::string text;
 };
 
@@ -48,7 +49,7 @@ struct Logger::State {
 Logger::Logger() : state_(new State) {}
 
 Logger& Logger::instance() noexcept {
-  static Logger* const logger = new Logger;
+  static auto* const logger = new Logger;  // NOLINT(bugprone-unhandled-exception-at-new)
   return *logger;
 }
 
@@ -66,7 +67,8 @@ void Logger::log(Severity severity, const char* text) noexcept try {
   while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
   const std::lock_guard lock(state_->mutex);
   if (error) {
-    state_->errors.push_back({state_->sequence++, std::this_thread::get_id(), line});
+    const auto thread = std::this_thread::get_id();
+    state_->errors.push_back({state_->sequence++, thread, state_->scopes.contains(thread), line});
     if (state_->errors.size() > error_limit) state_->errors.pop_front();
   }
   if (severity > state_->threshold.load()) return;
@@ -76,7 +78,8 @@ void Logger::log(Severity severity, const char* text) noexcept try {
   } else {
     ++state_->dropped;
   }
-} catch (...) {  // no memory for a log line is no reason to end the process
+} catch (...) {  // NOLINT(bugprone-empty-catch)
+  // No memory for a log line is no reason to end the process.
 }
 
 std::vector<LogRecord> Logger::take() {
@@ -93,7 +96,7 @@ std::vector<LogRecord> Logger::take() {
 
 bool Logger::pending() const noexcept { return state_->pending; }
 
-ErrorScope::ErrorScope() noexcept : start_(0) {
+ErrorScope::ErrorScope() noexcept {
   auto& state = *Logger::instance().state_;
   const std::lock_guard lock(state.mutex);
   start_ = state.sequence;
@@ -112,17 +115,15 @@ std::string ErrorScope::text() const {
   const auto join = [&](auto&& belongs) {
     std::string text;
     for (const auto& line : state.errors) {
-      if (line.sequence < start_ || !belongs(line.thread)) continue;
+      if (line.sequence < start_ || !belongs(line)) continue;
       if (!text.empty()) text += "\n";
       text += line.text;
     }
     return text;
   };
   const auto self = std::this_thread::get_id();
-  auto text = join([&](std::thread::id thread) { return thread == self; });
-  if (text.empty()) {
-    text = join([&](std::thread::id thread) { return !state.scopes.contains(thread); });
-  }
+  auto text = join([&](const ErrorLine& line) { return line.thread == self; });
+  if (text.empty()) text = join([](const ErrorLine& line) { return !line.in_scope; });
   return text;
 }
 

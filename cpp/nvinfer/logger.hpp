@@ -62,7 +62,7 @@ class ErrorScope {
   [[nodiscard]] std::string explain(const std::string& what) const;
 
  private:
-  std::uint64_t start_;
+  std::uint64_t start_ = 0;
 };
 
 }  // namespace fasttrt::nvinfer

@@ -20,8 +20,8 @@ struct Slot {
 };
 
 struct MethodInfo {
-  const char* interface;
-  const char* name;
+  const char* interface = nullptr;
+  const char* name = nullptr;
   std::array<Slot, generation_count> slots;
 };
 

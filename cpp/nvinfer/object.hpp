@@ -20,13 +20,13 @@ class ObjectRef {
   // Calls a method of an object that has an implementation behind it: two words, the object's own
   // vtable and the pointer to that implementation.
   template <class R, class... A>
-  R call(const Method<R(A...)>& method, abi::Argument<A>... arguments) const {
+  [[nodiscard]] R call(const Method<R(A...)>& method, abi::Argument<A>... arguments) const {
     return dispatch(method, static_cast<void**>(object_)[1], arguments...);
   }
 
   // The same for interfaces without one (the ONNX parser's).
   template <class R, class... A>
-  R call_direct(const Method<R(A...)>& method, abi::Argument<A>... arguments) const {
+  [[nodiscard]] R call_direct(const Method<R(A...)>& method, abi::Argument<A>... arguments) const {
     return dispatch(method, object_, arguments...);
   }
 

@@ -64,7 +64,9 @@ class FaceRtx final : public abi::OutputAllocatorRtx {
 struct OutputAllocator::Faces {
   struct Owner {
     OutputAllocator* self;
-    void* reallocate(std::uint64_t size) const noexcept { return self->reallocate(size); }
+    [[nodiscard]] void* reallocate(std::uint64_t size) const noexcept {
+      return self->reallocate(size);
+    }
     void notify(const Dims& dims) const noexcept { self->dims_ = dims; }
   };
   explicit Faces(OutputAllocator* self) : v8(Owner{self}), v10(Owner{self}), rtx(Owner{self}) {}

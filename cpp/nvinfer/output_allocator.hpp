@@ -20,8 +20,11 @@ class OutputAllocator {
 
   [[nodiscard]] void* face(Generation generation) noexcept;
 
-  // Forgets the last run's shape, keeps its memory.
-  void reset() noexcept { dims_ = Dims(Dims::unknown_rank); }
+  // Forgets the last run's shape and makes room for at least so many bytes.
+  void reset(std::size_t bytes) {
+    dims_ = Dims(Dims::unknown_rank);
+    buffer_.grow(bytes);
+  }
   [[nodiscard]] const Dims& dims() const noexcept { return dims_; }
   [[nodiscard]] void* data() const noexcept { return buffer_.data(); }
 

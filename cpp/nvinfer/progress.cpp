@@ -25,7 +25,7 @@ class ProgressMonitor::Face final : public abi::ProgressMonitor {
   static std::string text(const char* value) { return value != nullptr ? value : ""; }
 
   template <class Call>
-  void guard(Call&& call) noexcept {
+  void guard(const Call& call) noexcept {
     try {
       call();
     } catch (...) {

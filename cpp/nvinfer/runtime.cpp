@@ -23,11 +23,10 @@ void Runtime::allow_engine_host_code() {
 std::shared_ptr<CudaEngine> CudaEngine::deserialize(const std::shared_ptr<Runtime>& runtime,
                                                     std::span<const std::byte> plan) {
   // v8 wants a plugin factory, which must be null.
-  void* const object =
-      runtime->has(methods::runtime_deserialize)
-          ? runtime->call(methods::runtime_deserialize, plan.data(), plan.size())
-          : runtime->call(methods::runtime_deserialize_with_factory, plan.data(), plan.size(),
-                          nullptr);
+  void* const object = runtime->has(methods::runtime_deserialize)
+                           ? runtime->call(methods::runtime_deserialize, plan.data(), plan.size())
+                           : runtime->call(methods::runtime_deserialize_with_factory, plan.data(),
+                                           plan.size(), nullptr);
   if (object == nullptr) return nullptr;
   return std::make_shared<CudaEngine>(runtime->shared_library(), object, runtime);
 }
@@ -103,15 +102,14 @@ std::unique_ptr<HostMemory> CudaEngine::serialize() const {
 std::unique_ptr<ExecutionContext> ExecutionContext::create(
     const std::shared_ptr<CudaEngine>& engine) {
   const ErrorScope errors;
-  void* const object =
-      engine->has(methods::engine_create_context_with_strategy)
-          ? engine->call(methods::engine_create_context_with_strategy,
-                         fixed(enums::allocation_static))
-          : engine->call(methods::engine_create_context);
+  void* const object = engine->has(methods::engine_create_context_with_strategy)
+                           ? engine->call(methods::engine_create_context_with_strategy,
+                                          fixed(enums::allocation_static))
+                           : engine->call(methods::engine_create_context);
   if (object == nullptr) {
     const auto text = errors.explain("no execution context could be created");
-    const bool memory = text.find("emory") != std::string::npos &&
-                        text.find("lloc") != std::string::npos;
+    const bool memory =
+        text.find("emory") != std::string::npos && text.find("lloc") != std::string::npos;
     if (memory) throw OutOfMemoryError(text);
     throw EngineLoadError(text);
   }
@@ -130,10 +128,13 @@ bool ExecutionContext::set_address(const std::string& tensor, void* address) {
   return call(methods::context_set_tensor_address, tensor.c_str(), address);
 }
 
-bool ExecutionContext::set_output_allocator(const std::string& output,
-                                            OutputAllocator& allocator) {
+bool ExecutionContext::set_output_allocator(const std::string& output, OutputAllocator& allocator) {
   return call(methods::context_set_output_allocator, output.c_str(),
               allocator.face(library().generation()));
+}
+
+std::int64_t ExecutionContext::max_output_size(const std::string& output) const {
+  return call(methods::context_get_max_output_size, output.c_str());
 }
 
 bool ExecutionContext::enqueue(cuda::StreamRef stream) {

@@ -67,6 +67,8 @@ class ExecutionContext : public Object {
   [[nodiscard]] bool set_input_shape(const std::string& input, const Dims& dims);
   [[nodiscard]] bool set_address(const std::string& tensor, void* address);
   [[nodiscard]] bool set_output_allocator(const std::string& output, OutputAllocator& allocator);
+  // An upper bound of an output's size for the inputs' shapes, in bytes; -1 if there is none.
+  [[nodiscard]] std::int64_t max_output_size(const std::string& output) const;
   [[nodiscard]] bool enqueue(cuda::StreamRef stream);
   // Empty if every input's shape (and shape values) is set and consistent, else an input that is
   // missing, or "?" for a contradiction.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fasttrt import _core
 from fasttrt._device import default_device, parse_device
+from fasttrt._files import replacing
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
@@ -79,7 +80,8 @@ def build(
         options = config.to_core(found)
         data, timing_cache = _run(builder, options, profiles, progress)
     if config.timing_cache is not None and timing_cache is not None:
-        _write_atomically(Path(config.timing_cache), timing_cache)
+        with replacing(Path(config.timing_cache)) as stream:
+            stream.write(timing_cache)
     return Plan(data, _metadata(model, found, ordinal, config, builder, profiles))
 
 
@@ -173,9 +175,3 @@ def _metadata(
     }
     plain: dict[str, Any] = json.loads(json.dumps(metadata))  # as it will be read back
     return plain
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)

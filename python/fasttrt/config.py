@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,15 +63,20 @@ class BuildConfig:
         Raises:
             InputError: for a value out of range.
         """
-        self._check("workspace", self.workspace is None or self.workspace >= 0, "bytes >= 0")
+        self._check(
+            "workspace", _is_integer(self.workspace, 0, 2**63 - 1), "an integer >= 0, bytes"
+        )
         level = self.optimization_level
-        self._check("optimization_level", level is None or 0 <= level <= 5, "0 to 5")
-        streams = self.max_aux_streams
-        self._check("max_aux_streams", streams is None or streams >= 0, ">= 0")
+        self._check("optimization_level", _is_integer(level, 0, 5), "an integer from 0 to 5")
+        self._check(
+            "max_aux_streams", _is_integer(self.max_aux_streams, 0, 2**31 - 1), "an integer >= 0"
+        )
         verbosities = ("names", "none", "detailed")
         self._check("profiling_verbosity", self.profiling_verbosity in verbosities, verbosities)
         levels = ("none", "ampere_plus", "same_compute_capability")
         self._check("hardware_compatibility", self.hardware_compatibility in levels, levels)
+        lean = self.version_compatible or not self.exclude_lean_runtime
+        self._check("exclude_lean_runtime", lean, "version_compatible=True with it")
         for capability in self.compute_capabilities:
             parse_capability(capability)
 
@@ -90,6 +96,11 @@ class BuildConfig:
                 f"tf32=False is not an option of {library}, which uses TF32 whatever its flag "
                 f"says. Set {_TF32_VARIABLE}=0 in the environment, here and where the plan runs"
             )
+        if library.family == "rtx" and self.hardware_compatibility != "none":
+            raise BuildError(
+                f"hardware_compatibility is not an option of {library}, which would ignore it; "
+                "compute_capabilities is"
+            )
         options = _core.BuildOptions()
         options.workspace = self.workspace
         options.optimization_level = self.optimization_level
@@ -103,6 +114,7 @@ class BuildConfig:
         options.compute_capabilities = [parse_capability(c) for c in self.compute_capabilities]
         if self.timing_cache is not None:
             file = Path(self.timing_cache)
+            self._check("timing_cache", file.parent.is_dir(), "a file in a folder that exists")
             options.set_timing_cache(file.read_bytes() if file.exists() else b"")
         return options
 
@@ -112,6 +124,11 @@ class BuildConfig:
         del values["timing_cache"], values["engine_host_code"]  # of this machine, not of the plan
         values["compute_capabilities"] = [str(c) for c in self.compute_capabilities]
         return values
+
+
+def _is_integer(value: object, least: int, most: int) -> bool:
+    """Whether a value is None or an integer within limits."""
+    return value is None or (isinstance(value, Integral) and least <= int(value) <= most)
 
 
 def parse_capability(capability: str | float) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 import numpy as np
 
 from fasttrt import _core
+from fasttrt._casting import is_lossless
 from fasttrt._device import capability, parse_device
 from fasttrt._library import find
 from fasttrt.building import build
@@ -142,8 +143,8 @@ class Engine:
             inputs: one array for each input, in order; or one mapping from names to arrays.
             out: where to put the results: an array (a sequence, a mapping) of the outputs' dtypes
                 and true shapes, C-contiguous.
-            cast: convert inputs of another dtype where no value can change (``numpy``'s "safe"
-                casting, for instance int32 to int64 or float32 to float64).
+            cast: convert inputs of another dtype where no value can change (for instance int32 to
+                int64, float32 to float64 or float16 to float32).
 
         Returns:
             An array for a single output, else a tuple in order; for a mapping, a mapping.
@@ -267,7 +268,7 @@ def _as_array(spec: TensorSpec, value: Any, cast: bool) -> Any:
                 f"{spec.name}: expected an array, got {type(value).__name__}: {error}"
             ) from error
     if value.dtype != spec.dtype and cast:
-        if not np.can_cast(value.dtype, spec.dtype, "safe"):
+        if not is_lossless(value.dtype, spec.dtype):
             raise InputError(
                 f"{spec.name}: cannot cast {value.dtype} to {spec.dtype} without changing values"
             )

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fasttrt._files import replacing
 from fasttrt.errors import EngineLoadError
 
 _MAGIC = b"FASTTRT\0"
@@ -53,14 +54,8 @@ class Plan:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan with its metadata and a checksum. The file appears whole or not at all."""
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as stream:
-                self._write(stream)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(Path(path)) as stream:
+            self._write(stream)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":

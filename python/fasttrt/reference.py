@@ -2,17 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from fasttrt import _ort
 from fasttrt.errors import Error, InputError, LibraryNotFoundError, ParseError, ParseIssue
 from fasttrt.model import DeclaredTensor, OnnxModel
-from fasttrt.shapes import NetworkInput, Shapes, check_profile
+from fasttrt.shapes import NetworkInput, ShapeLike, Shapes, check_profile, parse_range
 from fasttrt.spec import Range, TensorSpec, merge_profiles
-
-if TYPE_CHECKING:
-    pass
 
 
 class ReferenceBackend:
@@ -35,11 +33,16 @@ class ReferenceBackend:
             raise LibraryNotFoundError(
                 'device="cpu" needs ONNX Runtime: pip install onnxruntime (or fasttrt[cpu])'
             ) from None
-        profiles = _profiles(model.inputs, shapes)
+        given: Sequence[Mapping[str, ShapeLike]] = []
+        if shapes is not None:
+            given = [shapes] if isinstance(shapes, Mapping) else shapes
+        network = [_network_input(tensor, given) for tensor in model.inputs]
+        profiles = [check_profile(network, profile) for profile in given]
         self.inputs = tuple(
-            _spec(t, [p[t.name] for p in profiles if t.name in p]) for t in model.inputs
+            _spec(tensor, [p[tensor.name] for p in profiles if tensor.name in p], seen.is_shape)
+            for tensor, seen in zip(model.inputs, network, strict=True)
         )
-        self.outputs = tuple(_spec(tensor, []) for tensor in model.outputs)
+        self.outputs = tuple(_spec(tensor, [], False) for tensor in model.outputs)
         source = os.fspath(model.path) if model.path is not None else model.to_bytes()
         try:
             self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
@@ -61,11 +64,11 @@ class ReferenceBackend:
             for spec, array in zip(self.inputs, arrays, strict=True)
         }
         try:
-            results = session.run(None, feeds)
+            results = _ort.run(session, feeds, [spec.dtype for spec in self.outputs])
         except Exception as error:
             raise InputError(f"ONNX Runtime refused the inputs: {error}") from error
         return [
-            _deliver(spec, np.asarray(result), None if out is None else out[i])
+            _deliver(spec, result, None if out is None else out[i])
             for i, (spec, result) in enumerate(zip(self.outputs, results, strict=True))
         ]
 
@@ -82,24 +85,28 @@ class ReferenceBackend:
         self._session = None
 
 
-def _profiles(inputs: Sequence[DeclaredTensor], shapes: Shapes | None) -> list[dict[str, Range]]:
-    if shapes is None:
-        return []
-    network = [
-        NetworkInput(t.name, str(t.dtype), _extents(t), ("",) * len(_extents(t)), False)
-        for t in inputs
-    ]
-    given = [shapes] if isinstance(shapes, Mapping) else shapes
-    return [check_profile(network, profile) for profile in given]
+def _network_input(
+    tensor: DeclaredTensor, profiles: Sequence[Mapping[str, ShapeLike]]
+) -> NetworkInput:
+    """The input as TensorRT would see it: a shape tensor if the caller gives ranges of values."""
+    extents = _extents(tensor)
+    is_shape = False
+    if tensor.dtype.kind in "iu" and len(extents) <= 1 and -1 not in extents:
+        given = [p[tensor.name] for p in profiles if isinstance(p, Mapping) and tensor.name in p]
+        is_shape = any(parse_range(tensor.name, value) != (extents,) * 3 for value in given)
+    return NetworkInput(tensor.name, str(tensor.dtype), extents, ("",) * len(extents), is_shape)
 
 
 def _extents(tensor: DeclaredTensor) -> tuple[int, ...]:
     return tuple(extent if isinstance(extent, int) else -1 for extent in tensor.shape or ())
 
 
-def _spec(tensor: DeclaredTensor, ranges: list[Range]) -> TensorSpec:
+def _spec(tensor: DeclaredTensor, ranges: list[Range], is_shape: bool) -> TensorSpec:
     least, best, most = merge_profiles(tuple(ranges))
-    return TensorSpec(tensor.name, tensor.dtype, _extents(tensor), least, best, most, tuple(ranges))
+    return TensorSpec(
+        tensor.name, tensor.dtype, _extents(tensor), least, best, most, tuple(ranges),
+        is_shape=is_shape,
+    )  # fmt: skip
 
 
 def _checked(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -110,9 +117,11 @@ def _checked(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, A
     )
     if not fits:
         raise InputError(f"{spec.name}: expected shape {spec.shape} (-1 is any), got {array.shape}")
-    if spec.profiles and not any(_within(array.shape, range_) for range_ in spec.profiles):
+    got = tuple(array.ravel().tolist()) if spec.is_shape else array.shape
+    if spec.profiles and not any(_within(got, range_) for range_ in spec.profiles):
+        what = "values" if spec.is_shape else "shape"
         ranges = "; or ".join(f"min {a}, opt {b}, max {c}" for a, b, c in spec.profiles)
-        raise InputError(f"{spec.name}: expected shape {ranges}, got {array.shape}")
+        raise InputError(f"{spec.name}: expected {what} {ranges}, got {got}")
     return np.asarray(array, order="C")
 
 
@@ -126,10 +135,14 @@ def _deliver(
 ) -> np.ndarray[Any, Any]:
     if out is None:
         return result
+    if not isinstance(out, np.ndarray):
+        raise InputError(f"{spec.name}: out= must be a numpy array, got {type(out).__name__}")
     if out.dtype != result.dtype or out.shape != result.shape:
         raise InputError(
             f"{spec.name}: out= must have dtype {result.dtype} and shape {result.shape}, "
             f"got {out.dtype} and {out.shape}"
         )
+    if not out.flags.carray:
+        raise InputError(f"{spec.name}: out= must be C-contiguous, aligned and writeable")
     np.copyto(out, result)
     return out

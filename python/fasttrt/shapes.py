@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from operator import index
 from typing import TypeAlias
 
 from fasttrt._log import logger
@@ -72,9 +74,9 @@ def parse_range(name: str, value: ShapeLike) -> Range:
                 tuple(int(extent) for extent in part.split("x")) for part in value.split(":")
             ]
         elif any(isinstance(part, Sequence) for part in value):
-            parts = [tuple(int(e) for e in part) for part in value]  # type: ignore[union-attr]
+            parts = [tuple(index(e) for e in part) for part in value]  # type: ignore[union-attr]
         else:
-            parts = [tuple(int(extent) for extent in value)]  # type: ignore[arg-type]
+            parts = [tuple(index(extent) for extent in value)]  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise InputError(expected) from None
     if len(parts) == 1:
@@ -136,6 +138,11 @@ def _check_range(tensor: NetworkInput, given: Range) -> None:
     if not ordered or (not tensor.is_shape and min(least, default=0) < 0):
         raise InputError(f"{tensor.name}: expected 0 <= min <= opt <= max in shapes=, got {given}")
     if tensor.is_shape:
+        if -1 not in tensor.shape and len(least) != prod(tensor.shape):
+            raise InputError(
+                f"{tensor.name}: expected {prod(tensor.shape)} values (not a shape) for each of "
+                f"min, opt and max in shapes=, got {given}"
+            )
         return
     fits = len(least) == len(tensor.shape) and all(
         extent in (-1, a) and extent in (-1, c)

@@ -51,8 +51,13 @@ class TensorRTBackend:
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
             for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
         }
-        self.inputs = tuple(_spec(tensor, declared) for tensor in self._core.inputs())
+        profiles = plan.metadata.get("profiles", ())
+        self.inputs = tuple(_spec(tensor, declared, profiles) for tensor in self._core.inputs())
         self.outputs = tuple(_spec(tensor, declared) for tensor in self._core.outputs())
+        # TensorRT 8.6 does not tell the core what values a shape tensor may take; the plan does.
+        self._unchecked = [
+            i for i, tensor in enumerate(self._core.inputs()) if tensor[3] and not any(tensor[4][0])
+        ]
         self._converts = any(spec.converted for spec in (*self.inputs, *self.outputs))
         for spec in (*self.inputs, *self.outputs):
             if spec.converted:
@@ -66,6 +71,8 @@ class TensorRTBackend:
     ) -> list[np.ndarray[Any, Any]]:
         """Run once; see `Engine.infer`."""
         try:
+            for i in self._unchecked:
+                _check_values(self.inputs[i], arrays[i])
             if self._converts:
                 return self._run_converted(arrays, out)
             return self._core.infer(arrays, out)
@@ -127,13 +134,35 @@ def _dtype(name: str) -> Any:
     return getattr(ml_dtypes, name, name)
 
 
-def _spec(tensor: _IoTensor, declared: Mapping[str, np.dtype[Any]]) -> TensorSpec:
+def _spec(
+    tensor: _IoTensor,
+    declared: Mapping[str, np.dtype[Any]],
+    built_for: Sequence[Mapping[str, Sequence[Sequence[int]]]] = (),
+) -> TensorSpec:
     name, dtype, shape, on_host, profiles = tensor
+    if on_host and not any(profiles[0] if profiles else ()):
+        given = [profile[name] for profile in built_for if name in profile]
+        profiles = [(tuple(p[0]), tuple(p[1]), tuple(p[2])) for p in given]
     ranges = tuple(profiles)
     least, best, most = merge_profiles(ranges)
     return TensorSpec(
         name, declared.get(name, dtype), shape, least, best, most, ranges, dtype, on_host
     )
+
+
+def _check_values(spec: TensorSpec, array: Any) -> None:
+    """A shape tensor's values against the profiles."""
+    values = np.asarray(array).reshape(-1).tolist()
+    fits = any(
+        all(a <= value <= c for a, value, c in zip(least, values, most, strict=True))
+        for least, _, most in spec.profiles
+        if len(least) == len(values)
+    )
+    if spec.profiles and not fits:
+        ranges = "; or ".join(
+            f"min {list(a)}, opt {list(b)}, max {list(c)}" for a, b, c in spec.profiles
+        )
+        raise InputError(f"{spec.name}: expected shape values {ranges}, got values {values}")
 
 
 def _to_engine(spec: TensorSpec, array: Any) -> Any:
