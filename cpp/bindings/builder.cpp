@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "engine/plan_builder.hpp"
 
@@ -86,7 +87,7 @@ py::tuple build(PlanBuilder& builder, const BuildOptions& options,
   while (!done) {
     {
       // Safe: waits for a thread that uses only C++ objects, which this frame keeps alive.
-      const py::gil_scoped_release release;
+      const GilRelease release;
       done = result.wait_for(interval) == std::future_status::ready;
     }
     if (stopped) continue;  // TensorRT gets to its next step before it can stop
@@ -113,7 +114,7 @@ py::list describe(const std::vector<NetworkTensor>& tensors) {
   py::list result;
   for (const auto& tensor : tensors) {
     result.append(py::make_tuple(
-        tensor.name, nvinfer::dtype_name(tensor.dtype),
+        to_str(tensor.name), nvinfer::dtype_name(tensor.dtype),
         py::tuple(py::cast(std::vector<std::int64_t>(tensor.shape.begin(), tensor.shape.end()))),
         py::tuple(py::cast(tensor.dimension_names)), tensor.is_shape_tensor));
   }
@@ -150,18 +151,17 @@ void register_builder(py::module_& module) {
            py::arg("name"), py::arg("min"), py::arg("opt"), py::arg("max"));
 
   // Parsing and building take seconds to hours and touch no Python object while they run.
-  using release = py::call_guard<py::gil_scoped_release>;
   py::class_<PlanBuilder>(module, "PlanBuilder")
       .def(py::init([](const LibraryHandle& library, std::optional<int> device) {
-             const py::gil_scoped_release unlocked;
+             const GilRelease unlocked;
              return std::make_unique<PlanBuilder>(library.library, device);
            }),
            py::arg("library"), py::arg("device"))
-      .def("parse_file", &PlanBuilder::parse_file, py::arg("path"), release())
+      .def("parse_file", &PlanBuilder::parse_file, py::arg("path"), ReleaseGil())
       .def(
           "parse",
           [](PlanBuilder& self, std::string_view model, const std::string& base) {
-            const py::gil_scoped_release unlocked;  // the caller's bytes stay alive and unchanged
+            const GilRelease unlocked;  // the caller's bytes stay alive and unchanged
             self.parse(view(model), base);
           },
           py::arg("model"), py::arg("base"))

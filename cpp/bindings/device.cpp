@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "cuda/device.hpp"
 #include "cuda/memory.hpp"
@@ -19,11 +20,11 @@ void register_device(py::module_& module) {
       .def_readonly("total_memory", &cuda::DeviceInfo::total_memory)
       .def_readonly("driver_version", &cuda::DeviceInfo::driver_version);
   // Each may load and initialise the driver, which takes a while and touches no Python object.
-  module.def("driver_problem", &cuda::driver_problem, py::call_guard<py::gil_scoped_release>(),
+  module.def("driver_problem", &cuda::driver_problem, ReleaseGil(),
              "Why no GPU can be used, in a sentence; empty if one can.");
-  module.def("device_count", &cuda::device_count, py::call_guard<py::gil_scoped_release>());
+  module.def("device_count", &cuda::device_count, ReleaseGil());
   module.def("device_info", &cuda::device_info, py::arg("ordinal"),
-             py::call_guard<py::gil_scoped_release>());
+             ReleaseGil());
   module.def(
       "device_memory",
       [](int ordinal) {
@@ -32,7 +33,7 @@ void register_device(py::module_& module) {
         const auto info = cuda::memory_info();
         return std::pair(info.free, info.total);
       },
-      py::arg("ordinal"), py::call_guard<py::gil_scoped_release>(),
+      py::arg("ordinal"), ReleaseGil(),
       "Free and total memory of a GPU, in bytes.");
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "common/error.hpp"
 #include "engine/engine.hpp"
@@ -125,7 +126,7 @@ class PyEngine {
            bool allow_host_code) {
     {
       // Safe: the caller keeps the plan's bytes alive, and no Python object is touched.
-      const py::gil_scoped_release release;
+      const GilRelease release;
       engine_ = std::make_unique<Engine>(library.library,
                                          std::as_bytes(std::span(plan.data(), plan.size())),
                                          EngineOptions{device, contexts, allow_host_code});
@@ -140,7 +141,7 @@ class PyEngine {
 
   ~PyEngine() {
     // Freeing may wait for runs of other threads, and for the library's own threads.
-    const py::gil_scoped_release release;
+    const GilRelease release;
     engine_.reset();
   }
   PyEngine(const PyEngine&) = delete;
@@ -175,7 +176,7 @@ class PyEngine {
     }
     {
       // Safe: `held` and `targets` own every array whose memory is used meanwhile.
-      const py::gil_scoped_release release;
+      const GilRelease release;
       engine_->infer(inputs, results);
     }
     py::list list;
@@ -200,7 +201,7 @@ class PyEngine {
         }
       }
       list.append(
-          py::make_tuple(tensor.name, dtype, to_tuple(tensor.shape), tensor.on_host, profiles));
+          py::make_tuple(to_str(tensor.name), dtype, to_tuple(tensor.shape), tensor.on_host, profiles));
     }
     return list;
   }
@@ -208,7 +209,7 @@ class PyEngine {
   [[nodiscard]] py::bytes serialize() const {
     std::unique_ptr<nvinfer::HostMemory> memory;
     {
-      const py::gil_scoped_release release;  // no Python object is touched
+      const GilRelease release;  // no Python object is touched
       memory = engine_->serialize();
     }
     const auto bytes = memory->bytes();
@@ -237,7 +238,7 @@ void register_engine(py::module_& module) {
       .def("outputs", [](const PyEngine& self) { return self.specs(false); })
       .def("serialize", &PyEngine::serialize)
       .def("close", [](PyEngine& self) { self.engine().close(); },
-           py::call_guard<py::gil_scoped_release>())  // waits for runs of other threads
+           ReleaseGil())  // waits for runs of other threads
       .def_property_readonly("closed", [](const PyEngine& self) { return self.engine().closed(); })
       .def_property_readonly("device", [](const PyEngine& self) { return self.engine().device(); })
       .def_property_readonly("layer_count",

@@ -14,7 +14,7 @@ py::object error_class(const char* name) {
 }
 
 void raise(const char* name, const Error& error) {
-  PyErr_SetString(error_class(name).ptr(), error.what());
+  PyErr_SetObject(error_class(name).ptr(), to_str(error.what()).ptr());
 }
 
 void raise(const char* name, const py::object& instance) {
@@ -25,9 +25,9 @@ void raise(const ParseError& error) {
   const auto issue_class = error_class("ParseIssue");
   py::list issues;
   for (const auto& issue : error.issues()) {
-    issues.append(issue_class(issue.node, issue.name, issue.op, issue.reason));
+    issues.append(issue_class(issue.node, to_str(issue.name), to_str(issue.op), to_str(issue.reason)));
   }
-  raise("ParseError", error_class("ParseError")(error.what(), py::tuple(issues)));
+  raise("ParseError", error_class("ParseError")(to_str(error.what()), py::tuple(issues)));
 }
 
 void translate(std::exception_ptr pointer) {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "nvinfer/discovery.hpp"
 
@@ -53,7 +54,7 @@ void register_library(py::module_& module) {
         return Handle{nvinfer::find_library(request)};
       },
       py::arg("choice"), py::arg("environment"), py::arg("packages"), py::arg("capability"),
-      py::call_guard<py::gil_scoped_release>(),
+      ReleaseGil(),
       "Find and open a library; capability is the GPU's, (0, 0) if there is none.");
 }
 

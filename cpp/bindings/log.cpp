@@ -1,10 +1,5 @@
 // TensorRT's log. Vendor threads only append to a queue; Python takes the lines from it whenever a
 // call into the core returns, so that no vendor thread ever waits for the GIL.
-#include <pybind11/stl.h>
-
-#include <utility>
-#include <vector>
-
 #include "bindings/register.hpp"
 #include "nvinfer/logger.hpp"
 
@@ -26,9 +21,9 @@ void register_log(py::module_& module) {
   module.def(
       "take_log",
       [] {
-        std::vector<std::pair<int, std::string>> lines;
-        for (auto& record : Logger::instance().take()) {
-          lines.emplace_back(static_cast<int>(record.severity), std::move(record.text));
+        py::list lines;
+        for (const auto& record : Logger::instance().take()) {
+          lines.append(py::make_tuple(static_cast<int>(record.severity), to_str(record.text)));
         }
         return lines;
       },

@@ -15,6 +15,7 @@ std::string read_soname(const link_map& map) {
   const char* strings = nullptr;
   const ElfW(Dyn)* name = nullptr;
   for (const auto* entry = map.l_ld; entry != nullptr && entry->d_tag != DT_NULL; ++entry) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the loader has put an address there
     if (entry->d_tag == DT_STRTAB) strings = reinterpret_cast<const char*>(entry->d_un.d_ptr);
     if (entry->d_tag == DT_SONAME) name = entry;
   }

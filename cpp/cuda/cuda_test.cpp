@@ -201,7 +201,7 @@ TEST_CASE("a captured copy runs at launch, with the bytes of then") {
   }
   gpu.stream.synchronize();
   CHECK_FALSE(same(gpu.source, gpu.result));
-  for (unsigned int seed : {2U, 3U}) {
+  for (const unsigned int seed : {2U, 3U}) {
     fill_randomly(gpu.source.data(), kBytes, seed);
     exec.launch(gpu.stream);
     gpu.stream.synchronize();

@@ -45,6 +45,7 @@ inline constexpr unsigned int kHostAllocDeviceMap = 2;
 // Every driver function: field, exact symbol, parameters. One list, so that the table, the code
 // that fills it and the check against the vendor's header cannot differ. Oldest driver with all
 // of them: CUDA 11.4.
+// clang-format off
 #define FASTTRT_CUDA_FUNCTIONS(X)                                                                 \
   X(init, cuInit, (unsigned int flags))                                                           \
   X(driver_get_version, cuDriverGetVersion, (int* version))                                       \
@@ -98,6 +99,7 @@ inline constexpr unsigned int kHostAllocDeviceMap = 2;
   X(graph_launch, cuGraphLaunch, (CUgraphExec_st* exec, CUstream_st* stream))                     \
   X(graph_destroy, cuGraphDestroy, (CUgraph_st* graph))                                           \
   X(graph_exec_destroy, cuGraphExecDestroy, (CUgraphExec_st* exec))
+// clang-format on
 
 // Never null in the table that driver() gives.
 struct DriverApi {

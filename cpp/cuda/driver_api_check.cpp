@@ -19,8 +19,7 @@ struct SameAbi
                               sizeof(std::conditional_t<std::is_enum_v<Theirs>, Theirs, int>))> {};
 
 template <class Ours, class Theirs>
-struct SameAbi<Ours*, Theirs*>
-    : SameAbi<std::remove_const_t<Ours>, std::remove_const_t<Theirs>> {};
+struct SameAbi<Ours*, Theirs*> : SameAbi<std::remove_const_t<Ours>, std::remove_const_t<Theirs>> {};
 
 template <class Ours, class Theirs>
 struct SameFunction : std::false_type {};
@@ -38,8 +37,8 @@ constexpr bool same_version(std::string_view ours, std::string_view theirs) {
 }
 
 #define FASTTRT_EXPAND(symbol) #symbol
-#define FASTTRT_CUDA_CHECK(field, symbol, parameters)                                            \
-  static_assert(SameFunction<decltype(DriverApi::field), decltype(&::symbol)>::value, #symbol);  \
+#define FASTTRT_CUDA_CHECK(field, symbol, parameters)                                           \
+  static_assert(SameFunction<decltype(DriverApi::field), decltype(&::symbol)>::value, #symbol); \
   static_assert(same_version(#symbol, FASTTRT_EXPAND(symbol)), #symbol);
 FASTTRT_CUDA_FUNCTIONS(FASTTRT_CUDA_CHECK)
 

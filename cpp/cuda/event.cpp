@@ -15,9 +15,7 @@ void EventRef::synchronize() const {
   check(driver().event_synchronize(event_), "cuEventSynchronize");
 }
 
-bool EventRef::is_done() const {
-  return check_ready(driver().event_query(event_), "cuEventQuery");
-}
+bool EventRef::is_done() const { return check_ready(driver().event_query(event_), "cuEventQuery"); }
 
 Event::Event(std::shared_ptr<PrimaryContext> context, EventTiming timing, EventWait wait)
     : EventRef(static_cast<CUevent_st*>(nullptr)), context_(std::move(context)) {

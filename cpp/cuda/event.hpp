@@ -46,9 +46,7 @@ class Event : public EventRef {
   Event(Event&& other) noexcept;
   Event& operator=(Event&& other) noexcept;
 
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept {
-    return context_;
-  }
+  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
   // The caller now destroys the event, and keeps its context alive until then.
   [[nodiscard]] CUevent_st* release() noexcept;
 

@@ -20,9 +20,7 @@ class Graph {
 
   [[nodiscard]] explicit operator bool() const noexcept { return graph_ != nullptr; }
   [[nodiscard]] CUgraph_st* handle() const noexcept { return graph_; }
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept {
-    return context_;
-  }
+  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
 
  private:
   void reset() noexcept;

@@ -134,8 +134,7 @@ void copy_on_device(void* dst, const void* src, std::size_t bytes, StreamRef str
 
 void fill_on_device(void* dst, unsigned char value, std::size_t bytes, StreamRef stream) {
   if (bytes == 0) return;
-  check(driver().memset_d8_async(to_driver(dst), value, bytes, stream.handle()),
-        "cuMemsetD8Async");
+  check(driver().memset_d8_async(to_driver(dst), value, bytes, stream.handle()), "cuMemsetD8Async");
 }
 
 MemoryInfo memory_info() {

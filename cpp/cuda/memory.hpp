@@ -28,9 +28,7 @@ class DeviceBuffer {
 
   [[nodiscard]] void* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept {
-    return context_;
-  }
+  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
 
  private:
   void allocate(std::size_t bytes);
@@ -59,9 +57,7 @@ class PinnedBuffer {
   // The device's address of the same bytes; null unless mapped.
   [[nodiscard]] void* device_data() const noexcept { return device_data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept {
-    return context_;
-  }
+  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
 
  private:
   void reset() noexcept;

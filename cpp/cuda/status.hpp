@@ -13,7 +13,9 @@ namespace fasttrt::cuda {
 // Throws OutOfMemoryError for CUDA_ERROR_OUT_OF_MEMORY, CudaError for any other failure:
 //   check(driver().mem_alloc(&data, bytes), "cuMemAlloc_v2");
 inline void check(Result code, std::string_view call) {
-  if (code != Result::success) [[unlikely]] fail(driver(), code, call);
+  if (code != Result::success) [[unlikely]] {
+    fail(driver(), code, call);
+  }
 }
 
 // For queries: true for success, false for CUDA_ERROR_NOT_READY; throws for anything else.

@@ -41,9 +41,7 @@ class Stream : public StreamRef {
   Stream(Stream&& other) noexcept;
   Stream& operator=(Stream&& other) noexcept;
 
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept {
-    return context_;
-  }
+  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
   // The caller now destroys the stream, and keeps its context alive until then.
   [[nodiscard]] CUstream_st* release() noexcept;
 

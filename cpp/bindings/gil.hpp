@@ -1,0 +1,33 @@
+// Letting go of the GIL around what waits.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cxxabi.h>
+#include <unistd.h>
+
+namespace fasttrt::bindings {
+
+// Releases the GIL for a scope. At the interpreter's exit, Python ends a thread that asks for the
+// GIL again by unwinding its stack (before 3.14), which would end the process from a destructor;
+// such a thread is left to sleep instead, as Python 3.14 does itself.
+class GilRelease {
+ public:
+  GilRelease() : state_(PyEval_SaveThread()) {}
+  ~GilRelease() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (abi::__forced_unwind&) {
+      for (;;) pause();
+    }
+  }
+  GilRelease(const GilRelease&) = delete;
+  GilRelease& operator=(const GilRelease&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+using ReleaseGil = pybind11::call_guard<GilRelease>;
+
+}  // namespace fasttrt::bindings
