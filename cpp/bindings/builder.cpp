@@ -79,8 +79,8 @@ py::object to_bytes(const HostMemory* memory) {
 py::tuple build(PlanBuilder& builder, const BuildOptions& options,
                 const std::vector<Profile>& profiles, const py::function& poll) {
   ProgressQueue progress;
-  auto result = std::async(std::launch::async,
-                           [&] { return builder.build(options, profiles, progress); });
+  auto result =
+      std::async(std::launch::async, [&] { return builder.build(options, profiles, progress); });
   constexpr std::chrono::milliseconds interval(50);
   std::optional<py::error_already_set> stopped;
   bool done = false;
@@ -99,13 +99,7 @@ py::tuple build(PlanBuilder& builder, const BuildOptions& options,
       progress.cancel();
     }
   }
-  if (stopped) {
-    try {
-      const auto discarded = result.get();
-    } catch (const Error&) {  // the caller's own exception says why
-    }
-    throw py::error_already_set(*stopped);
-  }
+  if (stopped) throw py::error_already_set(*stopped);  // not what it made the build throw
   const auto built = result.get();
   return py::make_tuple(to_bytes(built.plan.get()), to_bytes(built.timing_cache.get()));
 }
@@ -165,14 +159,16 @@ void register_builder(py::module_& module) {
             self.parse(view(model), base);
           },
           py::arg("model"), py::arg("base"))
-      .def("inputs", [](const PlanBuilder& self) { return describe(self.inputs()); },
-           "(name, dtype, shape, dimension names, is a shape tensor) of each.")
+      .def(
+          "inputs", [](const PlanBuilder& self) { return describe(self.inputs()); },
+          "(name, dtype, shape, dimension names, is a shape tensor) of each.")
       .def("outputs", [](const PlanBuilder& self) { return describe(self.outputs()); })
       .def_property_readonly("layer_count", &PlanBuilder::layer_count)
       .def_property_readonly("can_cancel", &PlanBuilder::can_cancel)
-      .def("build", &build, py::arg("options"), py::arg("profiles"), py::arg("poll"),
-           "Build and return (plan, timing cache or None). poll(events, done) is called every 50 ms "
-           "with the progress since, as (phase, parent, step, steps).");
+      .def(
+          "build", &build, py::arg("options"), py::arg("profiles"), py::arg("poll"),
+          "Build and return (plan, timing cache or None). poll(events, done) is called every 50 ms "
+          "with the progress since, as (phase, parent, step, steps).");
 }
 
 }  // namespace fasttrt::bindings

@@ -1,11 +1,12 @@
 // The CUDA driver and its GPUs.
+#include "cuda/device.hpp"
+
 #include <pybind11/stl.h>
 
 #include <utility>
 
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
-#include "cuda/device.hpp"
 #include "cuda/memory.hpp"
 
 namespace fasttrt::bindings {
@@ -23,8 +24,7 @@ void register_device(py::module_& module) {
   module.def("driver_problem", &cuda::driver_problem, ReleaseGil(),
              "Why no GPU can be used, in a sentence; empty if one can.");
   module.def("device_count", &cuda::device_count, ReleaseGil());
-  module.def("device_info", &cuda::device_info, py::arg("ordinal"),
-             ReleaseGil());
+  module.def("device_info", &cuda::device_info, py::arg("ordinal"), ReleaseGil());
   module.def(
       "device_memory",
       [](int ordinal) {
@@ -33,8 +33,7 @@ void register_device(py::module_& module) {
         const auto info = cuda::memory_info();
         return std::pair(info.free, info.total);
       },
-      py::arg("ordinal"), ReleaseGil(),
-      "Free and total memory of a GPU, in bytes.");
+      py::arg("ordinal"), ReleaseGil(), "Free and total memory of a GPU, in bytes.");
 }
 
 }  // namespace fasttrt::bindings

@@ -1,4 +1,6 @@
 // Running: numpy arrays in, numpy arrays out.
+#include "engine/engine.hpp"
+
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -13,7 +15,6 @@
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "common/error.hpp"
-#include "engine/engine.hpp"
 #include "engine/nibbles.hpp"
 
 namespace fasttrt::bindings {
@@ -33,7 +34,7 @@ py::object to_numpy(nvinfer::DataType type) {
   const auto numpy = py::module_::import("numpy");
   const auto ml_dtypes = py::module_::import("ml_dtypes");
   return numpy.attr("dtype")(py::hasattr(ml_dtypes, name.c_str()) ? ml_dtypes.attr(name.c_str())
-                                                                 : py::object(py::str(name)));
+                                                                  : py::object(py::str(name)));
 }
 
 Dims to_dims(const py::array& array, const std::string& name) {
@@ -200,8 +201,8 @@ class PyEngine {
               py::make_tuple(to_tuple(range.min), to_tuple(range.opt), to_tuple(range.max)));
         }
       }
-      list.append(
-          py::make_tuple(to_str(tensor.name), dtype, to_tuple(tensor.shape), tensor.on_host, profiles));
+      list.append(py::make_tuple(to_str(tensor.name), dtype, to_tuple(tensor.shape), tensor.on_host,
+                                 profiles));
     }
     return list;
   }
@@ -232,13 +233,15 @@ void register_engine(py::module_& module) {
            py::arg("plan"), py::arg("device"), py::arg("contexts"), py::arg("allow_host_code"))
       .def("infer", &PyEngine::infer, py::arg("arrays"), py::arg("out"),
            "Run once: an array for each input, in order; out has None or an array for each output.")
-      .def("inputs", [](const PyEngine& self) { return self.specs(true); },
-           "(name, dtype, shape, on host, [(min, opt, max) of each profile]) of each input. For a "
-           "tensor on the host min, opt and max are values.")
+      .def(
+          "inputs", [](const PyEngine& self) { return self.specs(true); },
+          "(name, dtype, shape, on host, [(min, opt, max) of each profile]) of each input. For a "
+          "tensor on the host min, opt and max are values.")
       .def("outputs", [](const PyEngine& self) { return self.specs(false); })
       .def("serialize", &PyEngine::serialize)
-      .def("close", [](PyEngine& self) { self.engine().close(); },
-           ReleaseGil())  // waits for runs of other threads
+      .def(
+          "close", [](PyEngine& self) { self.engine().close(); },
+          ReleaseGil())  // waits for runs of other threads
       .def_property_readonly("closed", [](const PyEngine& self) { return self.engine().closed(); })
       .def_property_readonly("device", [](const PyEngine& self) { return self.engine().device(); })
       .def_property_readonly("layer_count",

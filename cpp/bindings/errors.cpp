@@ -25,11 +25,13 @@ void raise(const ParseError& error) {
   const auto issue_class = error_class("ParseIssue");
   py::list issues;
   for (const auto& issue : error.issues()) {
-    issues.append(issue_class(issue.node, to_str(issue.name), to_str(issue.op), to_str(issue.reason)));
+    issues.append(
+        issue_class(issue.node, to_str(issue.name), to_str(issue.op), to_str(issue.reason)));
   }
   raise("ParseError", error_class("ParseError")(to_str(error.what()), py::tuple(issues)));
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): as pybind11 declares it
 void translate(std::exception_ptr pointer) {
   if (pointer == nullptr) return;
   try {

@@ -1,9 +1,8 @@
 // Letting go of the GIL around what waits.
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <cxxabi.h>
+#include <pybind11/pybind11.h>
 #include <unistd.h>
 
 namespace fasttrt::bindings {
@@ -13,7 +12,7 @@ namespace fasttrt::bindings {
 // such a thread is left to sleep instead, as Python 3.14 does itself.
 class GilRelease {
  public:
-  GilRelease() : state_(PyEval_SaveThread()) {}
+  GilRelease() noexcept : state_(PyEval_SaveThread()) {}
   ~GilRelease() {
     try {
       PyEval_RestoreThread(state_);

@@ -11,14 +11,12 @@
 
 namespace fasttrt::bindings {
 namespace py = pybind11;
-using nvinfer::Library;
 
 void register_library(py::module_& module) {
   using Handle = LibraryHandle;
   py::class_<Handle>(module, "Library")
       .def_property_readonly(
-          "family",
-          [](const Handle& self) { return nvinfer::family_name(self.library->family()); })
+          "family", [](const Handle& self) { return nvinfer::family_name(self.library->family()); })
       .def_property_readonly("version",
                              [](const Handle& self) { return self.library->version().str(); })
       .def_property_readonly(
@@ -54,8 +52,7 @@ void register_library(py::module_& module) {
         return Handle{nvinfer::find_library(request)};
       },
       py::arg("choice"), py::arg("environment"), py::arg("packages"), py::arg("capability"),
-      ReleaseGil(),
-      "Find and open a library; capability is the GPU's, (0, 0) if there is none.");
+      ReleaseGil(), "Find and open a library; capability is the GPU's, (0, 0) if there is none.");
 }
 
 }  // namespace fasttrt::bindings

@@ -1,5 +1,6 @@
 #include "engine/io_tensor.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -31,8 +32,7 @@ bool values_within(const IoTensor& input, const HostInput& array, const ProfileR
 
 bool accepts(const IoTensor& input, const HostInput& array, std::size_t profile) {
   const auto& range = input.profiles[profile];
-  return within(array.shape, range) &&
-         (!input.on_host || values_within(input, array, range));
+  return within(array.shape, range) && (!input.on_host || values_within(input, array, range));
 }
 
 double room(std::span<const IoTensor> inputs, std::size_t profile) {
@@ -61,6 +61,7 @@ std::string describe(const ProfileRange& range) {
 
 std::string describe_values(const IoTensor& input, const HostInput& array) {
   std::vector<std::int64_t> values;
+  values.reserve(static_cast<std::size_t>(array.shape.volume()));
   for (std::int64_t i = 0; i < array.shape.volume(); ++i) {
     values.push_back(value_at(array.data, input.dtype, static_cast<std::size_t>(i)));
   }
@@ -68,15 +69,11 @@ std::string describe_values(const IoTensor& input, const HostInput& array) {
 }
 
 [[noreturn]] void refuse(const IoTensor& input, const HostInput& array) {
-  const bool shape_fits = [&] {
-    for (const auto& range : input.profiles) {
-      if (within(array.shape, range)) return true;
-    }
-    return false;
-  }();
-  throw InputError(input.name + ": expected shape " + describe_range(input) + ", got " +
-                   (shape_fits && input.on_host ? describe_values(input, array)
-                                                : array.shape.str()));
+  const bool shape_fits = std::ranges::any_of(
+      input.profiles, [&](const ProfileRange& range) { return within(array.shape, range); });
+  throw InputError(
+      input.name + ": expected shape " + describe_range(input) + ", got " +
+      (shape_fits && input.on_host ? describe_values(input, array) : array.shape.str()));
 }
 
 }  // namespace
@@ -114,8 +111,8 @@ std::size_t choose_profile(std::span<const IoTensor> inputs, std::span<const Hos
   }
   std::string text = "no single profile takes these shapes together:";
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    text += " " + inputs[i].name + " " + arrays[i].shape.str() + " (" + describe_range(inputs[i]) +
-            ")";
+    text +=
+        " " + inputs[i].name + " " + arrays[i].shape.str() + " (" + describe_range(inputs[i]) + ")";
   }
   throw InputError(text);
 }

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+
 #include "common/error.hpp"
 
 namespace fasttrt::engine {
@@ -66,9 +68,9 @@ TEST_CASE("a shape tensor's values count, in either integer type") {
     auto tensor = input("size", {{{2}, {2}, {2}, {1, 1}, {4, 4}, {8, 16}}});
     tensor.on_host = true;
     tensor.dtype = dtype;
-    const auto arrays = [&](auto* values) { return std::vector<HostInput>{{values, {2}}}; };
-    std::int32_t narrow[]{8, 17};
-    std::int64_t wide[]{8, 17};
+    const auto arrays = [&](auto& values) { return std::vector<HostInput>{{values.data(), {2}}}; };
+    std::array<std::int32_t, 2> narrow{8, 17};
+    std::array<std::int64_t, 2> wide{8, 17};
     const auto refused = dtype == DataType::int32 ? arrays(narrow) : arrays(wide);
     CHECK(message({tensor}, refused) ==
           "size: expected shape values min [1, 1], opt [4, 4], max [8, 16], got values [8, 17]");

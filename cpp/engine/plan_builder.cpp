@@ -1,5 +1,6 @@
 #include "engine/plan_builder.hpp"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -28,7 +29,7 @@ Dims to_dims(const std::vector<std::int64_t>& extents) {
 
 // Runs set() and names the option where the library lacks it.
 template <class Set>
-void option(const char* name, const nvinfer::Library& library, Set&& set) {
+void option(const char* name, const nvinfer::Library& library, const Set& set) {
   try {
     set();
   } catch (const UnsupportedLibraryError& error) {
@@ -63,33 +64,39 @@ PlanBuilder::~PlanBuilder() {
   builder_.reset();
 }
 
-void PlanBuilder::check(bool parsed, const std::string& what) const {
+void PlanBuilder::check(bool parsed, const nvinfer::ErrorScope& errors,
+                        const std::string& what) const {
   if (parsed && network_->output_count() > 0) return;
   auto issues = parser_->issues();
-  if (issues.empty()) issues.push_back({-1, "", "", what});
+  // A node's issue says all; of others (a weight, a file) the log knows more.
+  if (std::ranges::none_of(issues, [](const ParserIssue& issue) { return issue.node >= 0; })) {
+    issues.push_back({-1, "", "", errors.explain(what)});
+  }
   throw ParseError(library_->str() + " cannot parse the model", std::move(issues));
 }
 
 void PlanBuilder::parse_file(const std::string& path) {
   const nvinfer::ErrorScope errors;
   const bool parsed = parser_->parse_file(path);
-  check(parsed, errors.explain(path + " is no ONNX model that the parser can read"));
+  check(parsed, errors, "reading " + path);
 }
 
 void PlanBuilder::parse(std::span<const std::byte> model, const std::string& base) {
   const nvinfer::ErrorScope errors;
   const bool parsed = parser_->parse(model, base);
-  check(parsed, errors.explain("these bytes are no ONNX model that the parser can read"));
+  check(parsed, errors, "reading the model");
 }
 
 std::vector<NetworkTensor> PlanBuilder::inputs() const {
   std::vector<NetworkTensor> result;
+  result.reserve(static_cast<std::size_t>(network_->input_count()));
   for (int i = 0; i < network_->input_count(); ++i) result.push_back(describe(network_->input(i)));
   return result;
 }
 
 std::vector<NetworkTensor> PlanBuilder::outputs() const {
   std::vector<NetworkTensor> result;
+  result.reserve(static_cast<std::size_t>(network_->output_count()));
   for (int i = 0; i < network_->output_count(); ++i) {
     result.push_back(describe(network_->output(i)));
   }
@@ -116,7 +123,9 @@ void PlanBuilder::apply(const BuildOptions& options, nvinfer::BuilderConfig& con
   if (options.optimization_level) config.set_optimization_level(*options.optimization_level);
   if (options.max_aux_streams) config.set_max_aux_streams(*options.max_aux_streams);
   option("tf32", library, [&] { config.set_flag(enums::builder_flag_tf32, options.tf32); });
-  if (options.profiling_verbosity == "none") {
+  if (options.profiling_verbosity == "names") {
+    config.set_profiling_verbosity(enums::profiling_names);
+  } else if (options.profiling_verbosity == "none") {
     config.set_profiling_verbosity(enums::profiling_none);
   } else if (options.profiling_verbosity == "detailed") {
     config.set_profiling_verbosity(enums::profiling_detailed);
@@ -168,6 +177,17 @@ void PlanBuilder::add_profile(const Profile& profile, nvinfer::BuilderConfig& co
   }
 }
 
+// TensorRT 8.6 cannot tell the inputs of an engine with fixed extents and data-dependent outputs
+// unless it was built with a profile.
+Profile PlanBuilder::fixed_profile() const {
+  Profile profile;
+  for (const auto& input : inputs()) {
+    const std::vector<std::int64_t> extents(input.shape.begin(), input.shape.end());
+    profile.push_back({input.name, extents, extents, extents});
+  }
+  return profile;
+}
+
 BuiltPlan PlanBuilder::build(const BuildOptions& options, std::span<const Profile> profiles,
                              nvinfer::ProgressListener& listener) {
   std::optional<cuda::ContextGuard> guard;
@@ -176,13 +196,17 @@ BuiltPlan PlanBuilder::build(const BuildOptions& options, std::span<const Profil
   auto config = nvinfer::Builder::create_config(builder_);
   apply(options, *config);
   for (const auto& profile : profiles) add_profile(profile, *config);
+  if (profiles.empty() && library_->generation() == nvinfer::Generation::v8) {
+    add_profile(fixed_profile(), *config);
+  }
   if (can_cancel()) config->set_progress_monitor(monitor);
   std::unique_ptr<nvinfer::TimingCache> cache;  // outlives the build
   if (options.use_timing_cache) {
     const nvinfer::ErrorScope errors;
     cache = config->use_timing_cache(options.timing_cache);
     if (cache == nullptr) {
-      throw BuildError(errors.explain("timing_cache was refused (made by another release or GPU?)"));
+      throw BuildError(
+          errors.explain("timing_cache was refused (made by another release or GPU?)"));
     }
   }
   const nvinfer::ErrorScope errors;

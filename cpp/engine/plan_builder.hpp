@@ -13,6 +13,7 @@
 #include "engine/io_tensor.hpp"
 #include "nvinfer/builder.hpp"
 #include "nvinfer/library.hpp"
+#include "nvinfer/logger.hpp"
 #include "nvinfer/parser.hpp"
 #include "nvinfer/progress.hpp"
 
@@ -42,8 +43,8 @@ struct BuildOptions {
   std::optional<std::size_t> workspace;  // bytes
   std::optional<int> optimization_level;
   std::optional<int> max_aux_streams;
-  std::string profiling_verbosity = "names";      // or "none", "detailed"
-  std::string hardware_compatibility = "none";    // or "ampere_plus", "same_compute_capability"
+  std::string profiling_verbosity = "names";    // or "none", "detailed"
+  std::string hardware_compatibility = "none";  // or "ampere_plus", "same_compute_capability"
   bool version_compatible = false;
   bool exclude_lean_runtime = false;
   bool refit = false;
@@ -83,8 +84,9 @@ class PlanBuilder {
                                 nvinfer::ProgressListener& listener);
 
  private:
-  void check(bool parsed, const std::string& what) const;
+  void check(bool parsed, const nvinfer::ErrorScope& errors, const std::string& what) const;
   void apply(const BuildOptions& options, nvinfer::BuilderConfig& config) const;
+  [[nodiscard]] Profile fixed_profile() const;
   void add_profile(const Profile& profile, nvinfer::BuilderConfig& config);
   [[nodiscard]] nvinfer::Tensor find_input(const std::string& name) const;
 

@@ -9,6 +9,29 @@
 #include "nvinfer/logger.hpp"
 
 namespace fasttrt::engine {
+namespace {
+
+// Waits after a failure, which is the error to report.
+void settle(cuda::StreamRef stream) noexcept {
+  try {
+    stream.synchronize();
+  } catch (const Error& error) {
+    nvinfer::Logger::instance().log(nvinfer::Severity::verbose, error.what());
+  }
+}
+
+// Allocates the result, or checks that the caller's memory fits it.
+void prepare(const IoTensor& tensor, HostOutput& result, const Dims& shape) {
+  if (result.target == nullptr) {
+    result.buffer = HostBuffer(nvinfer::byte_size(tensor.dtype, shape.volume()));
+  } else if (result.shape != shape) {
+    throw InputError(tensor.name + ": the result has shape " + shape.str() +
+                     ", but out= has shape " + result.shape.str());
+  }
+  result.shape = shape;
+}
+
+}  // namespace
 
 Session::Session(const std::shared_ptr<nvinfer::CudaEngine>& engine,
                  const std::shared_ptr<cuda::PrimaryContext>& device,
@@ -46,10 +69,7 @@ void Session::run(std::span<const HostInput> arrays, std::size_t profile,
     // The next run tells the context everything anew, and arrays lent to the GPU must not be
     // given back while it may still read them.
     for (auto& input : input_states_) input.shape = Dims(Dims::unknown_rank);
-    try {
-      stream_.synchronize();
-    } catch (const Error&) {  // the first error is the one to report
-    }
+    settle(stream_);
     throw;
   }
 }
@@ -81,8 +101,8 @@ void Session::set_inputs(std::span<const HostInput> arrays) {
     const auto bytes = nvinfer::byte_size(tensor.dtype, array.shape.volume());
     if (state.shape != array.shape) {
       if (!context_->set_input_shape(tensor.name, array.shape)) {
-        throw InputError(errors.explain(tensor.name + ": shape " + array.shape.str() +
-                                        " was refused"));
+        throw InputError(
+            errors.explain(tensor.name + ": shape " + array.shape.str() + " was refused"));
       }
       state.shape = array.shape;
     }
@@ -101,17 +121,6 @@ void Session::set_inputs(std::span<const HostInput> arrays) {
     throw InputError(errors.explain("these inputs do not go together" +
                                     (*missing == "?" ? "" : " (" + *missing + " is incomplete)")));
   }
-}
-
-// Allocates the result, or checks that the caller's memory fits it.
-void Session::prepare(const IoTensor& tensor, HostOutput& result, const Dims& shape) const {
-  if (result.target == nullptr) {
-    result.buffer = HostBuffer(nvinfer::byte_size(tensor.dtype, shape.volume()));
-  } else if (result.shape != shape) {
-    throw InputError(tensor.name + ": the result has shape " + shape.str() +
-                     ", but out= has shape " + result.shape.str());
-  }
-  result.shape = shape;
 }
 
 void Session::set_outputs(std::span<HostOutput> results) {
@@ -155,8 +164,8 @@ void Session::fetch(std::size_t index, HostOutput& result) {
     prepare(tensor, result, state.allocator->dims());
     source = state.allocator->data();
   }
-  cuda::copy_to_host(result.data(), source,
-                     nvinfer::byte_size(tensor.dtype, result.shape.volume()), stream_);
+  cuda::copy_to_host(result.data(), source, nvinfer::byte_size(tensor.dtype, result.shape.volume()),
+                     stream_);
 }
 
 }  // namespace fasttrt::engine

@@ -29,8 +29,7 @@ class Session {
 
   // Runs once and waits. arrays fit `profile`, see choose_profile(). results has one entry for
   // each output. Throws InputError, CudaError, OutOfMemoryError or Error; the session stays usable.
-  void run(std::span<const HostInput> arrays, std::size_t profile,
-           std::span<HostOutput> results);
+  void run(std::span<const HostInput> arrays, std::size_t profile, std::span<HostOutput> results);
 
  private:
   struct Input {
@@ -40,7 +39,7 @@ class Session {
   };
   struct Output {
     cuda::DeviceBuffer buffer;
-    HostBuffer host;                                       // a shape tensor's values
+    HostBuffer host;                                      // a shape tensor's values
     std::unique_ptr<nvinfer::OutputAllocator> allocator;  // once its size depended on the data
   };
 
@@ -48,7 +47,6 @@ class Session {
   void set_inputs(std::span<const HostInput> arrays);
   void set_outputs(std::span<HostOutput> results);
   void bind(const std::string& tensor, void* address);
-  void prepare(const IoTensor& tensor, HostOutput& result, const Dims& shape) const;
   void fetch(std::size_t index, HostOutput& result);
 
   std::span<const IoTensor> inputs_;

@@ -54,7 +54,8 @@ class Search {
   // A file, or a folder with libraries of the families.
   std::shared_ptr<const Library> in_place(const fs::path& place, std::span<const Family> families) {
     std::error_code ignored;
-    if (!fs::is_directory(place, ignored)) return open(place.string(), true);
+    // Absolute, as the loader would search for a name without a slash.
+    if (!fs::is_directory(place, ignored)) return open(fs::absolute(place).string(), true);
     return in_folders({{place.string()}}, families);
   }
 

@@ -86,6 +86,7 @@ class Library {
   CreateParserFunction* create_parser_ = nullptr;
   std::int32_t parser_number_ = 0;
   mutable std::once_flag plugins_loaded_;
+  mutable std::once_flag builder_kept_;
 };
 
 }  // namespace fasttrt::nvinfer

@@ -43,10 +43,6 @@ bool CudaEngine::is_input(const std::string& tensor) const {
   return call(methods::engine_get_tensor_mode, tensor.c_str()) == fixed(enums::io_input);
 }
 
-bool CudaEngine::is_shape_io(const std::string& tensor) const {
-  return call(methods::engine_is_shape_io, tensor.c_str());
-}
-
 bool CudaEngine::is_on_host(const std::string& tensor) const {
   return call(methods::engine_get_tensor_location, tensor.c_str()) == fixed(enums::location_host);
 }

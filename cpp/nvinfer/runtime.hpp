@@ -41,7 +41,6 @@ class CudaEngine : public Object {
   [[nodiscard]] int tensor_count() const;
   [[nodiscard]] std::string tensor_name(int index) const;
   [[nodiscard]] bool is_input(const std::string& tensor) const;
-  [[nodiscard]] bool is_shape_io(const std::string& tensor) const;
   [[nodiscard]] bool is_on_host(const std::string& tensor) const;
   [[nodiscard]] DataType dtype(const std::string& tensor) const;
   [[nodiscard]] Dims shape(const std::string& tensor) const;  // -1 for a dynamic extent

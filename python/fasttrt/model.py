@@ -111,10 +111,17 @@ class OnnxModel:
         """Of the file and of every external data file that it names, in order."""
         digest = hashlib.sha256()
         if self.path is None or self.is_changed:
-            digest.update(self.to_bytes() if self.fits_in_memory else b"")
-            if not self.fits_in_memory:
-                for tensor in self.proto.graph.initializer:
-                    digest.update(tensor.SerializeToString())
+            graph = self.proto.graph
+            parts = (
+                (self.to_bytes(),)
+                if self.fits_in_memory
+                else (
+                    part.SerializeToString()
+                    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer)
+                )
+            )
+            for part in parts:
+                digest.update(part)
             return digest.hexdigest()
         for file in (self.path, *self._external_files()):
             with file.open("rb") as stream:

@@ -151,8 +151,10 @@ def _spec(
 
 
 def _check_values(spec: TensorSpec, array: Any) -> None:
-    """A shape tensor's values against the profiles."""
-    values = np.asarray(array).reshape(-1).tolist()
+    """A shape tensor's values against the profiles; the core checks the rest."""
+    if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (spec.dtype, spec.shape):
+        return
+    values = array.ravel().tolist()
     fits = any(
         all(a <= value <= c for a, value, c in zip(least, values, most, strict=True))
         for least, _, most in spec.profiles

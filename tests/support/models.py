@@ -23,8 +23,9 @@ Extents: TypeAlias = Sequence[int | str | None]
 """Numbers, names, or None for an extent that has neither."""
 
 OPSET = 17
-LATEST_OPSET = 23
-"""For the types that came late: fp8, int4, fp4."""
+QUANTIZED_OPSET = 21
+"""For the types that came late, fp8 and int4."""
+FP4_OPSET = 23
 
 
 class Model(NamedTuple):
@@ -65,10 +66,15 @@ def make(
     initializers = [numpy_helper.from_array(w, name) for name, w in (weights or {}).items()]
     graph = helper.make_graph(nodes, "small", inputs, outputs, initializers)
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
-    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8 if opset < 19 else 11)
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=_ir_version(opset))
     if not domains:
         onnx.checker.check_model(proto)
     return proto
+
+
+def _ir_version(opset: int) -> int:
+    """The oldest that the opset may come in, so that old readers read it."""
+    return 8 if opset < 19 else 10 if opset < FP4_OPSET else 11
 
 
 def random_inputs(proto: onnx.ModelProto, **extents: int) -> tuple[Array, ...]:
@@ -94,7 +100,7 @@ def random_inputs(proto: onnx.ModelProto, **extents: int) -> tuple[Array, ...]:
 def random_array(dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
     """Normally distributed floats, small integers (negative ones too), or booleans."""
     rng, target = np.random.default_rng(), np.dtype(dtype)
-    array: npt.NDArray[Any]
+    array: Array
     if target.kind == "b":
         array = rng.integers(0, 2, shape)
     elif target.kind == "u" or target.name == "uint4":
@@ -103,11 +109,12 @@ def random_array(dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
         array = rng.integers(-8, 8, shape)
     else:
         array = rng.standard_normal(shape)
-    return np.asarray(array).astype(target)
+    return np.asarray(array, target)
 
 
 def _weights(*shape: int) -> Array:
-    return (np.random.default_rng().standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+    values = np.random.default_rng().standard_normal(shape) / np.sqrt(shape[0])
+    return np.asarray(values, np.float32)
 
 
 def mlp(layers: Sequence[int] = (16, 32, 8), batch: int | str | None = "batch") -> Model:
@@ -220,7 +227,7 @@ def dequantize(dtype: int, shape: Extents = (2, 16), scale: float = 0.25) -> Mod
         [value("x", dtype, shape)],
         [value("y", TensorProto.FLOAT, shape)],
         {"scale": np.array(scale, np.float32)},
-        opset=LATEST_OPSET,
+        opset=FP4_OPSET if dtype == TensorProto.FLOAT4E2M1 else QUANTIZED_OPSET,
     )
     return Model(proto, lambda x: np.maximum(x.astype(np.float64) * scale, 0))
 
@@ -239,7 +246,7 @@ def quantize(dtype: int, shape: Extents = (2, 16), scale: float = 0.25) -> Model
         [value("x", TensorProto.FLOAT, shape)],
         [value("y", dtype, shape)],
         {"scale": np.array(scale, np.float32)},
-        opset=LATEST_OPSET,
+        opset=FP4_OPSET if dtype == TensorProto.FLOAT4E2M1 else QUANTIZED_OPSET,
     )
     most = {"int8": 127.0, "int4": 7.0, "float8_e4m3fn": 448.0, "float4_e2m1fn": 6.0}
 

@@ -1,0 +1,66 @@
+"""What the tests need of the machine, and what happens where it is missing."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fasttrt
+from fasttrt import _core
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need a GPU where there is none, with the reason."""
+    problem = _core.driver_problem()
+    for item in items:
+        if problem and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=problem))
+
+
+@pytest.fixture(scope="session")
+def rtx() -> fasttrt.LibraryInfo:
+    """The installed TensorRT-RTX; with FASTTRT_REQUIRE_RTX=1 it is an error if there is none."""
+    try:
+        return fasttrt.library("rtx")
+    except fasttrt.LibraryNotFoundError as error:
+        if os.environ.get("FASTTRT_REQUIRE_RTX") == "1":
+            raise
+        pytest.skip(f"TensorRT-RTX is not installed: {str(error).splitlines()[0]}")
+
+
+@pytest.fixture(scope="session")
+def build(rtx: fasttrt.LibraryInfo) -> Callable[..., fasttrt.Plan]:
+    """`fasttrt.build` with the installed TensorRT-RTX, which builds without a GPU too."""
+    return functools.partial(fasttrt.build, library=rtx.path)
+
+
+@pytest.fixture(scope="session")
+def vendor_library() -> Callable[[str], Path]:
+    """The folder of one of the libraries that `.ci/fetch_libraries.sh` fetches, by its name there.
+
+    Two releases of one family must not meet in one process: use them in processes of their own.
+    """
+
+    def find(name: str) -> Path:
+        root = os.environ.get("FASTTRT_TEST_LIBRARIES")
+        if not root:
+            pytest.skip("FASTTRT_TEST_LIBRARIES names no folder; see .ci/fetch_libraries.sh")
+        folders = sorted((Path(root) / name).glob("tensorrt*_libs"))
+        if not folders:
+            pytest.skip(f"{root}/{name} holds no TensorRT; see .ci/fetch_libraries.sh")
+        return folders[0]
+
+    return find
+
+
+@pytest.fixture
+def no_gpu() -> str:
+    """Why no GPU can be used here; skips where one can."""
+    problem = _core.driver_problem()
+    if not problem:
+        pytest.skip("there is a GPU")
+    return problem

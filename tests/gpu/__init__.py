@@ -1,0 +1,1 @@
+"""Tests that need a GPU and a TensorRT that runs on it."""

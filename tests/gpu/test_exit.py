@@ -1,0 +1,100 @@
+"""How the interpreter ends while engines live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fasttrt
+from support.gpu import EXACT, run_child
+from support.models import Model, elementwise
+
+pytestmark = pytest.mark.gpu
+
+BEGIN = """
+import sys, threading, time
+import numpy as np
+import fasttrt
+
+engine = fasttrt.Engine(sys.argv[1], device="cuda", contexts=2)
+x = np.load(sys.argv[2])
+
+def run_once():
+    np.testing.assert_allclose(engine.infer(x), 4 * x.astype(float), rtol=1e-6)
+
+run_once()
+"""
+ENDS = {
+    "live engine": "",
+    "global names keep everything": "keep = [engine, engine._backend, engine._backend._core]",
+    "reference cycle": "cycle = [engine]; cycle.append(cycle); del engine, run_once",
+    "sys.exit": "sys.exit(0)",
+    "inside with": "engine.__enter__()",
+    "in another atexit function": """
+import atexit
+atexit.register(lambda: print("late", threading.active_count()))
+""",
+    "thread that stops on its own": """
+def run():
+    for _ in range(50):
+        run_once()
+threading.Thread(target=run).start()
+""",
+    "daemon thread that ends with the engine": """
+def run():
+    try:
+        while True:
+            run_once()
+    except fasttrt.Error:
+        pass
+threading.Thread(target=run, daemon=True).start()
+time.sleep(0.2)
+""",
+    "daemon threads that never stop": """
+def run():
+    while True:
+        try:
+            run_once()
+        except fasttrt.Error:
+            pass
+for _ in range(3):
+    threading.Thread(target=run, daemon=True).start()
+time.sleep(0.2)
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return elementwise()
+
+
+@pytest.fixture(scope="module")
+def files(model: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A plan, and an input for it."""
+    folder = tmp_path_factory.mktemp("exit")
+    shapes = {"x": ((1, 4), (64, 4), (256, 4))}
+    fasttrt.build(model.proto, EXACT, shapes=shapes, device="cuda").save(folder / "m.plan")
+    np.save(folder / "x.npy", np.random.default_rng().standard_normal((64, 4)).astype(np.float32))
+    return folder / "m.plan", folder / "x.npy"
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_exit_code_is_0(files: tuple[Path, Path], end: str) -> None:
+    code = f'{BEGIN}\nprint("right", flush=True)\n{ENDS[end]}'
+    for _ in range(3 if "daemon" in end else 1):  # a race shows in one of a few
+        child = run_child(code, *files, timeout=60)
+        assert child.stdout.startswith("right\n"), child.stderr
+        assert child.returncode == 0, f"exit code {child.returncode}\n{child.stderr}"
+        assert child.stderr == ""
+
+
+def test_errors_of_the_program_keep_their_exit_code(files: tuple[Path, Path]) -> None:
+    child = run_child(f"{BEGIN}\nraise ValueError('mine')", *files, timeout=60)
+    assert child.returncode == 1
+    assert child.stderr.rstrip().endswith("ValueError: mine")
+    child = run_child(f"{BEGIN}\nsys.exit(7)", *files, timeout=60)
+    assert child.returncode == 7
+    assert child.stderr == ""

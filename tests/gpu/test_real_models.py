@@ -1,0 +1,87 @@
+"""Trained models: right answers, and the same numbers as ONNX Runtime's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fasttrt
+from support.gpu import always_tf32, errors, is_rtx, is_v8, library, need, report
+from support.real_models import REAL_MODELS, Array, Arrays, RealModel
+
+pytestmark = pytest.mark.gpu
+
+# TF32 emulated in ONNX Runtime, by rounding the factors of every product to 10 bits of mantissa,
+# moved the outputs by up to 29 times the tolerances of `RealModel`, which are float32's.
+TF32_FACTOR = 100
+# Where the kernels are chosen by measuring, a quick choice is good enough here.
+CONFIG: dict[str, Any] = {"tf32": False}
+
+
+def _config() -> fasttrt.BuildConfig:
+    return fasttrt.BuildConfig(**CONFIG | ({"optimization_level": 1} if is_v8() else {}))
+
+
+def _expected(model: RealModel) -> list[Arrays]:
+    """ONNX Runtime's outputs."""
+    onnxruntime = need("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: some of these files carry unused initializers
+    session = onnxruntime.InferenceSession(
+        str(model.path), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return model.run(lambda inputs: dict(zip(names, session.run(names, inputs), strict=True)))
+
+
+def _joined(calls: Sequence[Arrays], name: str) -> Array:
+    return np.concatenate([call[name].ravel() for call in calls])
+
+
+def _assert_close(model: RealModel, actual: Sequence[Arrays], expected: Sequence[Arrays]) -> None:
+    if not always_tf32():
+        model.assert_close(actual, expected)
+        return
+    rtol, atol, _ = model.tolerance
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, values in theirs.items():
+            np.testing.assert_allclose(
+                ours[name], values, TF32_FACTOR * rtol, TF32_FACTOR * atol, err_msg=name
+            )
+
+
+def _open(model: RealModel) -> fasttrt.Engine:
+    assert model.path is not None
+    return fasttrt.Engine(model.path, device="cuda", shapes=model.shapes or None, config=_config())
+
+
+@pytest.mark.parametrize("model", REAL_MODELS, ids=lambda model: model.name)
+def test_real_model(model: RealModel) -> None:
+    if model.missing:
+        pytest.skip(model.missing)
+    need("PIL")
+    if not model.builds and is_rtx():
+        with pytest.raises(fasttrt.BuildError, match=library().version):
+            _open(model)
+        return
+    try:
+        engine = _open(model)
+    except (fasttrt.ParseError, fasttrt.BuildError) as error:
+        report("real_models", model=model.name, refused=str(error))
+        if model.builds and not is_v8():
+            raise
+        pytest.xfail(f"{library()} refuses it: {error}")
+    with engine:
+        actual = model.run(engine.infer)
+        specs = {spec.name: spec for spec in engine.outputs}
+    expected = _expected(model)
+    for name in expected[0]:
+        assert specs[name].dtype == actual[0][name].dtype == expected[0][name].dtype
+        measured = errors(_joined(actual, name), _joined(expected, name))
+        report("real_models", model=model.name, output=name, **measured)
+    model.check(actual)
+    _assert_close(model, actual, expected)

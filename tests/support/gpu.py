@@ -1,0 +1,119 @@
+"""What the tests on a GPU share: the library in use, engines, comparisons, reports."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import fasttrt
+from support.models import Model
+from support.process import run_python
+
+Array = npt.NDArray[Any]
+EXACT = fasttrt.BuildConfig(tf32=False)
+"""All of float32, to compare closely. TensorRT-RTX wants NVIDIA_TF32_OVERRIDE=0 besides."""
+ELEMENTWISE = 1e-6
+"""Relative, for a few float32 operations on each element: they round to 6e-8 each."""
+
+
+@functools.cache
+def library() -> fasttrt.LibraryInfo:
+    """The TensorRT in use."""
+    return fasttrt.library()
+
+
+def is_v8() -> bool:
+    """TensorRT 8: without int64, bfloat16 and the types of 8 and 4 bits that came later."""
+    return library().generation == "v8"
+
+
+def is_rtx() -> bool:
+    """TensorRT-RTX: without NonZero and NonMaxSuppression."""
+    return library().family == "rtx"
+
+
+def always_tf32() -> bool:
+    """Whether products are rounded to TF32 whatever ``tf32`` says.
+
+    TensorRT-RTX 1.6.1 heeds the variable alone; tests/gpu/conftest.py sets it.
+    """
+    return is_rtx() and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+
+
+def product_tolerance() -> float:
+    """For a few matrix products or convolutions of float32, as a share of the largest value.
+
+    float32 sums of up to 1,000 products stay below 1e-6 of it. TF32 rounds each factor by up to
+    2^-11: after three layers that was 7e-4 on an H200.
+    """
+    return 4e-3 if always_tf32() else 1e-5
+
+
+def open_engine(model: Model, **options: Any) -> fasttrt.Engine:
+    """An engine on the GPU, never on the CPU, with all of float32 unless ``config`` says else."""
+    defaults: dict[str, Any] = {"device": "cuda", "config": EXACT}
+    return fasttrt.Engine(model.proto, **defaults | options)
+
+
+def normal(*shape: int) -> Array:
+    """New random float32 values."""
+    return np.random.default_rng().standard_normal(shape).astype(np.float32)
+
+
+def assert_close(actual: Any, expected: Array, tolerance: float) -> None:
+    """The same shape, and no difference above ``tolerance`` of the largest expected value."""
+    assert isinstance(actual, np.ndarray)
+    assert actual.shape == expected.shape
+    if expected.size == 0:
+        return
+    wide = expected.astype(np.float64)
+    limit = tolerance * np.abs(wide).max()
+    error = np.abs(actual.astype(np.float64) - wide).max()
+    assert error <= limit, f"off by {error:.3g}, {error / limit:.3g} times what is allowed"
+
+
+def report(test: str, **values: Any) -> None:
+    """Print what was measured, and append it to the file $FASTTRT_REPORT if that is set."""
+    line = json.dumps({"test": test, "library": str(library()), **values}, default=float)
+    print(line)
+    if path := os.environ.get("FASTTRT_REPORT"):
+        with Path(path).open("a") as file:
+            file.write(line + "\n")
+
+
+def errors(actual: Array, expected: Array) -> dict[str, float]:
+    """The largest absolute error, alone and as a share of the largest expected value."""
+    wide = expected.astype(np.float64)
+    error = float(np.abs(actual.astype(np.float64) - wide).max())
+    largest = float(np.abs(wide).max())
+    return {"max_abs_error": error, "max_rel_error": error / largest, "largest": largest}
+
+
+def run_child(code: str, *arguments: str | Path, timeout: float = 120) -> Child:
+    """Run code in a process of its own, with this one's TensorRT."""
+    chosen = os.environ.get("FASTTRT_LIBRARY")
+    environment = {"FASTTRT_LIBRARY": chosen} if chosen else {}
+    return run_python(code, *arguments, timeout=timeout, **environment)
+
+
+Child = subprocess.CompletedProcess[str]
+
+
+def need(module: str) -> Any:
+    """A module whose import may warn; skips the test where it cannot be imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module(module)
+        except ImportError as error:
+            pytest.skip(f"{module} cannot be imported: {error}")

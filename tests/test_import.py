@@ -1,0 +1,66 @@
+"""``import fasttrt`` costs next to nothing and touches neither TensorRT nor the GPU."""
+
+from __future__ import annotations
+
+import fasttrt
+from support.process import python_output
+
+BUDGET = 0.1  # seconds on top of numpy's own import
+
+
+def test_importing_is_quick() -> None:
+    """The least of many, as a busy machine only ever adds to it."""
+    code = """
+        import time
+        import numpy
+        begin = time.perf_counter()
+        import fasttrt
+        print(time.perf_counter() - begin)
+    """
+    times = []
+    for _ in range(25):
+        times.append(float(python_output(code)))
+        if len(times) >= 5 and min(times) < BUDGET:
+            break
+    assert min(times) < BUDGET
+
+
+def test_importing_loads_no_library_of_the_vendors() -> None:
+    code = """
+        from pathlib import Path
+        import fasttrt
+        maps = Path("/proc/self/maps").read_text().split()
+        files = {Path(word).name for word in maps if word.startswith("/")}
+        assert any(name.startswith("_core.") for name in files), files
+        vendors = ("libcuda", "libnv", "libtensorrt", "libonnxruntime", "onnxruntime")
+        print([name for name in files if name.startswith(vendors)])
+    """
+    assert python_output(code) == "[]"
+
+
+def test_importing_leaves_heavy_packages_alone() -> None:
+    code = """
+        import sys, fasttrt
+        print([n for n in ("onnx", "onnxruntime", "rich", "torch", "tensorrt") if n in sys.modules])
+    """
+    assert python_output(code) == "[]"
+
+
+def test_importing_starts_no_thread() -> None:
+    code = """
+        import os, threading
+        import numpy
+        before = set(os.listdir("/proc/self/task"))
+        import fasttrt
+        print(set(os.listdir("/proc/self/task")) - before, threading.active_count())
+    """
+    assert python_output(code) == "set() 1"
+
+
+def test_importing_says_nothing() -> None:
+    assert python_output("import fasttrt") == ""
+
+
+def test_what_is_public_is_there() -> None:
+    assert sorted(fasttrt.__all__) == sorted(set(fasttrt.__all__))
+    assert all(hasattr(fasttrt, name) for name in fasttrt.__all__)
