@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from support.models import Model, convolution, mlp
 
 Array = npt.NDArray[Any]
-TOLERANCE = 1e-5
-"""The largest error of right answers; float32's is below 1e-6."""
+TOLERANCE = 5e-5
+"""The largest error of right answers. TensorRT-RTX 1.6.1 was up to 7e-6 off; TF32 would be 4e-4."""
 
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # what TensorRT-RTX heeds for tf32=False
 

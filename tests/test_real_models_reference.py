@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from support.real_models import REAL_MODELS, Arrays, RealModel
 
 pytest.importorskip("onnx", reason="onnx is not installed: it holds the recognizer's characters")
@@ -92,8 +93,10 @@ def test_inputs_fit_the_declaration_and_the_profile(model: RealModel) -> None:
             assert values.ndim == len(declared[name].shape)
             if name in dynamic:
                 low, usual, high = np.array(model.shapes[name])
-                assert (low <= usual).all() and (usual <= high).all()
-                assert (low <= values.shape).all() and (values.shape <= high).all()
+                assert (low <= usual).all()
+                assert (usual <= high).all()
+                assert (low <= values.shape).all()
+                assert (values.shape <= high).all()
     for name in dynamic:
         assert len({inputs[name].shape for inputs in calls}) > 1, f"{name} never changes its shape"
 

@@ -1,10 +1,13 @@
-"""Sets up the comparison in full float32, before TensorRT is loaded."""
+"""What holds for every test on a GPU."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
-import os
+import pytest
 
-from fasttrt import _core
 
-if not _core.driver_problem():
-    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # what TensorRT-RTX heeds for tf32=False
+@pytest.fixture(scope="package", autouse=True)
+def _all_of_float32() -> Iterator[None]:
+    """What TensorRT-RTX heeds for ``tf32=False``, where it builds and where it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+        yield
