@@ -129,6 +129,7 @@ void register_builder(py::module_& module) {
       .def_readwrite("exclude_lean_runtime", &BuildOptions::exclude_lean_runtime)
       .def_readwrite("refit", &BuildOptions::refit)
       .def_readwrite("tf32", &BuildOptions::tf32)
+      .def_readwrite("quantized", &BuildOptions::quantized)
       .def_readwrite("compute_capabilities", &BuildOptions::compute_capabilities)
       .def(
           "set_timing_cache",

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -48,7 +49,9 @@ Dims to_dims(const py::array& array, const std::string& name) {
 }
 
 py::tuple to_tuple(const Dims& dims) {
-  return py::tuple(py::cast(std::vector<std::int64_t>(dims.begin(), dims.end())));
+  py::tuple tuple(static_cast<std::size_t>(std::max(dims.rank(), 0)));
+  for (int axis = 0; axis < dims.rank(); ++axis) tuple[static_cast<std::size_t>(axis)] = dims[axis];
+  return tuple;
 }
 
 // C-contiguous and aligned, in numpy's own flags.

@@ -143,6 +143,9 @@ void PlanBuilder::apply(const BuildOptions& options, nvinfer::BuilderConfig& con
   if (options.exclude_lean_runtime) {
     config.set_flag(enums::builder_flag_exclude_lean_runtime, true);
   }
+  if (options.quantized && library.has(enums::builder_flag_int8)) {
+    config.set_flag(enums::builder_flag_int8, true);
+  }
   if (options.refit) config.set_flag(enums::builder_flag_refit, true);
   if (!options.compute_capabilities.empty()) {
     option("compute_capabilities", library,

@@ -49,6 +49,7 @@ struct BuildOptions {
   bool exclude_lean_runtime = false;
   bool refit = false;
   bool tf32 = true;
+  bool quantized = false;  // the model has Quantize/DequantizeLinear; v8 wants to be told
   std::vector<std::int32_t> compute_capabilities;  // 75, 86, ...; 1 for that of the GPU here
   bool use_timing_cache = false;
   std::vector<std::byte> timing_cache;

@@ -162,10 +162,12 @@ std::shared_ptr<Builder> Builder::create(std::shared_ptr<const Library> library)
 }
 
 std::shared_ptr<Network> Builder::create_network(const std::shared_ptr<Builder>& builder) {
-  // Where implicit batch dimensions still exist, ONNX needs explicit ones.
+  // Where implicit batch dimensions still exist, ONNX needs explicit ones; where types may still be
+  // chosen by the builder, they shall be the ONNX graph's, as everywhere from v11 on.
   std::uint32_t flags = 0;
-  if (builder->library().has(enums::network_flag_explicit_batch)) {
-    flags |= 1U << builder->library().value(enums::network_flag_explicit_batch);
+  for (const auto* flag :
+       {&enums::network_flag_explicit_batch, &enums::network_flag_strongly_typed}) {
+    if (builder->library().has(*flag)) flags |= 1U << builder->library().value(*flag);
   }
   const ErrorScope errors;
   void* const object = builder->call(methods::builder_create_network, flags);

@@ -68,6 +68,7 @@ class BuildOptions:
     exclude_lean_runtime: bool
     refit: bool
     tf32: bool
+    quantized: bool
     compute_capabilities: Sequence[int]
     def __init__(self) -> None: ...
     def set_timing_cache(self, data: bytes) -> None: ...

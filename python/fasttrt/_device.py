@@ -18,7 +18,7 @@ def parse_device(device: str) -> int | None:
     if device == "cpu":
         return None
     if match := re.fullmatch(r"cuda(?::(\d+))?", device):
-        return int(match[1] or 0)
+        return min(int(match[1] or 0), 2**31 - 1)  # the core names the valid ones
     raise InputError(f'device: expected "auto", "cuda", "cuda:N" or "cpu", got {device!r}')
 
 

@@ -78,6 +78,7 @@ def build(
                 logger.info("%s: axis %d is told apart from others of its name", name, axis)
             builder = _parsed(found, ordinal, model.with_named_axes(contradictory))
         options = config.to_core(found)
+        options.quantized = model.is_quantized
         data, timing_cache = _run(builder, options, profiles, progress)
     if config.timing_cache is not None and timing_cache is not None:
         with replacing(Path(config.timing_cache)) as stream:

@@ -75,6 +75,12 @@ class OnnxModel:
         """What the model gives."""
         return tuple(_declared(value) for value in self.proto.graph.output)
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether it says itself where values are quantized."""
+        operators = {node.op_type for node in self.proto.graph.node}
+        return not operators.isdisjoint({"QuantizeLinear", "DequantizeLinear"})
+
     def with_named_axes(self, places: Sequence[tuple[str, int]]) -> "OnnxModel":
         """A copy in which each given (input, axis) has a dimension name of its own."""
         import onnx

@@ -170,14 +170,19 @@ def _check_values(spec: TensorSpec, array: Any) -> None:
 def _to_engine(spec: TensorSpec, array: Any) -> Any:
     """The values in the engine's type.
 
-    Integers have to fit; floats are rounded, which the log said when the plan was loaded.
+    Values have to fit; floats are rounded, which the log said when the plan was loaded.
     """
     if not spec.converted or not isinstance(array, np.ndarray):
         return array
     if array.dtype != spec.dtype:
         raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}")
-    converted = array.astype(spec.engine_dtype)
-    if array.dtype.kind in "iu" and not np.array_equal(converted, array):
+    with np.errstate(over="ignore"):
+        converted = array.astype(spec.engine_dtype)
+    if array.dtype.kind == "f":
+        fits = np.array_equal(np.isfinite(converted), np.isfinite(array))
+    else:
+        fits = np.array_equal(converted, array)
+    if not fits:
         raise InputError(
             f"{spec.name}: expected values that fit {spec.engine_dtype}, which this TensorRT "
             f"computes with, got {array.min()} to {array.max()}"
