@@ -24,40 +24,33 @@ class FaceV8 final : public abi::OutputAllocatorV8 {
   Owner owner_;
 };
 
-template <class Owner>
-class FaceV10 final : public abi::OutputAllocatorV10 {
+template <class Interface, class Owner>
+class AsyncFace : public Interface {
  public:
-  explicit FaceV10(Owner owner) : owner_(owner) {}
+  explicit AsyncFace(Owner owner) : owner_(owner) {}
+  void* reallocate_output_async(const char*, void*, std::uint64_t size, std::uint64_t,
+                                void*) noexcept override {
+    return owner_.reallocate(size);
+  }
+  void notify_shape(const char*, const abi::Dims64& dims) noexcept override {
+    owner_.notify(abi::widen(dims));
+  }
+
+ protected:
+  Owner owner_;
+};
+
+template <class Owner>
+class FaceV10 final : public AsyncFace<abi::OutputAllocatorV10, Owner> {
+ public:
+  using AsyncFace<abi::OutputAllocatorV10, Owner>::AsyncFace;
   void* reallocate_output(const char*, void*, std::uint64_t size, std::uint64_t) noexcept override {
-    return owner_.reallocate(size);
+    return this->owner_.reallocate(size);
   }
-  void* reallocate_output_async(const char*, void*, std::uint64_t size, std::uint64_t,
-                                void*) noexcept override {
-    return owner_.reallocate(size);
-  }
-  void notify_shape(const char*, const abi::Dims64& dims) noexcept override {
-    owner_.notify(abi::widen(dims));
-  }
-
- private:
-  Owner owner_;
 };
 
 template <class Owner>
-class FaceRtx final : public abi::OutputAllocatorRtx {
- public:
-  explicit FaceRtx(Owner owner) : owner_(owner) {}
-  void* reallocate_output_async(const char*, void*, std::uint64_t size, std::uint64_t,
-                                void*) noexcept override {
-    return owner_.reallocate(size);
-  }
-  void notify_shape(const char*, const abi::Dims64& dims) noexcept override {
-    owner_.notify(abi::widen(dims));
-  }
-
- private:
-  Owner owner_;
-};
+using FaceRtx = AsyncFace<abi::OutputAllocatorRtx, Owner>;
 
 }  // namespace
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.models import Model, mlp
+
 
 @pytest.fixture(scope="package", autouse=True)
 def _all_of_float32() -> Iterator[None]:
@@ -11,3 +13,9 @@ def _all_of_float32() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NVIDIA_TF32_OVERRIDE", "0")
         yield
+
+
+@pytest.fixture(scope="module")
+def net() -> Model:
+    """Three layers of matrix products, new for each file."""
+    return mlp()

@@ -12,15 +12,10 @@ import pytest
 
 import fasttrt
 from support.gpu import EXACT, assert_close, need, normal, product_tolerance
-from support.models import Model, mlp
+from support.models import Model
 
 pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (16, 16))}
-
-
-@pytest.fixture(scope="module")
-def net() -> Model:
-    return mlp()
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,6 @@ NAMES = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX", "lean": "TensorRT lean"}
 
 
 @pytest.fixture(scope="module")
-def net() -> Model:
-    return mlp()
-
-
-@pytest.fixture(scope="module")
 def plan(net: Model) -> fasttrt.Plan:
     return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
 

@@ -29,11 +29,6 @@ SHAPES = [{"x": ((1, 16), (4, 16), (8, 16))}, {"x": ((9, 16), (16, 16), (64, 16)
 
 
 @pytest.fixture(scope="module")
-def net() -> Model:
-    return mlp()
-
-
-@pytest.fixture(scope="module")
 def plan(net: Model) -> fasttrt.Plan:
     return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
 
