@@ -271,6 +271,7 @@ def test_all_inputs_and_outputs_are_there(build: Build, made: models.Model) -> N
     ("options", "changes_the_plan"),
     [
         ({"workspace": 1 << 30}, True),
+        ({"workspace": np.int64(1 << 30)}, True),
         ({"optimization_level": 0}, False),
         ({"optimization_level": 5}, False),
         ({"profiling_verbosity": "none"}, True),

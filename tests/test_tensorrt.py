@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt.tensorrt import _to_engine
+from fasttrt.tensorrt import _check_target, _from_engine, _to_engine
 
 
 def _spec(declared: str, engine: str) -> fasttrt.TensorSpec:
@@ -39,3 +39,22 @@ def test_integers_have_to_fit() -> None:
 def test_another_type_is_refused() -> None:
     with pytest.raises(fasttrt.InputError, match=r"x: expected dtype float64, got float32"):
         _to_engine(_spec("float64", "float32"), np.ones(3, np.float32))
+
+
+def test_converted_results_go_into_the_callers_memory() -> None:
+    result = np.random.default_rng().standard_normal(5).astype(np.float32)
+    target = np.empty(5)
+    _check_target(_spec("float64", "float32"), target)
+    assert _from_engine(_spec("float64", "float32"), result, target) is target
+    np.testing.assert_array_equal(target, result.astype(np.float64))
+
+
+def test_targets_of_converted_results_are_checked() -> None:
+    spec = _spec("float64", "float32")
+    frozen = np.empty(5)
+    frozen.flags.writeable = False
+    for target in ([0.0] * 5, np.empty(5, np.float32), np.empty(10)[::2], frozen):
+        with pytest.raises(fasttrt.InputError, match="x: out= must"):
+            _check_target(spec, target)
+    with pytest.raises(fasttrt.InputError, match=r"x: the result has shape \(5,\).*\(4,\)"):
+        _from_engine(spec, np.ones(5, np.float32), np.empty(4))

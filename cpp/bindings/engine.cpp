@@ -84,7 +84,7 @@ py::array check_input(const Binding& binding, const py::handle& object) {
                      std::string(py::str(array.dtype())));
   }
   auto contiguous = py::array::ensure(array, plain_layout);
-  if (!contiguous) throw py::error_already_set();
+  if (!contiguous) throw OutOfMemoryError(name + ": no host memory for a contiguous copy");
   return contiguous;
 }
 
@@ -122,6 +122,25 @@ py::object to_array(HostOutput& output, const Binding& binding) {
   const py::capsule owner(output.buffer.data(), [](void* data) { std::free(data); });
   void* const data = output.buffer.release();  // the capsule's now
   return py::array(py::reinterpret_borrow<py::dtype>(binding.dtype), shape, data, owner);
+}
+
+// Two results in the same bytes would leave one of them wrong.
+void check_apart(std::span<const HostOutput> results, std::span<const Binding> bindings) {
+  const auto begin = [&](std::size_t i) {
+    return static_cast<const std::byte*>(results[i].target);
+  };
+  const auto end = [&](std::size_t i) {
+    return begin(i) + nvinfer::byte_size(bindings[i].tensor.dtype, results[i].shape.volume());
+  };
+  for (std::size_t a = 0; a < results.size(); ++a) {
+    for (std::size_t b = a + 1; b < results.size(); ++b) {
+      if (results[a].target == nullptr || results[b].target == nullptr) continue;
+      if (begin(a) < end(b) && begin(b) < end(a)) {
+        throw InputError("out= gives " + bindings[a].tensor.name + " and " +
+                         bindings[b].tensor.name + " the same memory");
+      }
+    }
+  }
 }
 
 class PyEngine {
@@ -178,6 +197,7 @@ class PyEngine {
       targets[i] = (*out)[i];
       results[i] = check_output(outputs_[i], targets[i]);
     }
+    check_apart(results, outputs_);
     {
       // Safe: `held` and `targets` own every array whose memory is used meanwhile.
       const GilRelease release;
@@ -245,10 +265,14 @@ void register_engine(py::module_& module) {
       .def(
           "close", [](PyEngine& self) { self.engine().close(); },
           ReleaseGil())  // waits for runs of other threads
-      .def_property_readonly("closed", [](const PyEngine& self) { return self.engine().closed(); })
+      .def_property_readonly(
+          "closed", py::cpp_function([](const PyEngine& self) { return self.engine().closed(); },
+                                     ReleaseGil()))
       .def_property_readonly("device", [](const PyEngine& self) { return self.engine().device(); })
-      .def_property_readonly("layer_count",
-                             [](const PyEngine& self) { return self.engine().layer_count(); });
+      .def_property_readonly(
+          "layer_count",
+          py::cpp_function([](const PyEngine& self) { return self.engine().layer_count(); },
+                           ReleaseGil()));
 }
 
 }  // namespace fasttrt::bindings

@@ -108,6 +108,7 @@ class Engine::Lease {
       session_ = engine_.make_session();
     } catch (...) {
       lock.lock();
+      guard_.reset();
       --engine_.session_count_;
       --engine_.busy_;
       engine_.changed_.notify_all();
@@ -117,6 +118,7 @@ class Engine::Lease {
   ~Lease() {
     // Under the lock, so that close() cannot be over before this thread is done with the engine.
     const std::lock_guard lock(engine_.mutex_);
+    guard_.reset();
     engine_.idle_.push_back(std::move(session_));
     --engine_.busy_;
     engine_.changed_.notify_all();

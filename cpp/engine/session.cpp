@@ -80,9 +80,9 @@ void Session::select(std::size_t profile) {
   if (!context_->set_profile(static_cast<int>(profile), stream_)) {
     throw Error(errors.explain("profile " + std::to_string(profile) + " cannot be selected"));
   }
-  stream_.synchronize();
   profile_ = profile;
   for (auto& input : input_states_) input.shape = Dims(Dims::unknown_rank);
+  stream_.synchronize();
 }
 
 void Session::bind(const std::string& tensor, void* address) {
@@ -129,6 +129,7 @@ void Session::set_outputs(std::span<HostOutput> results) {
     auto& state = output_states_[i];
     const Dims shape = context_->shape(tensor.name);
     if (tensor.on_host) {
+      if (!shape.known()) throw Error("TensorRT knows no shape for the output " + tensor.name);
       prepare(tensor, results[i], shape);
       state.host = HostBuffer(nvinfer::byte_size(tensor.dtype, shape.volume()));
       bind(tensor.name, state.host.data());
@@ -143,7 +144,8 @@ void Session::set_outputs(std::span<HostOutput> results) {
       // TensorRT 8.6 asks for the size of the run before and then writes the one at hand, so there
       // the memory must hold the most that can come; the others ask for what they need.
       const auto most = is_v8_ ? context_->max_output_size(tensor.name) : 0;
-      state.allocator->reset(static_cast<std::size_t>(std::max<std::int64_t>(most, 0)));
+      if (most < 0) throw Error("TensorRT gives no upper bound for the output " + tensor.name);
+      state.allocator->reset(static_cast<std::size_t>(most));
       if (!context_->set_output_allocator(tensor.name, *state.allocator)) {
         throw Error("the output allocator of " + tensor.name + " was refused");
       }

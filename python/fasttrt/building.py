@@ -79,11 +79,16 @@ def build(
             builder = _parsed(found, ordinal, model.with_named_axes(contradictory))
         options = config.to_core(found)
         options.quantized = model.is_quantized
+        # Before the build, which may take long: of the model as it was read, and no reason to fail.
+        metadata = _metadata(model, found, ordinal, config, builder, profiles)
         data, timing_cache = _run(builder, options, profiles, progress)
     if config.timing_cache is not None and timing_cache is not None:
-        with replacing(Path(config.timing_cache)) as stream:
-            stream.write(timing_cache)
-    return Plan(data, _metadata(model, found, ordinal, config, builder, profiles))
+        try:
+            with replacing(Path(config.timing_cache)) as stream:
+                stream.write(timing_cache)
+        except OSError as error:  # no reason to lose the plan
+            logger.warning("the timing cache was not written: %s", error)
+    return Plan(data, metadata)
 
 
 def _parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
@@ -174,5 +179,12 @@ def _metadata(
         "inputs": tensors(builder.inputs()),
         "outputs": tensors(builder.outputs()),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(metadata))  # as it will be read back
+    plain: dict[str, Any] = json.loads(
+        json.dumps(metadata, default=_plain)
+    )  # as it will be read back
     return plain
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's scalars, which options may be, as JSON has them."""
+    return value.item()

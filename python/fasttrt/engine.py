@@ -29,7 +29,7 @@ from fasttrt.progress import ProgressCallback
 from fasttrt.reference import ReferenceBackend
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
-from fasttrt.tensorrt import TensorRTBackend
+from fasttrt.tensorrt import TensorRTBackend, family_for
 
 if TYPE_CHECKING:
     import onnx
@@ -71,7 +71,7 @@ class Engine:
         Args:
             model: an ONNX model (a path, bytes, a ModelProto) or a plan (a path, bytes, a `Plan`).
             device: ``"cuda"`` or ``"cuda:N"``: that GPU, or an error. ``"cpu"``: ONNX Runtime, for
-                reference. ``"auto"``: the first GPU where TensorRT can run, else the CPU, with a
+                reference. ``"auto"``: the first GPU if TensorRT can run there, else the CPU, with a
                 warning that says why.
             library: which TensorRT, see `fasttrt.library`.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
@@ -85,12 +85,12 @@ class Engine:
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
             OutOfMemoryError: the GPU has no room for it.
         """
-        if contexts < 1:
-            raise InputError(f"contexts: expected 1 or more, got {contexts}")
+        if not isinstance(contexts, int) or not 1 <= contexts <= 1024:
+            raise InputError(f"contexts: expected an integer from 1 to 1024, got {contexts!r}")
         source = _read(model)
         problem = ""
         if device == "auto":
-            ordinal, problem = _find_gpu(library)
+            ordinal, problem = _find_gpu(library, source)
             if problem and isinstance(source, Plan):
                 raise EngineLoadError(f"a plan needs a GPU and TensorRT: {problem}")
         else:
@@ -237,15 +237,19 @@ def _named_plan(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix in {".plan", ".engine", ".trt"}
 
 
-def _find_gpu(library: str | os.PathLike[str]) -> tuple[int | None, str]:
+def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tuple[int | None, str]:
     """The first GPU, or why none is used."""
     if problem := _core.driver_problem():
         return None, problem
     try:
+        if isinstance(source, Plan) and library == "auto":
+            library = family_for(source)
         found = find(library, 0)
     except (LibraryNotFoundError, UnsupportedLibraryError) as error:
         return None, str(error)
     problem = found.gpu_problem(*capability(0))
+    if isinstance(source, OnnxModel) and not found.can_parse:
+        problem = problem or found.parser_problem
     return (None, problem) if problem else (0, "")
 
 

@@ -36,8 +36,8 @@ class TensorRTBackend:
         """
         self._metadata = plan.metadata
         built_by = plan.metadata.get("library", {})
-        if library == "auto" and not os.environ.get("FASTTRT_LIBRARY"):
-            library = _family_for(built_by)
+        if library == "auto":
+            library = family_for(plan)
         found = find(library, device)
         mismatch = _mismatch(built_by, found)
         if mismatch:
@@ -84,6 +84,9 @@ class TensorRTBackend:
     ) -> list[np.ndarray[Any, Any]]:
         inputs = [_to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
         given = [None] * len(self.outputs) if out is None else out
+        for spec, target in zip(self.outputs, given, strict=True):
+            if spec.converted and target is not None:
+                _check_target(spec, target)
         direct = [
             None if spec.converted else target
             for spec, target in zip(self.outputs, given, strict=True)
@@ -105,9 +108,10 @@ class TensorRTBackend:
             self._core.close()
 
 
-def _family_for(built_by: Mapping[str, str]) -> str:
-    """The family that runs plans of the library that built this one."""
-    return {"rtx": "rtx"}.get(built_by.get("family", ""), "auto")
+def family_for(plan: Plan) -> str:
+    """The family to look for to run a plan, unless the environment names a library."""
+    is_rtx = plan.metadata.get("library", {}).get("family") == "rtx"
+    return "rtx" if is_rtx and not os.environ.get("FASTTRT_LIBRARY") else "auto"
 
 
 def _mismatch(built_by: Mapping[str, str], found: _core.Library) -> str:
@@ -190,6 +194,16 @@ def _to_engine(spec: TensorSpec, array: Any) -> Any:
     return converted
 
 
+def _check_target(spec: TensorSpec, target: Any) -> None:
+    """What the core checks of targets that it fills itself."""
+    if not isinstance(target, np.ndarray):
+        raise InputError(f"{spec.name}: out= must be a numpy array, got {type(target).__name__}")
+    if target.dtype != spec.dtype:
+        raise InputError(f"{spec.name}: out= must have dtype {spec.dtype}, got {target.dtype}")
+    if not target.flags.carray:
+        raise InputError(f"{spec.name}: out= must be C-contiguous, aligned and writeable")
+
+
 def _from_engine(
     spec: TensorSpec, result: np.ndarray[Any, Any], target: np.ndarray[Any, Any] | None
 ) -> np.ndarray[Any, Any]:
@@ -197,10 +211,9 @@ def _from_engine(
         return result
     if target is None:
         return result.astype(spec.dtype)
-    if target.dtype != spec.dtype or target.shape != result.shape:
+    if target.shape != result.shape:
         raise InputError(
-            f"{spec.name}: out= must have dtype {spec.dtype} and shape {result.shape}, "
-            f"got {target.dtype} and {target.shape}"
+            f"{spec.name}: the result has shape {result.shape}, but out= has shape {target.shape}"
         )
     target[...] = result
     return target

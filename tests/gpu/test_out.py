@@ -69,6 +69,16 @@ def test_sequence_with_some_left_out(three: fasttrt.Engine) -> None:
         np.testing.assert_array_equal(result, expected)
 
 
+def test_results_in_the_same_memory_are_refused(three: fasttrt.Engine) -> None:
+    inputs = [normal(2, 4) for _ in three.inputs]
+    shared = np.full((3, 4), np.nan, np.float32)
+    targets: list[Array | None] = [None] * len(three.outputs)
+    targets[0], targets[1] = shared[:2], shared[1:]
+    with pytest.raises(fasttrt.InputError, match="the same memory"):
+        three.infer(*inputs, out=targets)
+    assert np.isnan(shared).all()
+
+
 def test_mapping_with_some_left_out(three: fasttrt.Engine) -> None:
     c, a, b = (normal(2, 4) for _ in range(3))
     m = np.empty((2, 4), np.float32)
