@@ -100,9 +100,10 @@ def test_other_devices_are_refused(made: models.Model, device: str) -> None:
         Engine(made.proto, device=device)
 
 
-@pytest.mark.parametrize("contexts", [0, -1])
-def test_there_is_at_least_one_context(made: models.Model, contexts: int) -> None:
-    with pytest.raises(InputError, match=f"contexts: expected 1 or more, got {contexts}"):
+@pytest.mark.parametrize("contexts", [0, -1, 1025, 1.5])
+def test_the_number_of_contexts_is_checked(made: models.Model, contexts: Any) -> None:
+    expected = f"contexts: expected an integer from 1 to 1024, got {contexts}"
+    with pytest.raises(InputError, match=expected):
         Engine(made.proto, device="cpu", contexts=contexts)
 
 
