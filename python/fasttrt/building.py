@@ -179,9 +179,8 @@ def _metadata(
         "inputs": tensors(builder.inputs()),
         "outputs": tensors(builder.outputs()),
     }
-    plain: dict[str, Any] = json.loads(
-        json.dumps(metadata, default=_plain)
-    )  # as it will be read back
+    # As it will be read back.
+    plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))
     return plain
 
 
