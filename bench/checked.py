@@ -42,14 +42,15 @@ class Checked(NamedTuple):
         return float(np.abs(y - right).max() / np.abs(right).max())
 
 
-def open_engines(device: str, contexts: int) -> list[Checked]:
+def open_engines(device: str, contexts: int, specialization: Any = "eager") -> list[Checked]:
     """A network of matrix products with any batch, and one of convolutions with any size."""
     config = fasttrt.BuildConfig(tf32=False)
 
     def engine(model: Model, *shapes: tuple[int, ...]) -> fasttrt.Engine:
         return fasttrt.Engine(
-            model.proto, device=device, config=config, shapes={"x": shapes}, contexts=contexts
-        )
+            model.proto, device=device, config=config, shapes={"x": shapes}, contexts=contexts,
+            specialization=specialization,
+        )  # fmt: skip
 
     products, images = mlp((784, 128, 64, 10)), convolution()
     return [

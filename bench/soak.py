@@ -95,10 +95,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--contexts", type=int, default=4)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--specialization", default="eager", choices=["eager", "lazy", "none"])
     options = parser.parse_args()
 
     device = options.device
-    engines = open_engines(device, options.contexts)
+    engines = open_engines(device, options.contexts, options.specialization)
     with ThreadPoolExecutor(options.threads) as pool:
         worst = warm_up(pool, engines, options.threads, device)
         start = measure(device)

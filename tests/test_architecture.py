@@ -34,6 +34,11 @@ ABOVE = {
     "building": {"engine", "tensorrt", "reference"},
     "tensorrt": {"engine", "reference", "building"},
     "reference": {"engine", "tensorrt", "building", "_core"},
+    "batching": {"*"},
+    "arrays": {"*"},
+    "concurrency": {"_core", "engine", "tensorrt", "reference", "replicas", "_opening"},
+    "replicas": {"_core", "engine", "tensorrt", "reference", "_opening"},
+    "_opening": {"engine"},
 }
 
 pytestmark = pytest.mark.skipif(not CPP.is_dir(), reason="the sources are not here")

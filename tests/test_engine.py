@@ -68,7 +68,7 @@ def test_the_cpu_is_named(engine: Engine) -> None:
 def test_auto_falls_back_to_the_cpu_and_says_why_once(
     made: models.Model, no_gpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fasttrt.engine._warned", set())
+    monkeypatch.setattr("fasttrt._opening._warned", set())
     with pytest.warns(RuntimeWarning) as caught:
         engine = Engine(made.proto)
     (warning,) = caught
@@ -105,6 +105,44 @@ def test_the_number_of_contexts_is_checked(made: models.Model, contexts: Any) ->
     expected = f"contexts: expected an integer from 1 to 1024, got {contexts}"
     with pytest.raises(InputError, match=expected):
         Engine(made.proto, device="cpu", contexts=contexts)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cuda_graph", "yes"),
+        ("cuda_graph", None),
+        ("cuda_graph", 1),
+        ("wait", "sleep"),
+        ("wait", None),
+        ("specialization", "never"),
+    ],
+)
+def test_options_of_the_gpu_are_checked_on_the_cpu_too(
+    made: models.Model, name: str, value: Any
+) -> None:
+    with pytest.raises(InputError) as caught:
+        Engine(made.proto, device="cpu", **{name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}: expected ")
+    assert message.endswith(f", got {value!r}")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"cuda_graph": value} for value in ("auto", True, False)),
+        *({"wait": value} for value in ("auto", "spin", "yield", "block")),
+        *({"specialization": value} for value in ("eager", "lazy", "none")),
+    ],
+    ids=str,
+)
+def test_options_of_the_gpu_do_nothing_on_the_cpu(
+    made: models.Model, options: dict[str, Any]
+) -> None:
+    (x,) = made.inputs()
+    with Engine(made.proto, device="cpu", **options) as engine:
+        assert engine.infer(x) == close_to(made.reference(x))
 
 
 def test_a_plan_does_not_run_on_the_cpu(

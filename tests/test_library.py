@@ -259,7 +259,7 @@ def test_without_a_driver_loading_a_plan_is_a_clear_error(
         from fasttrt import _core
         library = _core.find_library("auto", os.environ["FASTTRT_LIBRARY"], [], (0, 0))
         for make in (
-            lambda: _core.Engine(library, b"ftrt" + bytes(1000), 0, 1, False),
+            lambda: _core.Engine(library, b"ftrt" + bytes(1000), _core.EngineOptions()),
             lambda: fasttrt.Engine(fasttrt.Plan(b"ftrt" + bytes(1000)), device="cuda"),
             lambda: fasttrt.Engine(fasttrt.Plan(b"ftrt" + bytes(1000)), device="cuda:1"),
         ):

@@ -28,9 +28,15 @@ def declared() -> dict[str, list[str]]:
                 visit(node.body, f"{node.name}.")
             elif isinstance(node, ast.FunctionDef) and not node.decorator_list:
                 arguments = node.args
-                found[prefix + node.name] = [
-                    a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-                ]
+                named = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+                if arguments.vararg:
+                    named.append(f"*{arguments.vararg.arg}")
+                elif arguments.kwonlyargs:
+                    named.append("*")
+                named += [a.arg for a in arguments.kwonlyargs]
+                if arguments.kwarg:
+                    named.append(f"**{arguments.kwarg.arg}")
+                found[prefix + node.name] = named
 
     visit(ast.parse(STUB.read_text()).body, "")
     return found

@@ -1,11 +1,12 @@
-// Running: numpy arrays in, numpy arrays out.
+// Running: arrays in, arrays out.
 #include "engine/engine.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <chrono>
+#include <initializer_list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,8 +16,9 @@
 
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
+#include "bindings/run_arguments.hpp"
 #include "common/error.hpp"
-#include "engine/nibbles.hpp"
+#include "cuda/event.hpp"
 
 namespace fasttrt::bindings {
 namespace {
@@ -24,141 +26,59 @@ namespace {
 namespace py = pybind11;
 using engine::Engine;
 using engine::EngineOptions;
-using engine::HostInput;
-using engine::HostOutput;
-using engine::IoTensor;
 using nvinfer::Dims;
 
-// numpy's own dtypes by name, the rest from ml_dtypes.
-py::object to_numpy(nvinfer::DataType type) {
-  const auto name = std::string(nvinfer::dtype_name(type));
-  const auto numpy = py::module_::import("numpy");
-  const auto ml_dtypes = py::module_::import("ml_dtypes");
-  return numpy.attr("dtype")(py::hasattr(ml_dtypes, name.c_str()) ? ml_dtypes.attr(name.c_str())
-                                                                  : py::object(py::str(name)));
+// One of the values that an option may have.
+template <class T>
+T choose(const char* option, const std::string& value,
+         std::initializer_list<std::pair<const char*, T>> choices) {
+  std::string names;
+  for (const auto& [name, choice] : choices) {
+    if (value == name) return choice;
+    names += std::string(names.empty() ? "" : ", ") + name;
+  }
+  throw InputError(std::string(option) + ": expected one of " + names + ", got " + value);
 }
 
-Dims to_dims(const py::array& array, const std::string& name) {
-  if (array.ndim() > nvinfer::max_rank) {
-    throw InputError(name + ": expected at most " + std::to_string(nvinfer::max_rank) +
-                     " dimensions, got " + std::to_string(array.ndim()));
-  }
-  Dims dims(static_cast<int>(array.ndim()));
-  for (int axis = 0; axis < dims.rank(); ++axis) dims[axis] = array.shape(axis);
-  return dims;
+void set_graphs(EngineOptions& self, const std::string& value) {
+  using engine::GraphPolicy;
+  self.graphs = choose<GraphPolicy>("cuda_graph", value,
+                                    {{"never", GraphPolicy::never},
+                                     {"automatic", GraphPolicy::automatic},
+                                     {"required", GraphPolicy::required}});
 }
 
-py::tuple to_tuple(const Dims& dims) {
-  py::tuple tuple(static_cast<std::size_t>(std::max(dims.rank(), 0)));
-  for (int axis = 0; axis < dims.rank(); ++axis) tuple[static_cast<std::size_t>(axis)] = dims[axis];
-  return tuple;
+void set_wait(EngineOptions& self, const std::string& value) {
+  using engine::WaitPolicy;
+  self.wait = choose<WaitPolicy>("wait", value,
+                                 {{"auto", WaitPolicy::automatic},
+                                  {"spin", WaitPolicy::spin},
+                                  {"yield", WaitPolicy::yield},
+                                  {"block", WaitPolicy::block}});
 }
 
-// C-contiguous and aligned, in numpy's own flags.
-constexpr int plain_layout = static_cast<int>(py::array::c_style) |
-                             static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
-
-// A tensor with the dtype that its arrays must have.
-struct Binding {
-  IoTensor tensor;
-  py::object dtype;
-
-  // numpy keeps a byte for each of these, TensorRT half of one.
-  [[nodiscard]] bool is_packed() const { return nvinfer::bits_per_element(tensor.dtype) == 4; }
-};
-
-std::span<const std::byte> bytes_of(const py::array& array) {
-  return {static_cast<const std::byte*>(array.data()), static_cast<std::size_t>(array.nbytes())};
-}
-
-// The array itself if it is C-contiguous and aligned, else a copy that is.
-py::array check_input(const Binding& binding, const py::handle& object) {
-  const auto& name = binding.tensor.name;
-  if (!py::isinstance<py::array>(object)) {
-    throw InputError(name + ": expected a numpy array, got " +
-                     std::string(py::str(py::type::of(object).attr("__name__"))));
-  }
-  const auto array = py::reinterpret_borrow<py::array>(object);
-  if (!array.dtype().equal(binding.dtype)) {
-    throw InputError(name + ": expected dtype " + std::string(py::str(binding.dtype)) + ", got " +
-                     std::string(py::str(array.dtype())));
-  }
-  auto contiguous = py::array::ensure(array, plain_layout);
-  if (!contiguous) throw OutOfMemoryError(name + ": no host memory for a contiguous copy");
-  return contiguous;
-}
-
-HostOutput check_output(const Binding& binding, const py::handle& object) {
-  HostOutput output;
-  if (object.is_none()) return output;
-  const auto& name = binding.tensor.name;
-  if (!py::isinstance<py::array>(object)) {
-    throw InputError(name + ": out= must be a numpy array");
-  }
-  auto array = py::reinterpret_borrow<py::array>(object);
-  if (!array.dtype().equal(binding.dtype)) {
-    throw InputError(name + ": out= must have dtype " + std::string(py::str(binding.dtype)) +
-                     ", got " + std::string(py::str(array.dtype())));
-  }
-  if (!array.writeable() || (array.flags() & plain_layout) != plain_layout) {
-    throw InputError(name + ": out= must be C-contiguous, aligned and writeable");
-  }
-  if (binding.is_packed()) throw InputError(name + ": out= does not take four-bit types");
-  output.shape = to_dims(array, name);
-  output.target = array.mutable_data();
-  return output;
-}
-
-py::object to_array(HostOutput& output, const Binding& binding) {
-  const std::vector<py::ssize_t> shape(output.shape.begin(), output.shape.end());
-  if (binding.is_packed()) {
-    auto array = py::array(py::reinterpret_borrow<py::dtype>(binding.dtype), shape);
-    const auto count = static_cast<std::size_t>(output.shape.volume());
-    engine::unpack_nibbles({static_cast<const std::byte*>(output.data()), (count + 1) / 2},
-                           {static_cast<std::byte*>(array.mutable_data()), count},
-                           binding.tensor.dtype == nvinfer::DataType::int4);
-    return array;
-  }
-  const py::capsule owner(output.buffer.data(), [](void* data) { std::free(data); });
-  void* const data = output.buffer.release();  // the capsule's now
-  return py::array(py::reinterpret_borrow<py::dtype>(binding.dtype), shape, data, owner);
-}
-
-// Two results in the same bytes would leave one of them wrong.
-void check_apart(std::span<const HostOutput> results, std::span<const Binding> bindings) {
-  const auto begin = [&](std::size_t i) {
-    return static_cast<const std::byte*>(results[i].target);
-  };
-  const auto end = [&](std::size_t i) {
-    return begin(i) + nvinfer::byte_size(bindings[i].tensor.dtype, results[i].shape.volume());
-  };
-  for (std::size_t a = 0; a < results.size(); ++a) {
-    for (std::size_t b = a + 1; b < results.size(); ++b) {
-      if (results[a].target == nullptr || results[b].target == nullptr) continue;
-      if (begin(a) < end(b) && begin(b) < end(a)) {
-        throw InputError("out= gives " + bindings[a].tensor.name + " and " +
-                         bindings[b].tensor.name + " the same memory");
-      }
-    }
-  }
+void set_specialization(EngineOptions& self, const std::string& value) {
+  using engine::Specialization;
+  self.specialization = choose<Specialization>("specialization", value,
+                                               {{"eager", Specialization::eager},
+                                                {"lazy", Specialization::lazy},
+                                                {"none", Specialization::none}});
 }
 
 class PyEngine {
  public:
-  PyEngine(const LibraryHandle& library, std::string_view plan, int device, int contexts,
-           bool allow_host_code) {
+  PyEngine(const LibraryHandle& library, std::string_view plan, const EngineOptions& options) {
     {
       // Safe: the caller keeps the plan's bytes alive, and no Python object is touched.
       const GilRelease release;
-      engine_ = std::make_unique<Engine>(library.library,
-                                         std::as_bytes(std::span(plan.data(), plan.size())),
-                                         EngineOptions{device, contexts, allow_host_code});
+      engine_ = std::make_unique<Engine>(
+          library.library, std::as_bytes(std::span(plan.data(), plan.size())), options);
     }
     for (const auto& tensor : engine_->inputs()) {
-      inputs_.push_back({tensor, to_numpy(tensor.dtype)});
+      inputs_.push_back({tensor, numpy_dtype(tensor.dtype)});
     }
     for (const auto& tensor : engine_->outputs()) {
-      outputs_.push_back({tensor, to_numpy(tensor.dtype)});
+      outputs_.push_back({tensor, numpy_dtype(tensor.dtype)});
     }
   }
 
@@ -170,44 +90,31 @@ class PyEngine {
   PyEngine(const PyEngine&) = delete;
   PyEngine& operator=(const PyEngine&) = delete;
 
-  py::list infer(const py::sequence& arrays, const std::optional<py::sequence>& out) {
-    if (arrays.size() != inputs_.size()) {
-      throw InputError("expected " + std::to_string(inputs_.size()) + " inputs, got " +
-                       std::to_string(arrays.size()));
-    }
-    if (out && out->size() != outputs_.size()) {
-      throw InputError("out= must have " + std::to_string(outputs_.size()) + " entries, got " +
-                       std::to_string(out->size()));
-    }
-    std::vector<py::array> held;  // until the GPU has read them
-    std::vector<std::vector<std::byte>> packed(inputs_.size());
-    std::vector<HostInput> inputs;
-    for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      const auto& array = held.emplace_back(check_input(inputs_[i], py::object(arrays[i])));
-      const void* data = array.data();
-      if (inputs_[i].is_packed()) {
-        packed[i] = engine::pack_nibbles(bytes_of(array));
-        data = packed[i].data();
-      }
-      inputs.push_back({data, to_dims(array, inputs_[i].tensor.name)});
-    }
-    std::vector<HostOutput> results(outputs_.size());
-    std::vector<py::object> targets(outputs_.size());
-    for (std::size_t i = 0; out && i < outputs_.size(); ++i) {
-      targets[i] = (*out)[i];
-      results[i] = check_output(outputs_[i], targets[i]);
-    }
-    check_apart(results, outputs_);
+  py::list infer(const py::sequence& arrays, const py::object& out,
+                 std::optional<std::uintptr_t> stream) {
+    Spare spare(*this);
+    RunArguments arguments(
+        engine_->device(), inputs_, outputs_, arrays, out,
+        stream ? std::optional(reinterpret_cast<CUstream_st*>(*stream)) : std::nullopt,
+        [&spare] { return spare.stream(); });
+    if (arguments.wants_shapes()) arguments.allocate(output_shapes(arguments));
+    std::optional<cuda::Event> done;
     {
-      // Safe: `held` and `targets` own every array whose memory is used meanwhile.
+      // Safe: `arguments` owns every array whose memory is used meanwhile.
       const GilRelease release;
-      engine_->infer(inputs, results);
+      engine_->infer(arguments.inputs(), arguments.outputs(), arguments.stream());
+      if (arguments.stream() && !arguments.is_ordered()) spare.synchronize();
+      if (stream) done = mark(*arguments.stream());
     }
-    py::list list;
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      list.append(results[i].target != nullptr ? targets[i] : to_array(results[i], outputs_[i]));
-    }
-    return list;
+    if (done) hold(std::move(*done), arguments.take_owners());
+    return arguments.results();
+  }
+
+  [[nodiscard]] std::vector<double> time_replays(const py::sequence& arrays, std::size_t count) {
+    const RunArguments arguments(engine_->device(), inputs_, outputs_, arrays, py::none(),
+                                 std::nullopt, [] { return nullptr; });
+    const GilRelease release;  // as in infer()
+    return engine_->time_replays(arguments.inputs(), count);
   }
 
   [[nodiscard]] py::list specs(bool inputs) const {
@@ -220,12 +127,12 @@ class PyEngine {
                                          py::tuple(py::cast(range.opt_values)),
                                          py::tuple(py::cast(range.max_values))));
         } else {
-          profiles.append(
-              py::make_tuple(to_tuple(range.min), to_tuple(range.opt), to_tuple(range.max)));
+          profiles.append(py::make_tuple(shape_tuple(range.min), shape_tuple(range.opt),
+                                         shape_tuple(range.max)));
         }
       }
-      list.append(py::make_tuple(to_str(tensor.name), dtype, to_tuple(tensor.shape), tensor.on_host,
-                                 profiles));
+      list.append(py::make_tuple(to_str(tensor.name), dtype, shape_tuple(tensor.shape),
+                                 tensor.on_host, profiles));
     }
     return list;
   }
@@ -240,31 +147,127 @@ class PyEngine {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
 
+  void close() {
+    {
+      const GilRelease release;  // waits for runs of other threads
+      engine_->close();
+    }
+    held_.clear();
+    spare_.clear();
+  }
+
   [[nodiscard]] Engine& engine() const { return *engine_; }
 
  private:
+  // A stream for the time of a call, made if no other call has left one.
+  class Spare {
+   public:
+    explicit Spare(PyEngine& engine) : engine_(engine) {}
+    ~Spare() {
+      if (stream_) engine_.spare_.push_back(std::move(*stream_));
+    }
+    Spare(const Spare&) = delete;
+    Spare& operator=(const Spare&) = delete;
+
+    CUstream_st* stream() {
+      if (!stream_ && !engine_.spare_.empty()) {
+        stream_ = std::move(engine_.spare_.back());
+        engine_.spare_.pop_back();
+      }
+      if (!stream_) stream_.emplace(cuda::PrimaryContext::retain(engine_.engine_->device()));
+      return stream_->handle();
+    }
+    void synchronize() const {
+      const cuda::ContextGuard guard(*stream_->context());
+      stream_->synchronize();
+    }
+
+   private:
+    PyEngine& engine_;
+    std::optional<cuda::Stream> stream_;
+  };
+
+  // What a run that nobody waited for may still use.
+  struct Held {
+    cuda::Event done;
+    std::vector<py::object> arrays;
+  };
+
+  [[nodiscard]] cuda::Event mark(cuda::StreamRef stream) const {
+    const auto context = cuda::PrimaryContext::retain(engine_->device());
+    const cuda::ContextGuard guard(*context);
+    cuda::Event done(context);
+    done.record(stream);
+    return done;
+  }
+
+  void hold(cuda::Event done, std::vector<py::object> arrays) {
+    const cuda::ContextGuard guard(*done.context());
+    std::erase_if(held_, [](const Held& held) { return held.done.is_done(); });
+    held_.push_back({std::move(done), std::move(arrays)});
+  }
+
+  // The outputs' shapes for these inputs: known beforehand, or as an earlier call found them.
+  std::vector<Dims> output_shapes(const RunArguments& arguments) {
+    std::vector<Dims> given;
+    for (const auto& array : arguments.inputs()) given.push_back(array.shape);
+    const auto found = shapes_.find(given);
+    if (found != shapes_.end()) return found->second;
+    std::vector<Dims> shapes;
+    {
+      const GilRelease release;  // as in infer()
+      shapes = engine_->infer_shapes(arguments.inputs(), arguments.stream());
+    }
+    const bool fixed =
+        std::ranges::none_of(inputs_, [](const Binding& input) { return input.tensor.on_host; });
+    if (shapes_.size() >= most_shapes) shapes_.clear();
+    if (fixed) shapes_.emplace(std::move(given), shapes);
+    return shapes;
+  }
+
+  static constexpr std::size_t most_shapes = 1024;
   std::unique_ptr<Engine> engine_;
   std::vector<Binding> inputs_;
   std::vector<Binding> outputs_;
+  std::map<std::vector<Dims>, std::vector<Dims>> shapes_;  // of the outputs, by the inputs'
+  std::vector<cuda::Stream> spare_;
+  std::vector<Held> held_;
 };
 
 }  // namespace
 
 void register_engine(py::module_& module) {
+  py::class_<EngineOptions>(module, "EngineOptions")
+      .def(py::init<>())
+      .def_readwrite("device", &EngineOptions::device)
+      .def_readwrite("contexts", &EngineOptions::contexts)
+      .def_readwrite("allow_host_code", &EngineOptions::allow_host_code)
+      .def_readwrite("mapped_limit", &EngineOptions::mapped_limit)
+      .def("set_cuda_graph", &set_graphs, py::arg("policy"))
+      .def("set_wait", &set_wait, py::arg("policy"))
+      .def("set_specialization", &set_specialization, py::arg("strategy"))
+      .def(
+          "set_batching",
+          [](EngineOptions& self, std::int64_t max_size, std::int64_t max_delay_us,
+             const std::vector<std::int64_t>& sizes) {
+            self.batching = {max_size, std::chrono::microseconds(max_delay_us), sizes};
+          },
+          py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"));
   py::class_<PyEngine>(module, "Engine")
-      .def(py::init<const LibraryHandle&, std::string_view, int, int, bool>(), py::arg("library"),
-           py::arg("plan"), py::arg("device"), py::arg("contexts"), py::arg("allow_host_code"))
-      .def("infer", &PyEngine::infer, py::arg("arrays"), py::arg("out"),
-           "Run once: an array for each input, in order; out has None or an array for each output.")
+      .def(py::init<const LibraryHandle&, std::string_view, const EngineOptions&>(),
+           py::arg("library"), py::arg("plan"), py::arg("options"))
+      .def("infer", &PyEngine::infer, py::arg("arrays"), py::arg("out"), py::arg("stream"),
+           "Run once: an array for each input, in order; out has None or an array for each output. "
+           "With a stream (a CUDA handle) and results on the GPU the work is queued there.")
+      .def("time_replays", &PyEngine::time_replays, py::arg("arrays"), py::arg("count"),
+           "Microseconds of each replay of the run's CUDA graph, inputs and outputs on the GPU.")
       .def(
           "inputs", [](const PyEngine& self) { return self.specs(true); },
           "(name, dtype, shape, on host, [(min, opt, max) of each profile]) of each input. For a "
           "tensor on the host min, opt and max are values.")
       .def("outputs", [](const PyEngine& self) { return self.specs(false); })
       .def("serialize", &PyEngine::serialize)
-      .def(
-          "close", [](PyEngine& self) { self.engine().close(); },
-          ReleaseGil())  // waits for runs of other threads
+      .def("close", &PyEngine::close)
       .def_property_readonly(
           "closed", py::cpp_function([](const PyEngine& self) { return self.engine().closed(); },
                                      ReleaseGil()))

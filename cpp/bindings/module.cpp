@@ -1,4 +1,6 @@
 // fasttrt._core: the core as Python sees it. The typed layer in python/fasttrt wraps all of it.
+#include "bindings/array_view.hpp"
+#include "bindings/device_array.hpp"
 #include "bindings/register.hpp"
 
 PYBIND11_MODULE(_core, module) {
@@ -8,5 +10,7 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_device(module);
   fasttrt::bindings::register_library(module);
   fasttrt::bindings::register_builder(module);
+  fasttrt::bindings::register_array_view(module);
+  fasttrt::bindings::register_device_array(module);
   fasttrt::bindings::register_engine(module);
 }

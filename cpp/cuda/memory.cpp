@@ -143,19 +143,28 @@ MemoryInfo memory_info() {
   return info;
 }
 
-std::optional<int> device_of(const void* data) {
-  const auto read = [data](PointerAttribute attribute, auto& value) {
-    const Result code = driver().pointer_get_attribute(&value, attribute, to_driver(data));
-    // The driver's word for memory that it never heard of.
-    if (code == Result::invalid_value) return false;
-    check(code, "cuPointerGetAttribute");
-    return true;
-  };
+namespace {
+
+// Empty for memory that the driver never heard of.
+std::optional<MemoryType> type_of(const void* data) {
   MemoryType type{};
+  const Result code =
+      driver().pointer_get_attribute(&type, PointerAttribute::memory_type, to_driver(data));
+  if (code == Result::invalid_value) return std::nullopt;
+  check(code, "cuPointerGetAttribute");
+  return type;
+}
+
+}  // namespace
+
+std::optional<int> device_of(const void* data) {
+  if (type_of(data) != MemoryType::device) return std::nullopt;
   int ordinal = -1;
-  if (!read(PointerAttribute::memory_type, type) || type != MemoryType::device) return {};
-  if (!read(PointerAttribute::device_ordinal, ordinal)) return {};
+  check(driver().pointer_get_attribute(&ordinal, PointerAttribute::device_ordinal, to_driver(data)),
+        "cuPointerGetAttribute");
   return ordinal;
 }
+
+bool is_pinned(const void* data) { return type_of(data) == MemoryType::host; }
 
 }  // namespace fasttrt::cuda

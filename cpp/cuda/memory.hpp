@@ -88,4 +88,7 @@ struct MemoryInfo {
 // current context.
 [[nodiscard]] std::optional<int> device_of(const void* data);
 
+// Whether this is page-locked host memory, which copies may read and write while the host goes on.
+[[nodiscard]] bool is_pinned(const void* data);
+
 }  // namespace fasttrt::cuda

@@ -3,43 +3,70 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "cuda/device.hpp"
+#include "engine/batcher.hpp"
 #include "engine/io_tensor.hpp"
 #include "engine/session.hpp"
 #include "nvinfer/runtime.hpp"
 
 namespace fasttrt::engine {
 
+// When TensorRT-RTX compiles kernels for a dynamic input's extents: before the first run with them;
+// in the background, with slower kernels meanwhile; never. The others have all from the build.
+enum class Specialization { eager, lazy, none };
+
 struct EngineOptions {
   int device = 0;                // ordinal
   int contexts = 1;              // how many runs may be under way at once
   bool allow_host_code = false;  // let a version-compatible plan run the host code that it carries
+  Specialization specialization = Specialization::eager;
+  GraphPolicy graphs = GraphPolicy::automatic;
+  WaitPolicy wait = WaitPolicy::automatic;
+  // Arrays of up to so many bytes lie in page-locked host memory that the GPU reads and writes in
+  // place; larger ones are copied by its copy engines. Measured: the two were even at about 200 KiB
+  // on an H200 (bench/transfers.py).
+  std::size_t mapped_limit = std::size_t{128} << 10;
+  std::optional<BatchingOptions> batching;
 };
 
 class Engine {
  public:
   // The plan's bytes are not needed afterwards. Throws EngineLoadError with TensorRT's error lines,
-  // CudaError (no driver, no such device), OutOfMemoryError.
+  // CudaError (no driver, no such device), OutOfMemoryError, InputError (batching).
   Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const std::byte> plan,
          const EngineOptions& options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  [[nodiscard]] const std::vector<IoTensor>& inputs() const noexcept { return inputs_; }
-  [[nodiscard]] const std::vector<IoTensor>& outputs() const noexcept { return outputs_; }
+  [[nodiscard]] const std::vector<IoTensor>& inputs() const noexcept { return setup_.inputs; }
+  [[nodiscard]] const std::vector<IoTensor>& outputs() const noexcept { return setup_.outputs; }
   [[nodiscard]] const nvinfer::Library& library() const noexcept { return *library_; }
-  [[nodiscard]] int device() const noexcept { return ordinal_; }
+  [[nodiscard]] int device() const noexcept { return options_.device; }
   [[nodiscard]] int layer_count() const;
 
-  // Runs once and waits; from any thread. arrays: one an input, alive until this returns. results:
-  // one an output. Throws InputError for shapes that no profile takes, Error once closed.
-  void infer(std::span<const HostInput> arrays, std::span<HostOutput> results);
+  // Runs once; from any thread. arrays: one an input, alive until the run is over. results: one an
+  // output. Waits, unless there is a stream and all results are on the device, see Session::run().
+  // Throws InputError for shapes that no profile takes, Error once closed.
+  void infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
+             std::optional<cuda::StreamRef> stream = std::nullopt);
+
+  // The outputs' shapes for these inputs, with -1 for an extent that only a run can tell. Throws as
+  // infer() does.
+  [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
+                                               std::optional<cuda::StreamRef> stream);
+
+  // See Session::time_replays().
+  [[nodiscard]] std::vector<double> time_replays(std::span<const InputArray> arrays,
+                                                 std::size_t count);
 
   [[nodiscard]] std::unique_ptr<nvinfer::HostMemory> serialize() const;
 
@@ -49,21 +76,23 @@ class Engine {
 
  private:
   class Lease;
-  void load(std::span<const std::byte> plan, const EngineOptions& options);
+  struct Waiting;
+  void load(std::span<const std::byte> plan);
   [[nodiscard]] IoTensor describe(const std::string& name) const;
-  [[nodiscard]] std::unique_ptr<Session> make_session() const;
+  [[nodiscard]] std::unique_ptr<Session> make_session();
+  [[nodiscard]] std::shared_ptr<nvinfer::RuntimeConfig> make_config() const;
+  void release(std::unique_ptr<Session> session) noexcept;
 
   std::shared_ptr<const nvinfer::Library> library_;
-  int ordinal_;
-  std::shared_ptr<cuda::PrimaryContext> device_;  // null once closed
-  std::shared_ptr<nvinfer::CudaEngine> engine_;
-  std::vector<IoTensor> inputs_;
-  std::vector<IoTensor> outputs_;
+  EngineOptions options_;
+  SessionSetup setup_;                              // its device and engine are null once closed
+  std::shared_ptr<nvinfer::RuntimeConfig> config_;  // null where each session has its own, or none
+  std::optional<Batcher> batcher_;
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable idle_changed_;
   std::vector<std::unique_ptr<Session>> idle_;
-  int session_limit_;
+  std::deque<Waiting*> waiting_;  // for a session, first come first served
   int session_count_ = 0;
   int busy_ = 0;
   bool closed_ = false;

@@ -22,7 +22,7 @@ std::int64_t value_at(const void* data, DataType dtype, std::size_t index) {
                                   : static_cast<const std::int32_t*>(data)[index];
 }
 
-bool values_within(const IoTensor& input, const HostInput& array, const ProfileRange& range) {
+bool values_within(const IoTensor& input, const InputArray& array, const ProfileRange& range) {
   for (std::size_t i = 0; i < range.min_values.size(); ++i) {
     const auto value = value_at(array.data, input.dtype, i);
     if (value < range.min_values[i] || value > range.max_values[i]) return false;
@@ -30,9 +30,10 @@ bool values_within(const IoTensor& input, const HostInput& array, const ProfileR
   return true;
 }
 
-bool accepts(const IoTensor& input, const HostInput& array, std::size_t profile) {
+bool accepts(const IoTensor& input, const InputArray& array, std::size_t profile) {
   const auto& range = input.profiles[profile];
-  return within(array.shape, range) && (!input.on_host || values_within(input, array, range));
+  return within(array.shape, range) &&
+         (!input.on_host || array.place != Place::host || values_within(input, array, range));
 }
 
 double room(std::span<const IoTensor> inputs, std::size_t profile) {
@@ -59,7 +60,7 @@ std::string describe(const ProfileRange& range) {
   return "min " + range.min.str() + ", opt " + range.opt.str() + ", max " + range.max.str();
 }
 
-std::string describe_values(const IoTensor& input, const HostInput& array) {
+std::string describe_values(const IoTensor& input, const InputArray& array) {
   std::vector<std::int64_t> values;
   values.reserve(static_cast<std::size_t>(array.shape.volume()));
   for (std::int64_t i = 0; i < array.shape.volume(); ++i) {
@@ -68,12 +69,13 @@ std::string describe_values(const IoTensor& input, const HostInput& array) {
   return "values " + list(values);
 }
 
-[[noreturn]] void refuse(const IoTensor& input, const HostInput& array) {
+[[noreturn]] void refuse(const IoTensor& input, const InputArray& array) {
   const bool shape_fits = std::ranges::any_of(
       input.profiles, [&](const ProfileRange& range) { return within(array.shape, range); });
-  throw InputError(
-      input.name + ": expected shape " + describe_range(input) + ", got " +
-      (shape_fits && input.on_host ? describe_values(input, array) : array.shape.str()));
+  throw InputError(input.name + ": expected shape " + describe_range(input) + ", got " +
+                   (shape_fits && input.on_host && array.place == Place::host
+                        ? describe_values(input, array)
+                        : array.shape.str()));
 }
 
 }  // namespace
@@ -89,7 +91,7 @@ std::string describe_range(const IoTensor& input) {
   return text;
 }
 
-std::size_t choose_profile(std::span<const IoTensor> inputs, std::span<const HostInput> arrays) {
+std::size_t choose_profile(std::span<const IoTensor> inputs, std::span<const InputArray> arrays) {
   const std::size_t profiles = inputs.empty() ? 1 : inputs.front().profiles.size();
   std::optional<std::size_t> best;
   for (std::size_t profile = 0; profile < profiles; ++profile) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/array.hpp"
 #include "nvinfer/dims.hpp"
 #include "nvinfer/enums.hpp"
 
@@ -33,17 +34,11 @@ struct IoTensor {
   std::vector<ProfileRange> profiles;  // inputs only, one for each of the engine's profiles
 };
 
-// One array in host memory, C-contiguous, of the tensor's dtype.
-struct HostInput {
-  const void* data = nullptr;
-  Dims shape;
-};
-
 // The profile that every input fits, and of several the one with the least room beyond, so that
 // the kernels tuned for small shapes serve them. Throws InputError that names the tensor, what the
-// engine takes and what came.
+// engine takes and what came. The values of shape tensors are looked at where they are on the host.
 [[nodiscard]] std::size_t choose_profile(std::span<const IoTensor> inputs,
-                                         std::span<const HostInput> arrays);
+                                         std::span<const InputArray> arrays);
 
 // As messages write an expectation: "(min (1, 3), opt (4, 3), max (8, 3))" or "(1, 3)".
 [[nodiscard]] std::string describe_range(const IoTensor& input);

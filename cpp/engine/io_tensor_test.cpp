@@ -18,7 +18,7 @@ IoTensor input(const std::string& name, std::vector<ProfileRange> profiles) {
 
 ProfileRange range(Dims min, Dims opt, Dims max) { return {min, opt, max, {}, {}, {}}; }
 
-std::string message(const std::vector<IoTensor>& inputs, const std::vector<HostInput>& arrays) {
+std::string message(const std::vector<IoTensor>& inputs, const std::vector<InputArray>& arrays) {
   try {
     (void)choose_profile(inputs, arrays);
   } catch (const InputError& error) {
@@ -33,7 +33,7 @@ TEST_CASE("the tightest profile that fits every input is chosen") {
                   range({65, 3}, {80, 3}, {128, 3})}),
       input("mask", {range({1}, {1}, {64}), range({1}, {1}, {4}), range({1}, {1}, {128})})};
   const auto choose = [&](std::int64_t batch, std::int64_t mask) {
-    const std::vector<HostInput> arrays{{nullptr, {batch, 3}}, {nullptr, {mask}}};
+    const std::vector<InputArray> arrays{{nullptr, {batch, 3}}, {nullptr, {mask}}};
     return choose_profile(inputs, arrays);
   };
   CHECK(choose(1, 1) == 1);
@@ -68,7 +68,7 @@ TEST_CASE("a shape tensor's values count, in either integer type") {
     auto tensor = input("size", {{{2}, {2}, {2}, {1, 1}, {4, 4}, {8, 16}}});
     tensor.on_host = true;
     tensor.dtype = dtype;
-    const auto arrays = [&](auto& values) { return std::vector<HostInput>{{values.data(), {2}}}; };
+    const auto arrays = [&](auto& values) { return std::vector<InputArray>{{values.data(), {2}}}; };
     std::array<std::int32_t, 2> narrow{8, 17};
     std::array<std::int64_t, 2> wide{8, 17};
     const auto refused = dtype == DataType::int32 ? arrays(narrow) : arrays(wide);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <string>
+#include <utility>
 
 #include "common/error.hpp"
 #include "nvinfer/logger.hpp"
@@ -12,77 +12,150 @@ namespace fasttrt::engine {
 namespace {
 
 // Waits after a failure, which is the error to report.
-void settle(cuda::StreamRef stream) noexcept {
+void settle(const auto& work) noexcept {
   try {
-    stream.synchronize();
+    work.synchronize();
   } catch (const Error& error) {
     nvinfer::Logger::instance().log(nvinfer::Severity::verbose, error.what());
   }
 }
 
-// Allocates the result, or checks that the caller's memory fits it.
-void prepare(const IoTensor& tensor, HostOutput& result, const Dims& shape) {
-  if (result.target == nullptr) {
-    result.buffer = HostBuffer(nvinfer::byte_size(tensor.dtype, shape.volume()));
-  } else if (result.shape != shape) {
-    throw InputError(tensor.name + ": the result has shape " + shape.str() +
-                     ", but out= has shape " + result.shape.str());
-  }
-  result.shape = shape;
+std::int64_t number(const void* address) noexcept {
+  return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(address));
 }
 
 }  // namespace
 
-Session::Session(const std::shared_ptr<nvinfer::CudaEngine>& engine,
-                 const std::shared_ptr<cuda::PrimaryContext>& device,
-                 std::span<const IoTensor> inputs, std::span<const IoTensor> outputs)
-    : inputs_(inputs),
-      outputs_(outputs),
-      device_(device),
-      stream_(device),
-      input_states_(inputs.size()),
-      output_states_(outputs.size()),
-      is_v8_(engine->shared_library()->generation() == nvinfer::Generation::v8),
-      context_(nvinfer::ExecutionContext::create(engine)) {
-  for (auto& input : input_states_) input.buffer = cuda::DeviceBuffer(device, 0);
-  for (auto& output : output_states_) output.buffer = cuda::DeviceBuffer(device, 0);
+Session::Session(SessionSetup& setup, const std::shared_ptr<nvinfer::RuntimeConfig>& config)
+    : setup_(setup),
+      stream_(setup.device),
+      done_(setup.device),
+      waiter_(setup.device, setup.wait),
+      addresses_(setup.inputs.size()),
+      told_(setup.inputs.size(), Dims(Dims::unknown_rank)),
+      is_v8_(setup.engine->shared_library()->generation() == nvinfer::Generation::v8) {
+  for (const auto& tensor : setup.inputs) {
+    inputs_.emplace_back(setup.device, tensor, setup.mapped_limit);
+  }
+  for (const auto& tensor : setup.outputs) {
+    outputs_.emplace_back(setup.device, setup.pool, tensor, setup.mapped_limit);
+  }
+  const std::lock_guard lock(setup.compiling);
+  context_ = nvinfer::ExecutionContext::create(setup.engine, config);
 }
 
-Session::~Session() = default;
+Session::~Session() {
+  if (pending_) settle(done_);
+}
 
-void Session::run(std::span<const HostInput> arrays, std::size_t profile,
-                  std::span<HostOutput> results) {
+void Session::run(std::span<const InputArray> arrays, std::size_t profile,
+                  std::span<OutputArray> results, std::optional<cuda::StreamRef> stream) {
   const nvinfer::ErrorScope errors;
+  const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
   try {
-    select(profile);
-    set_inputs(arrays);
-    set_outputs(results);
-    if (!context_->enqueue(stream_)) throw Error(errors.explain("the inference was refused"));
-    for (std::size_t i = 0; i < results.size(); ++i) fetch(i, results[i]);
-    stream_.synchronize();
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      if (!outputs_[i].on_host) continue;
-      std::memcpy(results[i].data(), output_states_[i].host.data(),
-                  nvinfer::byte_size(outputs_[i].dtype, results[i].shape.volume()));
+    follow_earlier_work(arrays, queue);
+    stage(arrays, profile, results, queue);
+    Recording* recording = recordings_.find(key_);
+    if (recording != nullptr && recording->graph) {
+      for (std::size_t i = 0; i < results.size(); ++i) {
+        outputs_[i].prepare(results[i], recording->output_shapes[i]);
+      }
+      recording->graph.launch(queue);
+    } else {
+      enqueue(arrays, profile, results, queue);
     }
+    for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].fetch(results[i], queue);
+    if (stream && is_over_for_the_host(results)) {
+      done_.record(queue);
+      pending_ = true;
+      return;
+    }
+    waiter_.wait(queue);
+    pending_ = false;
+    for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].complete(results[i]);
   } catch (...) {
-    // The next run tells the context everything anew, and arrays lent to the GPU must not be
-    // given back while it may still read them.
-    for (auto& input : input_states_) input.shape = Dims(Dims::unknown_rank);
-    settle(stream_);
+    // Arrays lent to the GPU must not be given back while it may still read them.
+    settle(queue);
+    forget();
     throw;
   }
 }
 
-void Session::select(std::size_t profile) {
-  if (profile == profile_) return;
-  const nvinfer::ErrorScope errors;
-  if (!context_->set_profile(static_cast<int>(profile), stream_)) {
-    throw Error(errors.explain("profile " + std::to_string(profile) + " cannot be selected"));
+// Whether the host has no part in what is queued: nothing to copy, no memory of its own in use.
+bool Session::is_over_for_the_host(std::span<const OutputArray> results) const {
+  return std::ranges::all_of(
+             results, [](const OutputArray& result) { return result.place == Place::device; }) &&
+         std::ranges::none_of(inputs_, &InputSlot::is_lent);
+}
+
+// The next run tells the context everything anew.
+void Session::forget() noexcept { std::ranges::fill(told_, Dims(Dims::unknown_rank)); }
+
+void Session::follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream) {
+  if (!pending_) return;
+  const bool all_on_device = std::ranges::all_of(
+      arrays, [](const InputArray& array) { return array.place == Place::device; });
+  if (all_on_device) {
+    stream.wait(done_);
+  } else {
+    done_.synchronize();  // it may still read what the new arrays will overwrite
+    pending_ = false;
   }
-  profile_ = profile;
-  for (auto& input : input_states_) input.shape = Dims(Dims::unknown_rank);
-  stream_.synchronize();
+}
+
+// Brings the inputs to where the engine reads them, and makes the key of the run: all that a
+// recording of it depends on.
+void Session::stage(std::span<const InputArray> arrays, std::size_t profile,
+                    std::span<const OutputArray> results, cuda::StreamRef stream) {
+  key_.clear();
+  key_.push_back(static_cast<std::int64_t>(profile));
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    bool moved = false;
+    addresses_[i] = inputs_[i].stage(arrays[i], stream, moved);
+    if (moved) recordings_.clear();  // they read from where the memory was
+    key_.push_back(number(addresses_[i]));
+    key_.insert(key_.end(), arrays[i].shape.begin(), arrays[i].shape.end());
+    if (setup_.inputs[i].on_host) {
+      for (const auto value : inputs_[i].values()) {
+        key_.push_back(std::to_integer<std::int64_t>(value));
+      }
+    }
+  }
+  for (const auto& result : results) {
+    key_.push_back(result.place == Place::device ? number(result.target) : -1);
+  }
+}
+
+void Session::tell_shapes(std::span<const InputArray> arrays, std::size_t profile,
+                          cuda::StreamRef stream) {
+  const nvinfer::ErrorScope errors;
+  if (profile != profile_) {
+    forget();
+    if (!context_->set_profile(static_cast<int>(profile), stream)) {
+      throw Error(errors.explain("profile " + std::to_string(profile) + " cannot be selected"));
+    }
+    profile_ = profile;
+    stream.synchronize();
+  }
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    const auto& tensor = setup_.inputs[i];
+    if (told_[i] != arrays[i].shape) {
+      if (!context_->set_input_shape(tensor.name, arrays[i].shape)) {
+        throw InputError(
+            errors.explain(tensor.name + ": shape " + arrays[i].shape.str() + " was refused"));
+      }
+      told_[i] = arrays[i].shape;
+    }
+    bind(tensor.name, addresses_[i]);
+  }
+  if (const auto missing = context_->infer_shapes()) {
+    throw InputError(errors.explain("these inputs do not go together" +
+                                    (*missing == "?" ? "" : " (" + *missing + " is incomplete)")));
+  }
+}
+
+std::unique_lock<std::mutex> Session::lock_compiling() const {
+  return setup_.compiles ? std::unique_lock(setup_.compiling) : std::unique_lock<std::mutex>();
 }
 
 void Session::bind(const std::string& tensor, void* address) {
@@ -92,82 +165,94 @@ void Session::bind(const std::string& tensor, void* address) {
   }
 }
 
-void Session::set_inputs(std::span<const HostInput> arrays) {
-  const nvinfer::ErrorScope errors;
-  for (std::size_t i = 0; i < arrays.size(); ++i) {
-    const auto& tensor = inputs_[i];
-    const auto& array = arrays[i];
-    auto& state = input_states_[i];
-    const auto bytes = nvinfer::byte_size(tensor.dtype, array.shape.volume());
-    if (state.shape != array.shape) {
-      if (!context_->set_input_shape(tensor.name, array.shape)) {
-        throw InputError(
-            errors.explain(tensor.name + ": shape " + array.shape.str() + " was refused"));
-      }
-      state.shape = array.shape;
-    }
-    if (tensor.on_host) {
-      const auto* data = static_cast<const std::byte*>(array.data);
-      state.host.assign(data, data + bytes);
-      state.host.reserve(1);  // an address even for no values
-      bind(tensor.name, state.host.data());
-    } else {
-      state.buffer.grow(bytes);
-      cuda::copy_to_device(state.buffer.data(), array.data, bytes, stream_);
-      bind(tensor.name, state.buffer.data());
-    }
-  }
-  if (const auto missing = context_->infer_shapes()) {
-    throw InputError(errors.explain("these inputs do not go together" +
-                                    (*missing == "?" ? "" : " (" + *missing + " is incomplete)")));
-  }
-}
-
-void Session::set_outputs(std::span<HostOutput> results) {
+void Session::bind_outputs(std::span<OutputArray> results, std::span<const Dims> shapes) {
   for (std::size_t i = 0; i < results.size(); ++i) {
-    const auto& tensor = outputs_[i];
-    auto& state = output_states_[i];
-    const Dims shape = context_->shape(tensor.name);
-    if (tensor.on_host) {
-      if (!shape.known()) throw Error("TensorRT knows no shape for the output " + tensor.name);
-      prepare(tensor, results[i], shape);
-      state.host = HostBuffer(nvinfer::byte_size(tensor.dtype, shape.volume()));
-      bind(tensor.name, state.host.data());
-    } else if (shape.known() && state.allocator == nullptr) {
-      prepare(tensor, results[i], shape);
-      state.buffer.grow(nvinfer::byte_size(tensor.dtype, shape.volume()));
-      bind(tensor.name, state.buffer.data());
-    } else {
-      if (state.allocator == nullptr) {
-        state.allocator = std::make_unique<nvinfer::OutputAllocator>(device_);
-      }
-      // TensorRT 8.6 asks for the size of the run before and then writes the one at hand, so there
-      // the memory must hold the most that can come; the others ask for what they need.
-      const auto most = is_v8_ ? context_->max_output_size(tensor.name) : 0;
-      if (most < 0) throw Error("TensorRT gives no upper bound for the output " + tensor.name);
-      state.allocator->reset(static_cast<std::size_t>(most));
-      if (!context_->set_output_allocator(tensor.name, *state.allocator)) {
-        throw Error("the output allocator of " + tensor.name + " was refused");
-      }
+    const auto& tensor = setup_.outputs[i];
+    auto& slot = outputs_[i];
+    if (tensor.on_host && !shapes[i].known()) {
+      throw Error("TensorRT knows no shape for the output " + tensor.name);
+    }
+    if (tensor.on_host || (shapes[i].known() && slot.allocator() == nullptr)) {
+      slot.prepare(results[i], shapes[i]);
+      bool moved = false;
+      void* const address = slot.address(results[i], shapes[i], moved);
+      if (moved) recordings_.clear();  // they write to where the memory was
+      bind(tensor.name, address);
+      continue;
+    }
+    // TensorRT 8.6 asks for the size of the run before and then writes the one at hand, so there
+    // the memory must hold the most that can come; the others ask for what they need.
+    const auto most = is_v8_ ? context_->max_output_size(tensor.name) : 0;
+    if (most < 0) throw Error("TensorRT gives no upper bound for the output " + tensor.name);
+    slot.use_allocator().reset(static_cast<std::size_t>(most));
+    if (!context_->set_output_allocator(tensor.name, *slot.allocator())) {
+      throw Error("the output allocator of " + tensor.name + " was refused");
     }
   }
 }
 
-void Session::fetch(std::size_t index, HostOutput& result) {
-  const auto& tensor = outputs_[index];
-  auto& state = output_states_[index];
-  if (tensor.on_host) return;
-  void* source = state.buffer.data();
-  if (state.allocator != nullptr) {
-    stream_.synchronize();  // the shape is reported by the end of the run at the latest
-    if (!state.allocator->dims().known()) {
-      throw Error("TensorRT reported no shape for the output " + tensor.name);
-    }
-    prepare(tensor, result, state.allocator->dims());
-    source = state.allocator->data();
+Recording& Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
+                            std::span<OutputArray> results, cuda::StreamRef stream) {
+  const nvinfer::ErrorScope errors;
+  const auto lock = lock_compiling();
+  tell_shapes(arrays, profile, stream);
+  std::vector<Dims> shapes;
+  for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
+  bind_outputs(results, shapes);
+  if (setup_.graphs == GraphPolicy::required) require_recordable();
+  if (!enqueue_in_order(stream)) throw Error(errors.explain("the inference was refused"));
+  // The same run for the second time may come again. Recording wants an enqueue before it that
+  // was not recorded, in which TensorRT prepares itself for the shapes: that was it.
+  Recording* const known = recordings_.find(key_);
+  if (known == nullptr) return recordings_.add(key_, std::move(shapes));
+  const bool wanted = setup_.graphs != GraphPolicy::never && !setup_.unrecordable;
+  if (wanted && unrecordable_output() == nullptr) record(*known, stream);
+  return *known;
+}
+
+bool Session::enqueue_in_order(cuda::StreamRef stream) {
+  if (stream.handle() != nullptr) return context_->enqueue(stream);
+  // In the legacy default stream TensorRT would wait for the GPU at every call.
+  done_.record(stream);
+  stream_.wait(done_);
+  const bool queued = context_->enqueue(stream_);
+  done_.record(stream_);
+  stream.wait(done_);
+  return queued;
+}
+
+// An output that the host has a part in, which a replay would not repeat.
+const IoTensor* Session::unrecordable_output() const noexcept {
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (setup_.outputs[i].on_host || outputs_[i].allocator() != nullptr) return &setup_.outputs[i];
   }
-  cuda::copy_to_host(result.data(), source, nvinfer::byte_size(tensor.dtype, result.shape.volume()),
-                     stream_);
+  return nullptr;
+}
+
+void Session::require_recordable() const {
+  if (const auto* const output = unrecordable_output()) {
+    throw Error("cuda_graph=True, but this model cannot be recorded into a CUDA graph: " +
+                output->name + " is a shape tensor, or its shape depends on the data");
+  }
+}
+
+std::vector<Dims> Session::infer_shapes(std::span<const InputArray> arrays, std::size_t profile,
+                                        std::optional<cuda::StreamRef> stream) {
+  const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
+  std::vector<Dims> shapes;
+  try {
+    follow_earlier_work(arrays, queue);
+    stage(arrays, profile, {}, queue);
+    const auto lock = lock_compiling();
+    tell_shapes(arrays, profile, queue);
+    for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
+    queue.synchronize();
+  } catch (...) {
+    settle(queue);
+    forget();
+    throw;
+  }
+  return shapes;
 }
 
 }  // namespace fasttrt::engine

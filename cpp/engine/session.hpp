@@ -1,63 +1,109 @@
-// One execution context with what a run needs: a stream, device memory for inputs and outputs,
-// and what the context was last told. Used by one thread at a time.
+// One execution context with what a run needs: a stream, memory for inputs and outputs, and the
+// CUDA graphs of its earlier runs. Used by one thread at a time.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
-#include "cuda/memory.hpp"
+#include "cuda/event.hpp"
 #include "cuda/stream.hpp"
-#include "engine/host_output.hpp"
+#include "engine/array.hpp"
+#include "engine/input_slot.hpp"
 #include "engine/io_tensor.hpp"
-#include "nvinfer/output_allocator.hpp"
+#include "engine/output_slot.hpp"
+#include "engine/recordings.hpp"
+#include "engine/wait.hpp"
 #include "nvinfer/runtime.hpp"
 
 namespace fasttrt::engine {
 
+// required: a run that cannot be recorded fails.
+enum class GraphPolicy { never, automatic, required };
+
+// What the sessions of an engine share. Outlives them.
+struct SessionSetup {
+  std::shared_ptr<nvinfer::CudaEngine> engine;
+  std::shared_ptr<cuda::PrimaryContext> device;
+  std::shared_ptr<PinnedPool> pool;
+  std::vector<IoTensor> inputs;
+  std::vector<IoTensor> outputs;
+  GraphPolicy graphs = GraphPolicy::automatic;
+  WaitPolicy wait = WaitPolicy::automatic;
+  std::size_t mapped_limit = 0;  // bytes, see InputSlot
+  // Held while kernels may be compiled or looked up: TensorRT-RTX 1.6.1 crashed when two contexts
+  // with one cache of kernels did so at once. Replays need no lock.
+  bool compiles = false;
+  std::mutex compiling;
+  // Set once recording failed: this model cannot be recorded, and need not be tried again.
+  std::atomic<bool> unrecordable = false;
+};
+
 class Session {
  public:
-  // The device must be current here and in run(). inputs and outputs are the engine's own lists
-  // and outlive the session.
-  Session(const std::shared_ptr<nvinfer::CudaEngine>& engine,
-          const std::shared_ptr<cuda::PrimaryContext>& device, std::span<const IoTensor> inputs,
-          std::span<const IoTensor> outputs);
+  // The device must be current here and in every call. config may be null.
+  Session(SessionSetup& setup, const std::shared_ptr<nvinfer::RuntimeConfig>& config);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Runs once and waits. arrays fit `profile`, see choose_profile(). results has one entry for
-  // each output. Throws InputError, CudaError, OutOfMemoryError or Error; the session stays usable.
-  void run(std::span<const HostInput> arrays, std::size_t profile, std::span<HostOutput> results);
+  // Runs once, in the stream if one is given. arrays fit `profile`, see choose_profile(). results
+  // has one entry for each output. Returns when the results are there; with a stream, all of the
+  // outputs on the device and no page-locked input, as soon as the work is queued. Throws
+  // InputError, CudaError, OutOfMemoryError or Error; the session stays usable.
+  void run(std::span<const InputArray> arrays, std::size_t profile, std::span<OutputArray> results,
+           std::optional<cuda::StreamRef> stream);
+
+  // The outputs' shapes for these inputs, with -1 for an extent that only a run can tell.
+  [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
+                                               std::size_t profile,
+                                               std::optional<cuda::StreamRef> stream);
+
+  // Microseconds that each of `count` replays of a run's graph takes, from launch to done, with
+  // inputs and outputs in device memory: what no way of calling the engine can undercut.
+  [[nodiscard]] std::vector<double> time_replays(std::span<const InputArray> arrays,
+                                                 std::size_t profile, std::size_t count);
 
  private:
-  struct Input {
-    cuda::DeviceBuffer buffer;
-    std::vector<std::byte> host;  // a shape tensor's values, read by TensorRT at any time
-    Dims shape{Dims::unknown_rank};
-  };
-  struct Output {
-    cuda::DeviceBuffer buffer;
-    HostBuffer host;                                      // a shape tensor's values
-    std::unique_ptr<nvinfer::OutputAllocator> allocator;  // once its size depended on the data
-  };
-
-  void select(std::size_t profile);
-  void set_inputs(std::span<const HostInput> arrays);
-  void set_outputs(std::span<HostOutput> results);
+  [[nodiscard]] bool is_over_for_the_host(std::span<const OutputArray> results) const;
+  void follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream);
+  void stage(std::span<const InputArray> arrays, std::size_t profile,
+             std::span<const OutputArray> results, cuda::StreamRef stream);
+  void tell_shapes(std::span<const InputArray> arrays, std::size_t profile, cuda::StreamRef stream);
   void bind(const std::string& tensor, void* address);
-  void fetch(std::size_t index, HostOutput& result);
+  void bind_outputs(std::span<OutputArray> results, std::span<const Dims> shapes);
+  Recording& enqueue(std::span<const InputArray> arrays, std::size_t profile,
+                     std::span<OutputArray> results, cuda::StreamRef stream);
+  [[nodiscard]] bool enqueue_in_order(cuda::StreamRef stream);
+  [[nodiscard]] std::unique_lock<std::mutex> lock_compiling() const;
+  [[nodiscard]] const IoTensor* unrecordable_output() const noexcept;
+  void require_recordable() const;
+  [[nodiscard]] cuda::GraphExec capture(bool copies, std::string& problem);
+  void record(Recording& recording, cuda::StreamRef stream);
+  void choose_graph(Recording& recording, cuda::StreamRef stream);
+  [[nodiscard]] double replay_time(const cuda::GraphExec& graph) const;
+  void forget() noexcept;
 
-  std::span<const IoTensor> inputs_;
-  std::span<const IoTensor> outputs_;
-  std::shared_ptr<cuda::PrimaryContext> device_;
+  SessionSetup& setup_;
   cuda::Stream stream_;
-  std::vector<Input> input_states_;
-  std::vector<Output> output_states_;
+  cuda::Event done_;  // of work that was queued and not waited for
+  Waiter waiter_;
+  std::vector<InputSlot> inputs_;
+  std::vector<OutputSlot> outputs_;
+  Recordings recordings_;
+  std::vector<void*> addresses_;   // of the inputs, for the run at hand
+  std::vector<std::int64_t> key_;  // of the run at hand, see stage()
+  std::vector<Dims> told_;         // the inputs' shapes as the context has them
+  std::size_t profile_ = 0;
+  bool pending_ = false;  // whether done_ marks work that may be under way
   bool is_v8_;
   std::unique_ptr<nvinfer::ExecutionContext> context_;  // first to go: it uses all of the above
-  std::size_t profile_ = 0;
 };
 
 }  // namespace fasttrt::engine

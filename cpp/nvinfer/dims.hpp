@@ -50,6 +50,10 @@ class Dims {
   friend bool operator==(const Dims& a, const Dims& b) noexcept {
     return a.rank_ == b.rank_ && std::ranges::equal(a, b);
   }
+  // Some order, for containers.
+  friend bool operator<(const Dims& a, const Dims& b) noexcept {
+    return a.rank_ != b.rank_ ? a.rank_ < b.rank_ : std::ranges::lexicographical_compare(a, b);
+  }
 
  private:
   int rank_ = 0;

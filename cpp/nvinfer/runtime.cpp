@@ -95,13 +95,54 @@ std::unique_ptr<HostMemory> CudaEngine::serialize() const {
   return std::make_unique<HostMemory>(shared_library(), object, nullptr);
 }
 
-std::unique_ptr<ExecutionContext> ExecutionContext::create(
-    const std::shared_ptr<CudaEngine>& engine) {
+std::shared_ptr<RuntimeConfig> RuntimeConfig::create(const std::shared_ptr<CudaEngine>& engine) {
+  if (!engine->has(methods::runtime_config_create_cache)) return nullptr;
   const ErrorScope errors;
-  void* const object = engine->has(methods::engine_create_context_with_strategy)
-                           ? engine->call(methods::engine_create_context_with_strategy,
-                                          fixed(enums::allocation_static))
-                           : engine->call(methods::engine_create_context);
+  const auto& library = engine->shared_library();
+  void* const object = engine->call(methods::engine_create_runtime_config);
+  if (object == nullptr) {
+    throw EngineLoadError(errors.explain("no runtime config could be created"));
+  }
+  struct Held {
+    std::shared_ptr<CudaEngine> engine;
+    std::unique_ptr<Object> cache;  // of compiled kernels; the config only refers to it
+  };
+  const auto held = std::make_shared<Held>(engine, nullptr);
+  auto config = std::make_shared<RuntimeConfig>(library, object, held);
+  void* const cache = config->call(methods::runtime_config_create_cache);
+  if (cache == nullptr) {
+    throw EngineLoadError(errors.explain("no runtime cache could be created"));
+  }
+  held->cache = std::make_unique<Object>(library, cache, nullptr);
+  if (!config->call(methods::runtime_config_set_cache, cache)) {
+    throw EngineLoadError(errors.explain("the runtime cache was refused"));
+  }
+  return config;
+}
+
+void RuntimeConfig::set_specialization(const Enumerator& strategy) {
+  call(methods::runtime_config_set_specialization, library().value(strategy));
+}
+
+namespace {
+
+void* create_context(const CudaEngine& engine, const RuntimeConfig* config) {
+  if (config != nullptr) {
+    return engine.call(methods::engine_create_context_with_config, config->get());
+  }
+  if (engine.has(methods::engine_create_context_with_strategy)) {
+    return engine.call(methods::engine_create_context_with_strategy,
+                       fixed(enums::allocation_static));
+  }
+  return engine.call(methods::engine_create_context);
+}
+
+}  // namespace
+
+std::unique_ptr<ExecutionContext> ExecutionContext::create(
+    const std::shared_ptr<CudaEngine>& engine, const std::shared_ptr<RuntimeConfig>& config) {
+  const ErrorScope errors;
+  void* const object = create_context(*engine, config.get());
   if (object == nullptr) {
     const auto text = errors.explain("no execution context could be created");
     const bool memory =
@@ -109,7 +150,10 @@ std::unique_ptr<ExecutionContext> ExecutionContext::create(
     if (memory) throw OutOfMemoryError(text);
     throw EngineLoadError(text);
   }
-  return std::make_unique<ExecutionContext>(engine->shared_library(), object, engine);
+  return std::make_unique<ExecutionContext>(engine->shared_library(), object,
+                                            config != nullptr
+                                                ? std::shared_ptr<const void>(config)
+                                                : std::shared_ptr<const void>(engine));
 }
 
 bool ExecutionContext::set_profile(int profile, cuda::StreamRef stream) {

@@ -54,11 +54,24 @@ class CudaEngine : public Object {
   [[nodiscard]] std::unique_ptr<HostMemory> serialize() const;
 };
 
+// RTX only: how an engine's contexts compile their kernels. Contexts made with one config share the
+// kernels that they compiled.
+class RuntimeConfig : public Object {
+ public:
+  // Null where the library has none of it.
+  [[nodiscard]] static std::shared_ptr<RuntimeConfig> create(
+      const std::shared_ptr<CudaEngine>& engine);
+
+  using Object::Object;
+  // When the kernels for a dynamic input's extents are compiled, see enums.inc.
+  void set_specialization(const Enumerator& strategy);
+};
+
 class ExecutionContext : public Object {
  public:
-  // Throws EngineLoadError or OutOfMemoryError. RTX compiles its kernels here.
+  // Throws EngineLoadError or OutOfMemoryError. RTX compiles its kernels here. config may be null.
   [[nodiscard]] static std::unique_ptr<ExecutionContext> create(
-      const std::shared_ptr<CudaEngine>& engine);
+      const std::shared_ptr<CudaEngine>& engine, const std::shared_ptr<RuntimeConfig>& config);
 
   using Object::Object;
   // Each is false where TensorRT refuses; it logs why.

@@ -51,15 +51,17 @@ struct Opened : Object {
 // destructors.
 template <class Object, class Implementation>
 void check_object(const std::string& name) {
-  ++tally.layouts;
-  constexpr auto implementation = Opened<Object>::implementation;
-  tally.expect(std::is_same_v<decltype(implementation), Implementation * Object::* const> &&
-                   std::bit_cast<std::size_t>(implementation) == sizeof(void*) &&
-                   sizeof(Object) == 2 * sizeof(void*),
-               name + " is not a vtable and a pointer to its implementation");
-  const auto slot = deleting_slot<Object>();
-  tally.expect(slot == deleting_destructor,
-               name + "'s deleting destructor is at slot " + std::to_string(slot));
+  if constexpr (Complete<Object>) {
+    ++tally.layouts;
+    constexpr auto implementation = Opened<Object>::implementation;
+    tally.expect(std::is_same_v<decltype(implementation), Implementation * Object::* const> &&
+                     std::bit_cast<std::size_t>(implementation) == sizeof(void*) &&
+                     sizeof(Object) == 2 * sizeof(void*),
+                 name + " is not a vtable and a pointer to its implementation");
+    const auto slot = deleting_slot<Object>();
+    tally.expect(slot == deleting_destructor,
+                 name + "'s deleting destructor is at slot " + std::to_string(slot));
+  }
 }
 
 template <class Parser>

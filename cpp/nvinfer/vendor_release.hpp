@@ -28,8 +28,16 @@ namespace missing {
 class ExecutionContextAllocationStrategy;
 class InterfaceInfo;
 class IProgressMonitor;
+class DynamicShapesKernelSpecializationStrategy;
+class IRuntimeConfig;
 }  // namespace missing
 using namespace missing;
+namespace apiv {
+namespace missing {
+class VRuntimeConfig;
+}
+using namespace missing;
+}  // namespace apiv
 }  // namespace nvinfer1
 namespace nvonnxparser {
 namespace missing {
@@ -96,7 +104,8 @@ inline constexpr bool of_parser =
 // clang-format off
 #define FASTTRT_OBJECTS(X)                                                                  \
   X(HostMemory) X(TimingCache) X(Tensor) X(NetworkDefinition) X(Builder)                    \
-  X(OptimizationProfile) X(BuilderConfig) X(Runtime) X(CudaEngine) X(ExecutionContext)
+  X(OptimizationProfile) X(BuilderConfig) X(Runtime) X(CudaEngine) X(ExecutionContext)      \
+  X(RuntimeConfig)
 // clang-format on
 
 void check_layouts();

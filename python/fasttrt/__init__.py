@@ -4,8 +4,10 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
+from fasttrt._core import DeviceArray, empty_pinned
 from fasttrt._library import LibraryInfo, library
 from fasttrt._version import __version__
+from fasttrt.batching import Batching
 from fasttrt.building import build
 from fasttrt.config import BuildConfig
 from fasttrt.engine import Engine
@@ -26,10 +28,12 @@ from fasttrt.progress import BuildProgress
 from fasttrt.spec import TensorSpec
 
 __all__ = [
+    "Batching",
     "BuildConfig",
     "BuildError",
     "BuildProgress",
     "CudaError",
+    "DeviceArray",
     "Engine",
     "EngineLoadError",
     "Error",
@@ -44,5 +48,6 @@ __all__ = [
     "UnsupportedLibraryError",
     "__version__",
     "build",
+    "empty_pinned",
     "library",
 ]

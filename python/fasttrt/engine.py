@@ -2,54 +2,34 @@
 
 import atexit
 import os
-import warnings
 import weakref
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from fasttrt import _core
-from fasttrt._casting import is_lossless
-from fasttrt._device import capability, parse_device
-from fasttrt._library import find
-from fasttrt.building import build
+from fasttrt._arguments import as_array, has_exchange, is_gpu_array, ordered, targets
+from fasttrt._opening import RunOptions, open_backend
+from fasttrt.batching import Batching
+from fasttrt.concurrency import Workers, mapped, worker_count
 from fasttrt.config import BuildConfig
-from fasttrt.errors import (
-    EngineLoadError,
-    InputError,
-    LibraryNotFoundError,
-    UnsupportedLibraryError,
-)
-from fasttrt.model import OnnxModel
-from fasttrt.plan import Plan, is_plan
+from fasttrt.errors import InputError
+from fasttrt.plan import Plan
 from fasttrt.progress import ProgressCallback
-from fasttrt.reference import ReferenceBackend
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
-from fasttrt.tensorrt import TensorRTBackend, family_for
 
 if TYPE_CHECKING:
     import onnx
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-_warned: set[str] = set()
-
-
-class _Backend(Protocol):
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    def run(self, arrays: Sequence[Any], out: Sequence[Array | None] | None) -> list[Array]: ...
-    def save(self, path: str | os.PathLike[str]) -> None: ...
-    def close(self) -> None: ...
 
 
 class Engine:
-    """A model, built and loaded, that runs on a GPU through TensorRT or on the CPU for reference.
+    """A model, built and loaded, that runs on GPUs through TensorRT or on the CPU for reference.
 
     Its methods may be called from any number of threads at once. Use it in a ``with`` block, or
     call `close`, to free the GPU's memory at a moment of your choice.
@@ -60,24 +40,46 @@ class Engine:
         model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan",
         *,
         device: str = "auto",
+        devices: Sequence[int | str] | None = None,
         library: str | os.PathLike[str] = "auto",
         shapes: Shapes | None = None,
         config: BuildConfig | None = None,
-        contexts: int = 1,
+        contexts: int = 2,
+        specialization: Literal["eager", "lazy", "none"] = "eager",
+        cuda_graph: Literal["auto", True, False] = "auto",
+        wait: Literal["auto", "spin", "yield", "block"] = "auto",
+        batching: Batching | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
         Args:
             model: an ONNX model (a path, bytes, a ModelProto) or a plan (a path, bytes, a `Plan`).
-            device: ``"cuda"`` or ``"cuda:N"``: that GPU, or an error. ``"cpu"``: ONNX Runtime, for
-                reference. ``"auto"``: the first GPU if TensorRT can run there, else the CPU, with a
-                warning that says why.
+            device: ``"cuda"`` or ``"cuda:N"``: that GPU, or an error. ``"cuda:0,1"``: each of
+                these; a run goes to the one with the fewest under way, and the model is built once
+                for each kind of GPU. ``"cpu"``: ONNX Runtime, for reference. ``"auto"``: the first
+                GPU if TensorRT can run there, else the CPU, with a warning that says why.
+            devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
             library: which TensorRT, see `fasttrt.library`.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
             config: options of the build; its ``engine_host_code`` counts for plans too.
-            contexts: how many runs may be under way at once; each takes memory of its own.
-            progress: see `fasttrt.build`.
+            contexts: how many runs may be under way at once on a GPU; each takes memory of its own.
+            specialization: when TensorRT-RTX compiles the kernels for a dynamic input's extents.
+                ``"eager"``: before the first run with them, which takes that much longer.
+                ``"lazy"``: in the background, with slower kernels meanwhile. ``"none"``: never; the
+                slower kernels serve all extents. TensorRT has all kernels from the build.
+            cuda_graph: ``"auto"``: a run whose shapes and addresses come for the second time is
+                recorded as a CUDA graph and replayed from then on, which takes the host half the
+                time; what cannot be recorded (results whose size depends on the data, control flow
+                on the host) is queued each time, which the log says once. True: that is an `Error`.
+                False: nothing is recorded.
+            wait: how a thread waits for the GPU. ``"spin"``: it asks again and again, the quickest,
+                and keeps a core busy. ``"yield"``: the same, but other threads get the core in
+                between. ``"block"``: asleep; waking up takes some 20 us. ``"auto"``: it spins for
+                2 ms, then sleeps.
+            batching: gather requests of several threads into one run. Nothing is gathered on the
+                CPU.
+            progress: of the build, see `fasttrt.build`.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`.
@@ -85,39 +87,15 @@ class Engine:
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
             OutOfMemoryError: the GPU has no room for it.
         """
-        if not isinstance(contexts, int) or not 1 <= contexts <= 1024:
-            raise InputError(f"contexts: expected an integer from 1 to 1024, got {contexts!r}")
-        source = _read(model)
-        problem = ""
-        if device == "auto":
-            ordinal, problem = _find_gpu(library, source)
-            if problem and isinstance(source, Plan):
-                raise EngineLoadError(f"a plan needs a GPU and TensorRT: {problem}")
-        else:
-            ordinal = parse_device(device)
-        self._backend: _Backend
-        if ordinal is None:
-            if isinstance(source, Plan):
-                raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
-            self._backend = ReferenceBackend(source, shapes)
-            if problem:
-                _warn_once(problem)
-            self.device = "cpu"
-        else:
-            config = config or BuildConfig()
-            if not isinstance(source, Plan):
-                source = build(
-                    source, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
-                    progress=progress,
-                )  # fmt: skip
-            self._backend = TensorRTBackend(
-                source,
-                library=library,
-                device=ordinal,
-                contexts=contexts,
-                engine_host_code=config.engine_host_code,
-            )
-            self.device = f"cuda:{ordinal}"
+        options = RunOptions(contexts, specialization, cuda_graph, wait, batching)
+        self._backend, ordinals = open_backend(
+            model, device=device, devices=devices, library=library, shapes=shapes,
+            config=config or BuildConfig(), options=options, progress=progress,
+        )  # fmt: skip
+        self._run = self._backend.run
+        self._direct: set[type] = {np.ndarray}
+        self._workers = Workers(worker_count(contexts, batching, ordinals))
+        self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"
         self.inputs: tuple[TensorSpec, ...] = self._backend.inputs
         """What the engine takes, in order."""
         self.outputs: tuple[TensorSpec, ...] = self._backend.outputs
@@ -127,24 +105,38 @@ class Engine:
     @overload
     def infer(
         self, inputs: Mapping[str, Any], /, *,
-        out: Mapping[str, Array] | None = None, cast: bool = False,
-    ) -> dict[str, Array]: ...  # fmt: skip
+        out: Mapping[str, Any] | None = None, cast: bool = False, stream: Any = None,
+    ) -> dict[str, Any]: ...  # fmt: skip
     @overload
     def infer(
-        self, /, *inputs: Any, out: Array | Sequence[Array | None] | None = None, cast: bool = False
+        self, /, *inputs: Any, out: Any = None, cast: bool = False, stream: Any = None
     ) -> Any: ...
-    def infer(self, /, *inputs: Any, out: Any = None, cast: bool = False) -> Any:
-        """Run the model once and wait for the result.
+    def infer(
+        self, /, *inputs: Any, out: Any = None, cast: bool = False, stream: Any = None
+    ) -> Any:
+        """Run the model once.
 
-        Arrays are numpy arrays, or what ``numpy.asarray`` takes without changing its type. Any
-        strides will do. Each must have its input's dtype, rank and extents.
+        Arrays are numpy arrays, or what ``numpy.asarray`` takes without changing its type, or
+        arrays on the engine's GPU: of PyTorch, CuPy, JAX, or anything with ``__dlpack__`` or
+        ``__cuda_array_interface__``. They may have any strides; those of arrays on a GPU are made
+        contiguous by PyTorch or CuPy, and refused of others. Each must have its input's dtype, rank
+        and extents.
+
+        Inputs in host memory give numpy arrays that are complete on return. With an input on the
+        GPU the results are arrays there, of the same library (a `DeviceArray` where it is unknown),
+        and nothing is copied. They are in the order of the library's current stream, as its own
+        operations are, and this returns without waiting; where a library has no current stream
+        (JAX, a `DeviceArray`), they are complete on return.
 
         Args:
             inputs: one array for each input, in order; or one mapping from names to arrays.
             out: where to put the results: an array (a sequence, a mapping) of the outputs' dtypes
-                and true shapes, C-contiguous.
+                and true shapes, C-contiguous, on the host or on the GPU.
             cast: convert inputs of another dtype where no value can change (for instance int32 to
-                int64, float32 to float64 or float16 to float32).
+                int64, float32 to float64 or float16 to float32). Not of arrays on a GPU.
+            stream: queue the run on this CUDA stream (PyTorch's, CuPy's, one with
+                ``__cuda_stream__``, or the handle as an int) and return without waiting, if
+                inputs and results are on the GPU. The arrays are held until it is done.
 
         Returns:
             An array for a single output, else a tuple in order; for a mapping, a mapping.
@@ -154,28 +146,107 @@ class Engine:
                 came. The engine stays usable.
             CudaError, OutOfMemoryError: the run failed.
         """
+        # The plain call comes tens of thousands of times a second: arrays of types that the backend
+        # reads itself go straight to it.
+        if not cast and len(inputs) == len(self.inputs):
+            direct = self._direct
+            for array in inputs:
+                if type(array) not in direct:
+                    break
+            else:
+                if out is None:
+                    results = self._run(inputs, None, stream)
+                    return results[0] if len(results) == 1 else tuple(results)
+                if type(out) in direct and len(self.outputs) == 1:
+                    return self._run(inputs, (out,), stream)[0]
         by_name = len(inputs) == 1 and isinstance(inputs[0], Mapping)
-        arrays = self._ordered(inputs[0]) if by_name else list(inputs)
+        arrays: Sequence[Any] = ordered(self.inputs, inputs[0]) if by_name else inputs
         if len(arrays) != len(self.inputs):
             names = ", ".join(spec.name for spec in self.inputs)
             raise InputError(f"expected {len(self.inputs)} inputs ({names}), got {len(arrays)}")
         arrays = [
-            _as_array(spec, array, cast) for spec, array in zip(self.inputs, arrays, strict=True)
+            as_array(spec, array, cast) for spec, array in zip(self.inputs, arrays, strict=True)
         ]
-        results = self._backend.run(arrays, None if out is None else self._targets(out, by_name))
+        given = None if out is None else targets(self.outputs, out, by_name)
+        results = self._run(arrays, given, stream)
+        if self._backend.reads_dlpack:
+            self._direct.update(filter(has_exchange, map(type, arrays)))
         if by_name:
             return {spec.name: r for spec, r in zip(self.outputs, results, strict=True)}
         return results[0] if len(results) == 1 else tuple(results)
 
+    def submit(self, /, *inputs: Any, out: Any = None, cast: bool = False) -> Future[Any]:
+        """Run the model on one of the engine's threads, and do not wait.
+
+        As many runs are under way as there are ``contexts`` (enough to fill batches, with
+        ``batching``); what comes on top waits its turn. The arrays must stay as they are until the
+        result is there. Arrays on a GPU are for the caller's current stream: their run is queued
+        there before this returns, as by `infer`.
+
+        Returns:
+            A future of what `infer` returns or raises, `InputError` included.
+
+        Raises:
+            Error: the engine is closed.
+        """
+        if any(map(is_gpu_array, _flat(inputs))):
+            return self._workers.run(self.infer, *inputs, out=out, cast=cast)
+        return self._workers.submit(self.infer, *inputs, out=out, cast=cast)
+
+    async def ainfer(self, /, *inputs: Any, out: Any = None, cast: bool = False) -> Any:
+        """Run the model for asyncio: ``y = await engine.ainfer(x)``. See `submit`.
+
+        Cancelling it takes the run back if it has not begun; else it goes on to its end, reading
+        its arrays and writing ``out``, and the result is dropped. Runs that `close` takes back are
+        cancelled too.
+        """
+        from asyncio import wrap_future
+
+        return await wrap_future(self.submit(*inputs, out=out, cast=cast))
+
+    def map(
+        self,
+        iterable: Iterable[Any],
+        *,
+        in_flight: int | None = None,
+        errors: Literal["raise", "return"] = "raise",
+        progress: Callable[[int], None] | bool = False,
+        cast: bool = False,
+    ) -> Generator[Any, None, None]:
+        """Run the model for each item and give the results in order, while later ones run.
+
+        Args:
+            iterable: of any length, endless too. Each item is what `infer` takes: an array, a tuple
+                of arrays, or a mapping (which gives a mapping). It is read on the thread that
+                iterates over the results.
+            in_flight: how many items are read ahead of the results given, at most. None: one more
+                than there can be runs under way, and at least 2. 1: one after the other.
+            errors: ``"raise"``: the exception of an item is raised when its turn comes, and ends
+                the iteration. ``"return"``: it is given in the item's place, and the rest goes on.
+                Either has an attribute ``index``, the item's, and says ``"item 17"``.
+            progress: True for a bar; a callback gets the count of items done.
+            cast: see `infer`.
+
+        Returns:
+            A generator. However it ends, closed early included, what has begun is waited for, and
+            the engine stays usable. An exception of the iterable comes after the results of the
+            items before it.
+
+        Raises:
+            InputError: for an argument out of range.
+        """
+        return mapped(self.submit, iterable, in_flight, errors, progress, cast, self._workers.most)
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan, to be loaded with ``Engine(path)``; see `Plan.save`."""
+        """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`."""
         self._backend.save(path)
 
     def close(self) -> None:
-        """Wait for runs under way and free everything.
+        """Cancel what `submit` has queued, wait for runs under way, and free everything.
 
         Results stay valid. Closing twice does nothing.
         """
+        self._workers.close()
         self._backend.close()
 
     def __enter__(self) -> "Engine":
@@ -197,87 +268,11 @@ class Engine:
         outputs = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in self.outputs)
         return f"<fasttrt.Engine on {self.device}: ({inputs}) -> ({outputs})>"
 
-    def _ordered(self, named: Mapping[str, Any]) -> list[Any]:
-        expected = {spec.name for spec in self.inputs}
-        if named.keys() != expected:
-            raise InputError(
-                f"expected inputs named {sorted(expected)}, got {sorted(map(str, named))}"
-            )
-        return [named[spec.name] for spec in self.inputs]
 
-    def _targets(self, out: Any, by_name: bool) -> list[Array | None]:
-        if isinstance(out, Mapping):
-            unknown = out.keys() - {spec.name for spec in self.outputs}
-            if unknown or not by_name:
-                raise InputError(
-                    f"out: expected outputs of {[spec.name for spec in self.outputs]} "
-                    f"with inputs by name, got {sorted(map(str, out))}"
-                )
-            return [out.get(spec.name) for spec in self.outputs]
-        targets = [out] if isinstance(out, np.ndarray) else list(out)
-        if len(targets) != len(self.outputs):
-            raise InputError(f"out: expected {len(self.outputs)} arrays, got {len(targets)}")
-        return targets
-
-
-def _read(model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
-    if isinstance(model, Plan):
-        return model
-    if isinstance(model, bytes):
-        return Plan.from_bytes(model) if is_plan(model) else OnnxModel(model)
-    if isinstance(model, (str, os.PathLike)):
-        with Path(model).open("rb") as file:
-            begin = file.read(8)
-        is_onnx = Path(model).suffix == ".onnx" or not (is_plan(begin) or _named_plan(model))
-        return OnnxModel(model) if is_onnx else Plan.load(model)
-    return OnnxModel(model)
-
-
-def _named_plan(path: str | os.PathLike[str]) -> bool:
-    return Path(path).suffix in {".plan", ".engine", ".trt"}
-
-
-def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tuple[int | None, str]:
-    """The first GPU, or why none is used."""
-    if problem := _core.driver_problem():
-        return None, problem
-    try:
-        if isinstance(source, Plan) and library == "auto":
-            library = family_for(source)
-        found = find(library, 0)
-    except (LibraryNotFoundError, UnsupportedLibraryError) as error:
-        return None, str(error)
-    problem = found.gpu_problem(*capability(0))
-    if isinstance(source, OnnxModel) and not found.can_parse:
-        problem = problem or found.parser_problem
-    return (None, problem) if problem else (0, "")
-
-
-def _warn_once(problem: str) -> None:
-    if problem not in _warned:
-        _warned.add(problem)
-        warnings.warn(
-            f"running on the CPU through ONNX Runtime, for reference: {problem}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
-
-def _as_array(spec: TensorSpec, value: Any, cast: bool) -> Any:
-    if not isinstance(value, np.ndarray):
-        try:
-            value = np.asarray(value)
-        except Exception as error:
-            raise InputError(
-                f"{spec.name}: expected an array, got {type(value).__name__}: {error}"
-            ) from error
-    if value.dtype != spec.dtype and cast:
-        if not is_lossless(value.dtype, spec.dtype):
-            raise InputError(
-                f"{spec.name}: cannot cast {value.dtype} to {spec.dtype} without changing values"
-            )
-        value = value.astype(spec.dtype)
-    return value
+def _flat(inputs: tuple[Any, ...]) -> Iterable[Any]:
+    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        return inputs[0].values()
+    return inputs
 
 
 @atexit.register

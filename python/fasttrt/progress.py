@@ -1,9 +1,12 @@
-"""Showing a build's progress."""
+"""Showing progress: of a build, or of many runs."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 
 class BuildProgress(NamedTuple):
@@ -41,11 +44,36 @@ def reporter(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallb
 
 
 @contextmanager
-def _bar() -> Iterator[ProgressCallback]:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
+def counter(
+    progress: Callable[[int], None] | bool, total: int | None
+) -> Iterator[Callable[[int], None]]:
+    """What to call with the count of items done.
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    Args:
+        progress: a callback; True for a bar; False for nothing.
+        total: how many there will be; None if nobody knows.
+    """
+    if callable(progress):
+        yield progress
+    elif progress:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("Running"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with _display(*columns) as bar:
+            task = bar.add_task("Running", total=total)
+            yield lambda count: bar.update(task, completed=count)
+    else:
+        yield lambda count: None
+
+
+@contextmanager
+def _bar() -> Iterator[ProgressCallback]:
+    with _display() as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(step: BuildProgress) -> None:
@@ -56,3 +84,11 @@ def _bar() -> Iterator[ProgressCallback]:
                 bar.remove_task(tasks.pop(step.phase))
 
         yield show
+
+
+def _display(*columns: "ProgressColumn") -> "Progress":
+    """Bars on standard error that vanish when they are done; rich's own columns if none given."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt import _ort
+from fasttrt._arguments import PINNED, dlpack_device
 from fasttrt.errors import Error, InputError, LibraryNotFoundError, ParseError, ParseIssue
 from fasttrt.model import DeclaredTensor, OnnxModel
 from fasttrt.shapes import NetworkInput, ShapeLike, Shapes, check_profile, parse_range
@@ -18,6 +19,8 @@ class ReferenceBackend:
 
     Extents are limited only where ``shapes`` gives a range; profiles cost nothing here.
     """
+
+    reads_dlpack = False
 
     def __init__(self, model: OnnxModel, shapes: Shapes | None) -> None:
         """Load the model.
@@ -53,12 +56,14 @@ class ReferenceBackend:
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[np.ndarray[Any, Any] | None] | None
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
     ) -> list[np.ndarray[Any, Any]]:
         """Run once; see `Engine.infer`."""
         session = self._session
         if session is None:
             raise Error("the engine is closed")
+        if stream is not None:
+            raise InputError("stream= needs a GPU; the engine runs on the CPU")
         feeds = {
             spec.name: _checked(spec, array)
             for spec, array in zip(self.inputs, arrays, strict=True)
@@ -109,7 +114,9 @@ def _spec(tensor: DeclaredTensor, ranges: list[Range], is_shape: bool) -> Tensor
     )  # fmt: skip
 
 
-def _checked(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _checked(spec: TensorSpec, array: Any) -> np.ndarray[Any, Any]:
+    if not isinstance(array, np.ndarray):
+        array = _from_pinned(spec, array)
     if array.dtype != spec.dtype:
         raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}")
     fits = len(array.shape) == len(spec.shape) and all(
@@ -125,13 +132,24 @@ def _checked(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, A
     return np.asarray(array, order="C")
 
 
+def _from_pinned(spec: TensorSpec, array: Any) -> Any:
+    """The same memory as numpy sees it; a GPU's is not the host's."""
+    device = dlpack_device(array)
+    if device is None or device[0] != PINNED:
+        raise InputError(
+            f"{spec.name}: expected an array in the host's memory, as the engine runs on the CPU, "
+            f"got one on a GPU ({type(array).__name__})"
+        )
+    return np.asarray(array)
+
+
 def _within(shape: tuple[int, ...], range_: Range) -> bool:
     least, _, most = range_
     return all(a <= e <= b for a, e, b in zip(least, shape, most, strict=True))
 
 
 def _deliver(
-    spec: TensorSpec, result: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None
+    spec: TensorSpec, result: np.ndarray[Any, Any], out: Any | None
 ) -> np.ndarray[Any, Any]:
     if out is None:
         return result

@@ -9,10 +9,13 @@ import numpy as np
 from fasttrt import _core
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
+from fasttrt.arrays import is_device_array, stream_handle
+from fasttrt.batching import Batching
 from fasttrt.errors import EngineLoadError, InputError
 from fasttrt.plan import Plan
 from fasttrt.spec import Range, Shape, TensorSpec, merge_profiles
 
+_GRAPHS: dict[bool | str, str] = {"auto": "automatic", True: "required", False: "never"}
 _IoTensor: TypeAlias = tuple[str, np.dtype[Any], Shape, bool, list[Range]]
 
 
@@ -27,12 +30,17 @@ class TensorRTBackend:
         device: int,
         contexts: int,
         engine_host_code: bool,
+        specialization: str,
+        cuda_graph: bool | str,
+        wait: str,
+        batching: Batching | None,
     ) -> None:
         """Load the plan onto a GPU.
 
         Raises:
             EngineLoadError: it cannot run here; names what built it and what is here.
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
+            InputError: the model cannot be batched.
         """
         self._metadata = plan.metadata
         built_by = plan.metadata.get("library", {})
@@ -42,9 +50,18 @@ class TensorRTBackend:
         mismatch = _mismatch(built_by, found)
         if mismatch:
             raise EngineLoadError(f"{mismatch} ({_both_sides(plan, found, device)})")
+        options = _core.EngineOptions()
+        options.device = device
+        options.contexts = contexts
+        options.allow_host_code = engine_host_code
+        options.set_specialization(specialization)
+        options.set_cuda_graph(_GRAPHS[cuda_graph])
+        options.set_wait(wait)
+        if batching is not None:
+            options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         with forwarded():
             try:
-                self._core = _core.Engine(found, plan.data, device, contexts, engine_host_code)
+                self.core = _core.Engine(found, plan.data, options)
             except EngineLoadError as error:
                 raise EngineLoadError(f"{error}\n({_both_sides(plan, found, device)})") from None
         declared = {
@@ -52,13 +69,14 @@ class TensorRTBackend:
             for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
         }
         profiles = plan.metadata.get("profiles", ())
-        self.inputs = tuple(_spec(tensor, declared, profiles) for tensor in self._core.inputs())
-        self.outputs = tuple(_spec(tensor, declared) for tensor in self._core.outputs())
+        self.inputs = tuple(_spec(tensor, declared, profiles) for tensor in self.core.inputs())
+        self.outputs = tuple(_spec(tensor, declared) for tensor in self.core.outputs())
         # TensorRT 8.6 does not tell the core what values a shape tensor may take; the plan does.
         self._unchecked = [
-            i for i, tensor in enumerate(self._core.inputs()) if tensor[3] and not any(tensor[4][0])
+            i for i, tensor in enumerate(self.core.inputs()) if tensor[3] and not any(tensor[4][0])
         ]
         self._converts = any(spec.converted for spec in (*self.inputs, *self.outputs))
+        self.reads_dlpack = not (self._unchecked or self._converts)
         for spec in (*self.inputs, *self.outputs):
             if spec.converted:
                 logger.warning(
@@ -67,21 +85,24 @@ class TensorRTBackend:
                 )  # fmt: skip
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[np.ndarray[Any, Any] | None] | None
-    ) -> list[np.ndarray[Any, Any]]:
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+    ) -> list[Any]:
         """Run once; see `Engine.infer`."""
+        if stream is not None:
+            stream = stream_handle(stream)
         try:
             for i in self._unchecked:
                 _check_values(self.inputs[i], arrays[i])
             if self._converts:
-                return self._run_converted(arrays, out)
-            return self._core.infer(arrays, out)
+                return self._run_converted(arrays, out, stream)
+            return self.core.infer(arrays, out, stream)
         finally:
-            forward()
+            if _core.has_log():
+                forward()
 
     def _run_converted(
-        self, arrays: Sequence[Any], out: Sequence[np.ndarray[Any, Any] | None] | None
-    ) -> list[np.ndarray[Any, Any]]:
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: int | None
+    ) -> list[Any]:
         inputs = [_to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
         given = [None] * len(self.outputs) if out is None else out
         for spec, target in zip(self.outputs, given, strict=True):
@@ -91,7 +112,7 @@ class TensorRTBackend:
             None if spec.converted else target
             for spec, target in zip(self.outputs, given, strict=True)
         ]
-        results = self._core.infer(inputs, direct)
+        results = self.core.infer(inputs, direct, stream)
         return [
             _from_engine(spec, result, target)
             for spec, result, target in zip(self.outputs, results, given, strict=True)
@@ -100,12 +121,12 @@ class TensorRTBackend:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan; see `Plan.save`."""
         with forwarded():
-            Plan(self._core.serialize(), self._metadata).save(path)
+            Plan(self.core.serialize(), self._metadata).save(path)
 
     def close(self) -> None:
         """Free everything, after runs under way."""
         with forwarded():
-            self._core.close()
+            self.core.close()
 
 
 def family_for(plan: Plan) -> str:
@@ -176,7 +197,14 @@ def _to_engine(spec: TensorSpec, array: Any) -> Any:
 
     Values have to fit; floats are rounded, which the log said when the plan was loaded.
     """
-    if not spec.converted or not isinstance(array, np.ndarray):
+    if not spec.converted:
+        return array
+    if is_device_array(array):
+        raise InputError(
+            f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
+            f"{spec.engine_dtype}; arrays on a GPU are not converted: give one in host memory"
+        )
+    if not isinstance(array, np.ndarray):
         return array
     if array.dtype != spec.dtype:
         raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}")
@@ -209,6 +237,11 @@ def _from_engine(
 ) -> np.ndarray[Any, Any]:
     if not spec.converted:
         return result
+    if not isinstance(result, np.ndarray):
+        raise InputError(
+            f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
+            f"{spec.engine_dtype}; results on a GPU are not converted: give inputs in host memory"
+        )
     if target is None:
         return result.astype(spec.dtype)
     if target.shape != result.shape:

@@ -28,7 +28,7 @@ run_once()
 """
 ENDS = {
     "live engine": "",
-    "global names keep everything": "keep = [engine, engine._backend, engine._backend._core]",
+    "global names keep everything": "keep = [engine, engine._backend, engine._backend.core]",
     "reference cycle": "cycle = [engine]; cycle.append(cycle); del engine, run_once",
     "sys.exit": "sys.exit(0)",
     "inside with": "engine.__enter__()",

@@ -61,6 +61,8 @@ class RealModel:
     tolerance: Tolerance
     builds: bool = True
     """False for a model that TensorRT parses and cannot build."""
+    runs_on_rtx: bool = True
+    """False for a model that TensorRT-RTX 1.6 builds and cannot run."""
     carry: Mapping[str, str] = field(default_factory=dict)
     """State: which output is which input of the next call."""
 
@@ -512,6 +514,7 @@ REAL_MODELS: tuple[RealModel, ...] = (
         check=_check_streaming_vad,
         tolerance=_DEEP,
         carry={"stateN": "state"},
+        runs_on_rtx=False,
     ),
     RealModel(
         name="silero-vad-16k-sequence",

@@ -1,0 +1,162 @@
+"""What the benchmarks share: timing, and statistics in trtexec's terms. Tables: `report`."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from models import Array, Network
+
+import fasttrt
+
+
+class Stats(NamedTuple):
+    """Of times in microseconds, by trtexec's formulas."""
+
+    runs: int
+    min: float
+    max: float
+    mean: float
+    median: float
+    p90: float
+    p95: float
+    p99: float
+
+
+def summarize(times: Sequence[float]) -> Stats:
+    """Statistics of at least one time."""
+    ordered = sorted(times)
+    count = len(ordered)
+    middle = count // 2
+    median = ordered[middle] if count % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+    def percentile(percent: int) -> float:
+        return ordered[max(count - 1 - int((1 - percent / 100) * count), 0)]
+
+    return Stats(
+        count, ordered[0], ordered[-1], sum(ordered) / count, median,
+        percentile(90), percentile(95), percentile(99),
+    )  # fmt: skip
+
+
+def _result(result: Any, arguments: tuple[Any, ...]) -> Any:
+    return result
+
+
+@dataclass
+class Contestant:
+    """One way of running a network, on inputs that take turns."""
+
+    name: str
+    call: Callable[..., Any]
+    arguments: Sequence[tuple[Any, ...]]
+    """For each of the inputs."""
+    read: Callable[[Any, tuple[Any, ...]], Any] = _result
+    """The answer in host memory, from what the call returned and its arguments."""
+    transfers: str = "host"
+    """``"host"``: inputs and outputs are in host memory; ``"none"``: on the GPU."""
+    graph: str = "auto"
+    wait: str = "auto"
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """What the calls are made in, such as a current stream."""
+    replays: Callable[[int], Sequence[float]] | None = None
+    """Times itself so many times instead of being called."""
+    times: list[list[float]] = field(default_factory=list)
+    """In microseconds, for each round."""
+
+    def check(self, network: Network, right: Sequence[Array]) -> None:
+        """Run each input, several times as a later run may take another way than the first.
+
+        Raises:
+            WrongAnswerError: an answer is wrong.
+        """
+        if self.replays is not None:
+            return
+        with self.around():
+            for _ in range(4):
+                for arguments, y in zip(self.arguments, right, strict=True):
+                    answer = self.read(self.call(*arguments), arguments)
+                    network.check(self.name, answer, y)
+
+    def run(self, count: int) -> None:
+        """One round: some calls to warm up, then so many timed ones."""
+        if self.replays is not None:
+            self.times.append(list(self.replays(count)))
+            return
+        with self.around():
+            for arguments in itertools.islice(
+                itertools.cycle(self.arguments), max(count // 20, 4 * len(self.arguments))
+            ):
+                self.call(*arguments)
+            self.times.append(timed(self.call, self.arguments, count))
+
+    @property
+    def stats(self) -> Stats:
+        """Of all rounds together."""
+        return summarize([t for times in self.times for t in times])
+
+
+def timed(
+    call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], count: int
+) -> list[float]:
+    """Microseconds of wall-clock time that each call takes; inputs take turns."""
+    times = [0] * count
+    turns = list(itertools.islice(itertools.cycle(arguments), count))
+    clock = time.perf_counter_ns
+    gc.collect()
+    gc.disable()
+    try:
+        for i, given in enumerate(turns):
+            start = clock()
+            call(*given)
+            times[i] = clock() - start
+    finally:
+        gc.enable()
+    return [t / 1000 for t in times]
+
+
+def pinned_copy(array: Array, device: str) -> Array:
+    """The same values in page-locked memory; in ordinary memory where there is no GPU."""
+    make = getattr(fasttrt, "empty_pinned", np.empty if device == "cpu" else None)
+    if make is None:
+        raise AttributeError("this fasttrt has no empty_pinned()")
+    copy: Array = make(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def open_engine(network: Network, plan: Any, device: str, **options: Any) -> fasttrt.Engine:
+    """An engine for the plan; without a GPU for the model, and then options count for nothing."""
+    start = time.perf_counter()
+    if device == "cpu":
+        engine = fasttrt.Engine(network.model, device=device)
+    else:
+        engine = fasttrt.Engine(plan, device=device, **options)
+    given = ", ".join(f"{name}={value}" for name, value in options.items()) or "as it comes"
+    took = time.perf_counter() - start
+    print(f"engine for {network.name} ({given}): {took:.2f} s to load", flush=True)
+    return engine
+
+
+def build(network: Network, device: str, **shapes: int) -> Any | None:
+    """The plan; none without a GPU."""
+    if device == "cpu":
+        return None
+    start = time.perf_counter()
+    plan = fasttrt.build(network.model, shapes=network.shapes(**shapes), progress=False)
+    took = time.perf_counter() - start
+    print(f"plan for {network.name}: {took:.2f} s to build, {len(plan.data)} bytes", flush=True)
+    return plan
+
+
+def replay_times(engine: fasttrt.Engine, x: Array, count: int) -> list[float]:
+    """Microseconds of each replay of the run's CUDA graph by a C++ loop, all data on the GPU."""
+    backend: Any = engine._backend
+    times: list[float] = backend.core.time_replays([x], count)
+    return times

@@ -1,0 +1,55 @@
+// One input of a session: how its arrays get to where the engine reads them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cuda/memory.hpp"
+#include "cuda/stream.hpp"
+#include "engine/array.hpp"
+#include "engine/io_tensor.hpp"
+
+namespace fasttrt::engine {
+
+class InputSlot {
+ public:
+  // Host arrays of up to mapped_limit bytes are read by the GPU from page-locked memory.
+  InputSlot(std::shared_ptr<cuda::PrimaryContext> device, const IoTensor& tensor,
+            std::size_t mapped_limit);
+
+  // The address at which the engine finds the array once what this queues in the stream is done.
+  // An array of page-locked or device memory may be in use until then; any other was copied. Work
+  // that used the slot before must be done, or come first in the stream if the array is on the
+  // device. Sets moved where memory of the slot's own, which recorded work may use, was replaced.
+  [[nodiscard]] void* stage(const InputArray& array, cuda::StreamRef stream, bool& moved);
+
+  // For an array that the GPU reads from page-locked memory: the place of a copy in its own, and
+  // what makes it. Kernels that read their input many times want it there.
+  [[nodiscard]] bool is_mapped() const noexcept { return mapped_bytes_ > 0; }
+  [[nodiscard]] void* copy() const noexcept { return buffer_.data(); }
+  void queue_copy(cuda::StreamRef stream) const;
+
+  // Whether the host memory of the array staged last is read by the queued work itself.
+  [[nodiscard]] bool is_lent() const noexcept { return lent_; }
+
+  // A shape tensor's values, as staged last.
+  [[nodiscard]] const std::vector<std::byte>& values() const noexcept { return values_; }
+
+ private:
+  void upload(const std::byte* data, std::size_t bytes, cuda::StreamRef stream, bool& moved);
+  void grow_buffer(std::size_t bytes, bool& moved);
+  void grow_staging(std::size_t bytes, bool& moved);
+
+  std::shared_ptr<cuda::PrimaryContext> device_;
+  const IoTensor& tensor_;
+  std::size_t mapped_limit_;
+  cuda::PinnedBuffer staging_;
+  cuda::DeviceBuffer buffer_;
+  std::vector<std::byte> values_;
+  std::size_t mapped_bytes_ = 0;  // of the array staged last, if it was mapped
+  bool lent_ = false;
+};
+
+}  // namespace fasttrt::engine

@@ -1,0 +1,34 @@
+// The runs that a session has made, and their CUDA graphs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cuda/graph.hpp"
+#include "nvinfer/dims.hpp"
+
+namespace fasttrt::engine {
+
+// A run with given shapes and addresses, once made and perhaps recorded for replay.
+struct Recording {
+  std::vector<std::int64_t> key;
+  std::vector<nvinfer::Dims> output_shapes;
+  cuda::GraphExec graph;  // empty until recorded
+};
+
+// The latest of them; the one that was not used for longest goes first.
+class Recordings {
+ public:
+  // Null if there is none. Valid until the next add() or clear().
+  [[nodiscard]] Recording* find(std::span<const std::int64_t> key) noexcept;
+  Recording& add(std::span<const std::int64_t> key, std::vector<nvinfer::Dims> output_shapes);
+  void clear() noexcept { list_.clear(); }
+
+ private:
+  std::vector<std::unique_ptr<Recording>> list_;  // the latest first
+};
+
+}  // namespace fasttrt::engine

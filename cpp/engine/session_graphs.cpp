@@ -1,0 +1,116 @@
+// The part of Session that records runs as CUDA graphs.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "common/error.hpp"
+#include "engine/session.hpp"
+#include "nvinfer/logger.hpp"
+
+namespace fasttrt::engine {
+
+cuda::GraphExec Session::capture(bool copies, std::string& problem) {
+  const nvinfer::ErrorScope errors;
+  // (TensorRT-RTX 1.6.1 has isStreamCapturable(), which denied what then worked.)
+  cuda::StreamCapture capture(setup_.device, stream_);
+  for (const auto& input : inputs_) {
+    if (copies && input.is_mapped()) input.queue_copy(stream_);
+  }
+  const bool queued = context_->enqueue(stream_);
+  const auto graph = capture.end();
+  if (queued) return cuda::GraphExec(graph);
+  problem = errors.explain("TensorRT refused it");
+  return {};
+}
+
+void Session::record(Recording& recording, cuda::StreamRef stream) {
+  std::string problem;
+  try {
+    recording.graph = capture(false, problem);
+    if (recording.graph && std::ranges::any_of(inputs_, &InputSlot::is_mapped)) {
+      choose_graph(recording, stream);
+    }
+  } catch (const CudaError& error) {
+    problem = error.what();
+  }
+  if (recording.graph) return;
+  forget();
+  if (setup_.graphs == GraphPolicy::required) {
+    throw Error("cuda_graph=True, but this model cannot be recorded into a CUDA graph: " + problem);
+  }
+  if (!setup_.unrecordable.exchange(true)) {
+    const auto text = "this model runs without CUDA graphs: " + problem;
+    nvinfer::Logger::instance().log(nvinfer::Severity::info, text.c_str());
+  }
+}
+
+// Small arrays are read where they are, in the host's memory, or copied by the graph first: which
+// is quicker depends on how often the kernels read them, so both are tried. The results are those
+// of the run at hand, once more.
+void Session::choose_graph(Recording& recording, cuda::StreamRef stream) {
+  waiter_.wait(stream);
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    if (inputs_[i].is_mapped()) bind(setup_.inputs[i].name, inputs_[i].copy());
+  }
+  std::string problem;
+  auto copying = capture(true, problem);
+  if (copying && replay_time(copying) < replay_time(recording.graph)) {
+    recording.graph = std::move(copying);
+  }
+}
+
+double Session::replay_time(const cuda::GraphExec& graph) const {
+  using Clock = std::chrono::steady_clock;
+  constexpr int replays = 4;  // the first of them warms up
+  auto least = Clock::duration::max();
+  for (int i = 0; i < replays; ++i) {
+    const auto start = Clock::now();
+    graph.launch(stream_);
+    stream_.synchronize();
+    least = std::min(least, Clock::now() - start);
+  }
+  return std::chrono::duration<double>(least).count();
+}
+
+std::vector<double> Session::time_replays(std::span<const InputArray> arrays, std::size_t profile,
+                                          std::size_t count) {
+  std::vector<InputArray> inputs;
+  std::vector<OutputArray> outputs;
+  std::vector<cuda::DeviceBuffer> buffers;
+  const auto allocate = [&](const IoTensor& tensor, const Dims& shape) {
+    if (tensor.on_host || !shape.known()) {
+      throw Error(tensor.name + " is not in device memory of a known shape");
+    }
+    const auto bytes = nvinfer::byte_size(tensor.dtype, shape.volume());
+    return buffers.emplace_back(setup_.device, bytes).data();
+  };
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    void* const data = allocate(setup_.inputs[i], arrays[i].shape);
+    cuda::copy_to_device(data, arrays[i].data, buffers.back().size(), stream_);
+    stream_.synchronize();
+    inputs.push_back({data, arrays[i].shape, Place::device});
+  }
+  const auto shapes = infer_shapes(inputs, profile, std::nullopt);
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    auto& output = outputs.emplace_back();
+    output.target = allocate(setup_.outputs[i], shapes[i]);
+    output.shape = shapes[i];
+    output.place = Place::device;
+  }
+  for (int i = 0; i < 3; ++i) run(inputs, profile, outputs, std::nullopt);
+  const Recording* const recording = recordings_.find(key_);
+  if (recording == nullptr || !recording->graph) throw Error("this model runs without CUDA graphs");
+
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> times;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto start = Clock::now();
+    recording->graph.launch(stream_);
+    waiter_.wait(stream_);
+    times.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+  }
+  recordings_.clear();  // their memory goes with this call
+  return times;
+}
+
+}  // namespace fasttrt::engine

@@ -1,0 +1,29 @@
+#include "engine/wait.hpp"
+
+#include <chrono>
+#include <thread>
+
+namespace fasttrt::engine {
+namespace {
+
+// Sleeping and waking up takes tens of microseconds: little next to this.
+constexpr auto longest_spin = std::chrono::milliseconds(2);
+
+}  // namespace
+
+Waiter::Waiter(const std::shared_ptr<cuda::PrimaryContext>& device, WaitPolicy policy)
+    : policy_(policy), event_(device, cuda::EventTiming::off, cuda::EventWait::block) {}
+
+void Waiter::wait(cuda::StreamRef stream) const {
+  const auto start = std::chrono::steady_clock::now();
+  while (policy_ != WaitPolicy::block) {
+    if (stream.is_done()) return;
+    if (policy_ == WaitPolicy::yield) std::this_thread::yield();
+    if (policy_ != WaitPolicy::automatic) continue;
+    if (std::chrono::steady_clock::now() - start > longest_spin) break;
+  }
+  event_.record(stream);
+  event_.synchronize();
+}
+
+}  // namespace fasttrt::engine

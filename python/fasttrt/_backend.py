@@ -1,0 +1,36 @@
+"""What an `Engine` asks of whatever runs the model."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fasttrt.spec import TensorSpec
+
+
+class Backend(Protocol):
+    """Runs one model; may be called from any number of threads at once."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    reads_dlpack: bool
+    """Whether `run` takes arrays of any library; else only numpy's, and those on a GPU."""
+
+    def run(
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+    ) -> Sequence[Any]:
+        """Run once.
+
+        Args:
+            arrays: one for each input, in order: numpy arrays, or arrays on a GPU.
+            out: for each output, where to put it, or None; None for all.
+            stream: the GPU's stream to run on; None: the backend's choice.
+        """
+        ...
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan."""
+        ...
+
+    def close(self) -> None:
+        """Free everything. Runs after this raise `Error`."""
+        ...

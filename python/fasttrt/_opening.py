@@ -1,0 +1,191 @@
+"""From a model to a backend that runs it: what it is, where it runs, built if need be."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fasttrt import _core
+from fasttrt._backend import Backend
+from fasttrt._device import capability, gpu_model, parse_devices
+from fasttrt._library import find
+from fasttrt.batching import Batching
+from fasttrt.building import build
+from fasttrt.config import BuildConfig
+from fasttrt.errors import (
+    EngineLoadError,
+    InputError,
+    LibraryNotFoundError,
+    UnsupportedLibraryError,
+)
+from fasttrt.model import OnnxModel
+from fasttrt.plan import Plan, is_plan
+from fasttrt.progress import ProgressCallback
+from fasttrt.reference import ReferenceBackend
+from fasttrt.replicas import ReplicatedBackend, close_all
+from fasttrt.shapes import Shapes
+from fasttrt.tensorrt import TensorRTBackend, family_for
+
+if TYPE_CHECKING:
+    import onnx
+
+_warned: set[str] = set()
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a GPU runs the engine; the names are those of `Engine` and `TensorRTBackend`."""
+
+    contexts: int
+    specialization: Literal["eager", "lazy", "none"]
+    cuda_graph: Literal["auto", True, False]
+    wait: Literal["auto", "spin", "yield", "block"]
+    batching: Batching | None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: for a value out of range.
+        """
+        contexts, graph, batching = self.contexts, self.cuda_graph, self.batching
+        self._check(
+            "contexts",
+            isinstance(contexts, int) and 1 <= contexts <= 1024,
+            "an integer from 1 to 1024",
+        )
+        kinds = ("eager", "lazy", "none")
+        self._check("specialization", self.specialization in kinds, '"eager", "lazy" or "none"')
+        is_graph = isinstance(graph, bool) or graph == "auto"
+        self._check("cuda_graph", is_graph, '"auto", True or False')
+        ways = ("auto", "spin", "yield", "block")
+        self._check("wait", self.wait in ways, '"auto", "spin", "yield" or "block"')
+        is_batching = batching is None or isinstance(batching, Batching)
+        self._check("batching", is_batching, "a fasttrt.Batching or None")
+
+    def _check(self, name: str, valid: bool, expected: str) -> None:
+        if not valid:
+            raise InputError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+
+
+def open_backend(
+    model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan",
+    *,
+    device: str,
+    devices: Sequence[int | str] | None,
+    library: str | os.PathLike[str],
+    shapes: Shapes | None,
+    config: BuildConfig,
+    options: RunOptions,
+    progress: ProgressCallback | bool | None,
+) -> tuple[Backend, list[int] | None]:
+    """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
+    wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
+    source = _read(model)
+    problem = ""
+    if device == "auto" and devices is None:
+        ordinal, problem = _find_gpu(library, source)
+        if problem and isinstance(source, Plan):
+            raise EngineLoadError(f"a plan needs a GPU and TensorRT: {problem}")
+        wanted = None if ordinal is None else [ordinal]
+    if wanted is None:
+        if isinstance(source, Plan):
+            raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
+        reference = ReferenceBackend(source, shapes)
+        if problem:
+            _warn_once(problem)
+        return reference, None
+    if isinstance(source, Plan):
+        plans = [source] * len(wanted)
+    else:
+        plans = _built(source, wanted, config, shapes, library, progress)
+    return _loaded(plans, wanted, library, config, options), wanted
+
+
+def _built(
+    model: OnnxModel,
+    ordinals: Sequence[int],
+    config: BuildConfig,
+    shapes: Shapes | None,
+    library: str | os.PathLike[str],
+    progress: ProgressCallback | bool | None,
+) -> list[Plan]:
+    """A plan for each GPU, built once for those of one model."""
+    models = [gpu_model(ordinal) for ordinal in ordinals]  # before any build: one may be missing
+    plans: dict[tuple[str, int, int], Plan] = {}
+    for ordinal, kind in zip(ordinals, models, strict=True):
+        if kind not in plans:
+            plans[kind] = build(
+                model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
+                progress=progress,
+            )  # fmt: skip
+    return [plans[kind] for kind in models]
+
+
+def _loaded(
+    plans: Sequence[Plan],
+    ordinals: Sequence[int],
+    library: str | os.PathLike[str],
+    config: BuildConfig,
+    options: RunOptions,
+) -> Backend:
+    backends: list[Backend] = []
+    try:
+        for plan, ordinal in zip(plans, ordinals, strict=True):
+            backend: Backend = TensorRTBackend(
+                plan,
+                library=library,
+                device=ordinal,
+                engine_host_code=config.engine_host_code,
+                **vars(options),
+            )
+            backends.append(backend)
+        return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
+    except BaseException:
+        close_all(backends)
+        raise
+
+
+def _read(model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
+    if isinstance(model, Plan):
+        return model
+    if isinstance(model, bytes):
+        return Plan.from_bytes(model) if is_plan(model) else OnnxModel(model)
+    if isinstance(model, (str, os.PathLike)):
+        with Path(model).open("rb") as file:
+            begin = file.read(8)
+        is_onnx = Path(model).suffix == ".onnx" or not (is_plan(begin) or _named_plan(model))
+        return OnnxModel(model) if is_onnx else Plan.load(model)
+    return OnnxModel(model)
+
+
+def _named_plan(path: str | os.PathLike[str]) -> bool:
+    return Path(path).suffix in {".plan", ".engine", ".trt"}
+
+
+def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tuple[int | None, str]:
+    """The first GPU, or why none is used."""
+    if problem := _core.driver_problem():
+        return None, problem
+    try:
+        if isinstance(source, Plan) and library == "auto":
+            library = family_for(source)
+        found = find(library, 0)
+    except (LibraryNotFoundError, UnsupportedLibraryError) as error:
+        return None, str(error)
+    problem = found.gpu_problem(*capability(0))
+    if isinstance(source, OnnxModel) and not found.can_parse:
+        problem = problem or found.parser_problem
+    return (None, problem) if problem else (0, "")
+
+
+def _warn_once(problem: str) -> None:
+    if problem not in _warned:
+        _warned.add(problem)
+        warnings.warn(
+            f"running on the CPU through ONNX Runtime, for reference: {problem}",
+            RuntimeWarning,
+            stacklevel=4,  # whoever called Engine()
+        )

@@ -1,0 +1,83 @@
+"""What names a GPU, or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fasttrt import InputError
+from fasttrt._device import parse_device, parse_devices
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)]
+)
+def test_one_device(device: str, expected: int | None) -> None:
+    assert parse_device(device) == expected
+    assert parse_devices(device) == (None if expected is None else [expected])
+
+
+@pytest.mark.parametrize("device", ["auto", "", "cuda:", "cuda:0,1", "cuda:-1", "CUDA", 0, None])
+def test_what_is_not_one_device_is_refused(device: Any) -> None:
+    with pytest.raises(InputError, match='device: expected "cuda", "cuda:N" or "cpu", got'):
+        parse_device(device)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cuda:0,1", [0, 1]), ("cuda:7,0,3", [7, 0, 3]), ("cuda:5", [5])]
+)
+def test_several_in_one_name(device: str, expected: list[int]) -> None:
+    assert parse_devices(device) == expected
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        ([0, 1], [0, 1]),
+        ((3,), [3]),
+        (["cuda:1", "cuda:0"], [1, 0]),
+        ([0, "cuda:2"], [0, 2]),
+        (range(3), [0, 1, 2]),
+        (np.array([1, 0]), [1, 0]),
+    ],
+)
+def test_several_in_a_sequence(devices: Any, expected: list[int]) -> None:
+    found = parse_devices("auto", devices)
+    assert found == expected
+    assert found is not None
+    assert all(type(ordinal) is int for ordinal in found)
+
+
+@pytest.mark.parametrize("device", ["cuda:0,", "cuda:,1", "cuda:0,,1", "cuda:0, 1", "cpu,cuda", 1])
+def test_names_of_nothing_are_refused(device: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_devices(device)
+    expected = 'device: expected "auto", "cuda", "cuda:N", "cuda:0,1" or "cpu", got '
+    assert str(caught.value) == f"{expected}{device!r}"
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [[], (), "cuda:0", b"01", 0, ["cpu"], ["cuda"], [-1], [True], [0.0], [None], [0, "cuda:x"]],
+)
+def test_sequences_of_other_things_are_refused(devices: Any) -> None:
+    with pytest.raises(InputError, match=r"devices: expected GPUs as in .*, got ") as caught:
+        parse_devices("auto", devices)
+    assert str(caught.value).endswith(repr(devices))
+
+
+@pytest.mark.parametrize(
+    ("device", "devices"),
+    [("cuda:1,1", None), ("cuda:0,1,0", None), ("auto", [2, 2]), ("auto", [0, "cuda:0"])],
+)
+def test_a_gpu_given_twice_is_refused(device: str, devices: Any) -> None:
+    with pytest.raises(InputError, match=r"devices?: expected each GPU once, got "):
+        parse_devices(device, devices)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cpu"])
+def test_one_of_both_ways_is_enough(device: str) -> None:
+    with pytest.raises(InputError, match="give either device or devices"):
+        parse_devices(device, [0, 1])
