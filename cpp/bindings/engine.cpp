@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <initializer_list>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -65,6 +66,10 @@ void set_specialization(EngineOptions& self, const std::string& value) {
                                                 {"none", Specialization::none}});
 }
 
+CUstream_st* as_stream(std::uintptr_t handle) {
+  return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
+}
+
 class PyEngine {
  public:
   PyEngine(const LibraryHandle& library, std::string_view plan, const EngineOptions& options) {
@@ -93,25 +98,25 @@ class PyEngine {
   py::list infer(const py::sequence& arrays, const py::object& out,
                  std::optional<std::uintptr_t> stream) {
     Spare spare(*this);
-    RunArguments arguments(
-        engine_->device(), inputs_, outputs_, arrays, out,
-        stream ? std::optional(reinterpret_cast<CUstream_st*>(*stream)) : std::nullopt,
-        [&spare] { return spare.stream(); });
+    RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, out},
+                           stream ? std::optional(as_stream(*stream)) : std::nullopt,
+                           [&spare] { return spare.stream(); });
     if (arguments.wants_shapes()) arguments.allocate(output_shapes(arguments));
+    const auto queue = arguments.stream();
     std::optional<cuda::Event> done;
     {
       // Safe: `arguments` owns every array whose memory is used meanwhile.
       const GilRelease release;
-      engine_->infer(arguments.inputs(), arguments.outputs(), arguments.stream());
-      if (arguments.stream() && !arguments.is_ordered()) spare.synchronize();
-      if (stream) done = mark(*arguments.stream());
+      engine_->infer(arguments.inputs(), arguments.outputs(), queue);
+      if (queue && arguments.must_wait()) wait(*queue);
+      if (queue && stream) done = mark(*queue);
     }
     if (done) hold(std::move(*done), arguments.take_owners());
     return arguments.results();
   }
 
   [[nodiscard]] std::vector<double> time_replays(const py::sequence& arrays, std::size_t count) {
-    const RunArguments arguments(engine_->device(), inputs_, outputs_, arrays, py::none(),
+    const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
                                  std::nullopt, [] { return nullptr; });
     const GilRelease release;  // as in infer()
     return engine_->time_replays(arguments.inputs(), count);
@@ -152,8 +157,10 @@ class PyEngine {
       const GilRelease release;  // waits for runs of other threads
       engine_->close();
     }
-    held_.clear();
-    spare_.clear();
+    closed_ = true;
+    // Locals, destroyed when the members are whole: see hold().
+    const auto held = std::exchange(held_, {});
+    const auto spare = std::exchange(spare_, {});
   }
 
   [[nodiscard]] Engine& engine() const { return *engine_; }
@@ -164,7 +171,7 @@ class PyEngine {
    public:
     explicit Spare(PyEngine& engine) : engine_(engine) {}
     ~Spare() {
-      if (stream_) engine_.spare_.push_back(std::move(*stream_));
+      if (stream_ && !engine_.closed_) engine_.spare_.push_back(std::move(*stream_));
     }
     Spare(const Spare&) = delete;
     Spare& operator=(const Spare&) = delete;
@@ -176,10 +183,6 @@ class PyEngine {
       }
       if (!stream_) stream_.emplace(cuda::PrimaryContext::retain(engine_.engine_->device()));
       return stream_->handle();
-    }
-    void synchronize() const {
-      const cuda::ContextGuard guard(*stream_->context());
-      stream_->synchronize();
     }
 
    private:
@@ -193,6 +196,12 @@ class PyEngine {
     std::vector<py::object> arrays;
   };
 
+  void wait(cuda::StreamRef stream) const {
+    const auto context = cuda::PrimaryContext::retain(engine_->device());
+    const cuda::ContextGuard guard(*context);
+    stream.synchronize();
+  }
+
   [[nodiscard]] cuda::Event mark(cuda::StreamRef stream) const {
     const auto context = cuda::PrimaryContext::retain(engine_->device());
     const cuda::ContextGuard guard(*context);
@@ -202,9 +211,15 @@ class PyEngine {
   }
 
   void hold(cuda::Event done, std::vector<py::object> arrays) {
-    const cuda::ContextGuard guard(*done.context());
-    std::erase_if(held_, [](const Held& held) { return held.done.is_done(); });
+    // Dies last: letting go of an array may let other threads in here.
+    std::vector<Held> over;
+    const auto context = done.context();
+    const cuda::ContextGuard guard(*context);
     held_.push_back({std::move(done), std::move(arrays)});
+    const auto first = std::partition(held_.begin(), held_.end(),
+                                      [](const Held& held) { return !held.done.is_done(); });
+    over.assign(std::make_move_iterator(first), std::make_move_iterator(held_.end()));
+    held_.erase(first, held_.end());
   }
 
   // The outputs' shapes for these inputs: known beforehand, or as an earlier call found them.
@@ -232,6 +247,7 @@ class PyEngine {
   std::map<std::vector<Dims>, std::vector<Dims>> shapes_;  // of the outputs, by the inputs'
   std::vector<cuda::Stream> spare_;
   std::vector<Held> held_;
+  bool closed_ = false;
 };
 
 }  // namespace
@@ -243,6 +259,7 @@ void register_engine(py::module_& module) {
       .def_readwrite("contexts", &EngineOptions::contexts)
       .def_readwrite("allow_host_code", &EngineOptions::allow_host_code)
       .def_readwrite("mapped_limit", &EngineOptions::mapped_limit)
+      .def_readwrite("context_lifetime", &EngineOptions::context_lifetime)
       .def("set_cuda_graph", &set_graphs, py::arg("policy"))
       .def("set_wait", &set_wait, py::arg("policy"))
       .def("set_specialization", &set_specialization, py::arg("strategy"))

@@ -24,6 +24,10 @@ std::string type_name(const py::object& object) {
   return py::str(py::type::of(object).attr("__name__"));
 }
 
+CUstream_st* as_stream(std::uintptr_t handle) {
+  return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
+}
+
 // Array libraries are known to Python alone.
 py::object helper(const char* name) { return py::module_::import("fasttrt.arrays").attr(name); }
 
@@ -41,30 +45,29 @@ std::optional<cuda::StreamRef> current_stream_of(const py::object& object) {
 }  // namespace
 
 RunArguments::RunArguments(int device, const std::vector<Binding>& inputs,
-                           const std::vector<Binding>& outputs, const py::sequence& arrays,
-                           const py::object& out, std::optional<CUstream_st*> stream,
-                           const SpareStream& spare)
+                           const std::vector<Binding>& outputs, const Given& given,
+                           std::optional<CUstream_st*> stream, const SpareStream& spare)
     : device_(device),
       input_bindings_(inputs),
       output_bindings_(outputs),
       outputs_(outputs.size()),
       targets_(outputs.size()) {
-  if (arrays.size() != inputs.size()) {
+  if (given.arrays.size() != inputs.size()) {
     throw InputError("expected " + std::to_string(inputs.size()) + " inputs, got " +
-                     std::to_string(arrays.size()));
+                     std::to_string(given.arrays.size()));
   }
   std::ranges::fill(targets_, py::object(py::none()));
-  if (!out.is_none()) {
-    const auto given = py::reinterpret_borrow<py::sequence>(out);
-    if (given.size() != outputs.size()) {
+  if (!given.out.is_none()) {
+    const auto out = py::reinterpret_borrow<py::sequence>(given.out);
+    if (out.size() != outputs.size()) {
       throw InputError("out= must have " + std::to_string(outputs.size()) + " entries, got " +
-                       std::to_string(given.size()));
+                       std::to_string(out.size()));
     }
-    for (std::size_t i = 0; i < targets_.size(); ++i) targets_[i] = given[i];
+    for (std::size_t i = 0; i < targets_.size(); ++i) targets_[i] = out[i];
   }
   std::vector<py::object> objects;
   objects.reserve(inputs.size());
-  for (std::size_t i = 0; i < inputs.size(); ++i) objects.emplace_back(arrays[i]);
+  for (std::size_t i = 0; i < inputs.size(); ++i) objects.emplace_back(given.arrays[i]);
   if (stream) {
     stream_ = *stream;
     ordered_ = true;
@@ -98,7 +101,7 @@ void RunArguments::choose_stream(const std::vector<py::object>& arrays,
       if (!helper("is_device_array")(object).cast<bool>()) continue;
       const auto current = helper("current_stream")(object, device_);
       ordered_ = !current.is_none();
-      stream_ = ordered_ ? reinterpret_cast<CUstream_st*>(current.cast<std::uintptr_t>()) : spare();
+      stream_ = ordered_ ? as_stream(current.cast<std::uintptr_t>()) : spare();
       return;
     }
   }
@@ -230,6 +233,12 @@ void RunArguments::check_apart() const {
       }
     }
   }
+}
+
+bool RunArguments::must_wait() const noexcept {
+  return !ordered_ || std::ranges::any_of(outputs_, [](const OutputArray& output) {
+    return output.place == Place::device && output.target == nullptr;  // a DeviceArray
+  });
 }
 
 bool RunArguments::wants_shapes() const noexcept {

@@ -26,22 +26,28 @@ struct Binding {
 // Gives a stream to order the work with, for arrays whose library has no current one.
 using SpareStream = std::function<CUstream_st*()>;
 
+// An array for each input; None, or None or an array for each output.
+struct Given {
+  pybind11::sequence arrays;
+  pybind11::object out;
+};
+
 // What one call was given, and everything that keeps it alive. Made, used and destroyed with the
 // GIL; only inputs() and outputs() are used without.
 class RunArguments {
  public:
   // Throws InputError that names the tensor, what was expected and what came.
   RunArguments(int device, const std::vector<Binding>& inputs, const std::vector<Binding>& outputs,
-               const pybind11::sequence& arrays, const pybind11::object& out,
-               std::optional<CUstream_st*> stream, const SpareStream& spare);
+               const Given& given, std::optional<CUstream_st*> stream, const SpareStream& spare);
 
   [[nodiscard]] const std::vector<engine::InputArray>& inputs() const noexcept { return inputs_; }
   [[nodiscard]] std::vector<engine::OutputArray>& outputs() noexcept { return outputs_; }
 
   // Where the work is to be queued; none for host arrays alone.
   [[nodiscard]] std::optional<cuda::StreamRef> stream() const noexcept { return stream_; }
-  // Whether the caller's later work follows in that stream, so that nobody need wait.
-  [[nodiscard]] bool is_ordered() const noexcept { return ordered_; }
+  // Whether the host must wait for it: there is a result that the caller's library will not order
+  // its own work after.
+  [[nodiscard]] bool must_wait() const noexcept;
 
   // Whether results without a target need memory in the caller's framework, which wants shapes.
   [[nodiscard]] bool wants_shapes() const noexcept;

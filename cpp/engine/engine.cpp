@@ -133,6 +133,7 @@ void Engine::load(std::span<const std::byte> plan) {
   // Contexts that compile in the background cannot share what they compiled, see SessionSetup.
   if (options_.specialization != Specialization::lazy) config_ = make_config();
   setup_.compiles = library_->generation() == nvinfer::Generation::rtx;
+  setup_.context_lifetime = setup_.compiles ? options_.context_lifetime : 0;
   setup_.graphs = options_.graphs;
   const bool kernels_change = setup_.compiles && options_.specialization == Specialization::lazy &&
                               std::ranges::any_of(setup_.inputs, [](const IoTensor& input) {
@@ -238,7 +239,7 @@ std::vector<Dims> Engine::infer_shapes(std::span<const InputArray> arrays,
 std::vector<double> Engine::time_replays(std::span<const InputArray> arrays, std::size_t count) {
   const auto profile = choose_profile(setup_.inputs, arrays);
   const Lease session(*this);
-  return session->time_replays(arrays, profile, count);
+  return session->time_replays(profile, arrays, count);
 }
 
 std::unique_ptr<nvinfer::HostMemory> Engine::serialize() const {
@@ -264,7 +265,7 @@ void Engine::close() noexcept {
     config_.reset();
     setup_.engine.reset();
   }
-  setup_.pool.reset();
+  setup_.pool->close();  // results that are still in use hold it
   setup_.device.reset();
 }
 

@@ -34,6 +34,7 @@ struct EngineOptions {
   // place; larger ones are copied by its copy engines. Measured: the two were even at about 200 KiB
   // on an H200 (bench/transfers.py).
   std::size_t mapped_limit = std::size_t{128} << 10;
+  std::size_t context_lifetime = 2048;  // changes of shape, see SessionSetup; RTX only
   std::optional<BatchingOptions> batching;
 };
 

@@ -37,9 +37,17 @@ cuda::PinnedBuffer PinnedPool::take(std::size_t bytes) {
   return {device_, size};
 }
 
+void PinnedPool::close() noexcept {
+  std::vector<cuda::PinnedBuffer> idle;  // freed after the lock
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  idle.swap(idle_);
+  idle_bytes_ = 0;
+}
+
 void PinnedPool::give_back(cuda::PinnedBuffer buffer) noexcept {
   const std::lock_guard lock(mutex_);
-  if (idle_bytes_ + buffer.size() > most_idle) return;
+  if (closed_ || idle_bytes_ + buffer.size() > most_idle) return;
   try {
     idle_.push_back(std::move(buffer));
     idle_bytes_ += idle_.back().size();

@@ -19,12 +19,15 @@ class PinnedPool {
   // At least so many bytes. Throws OutOfMemoryError.
   [[nodiscard]] cuda::PinnedBuffer take(std::size_t bytes);
   void give_back(cuda::PinnedBuffer buffer) noexcept;
+  // Frees what is idle, and from now on what is given back.
+  void close() noexcept;
 
  private:
   std::shared_ptr<cuda::PrimaryContext> device_;
   std::mutex mutex_;
   std::vector<cuda::PinnedBuffer> idle_;
   std::size_t idle_bytes_ = 0;
+  bool closed_ = false;
 };
 
 // Owns host memory aligned for vector loads. At least one byte, so data() is never null.
@@ -40,6 +43,7 @@ class HostBuffer {
   HostBuffer& operator=(HostBuffer&& other) noexcept;
 
   [[nodiscard]] void* data() const noexcept { return data_; }
+  [[nodiscard]] bool is_pinned() const noexcept { return pool_ != nullptr; }
 
  private:
   void allocate(std::size_t bytes);

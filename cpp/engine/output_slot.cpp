@@ -89,6 +89,7 @@ void OutputSlot::fetch(OutputArray& result, cuda::StreamRef stream) {
   landing_ = HostBuffer();
   if (tensor_.on_host) {
     if (result.place == Place::device) {
+      stream.synchronize();  // the host writes the values by the end of the run at the latest
       cuda::copy_to_device(result.data(), values_.data(), bytes(result.shape), stream);
     }
     return;

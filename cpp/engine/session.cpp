@@ -20,14 +20,35 @@ void settle(const auto& work) noexcept {
   }
 }
 
+// Clears recordings that use memory which was replaced, also if the replacing failed.
+struct Moved {
+  explicit Moved(Recordings& recordings) noexcept : recordings(recordings) {}
+  ~Moved() {
+    if (moved) recordings.clear();
+  }
+  Moved(const Moved&) = delete;
+  Moved& operator=(const Moved&) = delete;
+
+  Recordings& recordings;
+  bool moved = false;
+};
+
+// TensorRT would queue the run into a graph of the caller's, which knows nothing of this session.
+void refuse_capture(std::optional<cuda::StreamRef> stream) {
+  if (stream && stream->handle() != nullptr && stream->is_capturing()) {
+    throw InputError("stream: a run cannot become part of a CUDA graph that is being recorded");
+  }
+}
+
 std::int64_t number(const void* address) noexcept {
   return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(address));
 }
 
 }  // namespace
 
-Session::Session(SessionSetup& setup, const std::shared_ptr<nvinfer::RuntimeConfig>& config)
+Session::Session(SessionSetup& setup, std::shared_ptr<nvinfer::RuntimeConfig> config)
     : setup_(setup),
+      config_(std::move(config)),
       stream_(setup.device),
       done_(setup.device),
       waiter_(setup.device, setup.wait),
@@ -41,7 +62,7 @@ Session::Session(SessionSetup& setup, const std::shared_ptr<nvinfer::RuntimeConf
     outputs_.emplace_back(setup.device, setup.pool, tensor, setup.mapped_limit);
   }
   const std::lock_guard lock(setup.compiling);
-  context_ = nvinfer::ExecutionContext::create(setup.engine, config);
+  context_ = nvinfer::ExecutionContext::create(setup.engine, config_);
 }
 
 Session::~Session() {
@@ -50,6 +71,7 @@ Session::~Session() {
 
 void Session::run(std::span<const InputArray> arrays, std::size_t profile,
                   std::span<OutputArray> results, std::optional<cuda::StreamRef> stream) {
+  refuse_capture(stream);
   const nvinfer::ErrorScope errors;
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
   try {
@@ -110,9 +132,10 @@ void Session::stage(std::span<const InputArray> arrays, std::size_t profile,
   key_.clear();
   key_.push_back(static_cast<std::int64_t>(profile));
   for (std::size_t i = 0; i < arrays.size(); ++i) {
-    bool moved = false;
-    addresses_[i] = inputs_[i].stage(arrays[i], stream, moved);
-    if (moved) recordings_.clear();  // they read from where the memory was
+    {
+      Moved memory(recordings_);
+      addresses_[i] = inputs_[i].stage(arrays[i], stream, memory.moved);
+    }
     key_.push_back(number(addresses_[i]));
     key_.insert(key_.end(), arrays[i].shape.begin(), arrays[i].shape.end());
     if (setup_.inputs[i].on_host) {
@@ -126,17 +149,33 @@ void Session::stage(std::span<const InputArray> arrays, std::size_t profile,
   }
 }
 
+// Needs lock_compiling().
+void Session::renew_context(cuda::StreamRef stream) {
+  stream.synchronize();
+  stream_.synchronize();
+  recordings_.clear();  // they use the context's memory
+  forget();
+  context_.reset();
+  context_ = nvinfer::ExecutionContext::create(setup_.engine, config_);
+  profile_ = 0;
+  changes_ = 0;
+}
+
 void Session::tell_shapes(std::span<const InputArray> arrays, std::size_t profile,
                           cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
+  const bool worn = setup_.context_lifetime > 0 && changes_ >= setup_.context_lifetime;
+  if (worn || context_ == nullptr) renew_context(stream);
   if (profile != profile_) {
     forget();
+    recordings_.clear();  // they may use what the context keeps for a profile
     if (!context_->set_profile(static_cast<int>(profile), stream)) {
       throw Error(errors.explain("profile " + std::to_string(profile) + " cannot be selected"));
     }
     profile_ = profile;
     stream.synchronize();
   }
+  if (!std::ranges::equal(told_, arrays, {}, {}, &InputArray::shape)) ++changes_;
   for (std::size_t i = 0; i < arrays.size(); ++i) {
     const auto& tensor = setup_.inputs[i];
     if (told_[i] != arrays[i].shape) {
@@ -174,9 +213,11 @@ void Session::bind_outputs(std::span<OutputArray> results, std::span<const Dims>
     }
     if (tensor.on_host || (shapes[i].known() && slot.allocator() == nullptr)) {
       slot.prepare(results[i], shapes[i]);
-      bool moved = false;
-      void* const address = slot.address(results[i], shapes[i], moved);
-      if (moved) recordings_.clear();  // they write to where the memory was
+      void* address = nullptr;
+      {
+        Moved memory(recordings_);
+        address = slot.address(results[i], shapes[i], memory.moved);
+      }
       bind(tensor.name, address);
       continue;
     }
@@ -184,6 +225,7 @@ void Session::bind_outputs(std::span<OutputArray> results, std::span<const Dims>
     // the memory must hold the most that can come; the others ask for what they need.
     const auto most = is_v8_ ? context_->max_output_size(tensor.name) : 0;
     if (most < 0) throw Error("TensorRT gives no upper bound for the output " + tensor.name);
+    if (slot.allocator() == nullptr) recordings_.clear();  // see unrecordable_output()
     slot.use_allocator().reset(static_cast<std::size_t>(most));
     if (!context_->set_output_allocator(tensor.name, *slot.allocator())) {
       throw Error("the output allocator of " + tensor.name + " was refused");
@@ -197,6 +239,7 @@ Recording& Session::enqueue(std::span<const InputArray> arrays, std::size_t prof
   const auto lock = lock_compiling();
   tell_shapes(arrays, profile, stream);
   std::vector<Dims> shapes;
+  shapes.reserve(setup_.outputs.size());
   for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
   bind_outputs(results, shapes);
   if (setup_.graphs == GraphPolicy::required) require_recordable();
@@ -238,6 +281,7 @@ void Session::require_recordable() const {
 
 std::vector<Dims> Session::infer_shapes(std::span<const InputArray> arrays, std::size_t profile,
                                         std::optional<cuda::StreamRef> stream) {
+  refuse_capture(stream);
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
   std::vector<Dims> shapes;
   try {
@@ -245,6 +289,7 @@ std::vector<Dims> Session::infer_shapes(std::span<const InputArray> arrays, std:
     stage(arrays, profile, {}, queue);
     const auto lock = lock_compiling();
     tell_shapes(arrays, profile, queue);
+    shapes.reserve(setup_.outputs.size());
     for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
     queue.synchronize();
   } catch (...) {

@@ -41,6 +41,9 @@ struct SessionSetup {
   // with one cache of kernels did so at once. Replays need no lock.
   bool compiles = false;
   std::mutex compiling;
+  // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
+  // keeps some 11 KB of host memory for every change until its context goes.
+  std::size_t context_lifetime = 0;
   // Set once recording failed: this model cannot be recorded, and need not be tried again.
   std::atomic<bool> unrecordable = false;
 };
@@ -48,7 +51,7 @@ struct SessionSetup {
 class Session {
  public:
   // The device must be current here and in every call. config may be null.
-  Session(SessionSetup& setup, const std::shared_ptr<nvinfer::RuntimeConfig>& config);
+  Session(SessionSetup& setup, std::shared_ptr<nvinfer::RuntimeConfig> config);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -67,14 +70,16 @@ class Session {
 
   // Microseconds that each of `count` replays of a run's graph takes, from launch to done, with
   // inputs and outputs in device memory: what no way of calling the engine can undercut.
-  [[nodiscard]] std::vector<double> time_replays(std::span<const InputArray> arrays,
-                                                 std::size_t profile, std::size_t count);
+  [[nodiscard]] std::vector<double> time_replays(std::size_t profile,
+                                                 std::span<const InputArray> arrays,
+                                                 std::size_t count);
 
  private:
   [[nodiscard]] bool is_over_for_the_host(std::span<const OutputArray> results) const;
   void follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream);
   void stage(std::span<const InputArray> arrays, std::size_t profile,
              std::span<const OutputArray> results, cuda::StreamRef stream);
+  void renew_context(cuda::StreamRef stream);
   void tell_shapes(std::span<const InputArray> arrays, std::size_t profile, cuda::StreamRef stream);
   void bind(const std::string& tensor, void* address);
   void bind_outputs(std::span<OutputArray> results, std::span<const Dims> shapes);
@@ -91,6 +96,7 @@ class Session {
   void forget() noexcept;
 
   SessionSetup& setup_;
+  std::shared_ptr<nvinfer::RuntimeConfig> config_;
   cuda::Stream stream_;
   cuda::Event done_;  // of work that was queued and not waited for
   Waiter waiter_;
@@ -101,7 +107,8 @@ class Session {
   std::vector<std::int64_t> key_;  // of the run at hand, see stage()
   std::vector<Dims> told_;         // the inputs' shapes as the context has them
   std::size_t profile_ = 0;
-  bool pending_ = false;  // whether done_ marks work that may be under way
+  std::size_t changes_ = 0;  // of shape, since the context was made
+  bool pending_ = false;     // whether done_ marks work that may be under way
   bool is_v8_;
   std::unique_ptr<nvinfer::ExecutionContext> context_;  // first to go: it uses all of the above
 };

@@ -32,6 +32,10 @@ void Session::record(Recording& recording, cuda::StreamRef stream) {
     }
   } catch (const CudaError& error) {
     problem = error.what();
+  } catch (const OutOfMemoryError&) {  // of this moment, not of the model
+    if (!recording.graph && setup_.graphs == GraphPolicy::required) throw;
+    forget();
+    return;  // the run itself is made
   }
   if (recording.graph) return;
   forget();
@@ -72,7 +76,7 @@ double Session::replay_time(const cuda::GraphExec& graph) const {
   return std::chrono::duration<double>(least).count();
 }
 
-std::vector<double> Session::time_replays(std::span<const InputArray> arrays, std::size_t profile,
+std::vector<double> Session::time_replays(std::size_t profile, std::span<const InputArray> arrays,
                                           std::size_t count) {
   std::vector<InputArray> inputs;
   std::vector<OutputArray> outputs;

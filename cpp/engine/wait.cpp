@@ -15,14 +15,14 @@ Waiter::Waiter(const std::shared_ptr<cuda::PrimaryContext>& device, WaitPolicy p
     : policy_(policy), event_(device, cuda::EventTiming::off, cuda::EventWait::block) {}
 
 void Waiter::wait(cuda::StreamRef stream) const {
+  event_.record(stream);  // what others queue there from now on is not waited for
   const auto start = std::chrono::steady_clock::now();
   while (policy_ != WaitPolicy::block) {
-    if (stream.is_done()) return;
+    if (event_.is_done()) return;
     if (policy_ == WaitPolicy::yield) std::this_thread::yield();
     if (policy_ != WaitPolicy::automatic) continue;
     if (std::chrono::steady_clock::now() - start > longest_spin) break;
   }
-  event_.record(stream);
   event_.synchronize();
 }
 
