@@ -216,10 +216,10 @@ class PyEngine {
     const auto context = done.context();
     const cuda::ContextGuard guard(*context);
     held_.push_back({std::move(done), std::move(arrays)});
-    const auto first = std::partition(held_.begin(), held_.end(),
-                                      [](const Held& held) { return !held.done.is_done(); });
-    over.assign(std::make_move_iterator(first), std::make_move_iterator(held_.end()));
-    held_.erase(first, held_.end());
+    const auto rest =
+        std::ranges::partition(held_, [](const Held& held) { return !held.done.is_done(); });
+    over.assign(std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
+    held_.erase(rest.begin(), rest.end());
   }
 
   // The outputs' shapes for these inputs: known beforehand, or as an earlier call found them.

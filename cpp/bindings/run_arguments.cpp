@@ -1,6 +1,7 @@
 #include "bindings/run_arguments.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -40,6 +41,14 @@ std::optional<cuda::StreamRef> current_stream_of(const py::object& object) {
     return std::nullopt;  // which is reported with the tensor's name in a moment
   }
   return std::nullopt;
+}
+
+// Of a result that is no longer used.
+void free_buffer(void* object) {
+  const std::unique_ptr<engine::HostBuffer> buffer(static_cast<engine::HostBuffer*>(object));
+  if (!buffer->is_pinned()) return;
+  const GilRelease release;  // freeing may wait for the GPU
+  *buffer = engine::HostBuffer();
 }
 
 }  // namespace
@@ -260,7 +269,7 @@ void RunArguments::allocate(const std::vector<nvinfer::Dims>& shapes) {
       auto made = helper("empty_like_framework")(like_, shape_tuple(shapes[i]),
                                                  output_bindings_[i].dtype, device_);
       if (made.is_none()) continue;  // the run makes a DeviceArray
-      output.target = view(output_bindings_[i].tensor.name, made, stream_->handle()).data;
+      output.target = look(output_bindings_[i].tensor.name, made, dtype).data;
       targets_[i] = std::move(made);
     }
     output.shape = shapes[i];
@@ -287,9 +296,8 @@ py::object RunArguments::to_object(std::size_t index) {
   }
   void* const data = output.data();
   auto owned = std::make_unique<engine::HostBuffer>(std::move(output.host));
-  const py::capsule owner(owned.get(),
-                          [](void* buffer) { delete static_cast<engine::HostBuffer*>(buffer); });
-  (void)owned.release();  // the capsule's now
+  const py::capsule owner(owned.get(), &free_buffer);
+  owned.release();  // NOLINT(bugprone-unused-return-value): the capsule's now
   return py::array(binding.dtype, shape, data, owner);
 }
 
