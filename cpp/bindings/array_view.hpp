@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bindings/dlpack.hpp"
+#include "bindings/numpy_types.hpp"
 #include "engine/array.hpp"
 #include "nvinfer/dims.hpp"
 #include "nvinfer/enums.hpp"
@@ -48,13 +49,6 @@ struct ArrayView {
 [[nodiscard]] ArrayView view(const std::string& name, pybind11::handle object,
                              std::optional<CUstream_st*> consumer = std::nullopt,
                              std::optional<nvinfer::DataType> expected = std::nullopt);
-
-// numpy's own dtypes, and those of ml_dtypes. A new reference to a cached object.
-[[nodiscard]] pybind11::dtype numpy_dtype(nvinfer::DataType type);
-// None if TensorRT lacks it, or if its bytes are in the other order.
-[[nodiscard]] std::optional<nvinfer::DataType> to_data_type(const pybind11::dtype& dtype);
-
-[[nodiscard]] pybind11::tuple shape_tuple(const nvinfer::Dims& shape);
 
 // _core.describe_array(name, array): what view() finds, for tests.
 void register_array_view(pybind11::module_& module);

@@ -29,43 +29,6 @@ using engine::Engine;
 using engine::EngineOptions;
 using nvinfer::Dims;
 
-// One of the values that an option may have.
-template <class T>
-T choose(const char* option, const std::string& value,
-         std::initializer_list<std::pair<const char*, T>> choices) {
-  std::string names;
-  for (const auto& [name, choice] : choices) {
-    if (value == name) return choice;
-    names += std::string(names.empty() ? "" : ", ") + name;
-  }
-  throw InputError(std::string(option) + ": expected one of " + names + ", got " + value);
-}
-
-void set_graphs(EngineOptions& self, const std::string& value) {
-  using engine::GraphPolicy;
-  self.graphs = choose<GraphPolicy>("cuda_graph", value,
-                                    {{"never", GraphPolicy::never},
-                                     {"automatic", GraphPolicy::automatic},
-                                     {"required", GraphPolicy::required}});
-}
-
-void set_wait(EngineOptions& self, const std::string& value) {
-  using engine::WaitPolicy;
-  self.wait = choose<WaitPolicy>("wait", value,
-                                 {{"auto", WaitPolicy::automatic},
-                                  {"spin", WaitPolicy::spin},
-                                  {"yield", WaitPolicy::yield},
-                                  {"block", WaitPolicy::block}});
-}
-
-void set_specialization(EngineOptions& self, const std::string& value) {
-  using engine::Specialization;
-  self.specialization = choose<Specialization>("specialization", value,
-                                               {{"eager", Specialization::eager},
-                                                {"lazy", Specialization::lazy},
-                                                {"none", Specialization::none}});
-}
-
 CUstream_st* as_stream(std::uintptr_t handle) {
   return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
 }
@@ -253,23 +216,6 @@ class PyEngine {
 }  // namespace
 
 void register_engine(py::module_& module) {
-  py::class_<EngineOptions>(module, "EngineOptions")
-      .def(py::init<>())
-      .def_readwrite("device", &EngineOptions::device)
-      .def_readwrite("contexts", &EngineOptions::contexts)
-      .def_readwrite("allow_host_code", &EngineOptions::allow_host_code)
-      .def_readwrite("mapped_limit", &EngineOptions::mapped_limit)
-      .def_readwrite("context_lifetime", &EngineOptions::context_lifetime)
-      .def("set_cuda_graph", &set_graphs, py::arg("policy"))
-      .def("set_wait", &set_wait, py::arg("policy"))
-      .def("set_specialization", &set_specialization, py::arg("strategy"))
-      .def(
-          "set_batching",
-          [](EngineOptions& self, std::int64_t max_size, std::int64_t max_delay_us,
-             const std::vector<std::int64_t>& sizes) {
-            self.batching = {max_size, std::chrono::microseconds(max_delay_us), sizes};
-          },
-          py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"));
   py::class_<PyEngine>(module, "Engine")
       .def(py::init<const LibraryHandle&, std::string_view, const EngineOptions&>(),
            py::arg("library"), py::arg("plan"), py::arg("options"))

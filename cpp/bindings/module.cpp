@@ -12,5 +12,6 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_builder(module);
   fasttrt::bindings::register_array_view(module);
   fasttrt::bindings::register_device_array(module);
+  fasttrt::bindings::register_engine_options(module);
   fasttrt::bindings::register_engine(module);
 }

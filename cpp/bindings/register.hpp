@@ -15,6 +15,7 @@ void register_log(pybind11::module_& module);
 void register_device(pybind11::module_& module);
 void register_library(pybind11::module_& module);
 void register_builder(pybind11::module_& module);
+void register_engine_options(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
 
 // A library as Python holds it (pybind11 has no holder for a pointer to const).

@@ -1,4 +1,4 @@
-"""The arrays of a call: numpy's, whatever numpy makes of a value, and those on a GPU."""
+"""The arguments of a call: numpy's arrays, what numpy makes of a value, and arrays on a GPU."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,33 +6,9 @@ from typing import Any
 import numpy as np
 
 from fasttrt._casting import is_lossless
+from fasttrt.arrays import is_gpu_array
 from fasttrt.errors import InputError
 from fasttrt.spec import TensorSpec
-
-# DLPack's DLDeviceType.
-CUDA = 2
-PINNED = 3  # of the host, and open to every GPU
-MANAGED = 13
-
-
-def dlpack_device(value: Any) -> tuple[int, int] | None:
-    """DLPack's device type and ordinal; None for what does not tell."""
-    tell = getattr(type(value), "__dlpack_device__", None)
-    if tell is None:
-        return None
-    kind, ordinal = tell(value)
-    return int(kind), int(ordinal)
-
-
-def is_gpu_array(value: Any) -> bool:
-    """Whether a value is an array that the GPU can read where it is."""
-    if isinstance(value, np.ndarray):
-        return False
-    # First, as torch's tensors raise when asked for the other one while they record gradients.
-    device = dlpack_device(value)
-    if device is not None:
-        return device[0] in (CUDA, PINNED, MANAGED)
-    return hasattr(value, "__cuda_array_interface__")
 
 
 def has_exchange(kind: type) -> bool:

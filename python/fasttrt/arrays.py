@@ -8,21 +8,44 @@ import numpy as np
 
 from fasttrt.errors import InputError
 
-_CUDA_DEVICE_TYPES = (2, 13)  # in DLPack: device memory, managed memory
 _LIBRARIES = {"torch": "torch", "cupy": "cupy", "jax": "jax", "jaxlib": "jax"}
+
+
+# DLPack's DLDeviceType.
+CUDA = 2
+PINNED = 3  # of the host, and open to every GPU
+MANAGED = 13
+
+
+def dlpack_device(value: Any) -> tuple[int, int] | None:
+    """DLPack's device type and ordinal; None for what does not tell."""
+    tell = getattr(type(value), "__dlpack_device__", None)
+    if tell is None:
+        return None
+    kind, ordinal = tell(value)
+    return int(kind), int(ordinal)
+
+
+def is_gpu_array(value: Any) -> bool:
+    """Whether a value is an array that the GPU can read where it is."""
+    if isinstance(value, np.ndarray):
+        return False
+    # First, as torch's tensors raise when asked for the other one while they record gradients.
+    device = dlpack_device(value)
+    if device is not None:
+        return device[0] in (CUDA, PINNED, MANAGED)
+    return hasattr(value, "__cuda_array_interface__")
 
 
 def is_device_array(value: Any) -> bool:
     """Whether it is an array in the memory of a GPU that CUDA runs."""
-    if isinstance(value, np.ndarray):
-        return False
-    ask = getattr(value, "__dlpack_device__", None)
-    if ask is None:
-        return hasattr(value, "__cuda_array_interface__")
     try:
-        return ask()[0] in _CUDA_DEVICE_TYPES
+        device = None if isinstance(value, np.ndarray) else dlpack_device(value)
     except Exception:  # a sparse tensor, or a class in place of an array
         return False
+    if device is not None:
+        return device[0] in (CUDA, MANAGED)
+    return not isinstance(value, np.ndarray) and hasattr(value, "__cuda_array_interface__")
 
 
 def to_framework(array: Any, like: Any) -> Any:

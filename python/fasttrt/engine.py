@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from fasttrt._arguments import as_array, has_exchange, is_gpu_array, ordered, targets
+from fasttrt._arguments import as_array, has_exchange, ordered, targets
 from fasttrt._opening import RunOptions, open_backend
+from fasttrt.arrays import is_device_array
 from fasttrt.batching import Batching
 from fasttrt.concurrency import Workers, mapped, worker_count
 from fasttrt.config import BuildConfig
@@ -189,7 +190,7 @@ class Engine:
         Raises:
             Error: the engine is closed.
         """
-        if any(map(is_gpu_array, _flat(inputs))):
+        if any(map(is_device_array, _flat(inputs))):
             return self._workers.run(self.infer, *inputs, out=out, cast=cast)
         return self._workers.submit(self.infer, *inputs, out=out, cast=cast)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt import _ort
-from fasttrt._arguments import PINNED, dlpack_device
+from fasttrt.arrays import PINNED, dlpack_device
 from fasttrt.errors import Error, InputError, LibraryNotFoundError, ParseError, ParseIssue
 from fasttrt.model import DeclaredTensor, OnnxModel
 from fasttrt.shapes import NetworkInput, ShapeLike, Shapes, check_profile, parse_range

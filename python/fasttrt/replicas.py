@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fasttrt._arguments import CUDA, dlpack_device, is_gpu_array
 from fasttrt._backend import Backend
+from fasttrt.arrays import CUDA, dlpack_device, is_gpu_array
 from fasttrt.errors import EngineLoadError, InputError
 
 
