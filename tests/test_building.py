@@ -458,6 +458,8 @@ def test_ctrl_c_stops_a_build_and_leaves_the_process_usable(
         import os, signal, sys, threading
         import fasttrt
         from support.models import deep, mlp
+        # Python leaves it out where the parent ignores it, as shells do for background jobs.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         started = threading.Event()
 
         def interrupt():
