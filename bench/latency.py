@@ -1,184 +1,60 @@
-"""How long one run takes, next to the floor (a CUDA graph's replay) and the vendor's bindings.
+"""How long one run takes, next to the floor (a CUDA graph's replay), the vendor's bindings, others.
 
-python bench/latency.py --json latency.json
+python bench/latency.py --json latency.json --plot plots
+python bench/latency.py --model vit_b_16 model.onnx --shapes tokens:1x128:8x128:32x128
 """
 
 from __future__ import annotations
 
-import importlib.util
-import time
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-import models
+import rivals
 import vendor
-from measure import Contestant, Stats, build, open_engine, pinned_copy, replay_times, summarize
-from models import Array, Network
-from report import Report, arguments
+from measure import Contestant, Stats
+from models import Network
+from networks import MLP, RESNET, chosen
+from options import add_models, add_plot, arguments
+from phases import phases
+from plots import draw
+from report import Report
+from subject import CUDA, FLOOR, NUMPY, Subject, on_cupy, on_host, on_torch
 
-import fasttrt
-
-SETS = 4  # of inputs, which take turns
-FLOOR = "floor: a CUDA graph's replay, from C++"
-CUDA = "infer(cuda, out=cuda)"
-NUMPY = "infer(numpy)"
-
-
-class Subject:
-    """A network with its plan, its inputs and answers, and an engine as it comes."""
-
-    def __init__(self, report: Report, network: Network) -> None:
-        """Build and load."""
-        self.network = network
-        self.device = report.options.device
-        self.on_gpu = self.device != "cpu"
-        self.xs, self.right = network.inputs(1, SETS)
-        self.plan = build(network, self.device, largest=1)
-        self.engine = self.open()
-        times = self.on_gpu and report.attempt(FLOOR, replay_times, self.engine, self.xs[0], 10)
-        self.graph = "yes" if times else "auto" if self.on_gpu else "no"
-
-    def open(self, **options: Any) -> fasttrt.Engine:
-        """Another engine for the plan."""
-        return open_engine(self.network, self.plan, self.device, **options)
-
-    @property
-    def each(self) -> list[tuple[Array]]:
-        """The inputs as arguments."""
-        return [(x,) for x in self.xs]
+BATCHES = (1, 2, 4, 8, 16, 32)
 
 
-def on_host(subject: Subject, engine: fasttrt.Engine) -> list[Contestant]:
-    """With numpy arrays, page-locked or not."""
-    infer = engine.infer
-    pinned = [pinned_copy(x, subject.device) for x in subject.xs]
-    results = list(zip(subject.xs, _empty(subject, pinned=False), strict=True))
-    pinned_results = list(zip(pinned, _empty(subject, pinned=True), strict=True))
+class Effort(NamedTuple):
+    """How long to measure."""
 
-    def into(x: Array, target: Array) -> None:
-        infer(x, out=target)
-
-    graph: Any = {"graph": subject.graph}
-    return [
-        Contestant(NUMPY, infer, subject.each, **graph),
-        Contestant("infer(numpy, out=numpy)", into, results, _second, **graph),
-        Contestant("infer(pinned)", infer, [(x,) for x in pinned], **graph),
-        Contestant("infer(pinned, out=pinned)", into, pinned_results, _second, **graph),
-    ]
+    rounds: int
+    runs: int  # in a round
 
 
-def _empty(subject: Subject, pinned: bool) -> list[Array]:
-    """A target for each of the results."""
-    dtype = subject.xs[0].dtype
-    zeros = [right.astype(dtype) * 0 for right in subject.right]
-    return [pinned_copy(zero, subject.device) for zero in zeros] if pinned else zeros
-
-
-def _second(result: Any, given: tuple[Any, ...]) -> Any:
-    """The second argument's values, once."""
-    answer = given[1].copy()
-    given[1][...] = 0
-    return answer
-
-
-def on_torch(subject: Subject, engine: fasttrt.Engine) -> list[Contestant]:
-    """With torch's tensors on the GPU, on torch's default stream and on another one."""
-    import torch
-
-    infer, inputs = engine.infer, [torch.from_numpy(x).cuda() for x in subject.xs]
-    pairs = [
-        (x, torch.zeros(right.shape, dtype=x.dtype, device="cuda"))
-        for x, right in zip(inputs, subject.right, strict=True)
-    ]
-    side = torch.cuda.Stream()
-    torch.cuda.synchronize()
-
-    def into(wait: Callable[[], None]) -> Callable[[Any, Any], None]:
-        def call(x: Any, y: Any) -> None:
-            infer(x, out=y)
-            wait()
-
-        return call
-
-    wait = torch.cuda.current_stream().synchronize
-
-    def fresh(x: Any) -> Any:
-        y = infer(x)
-        wait()
-        return y
-
-    def second(result: Any, given: tuple[Any, ...]) -> Array:
-        answer: Array = given[1].cpu().numpy().copy()
-        given[1].zero_()  # so that none is taken for the next one
-        torch.cuda.synchronize()
-        return answer
-
-    common: Any = {"transfers": "none", "graph": subject.graph, "wait": "CUDA's"}
-    return [
-        Contestant(CUDA, into(wait), pairs, second, **common),
-        Contestant(
-            f"{CUDA}, in a torch.cuda.Stream", into(side.synchronize), pairs, second,
-            around=partial(torch.cuda.stream, side), **common,
-        ),
-        Contestant(
-            "infer(cuda)", fresh, [(x,) for x in inputs],
-            lambda result, given: result.cpu().numpy(), **common,
-        ),
-    ]  # fmt: skip
-
-
-def on_cupy(subject: Subject, engine: fasttrt.Engine) -> list[Contestant]:
-    """With CuPy's arrays on the GPU."""
-    try:
-        import cupy
-    except ImportError as problem:
-        print(f"no CuPy: {problem}")
-        return []
-    infer = engine.infer
-    pairs = [
-        (cupy.asarray(x), cupy.zeros(right.shape, x.dtype))
-        for x, right in zip(subject.xs, subject.right, strict=True)
-    ]
-    wait = cupy.cuda.get_current_stream().synchronize
-    wait()
-
-    def into(x: Any, y: Any) -> None:
-        infer(x, out=y)
-        wait()
-
-    def second(result: Any, given: tuple[Any, ...]) -> Array:
-        answer: Array = cupy.asnumpy(given[1])
-        given[1].fill(0)
-        wait()
-        return answer
-
-    common: Any = {"transfers": "none", "graph": subject.graph, "wait": "CUDA's"}
-    return [Contestant("infer(cupy, out=cupy)", into, pairs, second, **common)]
+def bindings_of(report: Report, subject: Subject, suffix: str = "", **options: Any) -> Any:
+    """The vendor's bindings with the subject's plan; None if they are missing or fail."""
+    name = f"bindings{suffix}"
+    return report.attempt(name, partial(vendor.Bindings, subject, **options)) or None
 
 
 def compare(
-    report: Report, make: Callable[[], Network], rounds: int, count: int
+    report: Report, make: Callable[[], Network], effort: Effort
 ) -> tuple[Subject, dict[str, Stats]]:
     """The floor, fasttrt and the bindings, in turns."""
     network = make()
-    subject = Subject(report, network)
-    contestants = []
+    least, most = network.batches
+    batch = min(max(report.options.batch, least), most)
+    subject = Subject(report, network, batch, batch)
+    contestants = subject.floor
+    contestants += report.attempt("numpy", on_host, subject) or []
     if subject.on_gpu:
-        replays = partial(replay_times, subject.engine, subject.xs[0])
-        contestants.append(
-            Contestant(FLOOR, replays, subject.each, transfers="none", graph="yes", replays=replays)
-        )
-    contestants += report.attempt("numpy", on_host, subject, subject.engine) or []
-    if subject.on_gpu:
-        contestants += report.attempt("torch", on_torch, subject, subject.engine) or []
-        bindings = report.attempt("bindings", vendor.Bindings, subject.plan, subject.xs[0])
-        if bindings:
+        contestants += report.attempt("torch", on_torch, subject) or []
+        if bindings := bindings_of(report, subject):
             print(f"bindings: {bindings.version}")
             contestants += report.attempt("bindings", bindings.contestants, subject.xs) or []
-            report.attempt("phases", phases, report, subject, bindings, rounds, count // 4)
-    stats = report.compete(network, contestants, subject.right, rounds, count)
+        few = max(effort.runs // 4, 1)
+        report.attempt("phases", phases, report, subject, bindings, effort.rounds, few)
+    stats = report.compete(subject.network, contestants, subject.right, *effort, subject.batch)
     return subject, stats
 
 
@@ -211,131 +87,110 @@ def check_targets(
     report.target(NUMPY, text, got=got, limit=speedup, most=False)
 
 
-def phases(
-    report: Report, subject: Subject, bindings: vendor.Bindings, rounds: int, count: int
-) -> None:
-    """A run's parts by GPU events, and the host's time to queue it: the terms are trtexec's."""
-    import torch
-
-    hosts = [torch.from_numpy(x).pin_memory() for x in subject.xs]
-    x, stream = bindings.x, bindings.stream
-    y = torch.empty_like(bindings.y)
-    target = torch.empty(y.shape, dtype=y.dtype, pin_memory=True)
-    start, copied, computed, end, first = (torch.cuda.Event(enable_timing=True) for _ in range(5))
-    infer, clock = subject.engine.infer, time.perf_counter_ns
-    names = ("H2D Latency", "GPU Compute Time", "D2H Latency", "Latency", "Enqueue Time")
-
-    def go(enqueue: Callable[[], Any], result: Any, count: int) -> tuple[list[list[float]], float]:
-        times: list[list[float]] = [[] for _ in names]
-        first.record()
-        for i in range(count):
-            start.record()
-            x.copy_(hosts[i % SETS], non_blocking=True)
-            copied.record()
-            begin = clock()
-            enqueue()
-            took = clock() - begin
-            computed.record()
-            target.copy_(result, non_blocking=True)
-            end.record()
-            stream.synchronize()
-            marks = [start, copied, computed, end]
-            parts = [1000 * a.elapsed_time(b) for a, b in pairwise(marks)]
-            for kept, value in zip(times, [*parts, sum(parts), took / 1000], strict=True):
-                kept.append(value)
-        return times, first.elapsed_time(end) / 1000
-
-    ways: dict[str, tuple[Callable[[], Any], Any]] = {
-        "fasttrt, infer(cuda, out=cuda)": (partial(infer, x, out=y), y),
-        "bindings, execute_async_v3": (bindings.execute, bindings.y),
-    }
-    found: dict[str, list[list[float]]] = {name: [[] for _ in names] for name in ways}
-    seconds = dict.fromkeys(ways, 0.0)
-    with bindings.current():
-        for _ in range(rounds):
-            for name, (enqueue, result) in ways.items():
-                go(enqueue, result, 10)
-                times, took = go(enqueue, result, count)
-                seconds[name] += took
-                for kept, new in zip(found[name], times, strict=True):
-                    kept.extend(new)
-            for name in ways:
-                subject.network.check(
-                    name, ways[name][1].cpu().numpy(), subject.right[(count - 1) % SETS]
-                )
-    for name, times in found.items():
-        graph = subject.graph if name.startswith("fasttrt") else "no"
-        print(
-            f"{name}: transfers yes (pinned), CUDA graph {graph}, spin wait no (CUDA's own); "
-            f"Throughput {rounds * count / seconds[name]:.1f} qps"
-        )
-        for term, values in zip(names, times, strict=True):
-            s = summarize(values)
-            print(
-                f"  {term:17} min = {s.min:.1f} us, max = {s.max:.1f} us, mean = {s.mean:.1f} us, "
-                f"median = {s.median:.1f} us, percentile(90%) = {s.p90:.1f} us, "
-                f"percentile(95%) = {s.p95:.1f} us, percentile(99%) = {s.p99:.1f} us"
-            )
-            report.row(
-                network=subject.network.name, batch=1, case=name, term=term, us=s._asdict(),
-                transfers="pinned", graph=graph, wait="CUDA's",
-            )  # fmt: skip
+def frameworks(report: Report, subject: Subject, effort: Effort) -> None:
+    """PyTorch and ONNX Runtime, in turns with the floor and fasttrt."""
+    contestants = [*subject.floor, subject.plain]
+    if subject.on_gpu:
+        contestants += (report.attempt("torch", on_torch, subject) or [])[:1]
+    contestants += report.attempt("ONNX Runtime", rivals.onnx_runtime, subject) or []
+    contestants += report.attempt("torch eager", rivals.eager, subject) or []
+    left = report.options.budget - report.elapsed
+    contestants += report.attempt("torch.compile", rivals.compiled, subject, left) or []
+    report.compete(subject.network, contestants, subject.right, *effort, subject.batch)
 
 
-def variants(
-    report: Report, subject: Subject, waits: tuple[Any, ...], rounds: int, count: int
-) -> None:
+def by_batch(report: Report, subject: Subject, effort: Effort, name: str) -> None:
+    """The floor, fasttrt and the bindings at each batch, all with one plan for all batches."""
+    network = subject.network
+    least, most = network.batches
+    wanted = BATCHES if subject.on_gpu else BATCHES[:2]
+    batches = [b for b in wanted if least <= b <= most] or [least]
+    swept = Subject(report, network, batches[len(batches) // 2], batches[-1])
+    lines: dict[str, list[tuple[float, float]]] = {}
+    slowest = 0.0
+    for batch in batches:
+        start = report.elapsed
+        if start + slowest > report.options.budget:
+            report.leave_out(f"{network.name}, batch {batch} and more", "--budget")
+            break
+        swept.take(report, batch)
+        contestants = [*swept.floor, swept.plain]
+        if swept.on_gpu:
+            contestants += (report.attempt("torch", on_torch, swept) or [])[:1]
+            if bindings := bindings_of(report, swept):
+                contestants += report.attempt("bindings", bindings.contestants, swept.xs) or []
+        stats = report.compete(network, contestants, swept.right, *effort, batch)
+        medians = {title: s.median for title, s in stats.items()}
+        if base := vendor.baseline(medians):
+            lines.setdefault("bindings, pinned, the best loop", []).append((batch, base[1]))
+        for title in (NUMPY, CUDA, FLOOR):
+            if title in medians:
+                lines.setdefault(title, []).append((batch, medians[title]))
+        slowest = max(slowest, report.elapsed - start)
+    swept.engine.close()
+    for title, points in lines.items():
+        print(f"{title:46} " + ", ".join(f"{x}: {y:.1f} us" for x, y in points))
+    if report.options.plot is not None:
+        path = report.options.plot / f"latency-{name}.png"
+        labels = (f"{network.name} ({report.gpu})", "batch", "median wall-clock time of a call, us")
+        report.attempt("plot", draw, path, lines, *labels)
+
+
+def variants(report: Report, subject: Subject, waits: tuple[Any, ...], effort: Effort) -> None:
     """Other ways to run: without graphs, other waits, CuPy, the bindings with graphs."""
-    contestants = [Contestant(NUMPY, subject.engine.infer, subject.each, graph=subject.graph)]
+    contestants = [subject.plain]
     options: dict[str, dict[str, Any]] = {"cuda_graph=False": {"cuda_graph": False}}
     options |= {f'wait="{wait}"': {"wait": wait} for wait in waits}
     for name, given in options.items():
         engine = report.attempt(name, partial(subject.open, **given))
         if engine:
-            graph, wait = (
-                "no" if "cuda_graph" in given else subject.graph,
-                given.get("wait", "auto"),
-            )
+            graph = "no" if "cuda_graph" in given else subject.graph
+            wait = given.get("wait", "auto")
             title = f"infer(numpy), {name}"
-            contestants.append(
-                Contestant(title, engine.infer, subject.each, graph=graph, wait=wait)
-            )
+            contestants.append(Contestant(title, engine.infer, subject.xs, graph=graph, wait=wait))
     if subject.on_gpu:
-        contestants += report.attempt("CuPy", on_cupy, subject, subject.engine) or []
+        contestants += report.attempt("CuPy", on_cupy, subject) or []
         suffix = " + their graphs"
-        load = partial(vendor.Bindings, subject.plan, subject.xs[0], graph=True)
-        if bindings := report.attempt(f"bindings{suffix}", load):
+        if bindings := bindings_of(report, subject, suffix, graph=True):
             name = f"bindings{suffix}"
             contestants += report.attempt(name, bindings.contestants, subject.xs, suffix) or []
-    report.compete(subject.network, contestants, subject.right, rounds, count)
+    report.compete(subject.network, contestants, subject.right, *effort, subject.batch)
 
 
 def main() -> int:
-    options = arguments(__doc__, budget=55).parse_args()
+    parser = arguments(__doc__, budget=150)
+    add_models(parser, "mlp resnet50")
+    add_plot(parser)
+    parser.add_argument("--batch", type=int, default=1, help="of all cases but 'by batch'; 1")
+    options = parser.parse_args()
     report = Report("latency", options)
     on_gpu = options.device != "cpu"
     rounds = 3 if options.quick or not on_gpu else 5
-    small = 200 if not on_gpu else 500 if options.quick else 2000
-    large = 5 if not on_gpu else 50 if options.quick else 200
+    small = Effort(rounds, 200 if not on_gpu else 500 if options.quick else 2000)
+    large = Effort(rounds, 5 if not on_gpu else 50 if options.quick else 200)
+    floors = {
+        MLP: ({CUDA: (5.0, False), NUMPY: (8.0, False)}, 2.2),
+        RESNET: ({NUMPY: (1.05, True)}, 1.8),
+    }
 
-    mlp = report.run("MLP", compare, report, models.mlp, rounds, small)
-    slack = {CUDA: (5.0, False), NUMPY: (8.0, False)}
-    check_targets(report, "MLP", mlp[1] if mlp else {}, slack, 2.2)
-
-    resnet = None
-    if on_gpu or importlib.util.find_spec("torchvision") is not None:
-        make = partial(models.resnet50, options.device)
-        resnet = report.run("ResNet-50", compare, report, make, rounds, large)
-    else:
-        print("\n## ResNet-50: skipped, as torchvision is missing")
-    check_targets(report, "ResNet-50", resnet[1] if resnet else {}, {NUMPY: (1.05, True)}, 1.8)
-
-    waits = ("spin", "yield", "block")
-    if mlp:
-        report.run("MLP, variants", variants, report, mlp[0], waits, rounds, small, needs=8)
-    if resnet:
-        name = "ResNet-50, variants"
-        report.run(name, variants, report, resnet[0], ("block",), rounds, large, needs=18)
+    found: dict[str, tuple[Subject, Effort]] = {}
+    for name, make in chosen(options).items():
+        effort = small if name == MLP else large
+        done = report.run(name, compare, report, make, effort)
+        if name in floors and options.batch == 1:
+            check_targets(report, name, done[1] if done else {}, *floors[name])
+        if done:
+            found[name] = (done[0], effort)
+    for name, (subject, effort) in found.items():
+        title, needs = f"{name}, other frameworks", 12.0 if name == MLP else 25.0
+        report.run(title, frameworks, report, subject, effort, needs=needs)
+    for name, (subject, effort) in found.items():
+        title, needs = f"{name}, by batch", 8.0 if name == MLP else 15.0
+        few = Effort(3, max(effort.runs // 4, 5))
+        report.run(title, by_batch, report, subject, few, subject.network.slug, needs=needs)
+    for name, (subject, effort) in found.items():
+        waits, needs = (("spin", "yield", "block"), 8.0) if name == MLP else (("block",), 18.0)
+        report.run(f"{name}, variants", variants, report, subject, waits, effort, needs=needs)
     return report.finish()
 
 

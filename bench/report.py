@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import importlib.metadata
 import json
 import math
-import os
-import platform
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from measure import Contestant, Stats, summarize
-from models import Array, Network
-
-import fasttrt
-from fasttrt import _core
+from machine import machine
+from measure import Contestant, LeftOutError, Stats, summarize
+from models import Arrays, Network
 
 
 class Report:
@@ -51,6 +43,12 @@ class Report:
             print(f"{name:12} {value}")
 
     @property
+    def gpu(self) -> str:
+        """What runs, for a plot's title."""
+        name: str = self._content["machine"].get("gpu", self.options.device)
+        return name.partition(" (")[0]
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self._start
@@ -68,13 +66,16 @@ class Report:
         """
         if needs and (self.options.quick or self.elapsed + needs > self.options.budget):
             why = "--quick" if self.options.quick else f"--budget {self.options.budget:.0f}"
-            print(f"\n## {name}: skipped ({why})", flush=True)
-            self._content["skipped"].append(name)
+            print()
+            self.leave_out(name, why)
             return None
         print(f"\n## {name}", flush=True)
         before, self._case = self.elapsed, name
         try:
             return case(*arguments)
+        except (ImportError, LeftOutError) as problem:
+            self.leave_out(name, problem)
+            return None
         except Exception:
             self._fail(name)
             return None
@@ -84,7 +85,7 @@ class Report:
             self._write()
 
     def compete(
-        self, network: Network, contestants: Sequence[Contestant], right: Sequence[Array],
+        self, network: Network, contestants: Sequence[Contestant], right: Sequence[Arrays],
         rounds: int, count: int, batch: int = 1,
     ) -> dict[str, Stats]:  # fmt: skip
         """Check all answers, run the contestants in turns, print what they took.
@@ -110,13 +111,21 @@ class Report:
         return {contestant.name: contestant.stats for contestant in running}
 
     def attempt(self, name: str, action: Callable[..., Any], *given: Any) -> Any:
-        """What a part of a case returns, True for None; False if it failed."""
+        """What a part of a case returns, True for None; False if it failed or is left out."""
         try:
             result = action(*given)
+        except (ImportError, LeftOutError) as problem:
+            self.leave_out(name, problem)
+            return False
         except Exception:
             self._fail(name)
             return False
         return True if result is None else result
+
+    def leave_out(self, name: str, why: object) -> None:
+        """Say so, which is no failure."""
+        print(f"LEFT OUT: {name} ({why})", flush=True)
+        self._content["skipped"].append({"case": name, "why": str(why)})
 
     def _fail(self, name: str) -> None:
         text = traceback.format_exc()
@@ -193,78 +202,3 @@ class Report:
         if self.options.json is not None:
             text = json.dumps(self._content, indent=1, default=float)
             Path(self.options.json).write_text(text + "\n")
-
-
-def arguments(doc: str | None, budget: float) -> argparse.ArgumentParser:
-    """The options of all scripts.
-
-    Args:
-        doc: the script's.
-        budget: seconds after which nothing begins that can be left out.
-    """
-    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, and the targets alone")
-    parser.add_argument(
-        "--device", default="cuda", help='"cpu" tries the script out, for want of a GPU'
-    )
-    parser.add_argument(
-        "--budget", type=float, default=budget,
-        help="seconds after which no case begins that can be left out",
-    )  # fmt: skip
-    parser.add_argument(
-        "--timeout", type=float, default=240,
-        help="seconds after which the script shows where it hangs, and ends",
-    )  # fmt: skip
-    return parser
-
-
-def machine(device: str) -> dict[str, str]:
-    """The machine and all versions that matter."""
-    found = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "system": f"{platform.platform()}, {os.cpu_count()} cores, {_processor()}",
-        "python": sys.version.split()[0],
-    }
-    for name, ask in (("gpu", _gpu), ("library", lambda: str(fasttrt.library()))):
-        if device != "cpu":
-            try:
-                found[name] = ask()
-            except Exception as problem:  # the cases will tell
-                found[name] = f"unknown: {problem}"
-    packages = (
-        "numpy", "torch", "torchvision", "onnx", "onnxruntime", "cupy-cuda13x", "cuda-bindings",
-    )  # fmt: skip
-    versions = {"fasttrt": fasttrt.__version__}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    found["packages"] = ", ".join(f"{name} {version}" for name, version in versions.items())
-    settings = {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name.startswith(("CUDA_", "NVIDIA_TF32", "FASTTRT_", "PYTORCH_"))
-    }
-    found["environment"] = ", ".join(f"{k}={v}" for k, v in settings.items()) or "-"
-    return found
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if "model name" in line), "unknown")
-
-
-def _gpu() -> str:
-    info = _core.device_info(0)
-    text = f"{info.name} ({info.major}.{info.minor}), CUDA {info.driver_version}"
-    fields = "driver_version,pcie.link.gen.current,pcie.link.width.current,clocks.sm,clocks.max.sm"
-    try:
-        told = subprocess.run(
-            ["nvidia-smi", "-i", "0", f"--query-gpu={fields}", "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=20, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as problem:
-        told = f"nvidia-smi failed: {problem}"
-    return f"{text}, driver, PCIe generation and width, SM clock now and at most: {told}"

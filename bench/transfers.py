@@ -18,7 +18,8 @@ import models
 import numpy as np
 from measure import summarize, timed
 from models import Array, Network
-from report import Report, arguments
+from options import arguments
+from report import Report
 
 import fasttrt
 from fasttrt import _core
@@ -96,7 +97,7 @@ def compare(
 ) -> float:
     """One model with inputs of all sizes; the crossover in bytes of input."""
     network = make()
-    sample = network.draw(1).nbytes
+    sample = network.draw(1)[0].nbytes
     sizes = [LEAST << i for i in range(0, (MOST // LEAST).bit_length(), step)]
     calls = open_calls(network, MOST // sample, report)
     print(
@@ -109,18 +110,17 @@ def compare(
         for way, call in calls.items():
             for _ in range(4):
                 for x, y in zip(xs, right, strict=True):
-                    network.check(f"{way}, {size} bytes", call(x), y)
-        given = [(x,) for x in xs]
+                    network.check(f"{way}, {size} bytes", call(*x), y)
         times: dict[str, list[float]] = {way: [] for way in calls}
         runs = max(20, min(count, count * (64 << 10) // size))
         for i in range(rounds):
             for way in list(calls) if i % 2 == 0 else list(calls)[::-1]:
-                timed(calls[way], given, 10)
-                times[way] += timed(calls[way], given, runs)
+                timed(calls[way], xs, 10)
+                times[way] += timed(calls[way], xs, runs)
         stats = {way: summarize(kept) for way, kept in times.items()}
         copied, mapped = stats["copied"].median, stats["mapped"].median
         ratios.append(mapped / copied)
-        out = right[0].size * xs[0].itemsize
+        out = right[0][0].size * xs[0][0].itemsize
         print(f"{size:9} {out:9} {copied:9.1f} {mapped:9.1f} {ratios[-1]:7.3f}", flush=True)
         for way, values in stats.items():
             report.row(

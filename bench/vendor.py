@@ -5,33 +5,40 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from measure import Contestant
-from models import Array
+from measure import Contestant, LeftOutError
+from models import Array, Arrays
+from subject import Subject
 
 PACKAGES = {"rtx": "tensorrt_rtx_bindings", "tensorrt": "tensorrt"}
 _logger: Any = None  # one for the whole process: the libraries crashed with one that had gone
 
 
 class Bindings:
-    """A plan in an execution context of the bindings, for inputs of one shape."""
+    """A plan in an execution context of the bindings, for inputs of some shapes."""
 
-    def __init__(self, plan: Any, x: Array, *, graph: bool = False, eager: bool = True) -> None:
-        """Load the plan, and compile the kernels for the shape at once, as fasttrt does.
+    def __init__(self, subject: Subject, *, graph: bool = False, eager: bool = True) -> None:
+        """Load the plan, and compile the kernels for the shapes at once, as fasttrt does.
 
         Args:
-            plan: fasttrt's, of which the vendor's bytes are used.
-            x: an input.
+            subject: with fasttrt's plan, of which the vendor's bytes are used.
             graph: let TensorRT-RTX record and replay CUDA graphs.
             eager: compile TensorRT-RTX's kernels before the first run.
+
+        Raises:
+            ImportError: there are no bindings.
+            LeftOutError: they cannot do the same.
         """
         import torch
 
         global _logger
+        plan: Any = subject.plan
         family = plan.metadata.get("library", {}).get("family", "rtx")
         trt = importlib.import_module(PACKAGES[family])
         if _logger is None:
             _logger = trt.Logger(trt.Logger.ERROR)
         self.version = f"{trt.__name__} {trt.__version__}"
+        if graph and family != "rtx":
+            raise LeftOutError(f"{self.version} has no strategy for graphs")
         torch.zeros(1, device="cuda")  # makes the device current
         self.runtime = trt.Runtime(_logger)
         self.engine = self.runtime.deserialize_cuda_engine(plan.data)
@@ -49,19 +56,19 @@ class Bindings:
             self.context = self.engine.create_execution_context()
         if self.context is None:
             raise RuntimeError(f"{self.version} gave no execution context")
-        names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
-        inputs = [
-            name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-        ]
-        (x_name,) = inputs
-        (y_name,) = (name for name in names if name not in inputs)
-        self._require(self.context.set_input_shape(x_name, x.shape), "set_input_shape")
-        dtype = torch.from_numpy(x).dtype
-        self.x = torch.empty(x.shape, dtype=dtype, device="cuda")
-        y_shape = tuple(self.context.get_tensor_shape(y_name))
-        self.y = torch.empty(y_shape, dtype=dtype, device="cuda")  # our networks have one dtype
-        self._require(self.context.set_tensor_address(x_name, self.x.data_ptr()), "x's address")
-        self._require(self.context.set_tensor_address(y_name, self.y.data_ptr()), "y's address")
+        specs = (*subject.engine.inputs, *subject.engine.outputs)
+        if converted := [spec.name for spec in specs if spec.converted]:
+            raise LeftOutError(f"{', '.join(converted)}: fasttrt converts values, they do not")
+        for spec, x in zip(subject.engine.inputs, subject.xs[0], strict=True):
+            self._require(self.context.set_input_shape(spec.name, x.shape), "set_input_shape")
+        self.xs = tuple(torch.from_numpy(x).cuda() for x in subject.xs[0])
+        self.ys = tuple(torch.from_numpy(y).cuda() for y in subject.targets()[0])
+        for spec, y in zip(subject.engine.outputs, self.ys, strict=True):
+            if (shape := tuple(self.context.get_tensor_shape(spec.name))) != tuple(y.shape):
+                raise LeftOutError(f"{self.version} only knows the shape {shape} of {spec.name}")
+        for spec, tensor in zip(specs, (*self.xs, *self.ys), strict=True):
+            done = self.context.set_tensor_address(spec.name, tensor.data_ptr())
+            self._require(done, f"{spec.name}'s address")
         self.stream = torch.cuda.Stream()
         self.handle = self.stream.cuda_stream
         torch.cuda.synchronize()
@@ -81,44 +88,48 @@ class Bindings:
 
         return torch.cuda.stream(self.stream)
 
-    def contestants(self, xs: list[Array], suffix: str = "") -> list[Contestant]:
+    def contestants(self, sets: list[Arrays], suffix: str = "") -> list[Contestant]:
         """Loops that copy in, execute, copy out and synchronize.
 
         Args:
-            xs: the inputs.
+            sets: of inputs.
             suffix: for the names.
         """
         import torch
 
-        pinned = [torch.from_numpy(x).pin_memory() for x in xs]
-        target = torch.empty(self.y.shape, dtype=self.y.dtype, pin_memory=True)
-        x, y, stream, execute = self.x, self.y, self.stream, self.execute
+        pinned = [tuple(torch.from_numpy(x).pin_memory() for x in xs) for xs in sets]
+        targets = [torch.empty(y.shape, dtype=y.dtype, pin_memory=True) for y in self.ys]
+        stream, execute = self.stream, self.execute
+        down = list(zip(targets, self.ys, strict=True))
 
-        def with_torch(source: Any) -> None:
-            x.copy_(source, non_blocking=True)
+        def with_torch(up: Any) -> None:
+            for x, source in up:
+                x.copy_(source, non_blocking=True)
             execute()
-            target.copy_(y, non_blocking=True)
+            for target, y in down:
+                target.copy_(y, non_blocking=True)
             stream.synchronize()
 
-        def pageable(source: Array) -> Array:
-            x.copy_(torch.from_numpy(source))
+        def pageable(*sources: Array) -> list[Array]:
+            for x, source in zip(self.xs, sources, strict=True):
+                x.copy_(torch.from_numpy(source))
             execute()
-            result: Array = y.cpu().numpy()  # waits
-            return result
+            return [y.cpu().numpy() for y in self.ys]  # waits
 
-        def read(result: Any, arguments: tuple[Any, ...]) -> Array:
-            answer: Array = target.numpy().copy()
-            target.zero_()  # so that none is taken for the next one
-            return answer
+        def read(result: Any, arguments: tuple[Any, ...]) -> list[Array]:
+            answers = [target.numpy().copy() for target in targets]
+            for target in targets:
+                target.zero_()  # so that none is taken for the next one
+            return answers
 
         common: dict[str, Any] = {
             "graph": "yes" if suffix else "no", "wait": "CUDA's", "around": self.current,
         }  # fmt: skip
         name = f"bindings{suffix}"
-        sources = [(source,) for source in pinned]
+        ups = [(list(zip(self.xs, sources, strict=True)),) for sources in pinned]
         found = [
-            Contestant(f"{name}, pinned, torch's copy_", with_torch, sources, read, **common),
-            Contestant(f"{name}, pageable, torch's copy_", pageable, [(x,) for x in xs], **common),
+            Contestant(f"{name}, pinned, torch's copy_", with_torch, ups, read, **common),
+            Contestant(f"{name}, pageable, torch's copy_", pageable, sets, **common),
         ]
         try:
             cuda = importlib.import_module("cuda.bindings.runtime")
@@ -129,18 +140,28 @@ class Bindings:
         queue, success = cuda.cudaStream_t(self.handle), cuda.cudaError_t.cudaSuccess
         to_device = cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         to_host = cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        x_data, y_data, target_data = x.data_ptr(), y.data_ptr(), target.data_ptr()
-        x_bytes, y_bytes = x.nbytes, y.nbytes
+        back = [(target.data_ptr(), y.data_ptr(), y.nbytes) for target, y in down]
 
-        def with_cuda(source: int, _owner: Any) -> None:
-            copy(x_data, source, x_bytes, to_device, queue)
+        def with_cuda(up: Any, _owners: Any) -> None:
+            for target, source, size in up:
+                copy(target, source, size, to_device, queue)
             execute()
-            copy(target_data, y_data, y_bytes, to_host, queue)
+            for target, source, size in back:
+                copy(target, source, size, to_host, queue)
             (status,) = synchronize(queue)
             if status != success:
                 raise RuntimeError(f"cudaStreamSynchronize: {status}")
 
-        addresses = [(source.data_ptr(), source) for source in pinned]
+        addresses = [
+            (
+                [
+                    (x.data_ptr(), host.data_ptr(), host.nbytes)
+                    for x, host in zip(self.xs, hosts, strict=True)
+                ],
+                hosts,
+            )
+            for hosts in pinned
+        ]
         found.append(
             Contestant(f"{name}, pinned, cudaMemcpyAsync", with_cuda, addresses, read, **common)
         )

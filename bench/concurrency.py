@@ -1,0 +1,134 @@
+"""Requests a second and their latency, by threads, contexts and settings of dynamic batching.
+
+python bench/concurrency.py --json concurrency.json --plot plots
+python bench/concurrency.py --model mlp --batching 2:100:8,16   # contexts:delay:sizes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from closed_loop import Scale
+from measure import Contestant, build, open_engine, replay_times, summarize
+from models import LARGEST_BATCH, Network
+from networks import RESNET, chosen
+from options import add_models, add_plot, arguments
+from plots import draw
+from report import Report
+from ways import HOST, Served, Steady, Way, add_batching, check_target, parse_way, serve
+
+THREADS = (1, 2, 4, 8, 16, 32)
+CONTEXTS = (1, 2, 4)
+# The promising ones first, as --budget may cut the rest. From 32 threads two batches of 16 or four
+# of 8 are always full, one of them on the GPU while the next gathers; of 32 there is but one.
+WAYS = (
+    "2:200:16", "3:200:16", "2:200:8", "3:200:8", "1:200:32", "2:100:16", "2:300:16", "4:200:8",
+    "2:200:8,16", "2:0:8,16", "1:1000:32", "2:200:16,32", "2:1000:16,32",
+)  # fmt: skip
+
+
+def largest_batch(report: Report, make: Callable[[], Network]) -> Steady:
+    """What the largest batch takes: by replay, and by infer(numpy)."""
+    device = report.options.device
+    network = make()
+    least, most = network.batches
+    batch = min(max(LARGEST_BATCH if device != "cpu" else 2, least), most)
+    plan = build(network, device, opt=batch, largest=max(batch, min(LARGEST_BATCH, most)))
+    engine = open_engine(network, plan, device)
+    xs, right = network.inputs(batch, 2)
+    contestant = Contestant("infer(numpy)", engine.infer, xs)
+    stats = report.compete(network, [contestant], right, 3, 50, batch)["infer(numpy)"]
+    replay = None
+    if device != "cpu":
+        times = report.attempt("replay", replay_times, engine, xs[0], 100)
+        replay = summarize(times).median if times else None
+    if replay is not None:
+        report.value(f"compute-only time of batch {batch}, median of graph replays", replay)
+        rate = 1e6 * batch / replay
+        report.value(f"{network.name}, batch {batch}: samples/s by replay", rate, "a second")
+    engine.close()
+    return Steady(network, plan, engine, batch, replay, stats.median)
+
+
+def show(network: Network, found: Sequence[Served], threads: Sequence[int]) -> None:
+    """Two tables, a line for each of the ways."""
+
+    def latencies(served: Served, count: int) -> str:
+        stats = served.latencies.get(count)
+        return f"{stats.median:.0f}/{stats.p99:.0f}" if stats else "-"
+
+    def rate(served: Served, count: int) -> str:
+        return f"{served.rates[count]:.0f}" if count in served.rates else "-"
+
+    tables: list[tuple[str, Callable[[Served, int], str]]] = [
+        ("requests/s", rate),
+        ("latency of a request in us, median/99 %", latencies),
+    ]
+    for title, cell in tables:
+        print(f"{network.name}, one sample a request: {title}; {HOST}")
+        print(f"{'threads':46} " + " ".join(f"{count:>13}" for count in threads))
+        for served in found:
+            cells = " ".join(f"{cell(served, count):>13}" for count in threads)
+            print(f"{served.way!s:46} {cells}")
+
+
+def plot(report: Report, network: Network, found: Sequence[Served]) -> None:
+    if report.options.plot is None:
+        return
+    path = report.options.plot / f"throughput-{network.slug}.png"
+    lines: dict[str, Any] = {str(s.way): list(s.rates.items()) for s in found if s.rates}
+    labels = (f"{network.name} ({report.gpu}), one sample a request", "threads", "requests/s")
+    report.attempt("plot", draw, path, lines, *labels)
+
+
+def main() -> int:
+    parser = arguments(__doc__, budget=180)
+    add_models(parser, "resnet50")
+    add_plot(parser)
+    add_batching(parser)
+    options = parser.parse_args()
+    makers = chosen(options)
+    if len(makers) != 1:
+        parser.error("--model: one at a time")
+    on_gpu = options.device != "cpu"
+    ways = options.batching or [parse_way(way) for way in WAYS]
+    contexts: tuple[int, ...] = CONTEXTS
+    threads: tuple[int, ...] = THREADS
+    if options.quick or not on_gpu:
+        contexts, threads = CONTEXTS[:2], (THREADS[0], THREADS[3], THREADS[-1])
+        ways = options.batching or ways[:6]
+    scale = Scale(3, 0.15, 0)
+    if not on_gpu:
+        threads, scale = (1, 2), Scale(2, 0.1, 0)
+
+    report = Report("concurrency", options)
+    ((name, make),) = makers.items()
+    steady: Steady | None = report.run(f"{name}, largest batch", largest_batch, report, make)
+    found: list[Served] = []
+    slowest = 0.0
+    plain = [Way(count) for count in contexts]
+    for way in (plain[0], *ways[:4], *plain[1:], *ways[4:]):
+        if steady is None:
+            break
+        start = report.elapsed
+        case = (report, steady.network, steady.plan, way, threads, scale)
+        given = way in (options.batching or ())
+        late = not given and start + slowest > options.budget
+        if late:
+            report.leave_out(str(way), f"--budget {options.budget:.0f}")
+        elif served := report.run(str(way), serve, *case):
+            found.append(served)
+            slowest = max(slowest, report.elapsed - start)
+    if steady is not None and found:
+        found.sort(key=lambda served: -max(served.rates.values(), default=0))
+        print("\n## All, the best first")
+        show(steady.network, found, threads)
+        plot(report, steady.network, found)
+    if name == RESNET:
+        check_target(report, found, steady)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

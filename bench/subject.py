@@ -1,0 +1,182 @@
+"""A network under test, and the ways in which fasttrt runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from measure import Contestant, build, open_engine, pinned_copy, replay_times
+from models import Array, Arrays, Network
+from report import Report
+from sessions import require_default
+
+import fasttrt
+
+SETS = 4  # of inputs, which take turns
+FLOOR = "floor: a CUDA graph's replay, from C++"
+CUDA = "infer(cuda, out=cuda)"
+NUMPY = "infer(numpy)"
+
+
+class Subject:
+    """A network with its plan, its inputs and answers, and an engine as it comes."""
+
+    def __init__(self, report: Report, network: Network, batch: int, largest: int) -> None:
+        """Build for batches up to the largest, tuned for the first, and load."""
+        self.network = network
+        self.device = report.options.device
+        self.on_gpu = self.device != "cpu"
+        if not self.on_gpu:
+            require_default(network.model)
+        self.plan = build(network, self.device, opt=batch, largest=largest)
+        self.engine = self.open()
+        self.take(report, batch)
+
+    def take(self, report: Report, batch: int) -> None:
+        """Go over to another batch."""
+        self.batch = batch
+        self.xs, self.right = self.network.inputs(batch, SETS if self.on_gpu else 2)
+        times = self.on_gpu and report.attempt(FLOOR, replay_times, self.engine, self.xs[0], 10)
+        self.graph = "yes" if times else "auto" if self.on_gpu else "no"
+
+    def open(self, **options: Any) -> fasttrt.Engine:
+        """Another engine for the plan."""
+        return open_engine(self.network, self.plan, self.device, **options)
+
+    def targets(self) -> list[Arrays]:
+        """Zeros for each of the results."""
+        dtypes = [spec.dtype for spec in self.engine.outputs]
+        return [
+            tuple(y.astype(dtype) * 0 for y, dtype in zip(ys, dtypes, strict=True))
+            for ys in self.right
+        ]
+
+    @property
+    def floor(self) -> list[Contestant]:
+        """How long the GPU and its driver take without us; nothing without a GPU."""
+        if not self.on_gpu:
+            return []
+        replays = partial(replay_times, self.engine, self.xs[0])
+        common: Any = {"transfers": "none", "graph": "yes", "replays": replays}
+        return [Contestant(FLOOR, replays, self.xs, **common)]
+
+    @property
+    def plain(self) -> Contestant:
+        """From numpy to numpy."""
+        return Contestant(NUMPY, self.engine.infer, self.xs, graph=self.graph)
+
+
+def into(infer: Callable[..., Any], inputs: int, wait: Callable[[], Any] | None = None) -> Any:
+    """A call that writes into its last argument, the way a caller would."""
+
+    def one(x: Any, y: Any) -> None:
+        infer(x, out=y)
+
+    def one_and_wait(x: Any, y: Any) -> None:
+        infer(x, out=y)
+        wait()  # type: ignore[misc]
+
+    def many(*given: Any) -> None:
+        infer(*given[:-1], out=given[-1])
+        if wait is not None:
+            wait()
+
+    return many if inputs != 1 else one if wait is None else one_and_wait
+
+
+def _paired(xs: list[Arrays], ys: list[Arrays]) -> list[tuple[Any, ...]]:
+    """The inputs and, last, where the result goes."""
+    return [(*x, y[0] if len(y) == 1 else y) for x, y in zip(xs, ys, strict=True)]
+
+
+def on_host(subject: Subject) -> list[Contestant]:
+    """With numpy arrays, page-locked or not."""
+    infer = subject.engine.infer
+    write = into(infer, len(subject.network.names))
+
+    def locked(all_arrays: list[Arrays]) -> list[Arrays]:
+        return [tuple(pinned_copy(a, subject.device) for a in arrays) for arrays in all_arrays]
+
+    def last(result: Any, given: tuple[Any, ...]) -> list[Array]:
+        targets = given[-1] if isinstance(given[-1], tuple) else given[-1:]
+        answers = [target.copy() for target in targets]
+        for target in targets:
+            target[...] = 0  # so that none is taken for the next one
+        return answers
+
+    pinned = locked(subject.xs)
+    results = _paired(subject.xs, subject.targets())
+    pinned_results = _paired(pinned, locked(subject.targets()))
+    graph: Any = {"graph": subject.graph}
+    return [
+        subject.plain,
+        Contestant("infer(numpy, out=numpy)", write, results, last, **graph),
+        Contestant("infer(pinned)", infer, pinned, **graph),
+        Contestant("infer(pinned, out=pinned)", write, pinned_results, last, **graph),
+    ]
+
+
+def on_torch(subject: Subject) -> list[Contestant]:
+    """With torch's tensors on the GPU, on torch's default stream and on another one."""
+    import torch
+
+    infer = subject.engine.infer
+    inputs = [tuple(torch.from_numpy(x).cuda() for x in xs) for xs in subject.xs]
+    targets = [tuple(torch.from_numpy(y).cuda() for y in ys) for ys in subject.targets()]
+    pairs = _paired(inputs, targets)
+    side = torch.cuda.Stream()
+    torch.cuda.synchronize()
+    wait = torch.cuda.current_stream().synchronize
+    count = len(subject.network.names)
+
+    def fresh(*xs: Any) -> Any:
+        y = infer(*xs)
+        wait()
+        return y
+
+    def last(result: Any, given: tuple[Any, ...]) -> list[Array]:
+        targets = given[-1] if isinstance(given[-1], tuple) else given[-1:]
+        answers = [target.cpu().numpy().copy() for target in targets]
+        for target in targets:
+            target.zero_()
+        torch.cuda.synchronize()
+        return answers
+
+    common: Any = {"transfers": "none", "graph": subject.graph, "wait": "CUDA's"}
+    return [
+        Contestant(CUDA, into(infer, count, wait), pairs, last, **common),
+        Contestant(
+            f"{CUDA}, in a torch.cuda.Stream", into(infer, count, side.synchronize), pairs, last,
+            around=partial(torch.cuda.stream, side), **common,
+        ),
+        Contestant("infer(cuda)", fresh, inputs, from_cuda, **common),
+    ]  # fmt: skip
+
+
+def from_cuda(result: Any, given: tuple[Any, ...]) -> list[Array]:
+    """What torch's tensors hold."""
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    return [y.cpu().numpy() for y in results]
+
+
+def on_cupy(subject: Subject) -> list[Contestant]:
+    """With CuPy's arrays on the GPU."""
+    import cupy
+
+    inputs = [tuple(map(cupy.asarray, xs)) for xs in subject.xs]
+    pairs = _paired(inputs, [tuple(map(cupy.asarray, ys)) for ys in subject.targets()])
+    wait = cupy.cuda.get_current_stream().synchronize
+    wait()
+
+    def last(result: Any, given: tuple[Any, ...]) -> list[Array]:
+        targets = given[-1] if isinstance(given[-1], tuple) else given[-1:]
+        answers = [cupy.asnumpy(target) for target in targets]
+        for target in targets:
+            target.fill(0)
+        wait()
+        return answers
+
+    common: Any = {"transfers": "none", "graph": subject.graph, "wait": "CUDA's"}
+    write = into(subject.engine.infer, len(subject.network.names), wait)
+    return [Contestant("infer(cupy, out=cupy)", write, pairs, last, **common)]

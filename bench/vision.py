@@ -1,0 +1,121 @@
+"""Image networks in float16, exported from torchvision with random weights."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from models import Array, Arrays, Network
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
+STD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
+TITLES = {"resnet50": "ResNet-50 fp16", "vit_b_16": "ViT-B/16 fp16"}
+
+
+@functools.cache
+def vision(name: str, device: str = "cuda") -> Network:
+    """Batches from 1 to `models.LARGEST_BATCH`.
+
+    In float16 ResNet-50 was 3e-3 off in ONNX Runtime, and answers to different images are 0.2
+    apart. Made once in a process, on the GPU if that works.
+    """
+    import torch
+
+    places = ["cuda", "cpu"] if device != "cpu" and torch.cuda.is_available() else ["cpu"]
+    for place in places:
+        try:
+            return _exported(name, place)
+        except Exception as problem:  # not what is measured: the CPU will do
+            if place == places[-1]:
+                raise
+            print(f"{name} is exported on the CPU, as the GPU failed: {problem}", flush=True)
+    raise AssertionError("unreachable")
+
+
+def _resnet50(place: str) -> Any:
+    """Fresh weights let every image end in the same place, and magnify each rounding.
+
+    So the norms get the images' statistics, and each block's share in its sum is as small as
+    training makes it.
+    """
+    import torch
+    import torchvision
+
+    model = torchvision.models.resnet50(weights=None).to(place)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain average
+            if name.endswith("bn3"):
+                torch.nn.init.constant_(module.weight, 0.3)
+    with torch.no_grad():
+        model.train()(torch.from_numpy(_images(8)).to(place))
+    return model
+
+
+def _vit_b_16(place: str) -> Any:
+    """Fresh weights give zeros, as the head's are zeros."""
+    import torch
+    import torchvision
+
+    model = torchvision.models.vit_b_16(weights=None)
+    torch.nn.init.normal_(model.heads.head.weight, std=0.05)
+    return model.to(place)
+
+
+MAKERS = {"resnet50": _resnet50, "vit_b_16": _vit_b_16}
+
+
+def _exported(name: str, place: str) -> Network:
+    import torch
+
+    model = MAKERS[name](place).eval().half()
+    path = Path(_folder().name) / f"{name}-{place}.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the old exporter, which is the quick one
+        torch.onnx.export(
+            model,
+            (torch.from_numpy(_images(2)).half().to(place),),
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
+        )
+    original = copy.deepcopy(model)
+    exact = torch.float64 if place == "cuda" else torch.float32  # which would be TF32 on the GPU
+    model = model.to(exact)  # of the same, rounded weights
+
+    def reference(x: Array) -> Array:
+        with torch.no_grad():
+            y: Array = model(torch.from_numpy(x).to(place, exact)).cpu().numpy()
+        return y
+
+    def draw(batch: int) -> Arrays:
+        return (_images(batch).astype(np.float16),)
+
+    def module(device: str) -> Any:
+        return original.to(device)
+
+    return Network(TITLES[name], path, draw, reference, tolerance=2e-2, module=module)
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Goes when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="fasttrt-bench-")
+
+
+def _images(count: int) -> Array:
+    """Soft random shapes of various colours with some noise, normalised as these networks want."""
+    rng = np.random.default_rng()
+    coarse = rng.random((count, 3, 8, 8), np.float32).repeat(28, 2).repeat(28, 3)
+    noise = rng.random((count, 3, 224, 224), np.float32)
+    pixels = rng.random((count, 3, 1, 1), np.float32) * (0.8 * coarse + 0.2 * noise)
+    normalised: Array = (pixels - MEAN) / STD
+    return normalised
