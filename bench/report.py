@@ -135,7 +135,7 @@ class Report:
 
     def _table(self, network: Network, contestants: Sequence[Contestant], batch: int) -> None:
         names = Stats._fields[1:]
-        head = f"{'':46} {'transfers':>9} {'graph':>9} {'wait':>9} " + " ".join(
+        head = f"{'':54} {'transfers':>9} {'graph':>9} {'wait':>9} " + " ".join(
             f"{name:>8}" for name in names
         )
         print(f"{network.name}, batch {batch}: wall-clock time of a call in us\n{head}")
@@ -143,7 +143,7 @@ class Report:
             stats = contestant.stats
             values = " ".join(f"{getattr(stats, name):8.1f}" for name in names)
             print(
-                f"{contestant.name:46} {contestant.transfers:>9} {contestant.graph:>9} "
+                f"{contestant.name:54} {contestant.transfers:>9} {contestant.graph:>9} "
                 f"{contestant.wait:>9} {values}"
             )
             medians = [summarize(times).median for times in contestant.times]

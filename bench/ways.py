@@ -72,8 +72,8 @@ def add_batching(parser: argparse.ArgumentParser) -> None:
 def warm_up(engine: fasttrt.Engine, xs: Arrays, way: Way) -> None:
     """Compile and record every size in every context, so that none is left for the measurement."""
     with ThreadPoolExecutor(2 * way.contexts) as pool:
-        for size in way.sizes or (len(xs[0]),):
-            batch = [np.ascontiguousarray(np.resize(x, (size, *x.shape[1:]))) for x in xs]
+        batches = [[np.resize(x, (size, *x.shape[1:])) for x in xs] for size in way.sizes]
+        for batch in batches or [list(xs)]:
             for _ in range(4):
                 engine.infer(*batch)
             for future in [pool.submit(engine.infer, *batch) for _ in range(8 * way.contexts)]:
