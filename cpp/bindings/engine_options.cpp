@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "common/error.hpp"
 #include "engine/engine.hpp"
@@ -59,7 +60,11 @@ void set_specialization(EngineOptions& self, const std::string& value) {
 
 void register_engine_options(py::module_& module) {
   py::class_<EngineOptions>(module, "EngineOptions")
-      .def(py::init<>())
+      .def(py::init([] {
+        EngineOptions options;
+        options.undisturbed = &with_gil;
+        return options;
+      }))
       .def_readwrite("device", &EngineOptions::device)
       .def_readwrite("contexts", &EngineOptions::contexts)
       .def_readwrite("allow_host_code", &EngineOptions::allow_host_code)

@@ -109,6 +109,9 @@ Engine::Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const 
   setup_.pool = std::make_shared<PinnedPool>(setup_.device);
   setup_.wait = options.wait;
   setup_.mapped_limit = options.mapped_limit;
+  setup_.undisturbed = options.undisturbed;
+  const bool spins = options.wait == WaitPolicy::automatic || options.wait == WaitPolicy::spin;
+  setup_.copies = spins ? &CopyPool::instance() : &lone_copies_;
   const cuda::ContextGuard guard(*setup_.device);
   try {
     load(plan);

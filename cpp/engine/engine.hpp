@@ -36,6 +36,7 @@ struct EngineOptions {
   std::size_t mapped_limit = std::size_t{128} << 10;
   std::size_t context_lifetime = 2048;  // changes of shape, see SessionSetup; RTX only
   std::optional<BatchingOptions> batching;
+  Undisturbed undisturbed;  // what recordings are made in
 };
 
 class Engine {
@@ -86,6 +87,7 @@ class Engine {
 
   std::shared_ptr<const nvinfer::Library> library_;
   EngineOptions options_;
+  CopyPool lone_copies_{0};                         // for who wants no thread to spin
   SessionSetup setup_;                              // its device and engine are null once closed
   std::shared_ptr<nvinfer::RuntimeConfig> config_;  // null where each session has its own, or none
   std::optional<Batcher> batcher_;

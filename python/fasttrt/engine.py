@@ -77,7 +77,8 @@ class Engine:
             wait: how a thread waits for the GPU. ``"spin"``: it asks again and again, the quickest,
                 and keeps a core busy. ``"yield"``: the same, but other threads get the core in
                 between. ``"block"``: asleep; waking up takes some 20 us. ``"auto"``: it spins for
-                2 ms, then sleeps.
+                2 ms, then sleeps. With ``"spin"`` and ``"auto"`` up to three threads help to copy
+                large numpy arrays, and spin for 1 ms after each.
             batching: gather requests of several threads into one run. Nothing is gathered on the
                 CPU.
             progress: of the build, see `fasttrt.build`.
