@@ -120,7 +120,7 @@ def test_large_arrays_in_quick_succession() -> None:
         sizes = [1 << 17, 3 << 20, 75_264, 1 << 17, 100_001]
         for i in range(60):
             x = rng.standard_normal(sizes[i % len(sizes)]).astype(np.float32)
-            out = np.full(x.shape, np.nan, np.float32)  # ordinary memory, filled by the same threads
+            out = np.full(x.shape, np.nan, np.float32)  # ordinary memory
             engine.infer(x, out=out)
             assert_close(out, model.reference(x), ELEMENTWISE)
             assert_close(engine.infer(x), model.reference(x), ELEMENTWISE)
