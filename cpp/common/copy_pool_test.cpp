@@ -39,7 +39,7 @@ TEST_CASE("every byte is copied, alone and with helpers") {
   for (const unsigned helpers : {0U, 1U, 3U}) {
     CopyPool pool(helpers);
     for (const std::size_t bytes :
-         {0UL, 1UL, 4095UL, 65536UL, 98304UL, 98305UL, 301056UL, 1048576UL, 9633793UL}) {
+         {0UL, 1UL, 4095UL, 65536UL, 301056UL, 524288UL, 524289UL, 1048576UL, 9633793UL}) {
       CAPTURE(helpers);
       CAPTURE(bytes);
       for (int again = 0; again < 3; ++again) check_copy(pool, bytes);
