@@ -122,6 +122,17 @@ class PyEngine {
     return to_str(text);
   }
 
+  [[nodiscard]] py::list refittable_weights() const {
+    std::vector<std::string> names;
+    {
+      const GilRelease release;  // no Python object is touched
+      names = engine_->refittable_weights();
+    }
+    py::list list;
+    for (const auto& name : names) list.append(to_str(name));
+    return list;
+  }
+
   void close() {
     {
       const GilRelease release;  // waits for runs of other threads
@@ -267,9 +278,8 @@ void register_engine(py::module_& module) {
             self.engine().refit(source);
           },
           py::arg("model"), py::arg("base"))
-      .def(
-          "refittable_weights",
-          [](const PyEngine& self) { return self.engine().refittable_weights(); }, ReleaseGil())
+      .def("refittable_weights", &PyEngine::refittable_weights,
+           "Names of the weights that a refit replaces.")
       .def("close", &PyEngine::close)
       .def_property_readonly(
           "closed", py::cpp_function([](const PyEngine& self) { return self.engine().closed(); },
