@@ -66,6 +66,16 @@ def test_how_a_file_holds_its_values_does_not_matter(tmp_path: Path) -> None:
     assert structure(OnnxModel(listed)) == built
 
 
+def test_external_data_that_is_gone_is_said(tmp_path: Path) -> None:
+    path = models.with_external_data(models.mlp().proto, tmp_path / "m.onnx")
+    model = OnnxModel(path)
+    for file in tmp_path.iterdir():
+        if file != path:
+            file.unlink()
+    with pytest.raises(fasttrt.InputError, match="w0: its external data cannot be read"):
+        structure(model)
+
+
 def test_names_of_what_nodes_make_do_not_matter() -> None:
     proto = models.mlp().proto
     renamed = copy(proto)
@@ -118,6 +128,12 @@ def wider_input(proto: onnx.ModelProto) -> None:
     proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value += 1
 
 
+def function(proto: onnx.ModelProto) -> None:
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    opsets = [helper.make_opsetid("", models.OPSET)]
+    proto.functions.append(helper.make_function("own", "F", ["a"], ["b"], body, opsets))
+
+
 def opset(proto: onnx.ModelProto) -> None:
     proto.opset_import[0].version -= 1
 
@@ -131,8 +147,9 @@ def opset(proto: onnx.ModelProto) -> None:
         (fewer, r"it has \d+ nodes, not \d+"),
         (renamed_weight, r"it has no weight .*its weight other is new"),
         (reshaped_weight, r" is FLOAT\[.*\], not FLOAT\["),
-        (wider_input, "inputs, outputs or operator sets"),
-        (opset, "inputs, outputs or operator sets"),
+        (wider_input, "inputs, outputs, operator sets"),
+        (function, "operator sets or functions"),
+        (opset, "inputs, outputs, operator sets"),
     ],
 )
 def test_another_structure_is_refused_and_named(change: Change, expected: str) -> None:

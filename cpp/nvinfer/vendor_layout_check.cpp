@@ -183,10 +183,10 @@ void check_functions() {
 #if __has_include(<NvOnnxParser.h>)
   check_function<std::int32_t(), decltype(getNvOnnxParserVersion)>("getNvOnnxParserVersion");
   check_function<CreateWith, decltype(createNvOnnxParser_INTERNAL)>("createNvOnnxParser_INTERNAL");
-  if constexpr (!is_v8) {
-    check_function<CreateWith, decltype(createNvOnnxParserRefitter_INTERNAL)>(
-        "createNvOnnxParserRefitter_INTERNAL");
-  }
+#if NV_TENSORRT_MAJOR != 8
+  check_function<CreateWith, decltype(createNvOnnxParserRefitter_INTERNAL)>(
+      "createNvOnnxParserRefitter_INTERNAL");
+#endif
 #endif
 }
 

@@ -23,10 +23,13 @@ _DIGITS = 16  # of a SHA-256
 def structure(model: OnnxModel) -> Structure:
     """Digests of a model, as JSON has them.
 
-    ``interface`` is one of the inputs, outputs and operator sets; ``nodes`` has one a node, with
-    its operator, attributes and where its inputs come from, whatever names it gives to what it
-    makes; ``weights`` has for each tensor that the file gives a value its type, extents and a
-    digest of the values.
+    ``interface`` is one of the inputs, outputs, operator sets and functions; ``nodes`` has one a
+    node, of its operator, attributes and where its inputs come from, whatever names it gives to
+    what it makes; ``weights`` has for each tensor that the file gives a value its type, extents and
+    a digest of the values.
+
+    Raises:
+        InputError: external data cannot be read; names the tensor.
     """
     return _Reader(model).structure
 
@@ -41,7 +44,7 @@ def check_same(built: Mapping[str, Any], model: OnnxModel) -> Structure:
     new = reader.structure
     problems = []
     if new["interface"] != built["interface"]:
-        problems.append("its inputs, outputs or operator sets are others")
+        problems.append("its inputs, outputs, operator sets or functions are others")
     if len(new["nodes"]) != len(built["nodes"]):
         problems.append(f"it has {len(new['nodes'])} nodes, not {len(built['nodes'])}")
     for before, now, title in zip(built["nodes"], new["nodes"], reader.titles, strict=False):
@@ -110,9 +113,10 @@ class _Reader:
             (value.name, value.type.SerializeToString(deterministic=True))
             for value in (*graph.input, *graph.output)
         ]
+        functions = [f.SerializeToString(deterministic=True) for f in model.proto.functions]
         self._read(graph, {})
         self.structure: Structure = {
-            "interface": _short(repr((opsets, types)).encode()),
+            "interface": _short(repr((opsets, types, functions)).encode()),
             "nodes": self._nodes,
             "weights": self._weights,
         }
@@ -177,7 +181,10 @@ def _content(tensor: "onnx.TensorProto", folder: str) -> Iterator[bytes]:
     if uses_external_data(tensor):
         loaded = onnx.TensorProto()
         loaded.CopyFrom(tensor)
-        load_external_data_for_tensor(loaded, folder)
+        try:
+            load_external_data_for_tensor(loaded, folder)
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            raise InputError(f"{tensor.name}: its external data cannot be read: {error}") from None
         tensor = loaded
     if tensor.HasField("raw_data"):
         yield tensor.raw_data
