@@ -39,6 +39,7 @@ class Recorder:
         self.outputs: tuple[fasttrt.TensorSpec, ...] = (spec,)
         self.calls: list[tuple[Sequence[Any], Any, Any]] = []
         self.saved: list[Any] = []
+        self.refitted: list[OnnxModel] = []
         self.closed = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -57,6 +58,11 @@ class Recorder:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         self.saved.append(path)
+
+    def refit(self, model: OnnxModel) -> None:
+        if self.error is not None:
+            raise self.error
+        self.refitted.append(model)
 
     def close(self) -> None:
         self.closed += 1
@@ -258,6 +264,17 @@ def test_the_first_is_saved() -> None:
     assert [recorder.saved for recorder in recorders] == [["m.plan"], []]
 
 
+def test_all_are_refitted_and_an_error_names_the_gpu() -> None:
+    backend, recorders = replicated(0, 3, 5)
+    model = OnnxModel(models.mlp().to_bytes())
+    backend.refit(model)
+    assert [recorder.refitted for recorder in recorders] == [[model]] * 3
+    recorders[1].error = InputError("other weights")
+    with pytest.raises(InputError, match=r"cuda:3: other weights; refitted already: cuda:0"):
+        backend.refit(model)
+    assert [len(recorder.refitted) for recorder in recorders] == [2, 1, 1]
+
+
 def test_all_are_closed_even_if_one_fails() -> None:
     backend, recorders = replicated(0, 1, 2)
     recorders[1].error = fasttrt.CudaError("gone")
@@ -386,11 +403,23 @@ def test_options_reach_every_gpu(cpus: Cpus) -> None:
         "cuda_graph": False,
         "wait": "block",
         "batching": batching,
+        "weight_streaming_budget": 1 << 20,
+        "plugins": ("libmine.so",),
     }
     config = fasttrt.BuildConfig(engine_host_code=True)
     with Engine(models.mlp().proto, devices=[0, 1], config=config, library="rtx", **options):
-        expected = options | {"library": "rtx", "engine_host_code": True}
+        expected = options | {"library": "rtx", "engine_host_code": True, "weights": None}
         assert cpus.loads == [expected | {"device": 0}, expected | {"device": 1}]
+
+
+def test_a_plan_without_weights_gets_those_of_its_model(cpus: Cpus) -> None:
+    """An ONNX model has them; only where other ones are given do those count."""
+    config = fasttrt.BuildConfig(refit=True, strip_weights=True)
+    proto, other = models.mlp().proto, models.mlp().proto
+    with Engine(proto, device="cuda:0", config=config):
+        assert cpus.loads[-1]["weights"].proto is proto
+    with Engine(proto, device="cuda:0", config=config, weights=other):
+        assert cpus.loads[-1]["weights"].proto is other
 
 
 def test_options_have_defaults(cpus: Cpus) -> None:
@@ -399,6 +428,7 @@ def test_options_have_defaults(cpus: Cpus) -> None:
     assert load == {
         "library": "auto", "device": 1, "engine_host_code": False, "contexts": 2,
         "specialization": "eager", "cuda_graph": "auto", "wait": "auto", "batching": None,
+        "weights": None, "weight_streaming_budget": None, "plugins": (),
     }  # fmt: skip
 
 

@@ -48,6 +48,8 @@ struct BuildOptions {
   bool version_compatible = false;
   bool exclude_lean_runtime = false;
   bool refit = false;
+  bool strip_weights = false;  // leave out those that can be refitted
+  bool weight_streaming = false;
   bool tf32 = true;
   bool quantized = false;  // the model has Quantize/DequantizeLinear; v8 wants to be told
   std::vector<std::int32_t> compute_capabilities;  // 75, 86, ...; 1 for that of the GPU here

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ from fasttrt.errors import (
 )
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan, is_plan
+from fasttrt.plugins import Plugins
 from fasttrt.progress import ProgressCallback
 from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend, close_all
@@ -43,6 +44,9 @@ class RunOptions:
     cuda_graph: Literal["auto", True, False]
     wait: Literal["auto", "spin", "yield", "block"]
     batching: Batching | None
+    weights: OnnxModel | None = None
+    weight_streaming_budget: int | None = None
+    plugins: tuple[str | os.PathLike[str], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -64,6 +68,20 @@ class RunOptions:
         self._check("wait", self.wait in ways, '"auto", "spin", "yield" or "block"')
         is_batching = batching is None or isinstance(batching, Batching)
         self._check("batching", is_batching, "a fasttrt.Batching or None")
+        budget = self.weight_streaming_budget
+        is_budget = budget is None or (type(budget) is int and 0 <= budget < 2**63)
+        self._check("weight_streaming_budget", is_budget, "an integer >= 0, bytes")
+
+    def refuse_on_cpu(self, problem: str) -> None:
+        """See that nothing is asked for that only TensorRT has.
+
+        Raises:
+            InputError: names it, and ``problem``, why there is no TensorRT.
+        """
+        reason = f" ({problem})" if problem else ""
+        for name in ("plugins", "weights", "weight_streaming_budget"):
+            if getattr(self, name) not in (None, ()):
+                raise InputError(f"{name}: needs a GPU; the engine runs on the CPU{reason}")
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
@@ -93,6 +111,7 @@ def open_backend(
     if wanted is None:
         if isinstance(source, Plan):
             raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
+        options.refuse_on_cpu(problem)
         reference = ReferenceBackend(source, shapes)
         if problem:
             _warn_once(problem)
@@ -100,7 +119,9 @@ def open_backend(
     if isinstance(source, Plan):
         plans = [source] * len(wanted)
     else:
-        plans = _built(source, wanted, config, shapes, library, progress)
+        if config.strip_weights and options.weights is None:
+            options = replace(options, weights=source)
+        plans = _built(source, wanted, config, shapes, library, options.plugins, progress)
     return _loaded(plans, wanted, library, config, options), wanted
 
 
@@ -110,6 +131,7 @@ def _built(
     config: BuildConfig,
     shapes: Shapes | None,
     library: str | os.PathLike[str],
+    plugins: Plugins,
     progress: ProgressCallback | bool | None,
 ) -> list[Plan]:
     """A plan for each GPU, built once for those of one model."""
@@ -119,7 +141,7 @@ def _built(
         if kind not in plans:
             plans[kind] = build(
                 model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
-                progress=progress,
+                plugins=plugins, progress=progress,
             )  # fmt: skip
     return [plans[kind] for kind in models]
 

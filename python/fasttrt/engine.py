@@ -17,7 +17,9 @@ from fasttrt.batching import Batching
 from fasttrt.concurrency import Workers, mapped, worker_count
 from fasttrt.config import BuildConfig
 from fasttrt.errors import InputError
+from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
+from fasttrt.plugins import Plugins, as_files
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
@@ -50,6 +52,9 @@ class Engine:
         cuda_graph: Literal["auto", True, False] = "auto",
         wait: Literal["auto", "spin", "yield", "block"] = "auto",
         batching: Batching | None = None,
+        plugins: Plugins = (),
+        weights: "str | os.PathLike[str] | bytes | onnx.ModelProto | None" = None,
+        weight_streaming_budget: int | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
@@ -81,15 +86,27 @@ class Engine:
                 large numpy arrays, and spin for 1 ms after each.
             batching: gather requests of several threads into one run. Nothing is gathered on the
                 CPU.
+            plugins: libraries of TensorRT plugins, see `fasttrt.build`. A plan that was built with
+                some needs them again; none is loaded because a plan names it.
+            weights: the ONNX model whose weights the engine shall have: for a plan that was built
+                without (``strip_weights``), or in place of its own, see `refit`.
+            weight_streaming_budget: bytes of the GPU's memory that the weights may take at most;
+                the rest stays in host memory until it is needed, which costs time. Only for what
+                was built with ``weight_streaming``.
             progress: of the build, see `fasttrt.build`.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`.
-            EngineLoadError: a plan is damaged, or does not run here.
+            EngineLoadError: a plan is damaged, does not run here, or has no weights.
+            Error: TensorRT cannot load a plugin library, or the engine cannot be given ``weights``.
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
             OutOfMemoryError: the GPU has no room for it.
         """
-        options = RunOptions(contexts, specialization, cuda_graph, wait, batching)
+        options = RunOptions(
+            contexts, specialization, cuda_graph, wait, batching,
+            None if weights is None else OnnxModel(weights), weight_streaming_budget,
+            as_files(plugins),
+        )  # fmt: skip
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
             config=config or BuildConfig(), options=options, progress=progress,
@@ -238,6 +255,27 @@ class Engine:
             InputError: for an argument out of range.
         """
         return mapped(self.submit, iterable, in_flight, errors, progress, cast, self._workers.most)
+
+    def refit(self, model: "str | os.PathLike[str] | bytes | onnx.ModelProto") -> None:
+        """Replace the weights by those of another model, without building anew.
+
+        Waits for the runs under way; others wait until the new weights are there. Needs
+        ``BuildConfig(refit=True)`` when the engine was built. On several GPUs one is refitted after
+        the other. The model has to be the one that the engine was built from, with other values of
+        its weights: where the plan tells (plans of `fasttrt.build` do), that is checked node by
+        node; for plans of other tools TensorRT compares names and sizes of weights only.
+
+        Args:
+            model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
+
+        Raises:
+            InputError: the model's structure differs, weights are missing, or a value has changed
+                that the build has made part of the engine. The engine keeps its weights.
+            UnsupportedLibraryError: TensorRT 8.6 and the lean runtime cannot refit.
+            Error: the engine was not built to be refitted, runs on the CPU or is closed. If
+                TensorRT fails midway, runs are refused until a refit succeeds.
+        """
+        self._backend.refit(OnnxModel(model))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`."""
