@@ -196,7 +196,7 @@ def test_a_write_that_fails_midway_leaves_the_old_file(tmp_path: Path) -> None:
         try:
             Plan(b"ftrt new" * (1 << 20)).save(sys.argv[1])
         except OSError:
-            print(Plan.load(sys.argv[1]).data)
+            print(bytes(Plan.load(sys.argv[1]).data))
     """
     assert python_output(code, tmp_path / "m.plan") == "b'ftrt old'"
     assert [file.name for file in tmp_path.iterdir()] == ["m.plan"]

@@ -17,7 +17,7 @@ from fasttrt.batching import Batching
 from fasttrt.concurrency import Workers, mapped, worker_count
 from fasttrt.config import BuildConfig
 from fasttrt.errors import InputError
-from fasttrt.plan import Plan
+from fasttrt.plan import Bytes, Plan
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
@@ -38,7 +38,7 @@ class Engine:
 
     def __init__(
         self,
-        model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan",
+        model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
         *,
         device: str = "auto",
         devices: Sequence[int | str] | None = None,
@@ -51,6 +51,7 @@ class Engine:
         wait: Literal["auto", "spin", "yield", "block"] = "auto",
         batching: Batching | None = None,
         progress: ProgressCallback | bool | None = None,
+        cache: bool | str | os.PathLike[str] = True,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
@@ -81,6 +82,11 @@ class Engine:
             batching: gather requests of several threads into one run. Nothing is gathered on the
                 CPU.
             progress: of the build, see `fasttrt.build`.
+            cache: whether to keep what is built for the next time, and take it from there: see
+                `fasttrt.cache`. True: in ``$FASTTRT_CACHE_DIR``, else in the user's cache folder. A
+                path: in that folder. For plans too, whose kernels TensorRT-RTX compiles when they
+                are loaded. A plan from the cache that does not load is built anew; one that was
+                given never is.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`.
@@ -92,6 +98,7 @@ class Engine:
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
             config=config or BuildConfig(), options=options, progress=progress,
+            cache=cache,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fasttrt import _core
+from fasttrt._cache.kernels import KeptKernels
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt.arrays import is_device_array, stream_handle
@@ -34,8 +36,9 @@ class TensorRTBackend:
         cuda_graph: bool | str,
         wait: str,
         batching: Batching | None,
+        cache: Path | None,
     ) -> None:
-        """Load the plan onto a GPU.
+        """Load the plan onto a GPU; ``cache`` is the folder for the kernels that this compiles.
 
         Raises:
             EngineLoadError: it cannot run here; names what built it and what is here.
@@ -59,11 +62,16 @@ class TensorRTBackend:
         options.set_wait(wait)
         if batching is not None:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
+        self._kernels = KeptKernels.of(cache, plan, found, device)
+        if self._kernels is not None:
+            self._kernels.give(options)
         with forwarded():
             try:
-                self.core = _core.Engine(found, plan.data, options)
+                # A copy of a plan that is mapped, until the core takes any buffer.
+                self.core = _core.Engine(found, bytes(plan.data), options)
             except EngineLoadError as error:
                 raise EngineLoadError(f"{error}\n({_both_sides(plan, found, device)})") from None
+        self._keep_kernels()  # now, as not every process gets to close its engines
         declared = {
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
             for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
@@ -126,7 +134,12 @@ class TensorRTBackend:
     def close(self) -> None:
         """Free everything, after runs under way."""
         with forwarded():
+            self._keep_kernels()
             self.core.close()
+
+    def _keep_kernels(self) -> None:
+        if self._kernels is not None and not self.core.closed:
+            self._kernels.keep(self.core)
 
 
 def family_for(plan: Plan) -> str:

@@ -1,0 +1,45 @@
+"""The kernels that TensorRT-RTX compiles when a plan is loaded, kept for the next process."""
+
+from pathlib import Path
+
+from fasttrt import _core
+from fasttrt._cache.key import digest_of
+from fasttrt._cache.sealed import read_sealed, write_sealed
+from fasttrt._cache.store import KERNELS, Store
+from fasttrt._device import gpu_model
+from fasttrt.plan import Plan
+
+
+class KeptKernels:
+    """The compiled kernels of one plan on one kind of GPU."""
+
+    def __init__(self, root: Path, plan: Plan, library: _core.Library, device: int) -> None:
+        """Take what belongs to a plan in the cache's folder ``root``."""
+        parts = {
+            "plan": plan.digest,
+            "library": [library.family, library.version],
+            "gpu": list(gpu_model(device)),
+        }
+        self._folder = Store(root).folder
+        self._file = root / KERNELS / f"{digest_of(parts)}.kernels"
+        self._size = 0
+
+    @classmethod
+    def of(
+        cls, root: Path | None, plan: Plan, library: _core.Library, device: int
+    ) -> "KeptKernels | None":
+        """None without a cache, and for libraries that compile nothing at that time."""
+        return None if root is None or library.family != "rtx" else cls(root, plan, library, device)
+
+    def give(self, options: _core.EngineOptions) -> None:
+        """Let the engine that is opened begin with what is kept."""
+        kept = read_sealed(self._folder, self._file)
+        self._size = len(kept)
+        options.set_runtime_cache(kept)
+
+    def keep(self, engine: _core.Engine) -> None:
+        """Write what the engine has compiled, if that is more than was kept."""
+        compiled = engine.runtime_cache()
+        if compiled is not None and len(compiled) > self._size:
+            self._size = len(compiled)
+            write_sealed(self._folder, self._file, compiled)
