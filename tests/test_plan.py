@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
+import os
+import pickle
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +87,68 @@ def test_a_plan_built_without_a_gpu_says_so(built: Plan, no_gpu: str) -> None:
 
 def test_metadata_is_read_as_it_was_written(built: Plan) -> None:
     assert Plan.from_bytes(built.to_bytes()) == built
+
+
+def test_a_loaded_plan_is_mapped(tmp_path: Path) -> None:
+    plan = some_plan(1 << 20)
+    plan.save(tmp_path / "m.plan")
+    (tmp_path / "vendor.plan").write_bytes(content := vendor_plan())
+    for name, expected in (("m.plan", plan.data), ("vendor.plan", content)):
+        loaded = Plan.load(tmp_path / name)
+        assert isinstance(loaded.data, memoryview)
+        assert loaded.data.readonly
+        assert name in Path("/proc/self/maps").read_text()
+        (tmp_path / name).unlink()
+        assert loaded.data == expected
+        del loaded
+        assert name not in Path("/proc/self/maps").read_text()
+
+
+def test_saving_over_the_file_leaves_a_loaded_plan_as_it_was(tmp_path: Path) -> None:
+    first, second = some_plan(), some_plan()
+    first.save(tmp_path / "m.plan")
+    loaded = Plan.load(tmp_path / "m.plan")
+    second.save(tmp_path / "m.plan")
+    assert loaded == first
+    loaded.save(tmp_path / "m.plan")
+    assert Plan.load(tmp_path / "m.plan") == first
+
+
+def test_a_pipe_can_be_read(tmp_path: Path) -> None:
+    plan = some_plan()
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit((tmp_path / "pipe").write_bytes, plan.to_bytes())
+        assert Plan.load(tmp_path / "pipe") == plan
+        writing.result()
+
+
+def test_loaded_plans_can_be_copied_and_pickled(tmp_path: Path) -> None:
+    plan = some_plan()
+    plan.save(tmp_path / "m.plan")
+    loaded = Plan.load(tmp_path / "m.plan")
+    for copied in (copy.copy(loaded), copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded))):
+        assert copied == plan
+        assert copied.digest == plan.digest
+
+
+def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
+    plan = some_plan()
+    content = plan.to_bytes()
+    assert plan.digest == hashlib.sha256(content[:40] + content[HEADER:]).hexdigest()
+    assert Plan.from_bytes(content).digest == content[40:HEADER].hex() == plan.digest
+    assert Plan(plan.data, plan.metadata | {"a": 1}).digest != plan.digest
+    assert Plan(plan.data, dict(plan.metadata)).digest == plan.digest
+
+
+def test_metadata_that_is_no_json_is_found() -> None:
+    for metadata in (b"{", b"\xff", b"[1]"):
+        data = b"ftrt"
+        padded = metadata.ljust(4096 - HEADER, b"\0")
+        fields = struct.pack("<8sIIQQQ", b"FASTTRT\0", 1, 0, len(metadata), 4096, len(data))
+        digest = hashlib.sha256(fields + padded + data).digest()
+        with pytest.raises(EngineLoadError, match="its metadata is no JSON"):
+            Plan.from_bytes(fields + digest + padded + data)
 
 
 def test_any_flipped_bit_is_found() -> None:

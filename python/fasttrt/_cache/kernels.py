@@ -7,6 +7,7 @@ from fasttrt._cache.key import digest_of
 from fasttrt._cache.sealed import read_sealed, write_sealed
 from fasttrt._cache.store import KERNELS, Store
 from fasttrt._device import gpu_model
+from fasttrt.errors import Error
 from fasttrt.plan import Plan
 
 
@@ -20,7 +21,7 @@ class KeptKernels:
             "library": [library.family, library.version],
             "gpu": list(gpu_model(device)),
         }
-        self._folder = Store(root).folder
+        self._store = Store(root)
         self._file = root / KERNELS / f"{digest_of(parts)}.kernels"
         self._size = 0
 
@@ -33,13 +34,18 @@ class KeptKernels:
 
     def give(self, options: _core.EngineOptions) -> None:
         """Let the engine that is opened begin with what is kept."""
-        kept = read_sealed(self._folder, self._file)
+        kept = read_sealed(self._store.folder, self._file)
         self._size = len(kept)
         options.set_runtime_cache(kept)
 
     def keep(self, engine: _core.Engine) -> None:
         """Write what the engine has compiled, if that is more than was kept."""
-        compiled = engine.runtime_cache()
+        try:
+            compiled = engine.runtime_cache()
+        except Error as error:  # no reason to lose the engine, or not to close it
+            self._store.folder.warn_once("gets no kernels", error)
+            return
         if compiled is not None and len(compiled) > self._size:
             self._size = len(compiled)
-            write_sealed(self._folder, self._file, compiled)
+            write_sealed(self._store.folder, self._file, compiled)
+            self._store.evict(keep=self._file)

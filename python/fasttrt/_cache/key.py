@@ -12,6 +12,7 @@ from typing import Any
 from fasttrt import _core
 from fasttrt._version import __version__
 from fasttrt.config import TF32_VARIABLE, BuildConfig
+from fasttrt.errors import InputError
 from fasttrt.plan import FORMAT
 from fasttrt.shapes import Shapes, parse_range
 
@@ -90,10 +91,12 @@ def _ranges(shapes: Shapes | None) -> list[dict[str, Any]] | None:
     if shapes is None:
         return None
     profiles = [shapes] if isinstance(shapes, Mapping) else shapes
-    return [
-        {name: plain(parse_range(name, value)) for name, value in profile.items()}
-        for profile in profiles
-    ]
+    ranges = []
+    for profile in profiles:
+        if not isinstance(profile, Mapping):
+            raise InputError(f"shapes: expected a mapping from input names, got {profile!r}")
+        ranges.append({name: plain(parse_range(name, value)) for name, value in profile.items()})
+    return ranges
 
 
 def _target(config: BuildConfig, gpu: tuple[str, int, int] | None) -> dict[str, Any] | None:

@@ -32,10 +32,11 @@ def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
         typer.echo(json.dumps([_described(entry) for entry in entries], indent=2))
         return
     _print_table(entries)
-    total = _readable(cache.size(folder))
-    typer.echo(
-        f"{len(entries)} engines; {total} in {folder or cache.path()}, timings and kernels included"
-    )
+    for entry in entries:
+        if entry.problem:
+            typer.echo(entry.problem)
+    total, place = _readable(cache.size(folder)), folder or cache.path()
+    typer.echo(f"{_engines(len(entries))}; {total} in {place}, timings and kernels included")
 
 
 @app.command()
@@ -53,7 +54,7 @@ def verify(
     else:
         for entry in damaged:
             typer.echo(entry.problem)
-        typer.echo(f"{count} engines checked, {len(damaged)} damaged")
+        typer.echo(f"{_engines(count)} checked, {len(damaged)} damaged")
     if damaged:
         raise typer.Exit(1)
 
@@ -87,17 +88,19 @@ def _print_table(entries: list[cache.Entry]) -> None:
 
     table = Table("Key", "Model", "Library", "GPU", "Size", "Used", box=None)
     for entry in entries:
-        if entry.problem:
-            about = [entry.problem, "", ""]
-        else:
-            library, gpu = entry.parts.get("library", {}), entry.metadata.get("gpu")
-            about = [
-                str(entry.metadata.get("model_name") or "(in memory)"),
-                f"{library.get('family')} {library.get('version')}",
-                gpu["name"] if gpu else "(none)",
-            ]
+        library, gpu = entry.parts.get("library"), entry.metadata.get("gpu")
+        name = "(damaged)" if entry.problem else entry.metadata.get("model_name") or "(in memory)"
+        about = (
+            str(name),
+            f"{library['family']} {library['version']}" if library else "",
+            gpu["name"] if gpu else "",
+        )
         table.add_row(entry.key[:12], *about, _readable(entry.size), _ago(entry.used))
     Console().print(table)
+
+
+def _engines(count: int) -> str:
+    return f"{count} engine{'' if count == 1 else 's'}"
 
 
 def _readable(size: int) -> str:
