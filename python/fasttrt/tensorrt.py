@@ -134,8 +134,10 @@ class TensorRTBackend:
     def close(self) -> None:
         """Free everything, after runs under way."""
         with forwarded():
-            self._keep_kernels()
-            self.core.close()
+            try:
+                self._keep_kernels()
+            finally:
+                self.core.close()
 
     def _keep_kernels(self) -> None:
         if self._kernels is not None and not self.core.closed:

@@ -1,5 +1,6 @@
 """The kernels that TensorRT-RTX compiles when a plan is loaded, kept for the next process."""
 
+import hashlib
 from pathlib import Path
 
 from fasttrt import _core
@@ -23,7 +24,7 @@ class KeptKernels:
         }
         self._store = Store(root)
         self._file = root / KERNELS / f"{digest_of(parts)}.kernels"
-        self._size = 0
+        self._kept = b""
 
     @classmethod
     def of(
@@ -35,17 +36,20 @@ class KeptKernels:
     def give(self, options: _core.EngineOptions) -> None:
         """Let the engine that is opened begin with what is kept."""
         kept = read_sealed(self._store.folder, self._file)
-        self._size = len(kept)
+        self._kept = hashlib.sha256(kept).digest()
         options.set_runtime_cache(kept)
 
     def keep(self, engine: _core.Engine) -> None:
-        """Write what the engine has compiled, if that is more than was kept."""
+        """Write what the engine has compiled, if it is not what is kept.
+
+        It is other kernels, not only more, where the driver has changed.
+        """
         try:
             compiled = engine.runtime_cache()
         except Error as error:  # no reason to lose the engine, or not to close it
             self._store.folder.warn_once("gets no kernels", error)
             return
-        if compiled is not None and len(compiled) > self._size:
-            self._size = len(compiled)
+        if compiled and hashlib.sha256(compiled).digest() != self._kept:
+            self._kept = hashlib.sha256(compiled).digest()
             write_sealed(self._store.folder, self._file, compiled)
             self._store.evict(keep=self._file)

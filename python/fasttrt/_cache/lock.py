@@ -38,17 +38,16 @@ def building(folder: CacheFolder, key: str, model: str) -> Iterator[None]:
     try:
         folder.prepare(note)
         _wait(lock, note, model)
+        _write_note(folder, note, model)
     except (OSError, NotImplementedError, UntrustedError) as error:
         folder.warn_once("cannot be written, so engines are built without it", error)
-        yield
-        return
     try:
-        _write_note(folder, note, model)
         yield
     finally:
-        with suppress(OSError):
-            note.unlink(missing_ok=True)
-        lock.release()
+        if lock.is_locked:
+            with suppress(OSError):
+                note.unlink(missing_ok=True)
+            lock.release()
 
 
 @contextmanager
@@ -57,14 +56,11 @@ def if_free(folder: CacheFolder, key: str) -> Iterator[bool]:
     from filelock import Timeout
 
     lock = _lock(folder, key)
-    try:
+    with suppress(Timeout, OSError, NotImplementedError, UntrustedError):
         folder.prepare(_note(folder, key))
         lock.acquire(timeout=0)
-    except (Timeout, OSError, NotImplementedError, UntrustedError):
-        yield False
-        return
     try:
-        yield True
+        yield lock.is_locked
     finally:
         lock.release()
 

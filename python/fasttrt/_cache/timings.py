@@ -36,13 +36,12 @@ def kept_timings(
                 out.write(known)
     except (OSError, UntrustedError) as error:
         folder.warn_once("does not take timings and kernels", error)
-        with suppress(OSError):
-            plain.unlink(missing_ok=True)
-        yield None
-        return
+        usable = False
+    else:
+        usable = True
     try:
-        yield plain
-        measured = plain.read_bytes() if plain.exists() else b""
+        yield plain if usable else None
+        measured = plain.read_bytes() if usable and plain.exists() else b""
         if measured and measured != known:
             write_sealed(folder, file, measured)
     finally:
