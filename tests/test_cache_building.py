@@ -262,11 +262,28 @@ def test_what_another_process_built_anew_is_taken(builds: Builds) -> None:
     proto = models.mlp().proto
     builds(proto)
     broken = builds(proto)
-    newer = Plan(broken.plan.data, broken.plan.metadata | {"model_name": "newer"})
+    newer = Plan(bytes(broken.plan.data) + b"newer", broken.plan.metadata)
     Store(builds.root).write(newer)
     broken.rebuild("it does not load")
     assert broken.plan == newer
     assert broken.renew is not None  # in case that one does not load either
+
+
+def test_what_is_noted_stays_with_the_plan(builds: Builds) -> None:
+    proto = models.mlp().proto
+    fresh = builds(proto)
+    fresh.note(verdict={"passed": True, "worst": 1e-6})
+    assert fresh.plan.metadata["verdict"] == {"passed": True, "worst": 1e-6}
+    cached = builds(proto)
+    assert cached.plan == fresh.plan
+    assert cached.plan.digest == fresh.plan.digest  # so the kernels stay its own
+    cached.note(verdict=None)
+    assert builds(proto).plan.metadata["verdict"] is None
+    assert (builds.count, cache.verify(builds.root)) == (1, [])
+    alone = builds(proto, cache=None)
+    alone.note(verdict=1)
+    assert alone.plan.metadata["verdict"] == 1
+    assert builds(proto).plan.metadata["verdict"] is None
 
 
 # Many processes

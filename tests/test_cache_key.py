@@ -27,7 +27,8 @@ from support.process import python_output
 
 H100 = ("NVIDIA H100 80GB HBM3", 9, 0)
 
-# For every option but flags a value that is not its default. A new option has to be added here.
+# For every option a value that is not its default; flags may be left out. A new option has to be
+# added here.
 OTHER: dict[str, Any] = {
     "workspace": 1 << 20,
     "optimization_level": 4,
@@ -35,6 +36,7 @@ OTHER: dict[str, Any] = {
     "timing_cache": "timings",
     "max_aux_streams": 2,
     "hardware_compatibility": "ampere_plus",
+    "tf32": False,
     "compute_capabilities": ("8.9", 12.0),
 }
 
@@ -63,7 +65,7 @@ def _pair(name: str) -> tuple[BuildConfig, BuildConfig]:
     """Two that differ in one option only, with whatever flag that one needs."""
     default = getattr(BuildConfig(), name)
     assert isinstance(default, bool) or name in OTHER, f"give BuildConfig.{name} another value here"
-    other = {name: not default if isinstance(default, bool) else OTHER[name]}
+    other = {name: OTHER[name] if name in OTHER else not default}
     flags: list[dict[str, Any]] = [{}, {"version_compatible": True}, {"refit": True}]
     for needed in flags:
         with contextlib.suppress(fasttrt.InputError):

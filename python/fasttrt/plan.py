@@ -9,7 +9,8 @@ The file is a header of fixed size, metadata as JSON, and the vendor's plan on a
     16      8     size of the metadata, which begins at 72
     24      8     offset of the vendor's plan
     32      8     size of the vendor's plan
-    40      32    SHA-256 of bytes 0 to 40 and of all that follows the header
+    40      32    SHA-256 of bytes 0 to 40, of what lies between the header and the vendor's plan,
+                  and of the vendor's plan's own SHA-256
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from typing import Any, BinaryIO, TypeAlias
 from fasttrt._files import replacing
 from fasttrt.errors import EngineLoadError
 
-FORMAT = 1
+FORMAT = 2
 """The version of the file's format."""
 _MAGIC = b"FASTTRT\0"
 _FIELDS = struct.Struct("<8sIIQQQ")
@@ -92,13 +93,14 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of all that `save` writes, as its header has it, in hexadecimal."""
-        return _digest(*self._head(), self.data).hex()
+        """The SHA-256 of `data`, in hexadecimal; whatever is known of it, the same plan."""
+        return hashlib.sha256(self.data).hexdigest()
 
     def write(self, stream: BinaryIO) -> None:
         """Write to an open file what `save` writes to a new one."""
         fields, padded = self._head()
-        for part in (fields, bytes.fromhex(self.digest), padded, self.data):
+        checksum = _checksum(fields, padded, self.digest)
+        for part in (fields, checksum, padded, self.data):
             stream.write(part)
 
     @classmethod
@@ -123,12 +125,12 @@ class Plan:
         if not header.startswith(_MAGIC):
             return cls(content, _read_vendor_header(content, name))
         metadata_size, offset = _read_header(header, len(content), name)
-        padded, data = content[_HEADER_SIZE:offset], content[offset:]
-        digest = _digest(header[: _FIELDS.size], padded, data)
-        if digest != header[_FIELDS.size :]:
+        padded, data = bytes(content[_HEADER_SIZE:offset]), content[offset:]
+        digest = hashlib.sha256(data).hexdigest()
+        if _checksum(header[: _FIELDS.size], padded, digest) != header[_FIELDS.size :]:
             raise EngineLoadError(f"{name} is damaged: its SHA-256 does not match")
-        plan = cls(data, _read_metadata(bytes(padded[:metadata_size]), name))
-        vars(plan)["digest"] = digest.hex()  # what the property would count again
+        plan = cls(data, _read_metadata(padded[:metadata_size], name))
+        vars(plan)["digest"] = digest  # what the property would count again
         return plan
 
 
@@ -208,8 +210,5 @@ def _read_vendor_header(content: Bytes, name: str) -> dict[str, Any]:
     return {"library": {"family": family, "version": version}}
 
 
-def _digest(*parts: Bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+def _checksum(fields: bytes, padded: bytes, digest: str) -> bytes:
+    return hashlib.sha256(fields + padded + bytes.fromhex(digest)).digest()

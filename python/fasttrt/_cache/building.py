@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fasttrt._cache.key import digest_of, key_parts
 from fasttrt._cache.lock import building
@@ -30,13 +31,20 @@ class Source:
     plan: Plan
     renew: "Callable[[Plan], Source] | None" = None
     """Builds it anew. None for a plan that was given, or has just been built."""
+    keep: Callable[[Plan], None] = lambda plan: None
+    """Puts it in its place in the cache, if it has one."""
+
+    def note(self, **metadata: Any) -> None:
+        """Add to what is known of the plan, in the cache too."""
+        self.plan = Plan(self.plan.data, self.plan.metadata | metadata)
+        self.keep(self.plan)
 
     def rebuild(self, reason: str) -> None:
         """Replace a plan from the cache that does not load."""
         assert self.renew is not None
         logger.warning("the plan from the cache does not load, so it is built anew: %s", reason)
         found = self.renew(self.plan)
-        self.plan, self.renew = found.plan, found.renew
+        self.plan, self.renew, self.keep = found.plan, found.renew, found.keep
 
 
 def cached_build(
@@ -78,7 +86,7 @@ def cached_build(
     gpu = None if ordinal is None else gpu_model(ordinal)
     content = model.sha256()
     parts = key_parts(content, config, shapes, found, gpu, extra or {})
-    store = Store(cache)
+    store, key = Store(cache), digest_of(parts)
     name = str(model.path or "a model in memory")
 
     def timed() -> Plan:
@@ -95,25 +103,29 @@ def cached_build(
         with kept_timings(store, found, gpu) as file:
             return built(replace(config, timing_cache=file))
 
+    def kept(plan: Plan) -> None:
+        with building(store.folder, key, name):
+            store.write(plan)
+
     def renewed(broken: Plan | None) -> Source:
-        with building(store.folder, digest_of(parts), name):
+        with building(store.folder, key, name):
             plan = store.read(parts, quietly=True)  # its problem was told before
             if plan is not None and (broken is None or plan.digest != broken.digest):
-                return Source(plan, renewed)  # another process has built it meanwhile
+                return Source(plan, renewed, kept)  # another process has built it meanwhile
             plan = timed()
             about = {"cache": parts, "model_name": model.path.name if model.path else None}
             plan = Plan(plan.data, plan.metadata | about)
-            if _is_unchanged(model, content):
-                store.write(plan)
-            else:
+            if not _is_unchanged(model, content):
                 logger.warning("%s changed while it was built, so the plan is not cached", name)
-            return Source(plan)
+                return Source(plan)
+            store.write(plan)
+            return Source(plan, None, kept)
 
     plan = store.read(parts)
     if plan is None:
         return renewed(None)
-    logger.info("%s: the plan is in the cache: %s", name, store.path_of(digest_of(parts)))
-    return Source(plan, renewed)
+    logger.info("%s: the plan is in the cache: %s", name, store.path_of(key))
+    return Source(plan, renewed, kept)
 
 
 def _is_unchanged(model: OnnxModel, content: str) -> bool:
