@@ -65,7 +65,7 @@ def _pair(name: str) -> tuple[BuildConfig, BuildConfig]:
     """Two that differ in one option only, with whatever flag that one needs."""
     default = getattr(BuildConfig(), name)
     assert isinstance(default, bool) or name in OTHER, f"give BuildConfig.{name} another value here"
-    other = {name: OTHER[name] if name in OTHER else not default}
+    other = {name: OTHER.get(name, not default)}
     flags: list[dict[str, Any]] = [{}, {"version_compatible": True}, {"refit": True}]
     for needed in flags:
         with contextlib.suppress(fasttrt.InputError):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -95,7 +94,7 @@ def _wait(lock: "BaseFileLock", note: Path, model: str) -> None:
 def _holder(note: Path) -> str:
     try:
         found: dict[str, Any] = json.loads(note.read_text())
-        place = "" if found["host"] == socket.gethostname() else f" on {found['host']}"
+        place = "" if found["host"] == os.uname().nodename else f" on {found['host']}"
         age = time.time() - found["since"]
         what = f"has been building {found['model']} for {age:.0f} s"
         return f"process {found['pid']}{place}, which {what}"
@@ -106,7 +105,7 @@ def _holder(note: Path) -> str:
 def _write_note(folder: CacheFolder, note: Path, model: str) -> None:
     content = {
         "pid": os.getpid(),
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "since": time.time(),
         "model": model,
     }
