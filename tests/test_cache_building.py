@@ -22,7 +22,7 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, BuildProgress, InputError, Plan, cache
-from fasttrt._cache.building import Source, cached_build
+from fasttrt._cache.building import TIMINGS_REFUSED, Source, cached_build
 from fasttrt._cache.lock import building
 from fasttrt._cache.store import Store
 from fasttrt._cache.timings import forget_timings, kept_timings
@@ -543,6 +543,14 @@ def test_a_build_that_fails_keeps_the_timings(builds: Builds) -> None:
         assert file is not None
         assert file.read_bytes() == b"measured"
     assert len(list((builds.root / "timings").iterdir())) == 1
+
+
+def test_the_core_says_that_it_refuses_timings_as_is_looked_for() -> None:
+    """TensorRT-RTX refuses none, so tests/gpu alone sees what comes of it."""
+    source = TESTS.parent / "cpp" / "engine" / "plan_builder.cpp"
+    if not source.is_file():
+        pytest.skip("the sources are not here")
+    assert f'"{TIMINGS_REFUSED} ' in source.read_text()
 
 
 def test_the_log_names_the_entry(builds: Builds, caplog: pytest.LogCaptureFixture) -> None:

@@ -335,3 +335,22 @@ def test_timings_are_kept_and_used(
     assert f"{file} is damaged" in caplog.text
     assert file.stat().st_size > 100
     assert opened.builds == 3
+
+
+def test_timings_that_tensorrt_refuses_are_dropped(
+    opened: Opened, net: Model, path: Path, tmp_path: Path
+) -> None:
+    """In a process that they might end."""
+    if is_rtx():
+        pytest.skip("TensorRT-RTX measures nothing")
+    opened(mlp().proto).close()
+    (file,) = (opened.root / TIMINGS).glob("*.timings")
+    folder = Store(opened.root).folder
+    write_sealed(folder, file, b"nothing of TensorRT's")
+    np.save(tmp_path / "x.npy", x := normal(4, 16))
+    child = run_child(
+        CHILD, path, opened.root, tmp_path / "x.npy", tmp_path / "y.npy", json.dumps(SHAPES)
+    )
+    assert child.returncode == 0, child.stderr
+    assert_close(np.load(tmp_path / "y.npy"), net.reference(x), product_tolerance())
+    assert read_sealed(folder, file) not in (b"", b"nothing of TensorRT's")

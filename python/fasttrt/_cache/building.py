@@ -21,7 +21,7 @@ from fasttrt.plan import Plan
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
 
-_TIMINGS_REFUSED = "timing_cache was refused"  # how the core begins that error
+TIMINGS_REFUSED = "timing_cache was refused"  # how the core begins that error
 
 
 @dataclass
@@ -96,7 +96,7 @@ def cached_build(
             with kept_timings(store, found, gpu) as file:
                 return built(replace(config, timing_cache=file))
         except BuildError as error:
-            if _TIMINGS_REFUSED not in str(error):
+            if TIMINGS_REFUSED not in str(error):
                 raise
             logger.warning("the cache's timings are dropped: %s", error)
         forget_timings(store, found, gpu)
