@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Batching, Engine, EngineLoadError, InputError, Plan
+from fasttrt._cache.building import Source
 from fasttrt.model import OnnxModel
 from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend
@@ -303,9 +305,9 @@ class Cpus:
             raise fasttrt.CudaError(f"there is no GPU {ordinal}")
         return (self.names[ordinal], 9, 0)
 
-    def build(self, model: OnnxModel, *args: Any, device: str, **named: Any) -> Plan:
+    def build(self, model: OnnxModel, *args: Any, device: str, **named: Any) -> Source:
         self.builds.append(device)
-        return Plan(model.to_bytes())
+        return Source(Plan(model.to_bytes()))
 
     def load(self, plan: Plan, **options: Any) -> ReferenceBackend:
         ordinal = options["device"]
@@ -313,7 +315,7 @@ class Cpus:
             raise fasttrt.OutOfMemoryError("no room")
         self.plans.append(plan)
         self.loads.append(options)
-        backend = ReferenceBackend(OnnxModel(plan.data), None)
+        backend = ReferenceBackend(OnnxModel(bytes(plan.data)), None)
         run, close = backend.run, backend.close
 
         def counted(*args: Any) -> Any:
@@ -332,7 +334,7 @@ class Cpus:
 def cpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cpus]:
     made = Cpus(["H200", "L40S", "H200", "H200"])
     monkeypatch.setattr("fasttrt._opening.gpu_model", made.model)
-    monkeypatch.setattr("fasttrt._opening.build", made.build)
+    monkeypatch.setattr("fasttrt._opening.cached_build", made.build)
     monkeypatch.setattr("fasttrt._opening.TensorRTBackend", made.load)
     yield made
     assert sorted(made.closed) == sorted(load["device"] for load in made.loads)
@@ -395,7 +397,7 @@ def test_a_failure_on_one_gpu_closes_the_others(cpus: Cpus) -> None:
     assert cpus.closed == [0, 1]
 
 
-def test_options_reach_every_gpu(cpus: Cpus) -> None:
+def test_options_reach_every_gpu(cpus: Cpus, tmp_path: Path) -> None:
     batching = Batching(16)
     options: dict[str, Any] = {
         "contexts": 3,
@@ -407,8 +409,11 @@ def test_options_reach_every_gpu(cpus: Cpus) -> None:
         "plugins": ("libmine.so",),
     }
     config = fasttrt.BuildConfig(engine_host_code=True)
-    with Engine(models.mlp().proto, devices=[0, 1], config=config, library="rtx", **options):
-        expected = options | {"library": "rtx", "engine_host_code": True, "weights": None}
+    made = models.mlp().proto
+    with Engine(made, devices=[0, 1], config=config, library="rtx", cache=tmp_path, **options):
+        expected = options | {
+            "library": "rtx", "engine_host_code": True, "cache": tmp_path, "weights": None,
+        }  # fmt: skip
         assert cpus.loads == [expected | {"device": 0}, expected | {"device": 1}]
 
 
@@ -429,6 +434,7 @@ def test_options_have_defaults(cpus: Cpus) -> None:
         "library": "auto", "device": 1, "engine_host_code": False, "contexts": 2,
         "specialization": "eager", "cuda_graph": "auto", "wait": "auto", "batching": None,
         "weights": None, "weight_streaming_budget": None, "plugins": (),
+        "cache": fasttrt.cache.path(),
     }  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from fasttrt import _core
 from fasttrt._backend import Backend
+from fasttrt._cache.building import Source, cached_build
+from fasttrt._cache.folder import chosen_path
 from fasttrt._device import capability, gpu_model, parse_devices
 from fasttrt._library import find
 from fasttrt.batching import Batching
-from fasttrt.building import build
 from fasttrt.config import BuildConfig
 from fasttrt.errors import (
     EngineLoadError,
@@ -21,7 +22,7 @@ from fasttrt.errors import (
     UnsupportedLibraryError,
 )
 from fasttrt.model import OnnxModel
-from fasttrt.plan import Plan, is_plan
+from fasttrt.plan import Bytes, Plan, is_plan
 from fasttrt.plugins import Plugins
 from fasttrt.progress import ProgressCallback
 from fasttrt.reference import ReferenceBackend
@@ -89,7 +90,7 @@ class RunOptions:
 
 
 def open_backend(
-    model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan",
+    model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
     *,
     device: str,
     devices: Sequence[int | str] | None,
@@ -98,8 +99,10 @@ def open_backend(
     config: BuildConfig,
     options: RunOptions,
     progress: ProgressCallback | bool | None,
+    cache: bool | str | os.PathLike[str],
 ) -> tuple[Backend, list[int] | None]:
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
+    folder = chosen_path(cache)
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
     source = _read(model)
     problem = ""
@@ -117,12 +120,12 @@ def open_backend(
             _warn_once(problem)
         return reference, None
     if isinstance(source, Plan):
-        plans = [source] * len(wanted)
+        sources = [Source(source)] * len(wanted)
     else:
         if config.strip_weights and options.weights is None:
             options = replace(options, weights=source)
-        plans = _built(source, wanted, config, shapes, library, options.plugins, progress)
-    return _loaded(plans, wanted, library, config, options), wanted
+        sources = _built(source, wanted, config, shapes, library, options.plugins, progress, folder)
+    return _loaded(sources, wanted, library, config, options, folder), wanted
 
 
 def _built(
@@ -133,48 +136,62 @@ def _built(
     library: str | os.PathLike[str],
     plugins: Plugins,
     progress: ProgressCallback | bool | None,
-) -> list[Plan]:
+    cache: Path | None,
+) -> list[Source]:
     """A plan for each GPU, built once for those of one model."""
     models = [gpu_model(ordinal) for ordinal in ordinals]  # before any build: one may be missing
-    plans: dict[tuple[str, int, int], Plan] = {}
+    sources: dict[tuple[str, int, int], Source] = {}
     for ordinal, kind in zip(ordinals, models, strict=True):
-        if kind not in plans:
-            plans[kind] = build(
+        if kind not in sources:
+            sources[kind] = cached_build(
                 model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
-                plugins=plugins, progress=progress,
+                plugins=plugins, progress=progress, cache=cache,
             )  # fmt: skip
-    return [plans[kind] for kind in models]
+    return [sources[kind] for kind in models]
 
 
 def _loaded(
-    plans: Sequence[Plan],
+    sources: Sequence[Source],
     ordinals: Sequence[int],
     library: str | os.PathLike[str],
     config: BuildConfig,
     options: RunOptions,
+    cache: Path | None,
 ) -> Backend:
     backends: list[Backend] = []
+
+    def load(source: Source, ordinal: int) -> Backend:
+        return TensorRTBackend(
+            source.plan,
+            library=library,
+            device=ordinal,
+            engine_host_code=config.engine_host_code,
+            cache=cache,
+            **vars(options),
+        )
+
     try:
-        for plan, ordinal in zip(plans, ordinals, strict=True):
-            backend: Backend = TensorRTBackend(
-                plan,
-                library=library,
-                device=ordinal,
-                engine_host_code=config.engine_host_code,
-                **vars(options),
-            )
-            backends.append(backend)
+        for source, ordinal in zip(sources, ordinals, strict=True):
+            try:
+                backends.append(load(source, ordinal))
+                continue
+            except EngineLoadError as error:
+                if source.renew is None:
+                    raise
+                reason = str(error)
+            source.rebuild(reason)
+            backends.append(load(source, ordinal))
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:
         close_all(backends)
         raise
 
 
-def _read(model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
+def _read(model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
     if isinstance(model, Plan):
         return model
-    if isinstance(model, bytes):
-        return Plan.from_bytes(model) if is_plan(model) else OnnxModel(model)
+    if isinstance(model, (bytes, memoryview)):
+        return Plan.from_bytes(model) if is_plan(model) else OnnxModel(bytes(model))
     if isinstance(model, (str, os.PathLike)):
         with Path(model).open("rb") as file:
             begin = file.read(8)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from fasttrt import _core
 from fasttrt.errors import BuildError, InputError
 
-_TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
+TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
 
 
@@ -100,10 +100,10 @@ class BuildConfig:
         Raises:
             BuildError: for what cannot be had of this library; the core refuses the rest.
         """
-        if library.family == "rtx" and not self.tf32 and os.environ.get(_TF32_VARIABLE) != "0":
+        if library.family == "rtx" and not self.tf32 and os.environ.get(TF32_VARIABLE) != "0":
             raise BuildError(
                 f"tf32=False is not an option of {library}, which uses TF32 whatever its flag "
-                f"says. Set {_TF32_VARIABLE}=0 in the environment, here and where the plan runs"
+                f"says. Set {TF32_VARIABLE}=0 in the environment, here and where the plan runs"
             )
         if library.family == "rtx" and self.hardware_compatibility != "none":
             raise BuildError(

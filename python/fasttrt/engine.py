@@ -18,7 +18,7 @@ from fasttrt.concurrency import Workers, mapped, worker_count
 from fasttrt.config import BuildConfig
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
-from fasttrt.plan import Plan
+from fasttrt.plan import Bytes, Plan
 from fasttrt.plugins import Plugins, as_files
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
@@ -40,7 +40,7 @@ class Engine:
 
     def __init__(
         self,
-        model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan",
+        model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
         *,
         device: str = "auto",
         devices: Sequence[int | str] | None = None,
@@ -56,6 +56,7 @@ class Engine:
         weights: "str | os.PathLike[str] | bytes | onnx.ModelProto | None" = None,
         weight_streaming_budget: int | None = None,
         progress: ProgressCallback | bool | None = None,
+        cache: bool | str | os.PathLike[str] = True,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
@@ -94,6 +95,11 @@ class Engine:
                 the rest stays in host memory until it is needed, which costs time. Only for what
                 was built with ``weight_streaming``.
             progress: of the build, see `fasttrt.build`.
+            cache: whether to keep what is built for the next time, and take it from there: see
+                `fasttrt.cache`. True: in ``$FASTTRT_CACHE_DIR``, else in the user's cache folder. A
+                path: in that folder. For plans too, whose kernels TensorRT-RTX compiles when they
+                are loaded. A plan from the cache that does not load is built anew; one that was
+                given never is.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`.
@@ -110,6 +116,7 @@ class Engine:
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
             config=config or BuildConfig(), options=options, progress=progress,
+            cache=cache,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}

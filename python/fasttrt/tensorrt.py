@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fasttrt import _core
+from fasttrt._cache.kernels import KeptKernels
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._mismatch import both_sides, hints, known_mismatch
@@ -38,11 +40,12 @@ class TensorRTBackend:
         cuda_graph: bool | str,
         wait: str,
         batching: Batching | None,
+        cache: Path | None,
         weights: OnnxModel | None = None,
         weight_streaming_budget: int | None = None,
         plugins: Plugins = (),
     ) -> None:
-        """Load the plan onto a GPU.
+        """Load the plan onto a GPU; ``cache`` is the folder for the kernels that this compiles.
 
         Raises:
             EngineLoadError: it cannot run here; names what built it and what is here.
@@ -68,6 +71,9 @@ class TensorRTBackend:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         options.weight_streaming_budget = weight_streaming_budget
         new = give_weights(options, self._metadata, weights)
+        self._kernels = KeptKernels.of(cache, plan, found, device)
+        if self._kernels is not None:
+            self._kernels.give(options)
         with forwarded():
             try:
                 self.core = _core.Engine(found, plan.data, options)
@@ -77,6 +83,7 @@ class TensorRTBackend:
                 raise EngineLoadError("\n".join(lines)) from None
             if weights is not None:
                 took_weights(self.core, self._metadata, weights, new)
+        self._keep_kernels()  # now, as not every process gets to close its engines
         declared = {
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
             for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
@@ -144,7 +151,14 @@ class TensorRTBackend:
     def close(self) -> None:
         """Free everything, after runs under way."""
         with forwarded():
-            self.core.close()
+            try:
+                self._keep_kernels()
+            finally:
+                self.core.close()
+
+    def _keep_kernels(self) -> None:
+        if self._kernels is not None and not self.core.closed:
+            self._kernels.keep(self.core)
 
 
 def family_for(plan: Plan) -> str:
