@@ -9,6 +9,7 @@ from fasttrt._library import LibraryInfo, library
 from fasttrt._version import __version__
 from fasttrt.batching import Batching
 from fasttrt.building import build
+from fasttrt.comparing import Comparison, Divergence, OutputComparison, Thresholds, compare
 from fasttrt.config import BuildConfig
 from fasttrt.engine import Engine
 from fasttrt.errors import (
@@ -32,8 +33,10 @@ __all__ = [
     "BuildConfig",
     "BuildError",
     "BuildProgress",
+    "Comparison",
     "CudaError",
     "DeviceArray",
+    "Divergence",
     "Engine",
     "EngineLoadError",
     "Error",
@@ -41,13 +44,16 @@ __all__ = [
     "LibraryInfo",
     "LibraryNotFoundError",
     "OutOfMemoryError",
+    "OutputComparison",
     "ParseError",
     "ParseIssue",
     "Plan",
     "TensorSpec",
+    "Thresholds",
     "UnsupportedLibraryError",
     "__version__",
     "build",
+    "compare",
     "empty_pinned",
     "library",
 ]

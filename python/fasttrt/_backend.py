@@ -1,7 +1,7 @@
 """What an `Engine` asks of whatever runs the model."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from fasttrt.spec import TensorSpec
@@ -14,6 +14,8 @@ class Backend(Protocol):
     outputs: tuple[TensorSpec, ...]
     reads_dlpack: bool
     """Whether `run` takes arrays of any library; else only numpy's, and those on a GPU."""
+    metadata: Mapping[str, Any]
+    """The plan's, see `Plan`; empty where there is none."""
 
     def run(
         self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None

@@ -13,6 +13,7 @@ from fasttrt._device import capability, gpu_model, parse_devices
 from fasttrt._library import find
 from fasttrt.batching import Batching
 from fasttrt.building import build
+from fasttrt.comparing.verification import Verify, check_verify, verify_plan
 from fasttrt.config import BuildConfig
 from fasttrt.errors import (
     EngineLoadError,
@@ -80,10 +81,12 @@ def open_backend(
     config: BuildConfig,
     options: RunOptions,
     progress: ProgressCallback | bool | None,
+    verify: Verify = False,
 ) -> tuple[Backend, list[int] | None]:
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
     source = _read(model)
+    check_verify(verify, source, device)
     problem = ""
     if device == "auto" and devices is None:
         ordinal, problem = _find_gpu(library, source)
@@ -95,13 +98,13 @@ def open_backend(
             raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
         reference = ReferenceBackend(source, shapes)
         if problem:
-            _warn_once(problem)
+            _warn_once(f"{problem}; verify= has nothing to compare" if verify else problem)
         return reference, None
     if isinstance(source, Plan):
         plans = [source] * len(wanted)
     else:
         plans = _built(source, wanted, config, shapes, library, progress)
-    return _loaded(plans, wanted, library, config, options), wanted
+    return _loaded(plans, wanted, library, config, options, source, verify), wanted
 
 
 def _built(
@@ -130,6 +133,8 @@ def _loaded(
     library: str | os.PathLike[str],
     config: BuildConfig,
     options: RunOptions,
+    source: OnnxModel | Plan,
+    verify: Verify,
 ) -> Backend:
     backends: list[Backend] = []
     try:
@@ -142,6 +147,8 @@ def _loaded(
                 **vars(options),
             )
             backends.append(backend)
+            if isinstance(source, OnnxModel):
+                verify_plan(plan, backend, ordinal, source, verify)
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:
         close_all(backends)

@@ -25,6 +25,8 @@ from fasttrt.spec import TensorSpec
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt.comparing.verification import Verify
+
 Array: TypeAlias = np.ndarray[Any, Any]
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
@@ -51,6 +53,7 @@ class Engine:
         wait: Literal["auto", "spin", "yield", "block"] = "auto",
         batching: Batching | None = None,
         progress: ProgressCallback | bool | None = None,
+        verify: "Verify" = False,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
@@ -81,9 +84,16 @@ class Engine:
             batching: gather requests of several threads into one run. Nothing is gathered on the
                 CPU.
             progress: of the build, see `fasttrt.build`.
+            verify: after the build, hold the engine's answers to random inputs against ONNX
+                Runtime's, as `fasttrt.compare` does. True: within limits that follow from its
+                precision. A mapping or `Thresholds`: within these. The verdict stays with the plan:
+                see `verification`. Refused for ``device="cpu"``, which is ONNX Runtime itself, and
+                for a plan; where ``"auto"`` falls back to the CPU, its warning says that nothing
+                was compared.
 
         Raises:
-            ParseError, BuildError, InputError: see `fasttrt.build`.
+            ParseError, BuildError, InputError: see `fasttrt.build`. BuildError also where
+                ``verify`` finds wrong answers; it quotes the table.
             EngineLoadError: a plan is damaged, or does not run here.
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
             OutOfMemoryError: the GPU has no room for it.
@@ -91,7 +101,7 @@ class Engine:
         options = RunOptions(contexts, specialization, cuda_graph, wait, batching)
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
-            config=config or BuildConfig(), options=options, progress=progress,
+            config=config or BuildConfig(), options=options, progress=progress, verify=verify,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}
@@ -102,6 +112,16 @@ class Engine:
         self.outputs: tuple[TensorSpec, ...] = self._backend.outputs
         """What it gives, in order."""
         _open_engines.add(self)
+
+    @property
+    def verification(self) -> dict[str, Any] | None:
+        """The verdict of ``verify``, also of a plan that was verified when it was built.
+
+        What `Comparison.to_json` gives, and ``thresholds``, those that were asked for. None if
+        there is none, as on the CPU.
+        """
+        verdict = self._backend.metadata.get("verification")
+        return None if verdict is None else dict(verdict)
 
     @overload
     def infer(

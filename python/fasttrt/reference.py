@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class ReferenceBackend:
     """
 
     reads_dlpack = False
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, model: OnnxModel, shapes: Shapes | None) -> None:
         """Load the model.
@@ -48,9 +50,7 @@ class ReferenceBackend:
         self.outputs = tuple(_spec(tensor, [], False) for tensor in model.outputs)
         source = os.fspath(model.path) if model.path is not None else model.to_bytes()
         try:
-            self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
-                source, providers=["CPUExecutionProvider"]
-            )
+            self._session: onnxruntime.InferenceSession | None = _ort.open_session(source)
         except Exception as error:  # of classes that ONNX Runtime does not export
             issue = ParseIssue(-1, "", "", str(error))
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error

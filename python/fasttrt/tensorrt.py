@@ -42,7 +42,7 @@ class TensorRTBackend:
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
             InputError: the model cannot be batched.
         """
-        self._metadata = plan.metadata
+        self.metadata: Mapping[str, Any] = plan.metadata
         built_by = plan.metadata.get("library", {})
         if library == "auto":
             library = family_for(plan)
@@ -121,7 +121,7 @@ class TensorRTBackend:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan; see `Plan.save`."""
         with forwarded():
-            Plan(self.core.serialize(), self._metadata).save(path)
+            Plan(self.core.serialize(), dict(self.metadata)).save(path)
 
     def close(self) -> None:
         """Free everything, after runs under way."""

@@ -1,0 +1,289 @@
+"""`compare`: an engine's answers held against a reference's."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fasttrt.comparing.bisection import Bisection, Divergence
+from fasttrt.comparing.comparison import Comparison
+from fasttrt.comparing.drawing import Drawing, Ranges
+from fasttrt.comparing.graphs import Graph, self_contained, tensor_types, with_outputs
+from fasttrt.comparing.metrics import Array, OutputComparison, Sample, combine, measure
+from fasttrt.comparing.samples import Inputs, given_samples
+from fasttrt.comparing.subjects import (
+    Against,
+    OnnxReference,
+    Reference,
+    Subject,
+    reference,
+    subject,
+)
+from fasttrt.comparing.thresholds import (
+    Limits,
+    ThresholdsLike,
+    limits_for,
+    parse_thresholds,
+    precision_of,
+)
+from fasttrt.errors import Error, InputError
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt.engine import Engine
+
+Make: TypeAlias = Callable[[Any], "Engine"]
+
+
+def compare(
+    model: "str | os.PathLike[str] | bytes | onnx.ModelProto",
+    inputs: "Inputs | None" = None,
+    *,
+    engine: "Engine | Callable[[onnx.ModelProto], Engine] | None" = None,
+    against: "Against | None" = None,
+    samples: int = 3,
+    seed: int | None = None,
+    ranges: Ranges | None = None,
+    thresholds: ThresholdsLike | None = None,
+    bisect: bool = True,
+    max_builds: int = 24,
+    time_budget: float = 300.0,
+    **options: Any,
+) -> Comparison:
+    """Hold an engine's answers against ONNX Runtime's on the CPU, or another reference's.
+
+    Where an output fails, the first node of the model at which the two part is looked for:
+    tensors within are made outputs of copies of the model, and the copies are built and run on
+    both sides, about ``log2(nodes)`` times. An engine with more outputs is another engine, as
+    layers that were fused before may no longer be; `Divergence` says what was confirmed. A node
+    with subgraphs (If, Loop, Scan) counts as a whole.
+
+    Args:
+        model: an ONNX model: a path, bytes, or a ModelProto.
+        inputs: what to run. One sample: a mapping from names, an array, or a tuple of arrays.
+            Several: an iterable of these. Saved ones: the path of a ``.npz`` (an array for each
+            input), of a ``.npy``, or of a folder of such files; pickled objects are refused. None:
+            random ones. A mapping may hold more than the engine takes, for ``against``.
+        engine: what to judge, if it is not to be built here: an engine, which is left open, or a
+            function that makes one of an ONNX model and is called again for each copy.
+        against: the reference. None: ONNX Runtime with the same model. Another ONNX model (as
+            before a conversion), run by ONNX Runtime; tensors within are compared where both have
+            them by one name. An engine, or a function of arrays in the order of the model's inputs
+            (which gives an array, a sequence in the outputs' order, or a mapping): no tensors
+            within can be had of these.
+        samples: how many random ones. They take turns in the extents of each profile's opt, min
+            and max.
+        seed: of the random ones; None: a new one. `Comparison` tells it.
+        ranges: ``{"input": (least, most)}``, most excluded: where random values come from.
+            Else floats are normally distributed, with variance 1; integers that are used as indices
+            stay below the extent of what they are looked up in, where the graph tells it; those of
+            8 bits and less take all values; other integers and booleans are 0 or 1.
+        thresholds: what passes, see `Thresholds`, also as a mapping of its fields, or of outputs'
+            names to such. None: limits that follow from the engine's precision and the model's
+            depth, derived in `fasttrt.comparing.thresholds`.
+        bisect: whether to look for the node.
+        max_builds: at most so many engines are built to find it.
+        time_budget: and none is begun after so many seconds.
+        options: of `Engine`: device, shapes, config, library, ...
+
+    Returns:
+        A verdict for each output, and the first node that differs. Nothing is raised if they do.
+
+    Raises:
+        InputError: an argument or an input does not fit.
+        ParseError, BuildError, LibraryNotFoundError, ...: see `Engine`.
+    """
+    from fasttrt.engine import Engine
+
+    if isinstance(engine, Engine) and options:
+        raise InputError(
+            f"engine: an engine takes no options of a build, got {', '.join(sorted(options))} too"
+        )
+    source = OnnxModel(model)
+    held = reference(against, source)
+    with ExitStack() as stack:
+        if isinstance(engine, Engine):
+            make: Make | None = None
+            judged = engine
+        elif engine is None:
+
+            def make(proto: Any) -> Engine:
+                return Engine(proto, **options)
+
+            judged = stack.enter_context(make(model))
+        else:
+            make = engine
+            judged = stack.enter_context(make(self_contained(source)))
+        return held_against(
+            subject(judged), held, source, inputs, make=make if bisect else None, samples=samples,
+            seed=seed, ranges=ranges, thresholds=thresholds, max_builds=max_builds,
+            time_budget=time_budget,
+        )  # fmt: skip
+
+
+def held_against(
+    judged: Subject,
+    held: Reference,
+    model: OnnxModel,
+    inputs: "Inputs | None" = None,
+    *,
+    make: Make | None = None,
+    samples: int = 3,
+    seed: int | None = None,
+    ranges: Ranges | None = None,
+    thresholds: ThresholdsLike | None = None,
+    max_builds: int = 24,
+    time_budget: float = 300.0,
+) -> Comparison:
+    """`compare` for an engine and a reference that are there; ``make`` is None for no bisection."""
+    if not isinstance(samples, int) or samples < 1:
+        raise InputError(f"samples: expected an integer >= 1, got {samples!r}")
+    judge = _Judge(model, judged.precision, thresholds)
+    specs = judged.backend.inputs
+    drawing = None
+    if inputs is None:
+        seed = secrets.randbits(32) if seed is None else seed
+        drawing = Drawing(specs, model, ranges, seed)
+        fed: Iterator[dict[str, Array]] = drawing.samples(samples)
+    else:
+        if ranges is not None:
+            raise InputError("ranges: is for random inputs, but inputs are given")
+        seed, fed = None, given_samples(inputs, specs)
+    names = [spec.name for spec in judged.backend.outputs]
+    found: dict[str, list[Sample]] = {name: [] for name in names}
+    failing: dict[str, Array] | None = None
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for feeds in fed:
+        for name, array in feeds.items():
+            shapes.setdefault(name, []).append(array.shape)
+        results = _run_both(judged, held, feeds, drawn=drawing is not None)
+        for name in names:
+            measured = measure(*results[name], judge.limits(name))
+            found[name].append(measured)
+            if failing is None and measured.failed(judge.limits(name)):
+                failing = feeds
+    if not shapes:
+        raise InputError("inputs: expected at least one sample, got none")
+    described = {spec.name: drawing.described(spec) for spec in specs} if drawing else {}
+    comparison = Comparison(
+        outputs=tuple(combine(name, judge.limits(name), found[name]) for name in names),
+        samples=len(found[names[0]]),
+        inputs={
+            name: f"{_listed(seen)} {described.get(name, 'given')}" for name, seen in shapes.items()
+        },
+        seed=seed,
+        engine=judged.label,
+        reference=held.label,
+        precision=judge.precision,
+    )
+    if comparison.passed or failing is None:
+        return comparison
+    divergence, note = _search(
+        comparison, held, model, judge, failing, make, max_builds, time_budget
+    )
+    return replace(comparison, divergence=divergence, note=note)
+
+
+@dataclass
+class _Judge:
+    """The limits of each tensor of a model."""
+
+    model: OnnxModel
+    asked: str
+    thresholds: ThresholdsLike | None
+
+    def __post_init__(self) -> None:
+        self.graph = Graph(self.model.proto)
+        self.precision = precision_of(self.model.proto, self.asked)
+        self._all, self._by_name = parse_thresholds(self.thresholds)
+        outputs = [tensor.name for tensor in self.model.outputs]
+        if unknown := self._by_name.keys() - set(outputs):
+            raise InputError(
+                f"thresholds: the model has no output {', '.join(sorted(unknown))}; "
+                f"it has {', '.join(outputs)}"
+            )
+
+    def limits(self, tensor: str) -> Limits:
+        return limits_for(self._by_name.get(tensor, self._all), self.precision, self.graph, tensor)
+
+
+def _run_both(
+    judged: Subject, held: Reference, feeds: dict[str, Array], *, drawn: bool
+) -> dict[str, tuple[Array, Array]]:
+    """Each output of the engine, with the reference's."""
+    # The reference comes first: ONNX Runtime checks indices, TensorRT reads past the end.
+    try:
+        expected = held.run(feeds)
+    except InputError as error:
+        if not drawn:
+            raise
+        raise InputError(
+            f"{error}\nThe inputs were drawn at random. Give ranges={{name: (least, most)}}, or "
+            "inputs= of your own"
+        ) from error
+    actual = judged.run(feeds)
+    if missing := actual.keys() - expected.keys():
+        raise InputError(
+            f"against: expected outputs {', '.join(actual)}, the reference lacks "
+            f"{', '.join(sorted(missing))}"
+        )
+    return {name: (array, expected[name]) for name, array in actual.items()}
+
+
+def _search(
+    comparison: Comparison,
+    held: Reference,
+    model: OnnxModel,
+    judge: _Judge,
+    feeds: dict[str, Array],
+    make: Make | None,
+    max_builds: int,
+    time_budget: float,
+) -> tuple[Divergence | None, str]:
+    """The first node that differs, or why none is known."""
+    if make is None:
+        return (
+            None,
+            "no node was looked for: bisect=False, or engine= is no function that makes one",
+        )
+    if held.model is None:
+        return None, f"no node was looked for: {held.label} gives no tensors from within"
+    try:
+        ours, theirs = self_contained(model), self_contained(held.model)
+        types, their_types = tensor_types(ours), tensor_types(theirs)
+    except Exception as error:  # ONNX Runtime's, whose classes it does not export, and ours
+        return None, f"no node was looked for: the types of the tensors are not known: {error}"
+
+    def probe(names: Sequence[str]) -> Mapping[str, OutputComparison]:
+        with make(with_outputs(ours, names, types)) as engine:
+            actual = subject(engine).run(feeds)
+        copy = OnnxModel(with_outputs(theirs, names, their_types))
+        expected = OnnxReference(copy).run(feeds)
+        return {
+            name: combine(
+                name,
+                judge.limits(name),
+                [measure(actual[name], expected[name], judge.limits(name))],
+            )
+            for name in names
+        }
+
+    failed = {output.name: output for output in comparison.outputs if not output.passed}
+    bisection = Bisection(
+        judge.graph, probe, frozenset(types) & frozenset(their_types), max_builds, time_budget
+    )
+    try:
+        found = bisection.find(failed)
+    except Error as error:
+        return None, f"the search for the node ended with an error: {error}"
+    return found, "" if found else "no node makes what differs: an output is an input or a weight"
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    distinct = list(dict.fromkeys(shapes))
+    listed = ", ".join("x".join(map(str, shape)) or "scalar" for shape in distinct[:3])
+    return listed + (", ..." if len(distinct) > 3 else "")
