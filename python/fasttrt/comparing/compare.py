@@ -2,41 +2,26 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from fasttrt.comparing.bisection import Bisection, Divergence
 from fasttrt.comparing.comparison import Comparison
 from fasttrt.comparing.drawing import Drawing, Ranges
-from fasttrt.comparing.graphs import Graph, self_contained, tensor_types, with_outputs
-from fasttrt.comparing.metrics import Array, OutputComparison, Sample, combine, measure
+from fasttrt.comparing.graphs import self_contained
+from fasttrt.comparing.metrics import Array, Sample, combine, measure
 from fasttrt.comparing.samples import Inputs, given_samples
-from fasttrt.comparing.subjects import (
-    Against,
-    OnnxReference,
-    Reference,
-    Subject,
-    reference,
-    subject,
-)
-from fasttrt.comparing.thresholds import (
-    Limits,
-    ThresholdsLike,
-    limits_for,
-    parse_thresholds,
-    precision_of,
-)
-from fasttrt.errors import Error, InputError
+from fasttrt.comparing.searching import Make, search
+from fasttrt.comparing.subjects import Against, Reference, Subject, reference, subject
+from fasttrt.comparing.thresholds import Judge, ThresholdsLike
+from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx
 
     from fasttrt.engine import Engine
-
-Make: TypeAlias = Callable[[Any], "Engine"]
 
 
 def compare(
@@ -118,11 +103,17 @@ def compare(
         else:
             make = engine
             judged = stack.enter_context(make(self_contained(source)))
-        return held_against(
+        comparison = held_against(
             subject(judged), held, source, inputs, make=make if bisect else None, samples=samples,
             seed=seed, ranges=ranges, thresholds=thresholds, max_builds=max_builds,
             time_budget=time_budget,
         )  # fmt: skip
+    if bisect and make is None and not comparison.passed:
+        why = (
+            "no node was looked for: that takes a function for engine=, which makes one of a model"
+        )
+        return replace(comparison, note=why)
+    return comparison
 
 
 def held_against(
@@ -142,7 +133,7 @@ def held_against(
     """`compare` for an engine and a reference that are there; ``make`` is None for no bisection."""
     if not isinstance(samples, int) or samples < 1:
         raise InputError(f"samples: expected an integer >= 1, got {samples!r}")
-    judge = _Judge(model, judged.precision, thresholds)
+    judge = Judge(model, judged.precision, thresholds)
     specs = judged.backend.inputs
     drawing = None
     if inputs is None:
@@ -180,35 +171,12 @@ def held_against(
         reference=held.label,
         precision=judge.precision,
     )
-    if comparison.passed or failing is None:
+    if failing is None or make is None:
         return comparison
-    divergence, note = _search(
+    divergence, note = search(
         comparison, held, model, judge, failing, make, max_builds, time_budget
     )
     return replace(comparison, divergence=divergence, note=note)
-
-
-@dataclass
-class _Judge:
-    """The limits of each tensor of a model."""
-
-    model: OnnxModel
-    asked: str
-    thresholds: ThresholdsLike | None
-
-    def __post_init__(self) -> None:
-        self.graph = Graph(self.model.proto)
-        self.precision = precision_of(self.model.proto, self.asked)
-        self._all, self._by_name = parse_thresholds(self.thresholds)
-        outputs = [tensor.name for tensor in self.model.outputs]
-        if unknown := self._by_name.keys() - set(outputs):
-            raise InputError(
-                f"thresholds: the model has no output {', '.join(sorted(unknown))}; "
-                f"it has {', '.join(outputs)}"
-            )
-
-    def limits(self, tensor: str) -> Limits:
-        return limits_for(self._by_name.get(tensor, self._all), self.precision, self.graph, tensor)
 
 
 def _run_both(
@@ -232,55 +200,6 @@ def _run_both(
             f"{', '.join(sorted(missing))}"
         )
     return {name: (array, expected[name]) for name, array in actual.items()}
-
-
-def _search(
-    comparison: Comparison,
-    held: Reference,
-    model: OnnxModel,
-    judge: _Judge,
-    feeds: dict[str, Array],
-    make: Make | None,
-    max_builds: int,
-    time_budget: float,
-) -> tuple[Divergence | None, str]:
-    """The first node that differs, or why none is known."""
-    if make is None:
-        return (
-            None,
-            "no node was looked for: bisect=False, or engine= is no function that makes one",
-        )
-    if held.model is None:
-        return None, f"no node was looked for: {held.label} gives no tensors from within"
-    try:
-        ours, theirs = self_contained(model), self_contained(held.model)
-        types, their_types = tensor_types(ours), tensor_types(theirs)
-    except Exception as error:  # ONNX Runtime's, whose classes it does not export, and ours
-        return None, f"no node was looked for: the types of the tensors are not known: {error}"
-
-    def probe(names: Sequence[str]) -> Mapping[str, OutputComparison]:
-        with make(with_outputs(ours, names, types)) as engine:
-            actual = subject(engine).run(feeds)
-        copy = OnnxModel(with_outputs(theirs, names, their_types))
-        expected = OnnxReference(copy).run(feeds)
-        return {
-            name: combine(
-                name,
-                judge.limits(name),
-                [measure(actual[name], expected[name], judge.limits(name))],
-            )
-            for name in names
-        }
-
-    failed = {output.name: output for output in comparison.outputs if not output.passed}
-    bisection = Bisection(
-        judge.graph, probe, frozenset(types) & frozenset(their_types), max_builds, time_budget
-    )
-    try:
-        found = bisection.find(failed)
-    except Error as error:
-        return None, f"the search for the node ended with an error: {error}"
-    return found, "" if found else "no node makes what differs: an output is an input or a weight"
 
 
 def _listed(shapes: Sequence[tuple[int, ...]]) -> str:

@@ -101,17 +101,14 @@ def _profiles(specs: Sequence[TensorSpec], model: OnnxModel) -> list[dict[str, R
         profiles.append({s.name: s.profiles[number] for s in specs if number < len(s.profiles)})
     missing = [s for s in specs if -1 in s.shape and not s.profiles]
     if missing:
-        guessed = resolve([_network_input(spec, model) for spec in specs], _known(profiles[0]))[0]
+        inputs = [_network_input(spec, model) for spec in specs]
+        guessed = resolve(inputs, profiles[0] or None, use="drawing inputs of")[0]
         for profile in profiles:
             profile |= {spec.name: guessed[spec.name] for spec in missing}
     for profile in profiles:
         for spec in specs:
             profile.setdefault(spec.name, (spec.shape,) * 3)
     return profiles
-
-
-def _known(profile: Mapping[str, Range]) -> dict[str, Range] | None:
-    return dict(profile) or None
 
 
 def _network_input(spec: TensorSpec, model: OnnxModel) -> NetworkInput:

@@ -239,9 +239,9 @@ def _mismatch(actual: Array, expected: Array) -> str:
 def _in_words(limits: Limits, *, discrete: bool) -> str:
     if discrete and limits.exact:
         return "equal"
-    parts = [f"{limits.atol:.3g}"] if limits.atol or not limits.share else []
+    parts = [f"{limits.atol:.3g}"] if limits.atol else []
     if limits.share:
         parts.append(f"{limits.share:.3g} rms")
     if limits.rtol:
         parts.append(f"{limits.rtol:.3g} |reference|")
-    return " + ".join(parts)
+    return " + ".join(parts) or "0"

@@ -17,12 +17,14 @@ by more than 22 (a text detector, a recurrent state) and no output by more than 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fasttrt.comparing.graphs import Graph, nested
 from fasttrt.errors import InputError
+from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx
@@ -77,9 +79,8 @@ class Thresholds:
             ("equal", 0, 1),
         ):  # fmt: skip
             value = getattr(self, name)
-            if value is not None and not (
-                isinstance(value, int | float) and least <= value <= most
-            ):
+            is_number = isinstance(value, Real) and least <= float(value) <= most
+            if value is not None and not is_number:
                 raise InputError(
                     f"thresholds: {name}: expected a number from {least} to {most}, got {value!r}"
                 )
@@ -111,17 +112,24 @@ class Limits:
     """Whether integers have to be equal, as no limit was given for them."""
 
 
-def parse_thresholds(given: ThresholdsLike | None) -> tuple[Thresholds, dict[str, Thresholds]]:
-    """Those of all outputs, and those of some by name.
+def parse_thresholds(
+    given: ThresholdsLike | None, outputs: Sequence[str]
+) -> tuple[Thresholds, dict[str, Thresholds]]:
+    """Those of all tensors, and those of some outputs by name.
 
     Raises:
-        InputError: for an unknown field or a value out of range.
+        InputError: for an unknown field or output, or a value out of range.
     """
     if given is None:
         return Thresholds(), {}
     if isinstance(given, Mapping) and any(
         isinstance(v, Thresholds | Mapping) for v in given.values()
     ):
+        if unknown := given.keys() - set(outputs):
+            raise InputError(
+                f"thresholds: the model has no output {', '.join(map(str, sorted(unknown)))}; "
+                f"it has {', '.join(outputs)}"
+            )
         return Thresholds(), {name: _parse_one(value) for name, value in given.items()}
     return _parse_one(given), {}
 
@@ -161,6 +169,28 @@ def limits_for(thresholds: Thresholds, precision: str, graph: Graph, tensor: str
         equal=thresholds.equal,
         exact=not given,
     )
+
+
+class Judge:
+    """The limits of each tensor of a model."""
+
+    def __init__(self, model: OnnxModel, asked: str, thresholds: ThresholdsLike | None) -> None:
+        """Read the model; errors are those of `parse_thresholds`.
+
+        Args:
+            model: the engine's.
+            asked: the precision that the engine was built for.
+            thresholds: as `fasttrt.compare` takes them.
+        """
+        self.graph = Graph(model.proto)
+        self.precision = precision_of(model.proto, asked)
+        names = [tensor.name for tensor in model.outputs]
+        self._all, self._by_name = parse_thresholds(thresholds, names)
+
+    def limits(self, tensor: str) -> Limits:
+        """Those of an output or of a tensor within."""
+        thresholds = self._by_name.get(tensor, self._all)
+        return limits_for(thresholds, self.precision, self.graph, tensor)
 
 
 def precision_of(proto: "onnx.ModelProto", asked: str) -> str:

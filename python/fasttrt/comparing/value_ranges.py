@@ -91,6 +91,7 @@ def _constants(graph: "onnx.GraphProto") -> dict[str, int]:
     """Single integers that the file gives."""
     import onnx
 
+    kinds = {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in nested(graph):
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
@@ -98,7 +99,7 @@ def _constants(graph: "onnx.GraphProto") -> dict[str, int]:
     return {
         name: int(onnx.numpy_helper.to_array(tensor).reshape(-1)[0])
         for name, tensor in tensors.items()
-        if math.prod(tensor.dims) == 1 and not tensor.external_data
+        if tensor.data_type in kinds and math.prod(tensor.dims) == 1 and not tensor.external_data
     }
 
 

@@ -21,11 +21,10 @@ def check_verify(verify: Verify, source: OnnxModel | Plan, device: str) -> None:
     """Check the argument before anything takes time.
 
     Raises:
-        InputError: it is neither a boolean nor thresholds, or there is nothing to compare.
+        InputError: it is neither a boolean nor thresholds that fit, or nothing can be compared.
     """
     if verify is False:
         return
-    _thresholds(verify)
     if isinstance(source, Plan):
         raise InputError(
             "verify: expected an ONNX model to compare with, got a plan; the verdict that a plan "
@@ -35,6 +34,7 @@ def check_verify(verify: Verify, source: OnnxModel | Plan, device: str) -> None:
         raise InputError(
             'verify: compares with ONNX Runtime on the CPU, which is what device="cpu" runs'
         )
+    _asked(verify, source)
 
 
 def verify_plan(
@@ -55,13 +55,12 @@ def verify_plan(
 
     Raises:
         BuildError: an output fails; quotes the table. The plan is left as it was.
-        InputError: thresholds name an output that the model lacks, or ONNX Runtime refuses the
-            inputs that were drawn.
+        InputError: ONNX Runtime refuses the inputs that were drawn.
         LibraryNotFoundError: ONNX Runtime is not installed.
     """
     if verify is False:
         return
-    wanted = _thresholds(verify)
+    wanted = _asked(verify, model)
     verdict = plan.metadata.get(_KEY)
     if isinstance(verdict, Mapping) and verdict.get("thresholds") == wanted:
         return
@@ -73,7 +72,7 @@ def verify_plan(
         ) from None
     label = gpu_label(f"cuda:{ordinal}", plan.metadata)
     judged = Subject(label, backend, on_gpu=True)
-    thresholds = None if verify is True else verify
+    thresholds = None if isinstance(verify, bool) else verify
     comparison = held_against(judged, held, model, thresholds=thresholds)
     if not comparison.passed:
         raise BuildError(
@@ -83,13 +82,17 @@ def verify_plan(
     plan.metadata[_KEY] = comparison.to_json() | {"thresholds": wanted}
 
 
-def _thresholds(verify: Verify) -> dict[str, Any]:
-    """As JSON gives them back."""
-    everywhere, by_name = parse_thresholds(None if verify is True else verify)
+def _asked(verify: Verify, model: OnnxModel) -> dict[str, Any]:
+    """The thresholds as JSON gives them back."""
+    given = None if isinstance(verify, bool) else verify
+    everywhere, by_name = parse_thresholds(given, [tensor.name for tensor in model.outputs])
     if by_name:
         return {name: _given(thresholds) for name, thresholds in by_name.items()}
     return _given(everywhere)
 
 
 def _given(thresholds: Thresholds) -> dict[str, Any]:
-    return {name: value for name, value in asdict(thresholds).items() if value is not None}
+    given = {name: value for name, value in asdict(thresholds).items() if value is not None}
+    return {
+        name: value if isinstance(value, str) else float(value) for name, value in given.items()
+    }
