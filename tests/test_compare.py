@@ -42,7 +42,7 @@ def test_a_right_engine_passes_against_onnx_runtime_and_numpy(made: models.Model
     found = fasttrt.compare(made.proto, device="cpu")
     assert found.passed
     assert found.divergence is None
-    assert found.samples == 3
+    assert found.samples == 4
     names = [value.name for value in made.proto.graph.output]
     assert [output.name for output in found.outputs] == names
     assert all(output.max_abs_error == 0 for output in found.outputs)
@@ -165,6 +165,18 @@ def test_the_text_tells_the_numbers_and_the_node() -> None:
     assert "seed 11" in text
     assert "first divergence: node 0 'widen' (Cast), tensor wide: " in text
     assert "its inputs agree" in text
+
+
+def test_an_output_that_inputs_hardly_reach_is_told() -> None:
+    """Where every input has the same answer, a wrong one is not seen."""
+    found = fasttrt.compare(models.constant_output().proto, device="cpu")
+    assert [output.telling for output in found.outputs] == [True, False]
+    assert "c: hardly depends on these inputs" in str(found)
+    assert "y: hardly depends" not in str(found)
+    made = models.mlp()
+    (x,) = made.inputs()
+    assert fasttrt.compare(made.proto, x, device="cpu").outputs[0].telling is None
+    assert fasttrt.compare(made.proto, [x, x.copy()], device="cpu").outputs[0].telling is False
 
 
 def test_brackets_in_names_are_no_markup() -> None:

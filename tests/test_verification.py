@@ -88,10 +88,6 @@ def test_a_verdict_holds_for_its_own_thresholds_only() -> None:
         verified(made, True, 1.5, plan)
 
 
-def test_nothing_is_run_unless_asked() -> None:
-    assert "verification" not in verified(models.mlp(), False, 9).metadata
-
-
 def test_what_cannot_be_verified_is_refused(tmp_path: Path) -> None:
     made = models.mlp()
     with pytest.raises(InputError, match='device="cpu" runs'):

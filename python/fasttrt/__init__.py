@@ -4,12 +4,13 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from fasttrt._core import DeviceArray, empty_pinned
 from fasttrt._library import LibraryInfo, library
 from fasttrt._version import __version__
 from fasttrt.batching import Batching
 from fasttrt.building import build
-from fasttrt.comparing import Comparison, Divergence, OutputComparison, Thresholds, compare
 from fasttrt.config import BuildConfig
 from fasttrt.engine import Engine
 from fasttrt.errors import (
@@ -27,6 +28,9 @@ from fasttrt.errors import (
 from fasttrt.plan import Plan
 from fasttrt.progress import BuildProgress
 from fasttrt.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from fasttrt.comparing import Comparison, Divergence, OutputComparison, Thresholds, compare
 
 __all__ = [
     "Batching",
@@ -57,3 +61,16 @@ __all__ = [
     "empty_pinned",
     "library",
 ]
+
+# What is imported when it is first used, so that ``import fasttrt`` stays quick.
+_LATER = dict.fromkeys(
+    ("Comparison", "Divergence", "OutputComparison", "Thresholds", "compare"), "fasttrt.comparing"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return globals().setdefault(name, getattr(importlib.import_module(_LATER[name]), name))

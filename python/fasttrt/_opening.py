@@ -13,7 +13,6 @@ from fasttrt._device import capability, gpu_model, parse_devices
 from fasttrt._library import find
 from fasttrt.batching import Batching
 from fasttrt.building import build
-from fasttrt.comparing.verification import Verify, check_verify, verify_plan
 from fasttrt.config import BuildConfig
 from fasttrt.errors import (
     EngineLoadError,
@@ -31,6 +30,8 @@ from fasttrt.tensorrt import TensorRTBackend, family_for
 
 if TYPE_CHECKING:
     import onnx
+
+    from fasttrt.comparing.verification import Verify
 
 _warned: set[str] = set()
 
@@ -81,12 +82,15 @@ def open_backend(
     config: BuildConfig,
     options: RunOptions,
     progress: ProgressCallback | bool | None,
-    verify: Verify = False,
+    verify: "Verify" = False,
 ) -> tuple[Backend, list[int] | None]:
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
     source = _read(model)
-    check_verify(verify, source, device)
+    if verify is not False:
+        from fasttrt.comparing.verification import check_verify
+
+        check_verify(verify, source, device)
     problem = ""
     if device == "auto" and devices is None:
         ordinal, problem = _find_gpu(library, source)
@@ -134,7 +138,7 @@ def _loaded(
     config: BuildConfig,
     options: RunOptions,
     source: OnnxModel | Plan,
-    verify: Verify,
+    verify: "Verify",
 ) -> Backend:
     backends: list[Backend] = []
     try:
@@ -147,7 +151,9 @@ def _loaded(
                 **vars(options),
             )
             backends.append(backend)
-            if isinstance(source, OnnxModel):
+            if verify is not False and isinstance(source, OnnxModel):
+                from fasttrt.comparing.verification import verify_plan
+
                 verify_plan(plan, backend, ordinal, source, verify)
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:

@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
+from support import models
 
 Array: TypeAlias = npt.NDArray[Any]
 Maker: TypeAlias = Callable[[onnx.ModelProto], fasttrt.Engine]
@@ -63,3 +64,23 @@ def with_weight(
         if weight.name == name:
             weight.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(weight)), name))
     return copy
+
+
+def residual(depth: int = 12, width: int = 16) -> onnx.ModelProto:
+    """Blocks of two products with a way around each: neither way's tensors clear the other's."""
+    rng = np.random.default_rng()
+    nodes: list[onnx.NodeProto] = []
+    weights: dict[str, Array] = {}
+    before = "x"
+    for i in range(depth):
+        for side in "lr":
+            name = f"{side}{i}"
+            weights[f"w_{name}"] = (rng.standard_normal((width, width)) / 8).astype(np.float32)
+            nodes.append(helper.make_node("MatMul", [before, f"w_{name}"], [name], f"mul_{name}"))
+        nodes.append(helper.make_node("Tanh", [f"l{i}"], [f"t{i}"], f"tanh{i}"))
+        nodes.append(helper.make_node("Add", [f"t{i}", f"r{i}"], [f"s{i}"], f"sum{i}"))
+        after = "y" if i == depth - 1 else f"h{i}"
+        nodes.append(helper.make_node("Add", [f"s{i}", before], [after], f"around{i}"))
+        before = after
+    x, y = (models.value(name, TensorProto.FLOAT, ["batch", width]) for name in "xy")
+    return models.make(nodes, [x], [y], weights)

@@ -33,7 +33,7 @@ def compare(
         list[str] | None,
         typer.Option("--range", help="input=LEAST:MOST of random values, MOST excluded."),
     ] = None,
-    samples: Annotated[int, typer.Option(help="How many random inputs.", min=1)] = 3,
+    samples: Annotated[int, typer.Option(help="How many random inputs.", min=1)] = 4,
     seed: Annotated[int | None, typer.Option(help="Of random inputs.", min=0)] = None,
     atol: Annotated[float | None, typer.Option(help=f"Absolute: {_NUMBER}.", min=0)] = None,
     rtol: Annotated[float | None, typer.Option(help=f"Relative: {_NUMBER}.", min=0)] = None,

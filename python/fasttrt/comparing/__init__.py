@@ -4,9 +4,9 @@
 """
 
 from fasttrt.comparing.bisection import Divergence
-from fasttrt.comparing.compare import compare
 from fasttrt.comparing.comparison import Comparison
 from fasttrt.comparing.metrics import OutputComparison
+from fasttrt.comparing.running import compare
 from fasttrt.comparing.thresholds import Thresholds
 
 __all__ = ["Comparison", "Divergence", "OutputComparison", "Thresholds", "compare"]

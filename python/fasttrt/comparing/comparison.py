@@ -100,6 +100,12 @@ class Comparison:
             f"limits for {self.precision}"
         ]
         lines += [f"{o.name}: {reason}" for o in self.outputs for reason in o.reasons]
+        lines += [
+            f"{o.name}: hardly depends on these inputs, so this proves little: give inputs that "
+            "mean something to the model"
+            for o in self.outputs
+            if o.telling is False
+        ]
         if self.divergence is not None:
             lines.append(str(self.divergence))
         if self.note:

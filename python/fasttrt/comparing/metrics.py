@@ -54,6 +54,9 @@ class OutputComparison:
     elements: int
     limit: str
     """What was judged, in words."""
+    telling: bool | None
+    """Whether the reference's answers to different samples differ by more than the limit. Where
+    they do not, a wrong engine may pass. None if no two samples had the same shapes."""
     reasons: tuple[str, ...]
     """Why it fails."""
 
@@ -162,7 +165,9 @@ def _errors(error: Array, size: Array) -> dict[str, Any]:
     }
 
 
-def combine(name: str, limits: Limits, samples: Sequence[Sample]) -> OutputComparison:
+def combine(
+    name: str, limits: Limits, samples: Sequence[Sample], telling: bool | None = None
+) -> OutputComparison:
     """What the samples of one output show together, and the verdict."""
     shown = samples[0]
     if len(samples) > 1:
@@ -192,6 +197,7 @@ def combine(name: str, limits: Limits, samples: Sequence[Sample]) -> OutputCompa
         beyond=sum(sample.beyond for sample in samples),
         elements=sum(sample.elements for sample in samples),
         limit=_in_words(limits, discrete=discrete > 0),
+        telling=telling,
         reasons=tuple(_judge(limits, samples)),
     )
 

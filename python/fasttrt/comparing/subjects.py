@@ -48,7 +48,7 @@ class Subject:
         if not self.on_gpu:
             return "fp32"
         config = self.backend.metadata.get("config", {})
-        return str(config.get("precision") or ("tf32" if config.get("tf32", True) else "fp32"))
+        return str(config.get("precision") or ("fp32" if config.get("tf32") is False else "tf32"))
 
 
 def subject(engine: "Engine") -> Subject:

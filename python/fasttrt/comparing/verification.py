@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from fasttrt._backend import Backend
-from fasttrt.comparing.compare import held_against
+from fasttrt.comparing.running import held_against
 from fasttrt.comparing.subjects import OnnxReference, Subject, gpu_label
 from fasttrt.comparing.thresholds import Thresholds, ThresholdsLike, parse_thresholds
 from fasttrt.errors import BuildError, InputError, LibraryNotFoundError
@@ -23,8 +23,6 @@ def check_verify(verify: Verify, source: OnnxModel | Plan, device: str) -> None:
     Raises:
         InputError: it is neither a boolean nor thresholds that fit, or nothing can be compared.
     """
-    if verify is False:
-        return
     if isinstance(source, Plan):
         raise InputError(
             "verify: expected an ONNX model to compare with, got a plan; the verdict that a plan "
@@ -51,15 +49,13 @@ def verify_plan(
         backend: the plan, loaded.
         ordinal: the GPU where it is.
         model: what it was built from.
-        verify: True, or thresholds as `compare` takes them; False does nothing.
+        verify: True, or thresholds as `compare` takes them.
 
     Raises:
         BuildError: an output fails; quotes the table. The plan is left as it was.
         InputError: ONNX Runtime refuses the inputs that were drawn.
         LibraryNotFoundError: ONNX Runtime is not installed.
     """
-    if verify is False:
-        return
     wanted = _asked(verify, model)
     verdict = plan.metadata.get(_KEY)
     if isinstance(verdict, Mapping) and verdict.get("thresholds") == wanted:
