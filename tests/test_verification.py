@@ -25,7 +25,9 @@ def verified(made: models.Model, verify: Any, factor: float = 1, plan: Plan | No
     plan = plan or Plan(b"plan", dict(METADATA))
     backend = ReferenceBackend(OnnxModel(perturbed(made.proto, "y", factor)), None)
     backend.metadata = plan.metadata
-    verify_plan(plan, backend, 0, OnnxModel(made.proto), verify)
+    before = plan.metadata.get("verification")
+    noted = verify_plan(plan, backend, 0, OnnxModel(made.proto), verify)
+    assert noted == (plan.metadata["verification"] is not before)
     return plan
 
 

@@ -4,7 +4,7 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fasttrt._core import DeviceArray, empty_pinned
 from fasttrt._library import LibraryInfo, library
@@ -29,8 +29,22 @@ from fasttrt.plan import Plan
 from fasttrt.progress import BuildProgress
 from fasttrt.spec import TensorSpec
 
+# What is imported when it is first used, so that ``import fasttrt`` stays quick.
 if TYPE_CHECKING:
     from fasttrt.comparing import Comparison, Divergence, OutputComparison, Thresholds, compare
+else:
+    _LATER = dict.fromkeys(
+        ("Comparison", "Divergence", "OutputComparison", "Thresholds", "compare"),
+        "fasttrt.comparing",
+    )
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        return globals().setdefault(name, getattr(importlib.import_module(_LATER[name]), name))
+
 
 __all__ = [
     "Batching",
@@ -61,16 +75,3 @@ __all__ = [
     "empty_pinned",
     "library",
 ]
-
-# What is imported when it is first used, so that ``import fasttrt`` stays quick.
-_LATER = dict.fromkeys(
-    ("Comparison", "Divergence", "OutputComparison", "Thresholds", "compare"), "fasttrt.comparing"
-)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return globals().setdefault(name, getattr(importlib.import_module(_LATER[name]), name))

@@ -102,7 +102,8 @@ def open_backend(
             raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
         reference = ReferenceBackend(source, shapes)
         if problem:
-            _warn_once(f"{problem}; verify= has nothing to compare" if verify else problem)
+            unverified = "; verify= has nothing to compare" if verify is not False else ""
+            _warn_once(problem + unverified)
         return reference, None
     if isinstance(source, Plan):
         plans = [source] * len(wanted)

@@ -37,7 +37,7 @@ def check_verify(verify: Verify, source: OnnxModel | Plan, device: str) -> None:
 
 def verify_plan(
     plan: Plan, backend: Backend, ordinal: int, model: OnnxModel, verify: Verify
-) -> None:
+) -> bool:
     """Run a plan that has just been built against ONNX Runtime, and note the verdict in it.
 
     A plan that has a verdict for the same thresholds is taken at its word. The inputs are random,
@@ -51,6 +51,9 @@ def verify_plan(
         model: what it was built from.
         verify: True, or thresholds as `compare` takes them.
 
+    Returns:
+        Whether the plan got a verdict that it did not have, so that a copy of it is out of date.
+
     Raises:
         BuildError: an output fails; quotes the table. The plan is left as it was.
         InputError: ONNX Runtime refuses the inputs that were drawn.
@@ -59,7 +62,7 @@ def verify_plan(
     wanted = _asked(verify, model)
     verdict = plan.metadata.get(_KEY)
     if isinstance(verdict, Mapping) and verdict.get("thresholds") == wanted:
-        return
+        return False
     try:
         held = OnnxReference(model)
     except LibraryNotFoundError:
@@ -76,6 +79,7 @@ def verify_plan(
             f"{comparison}\nfasttrt.compare() finds the node where they part"
         )
     plan.metadata[_KEY] = comparison.to_json() | {"thresholds": wanted}
+    return True
 
 
 def _asked(verify: Verify, model: OnnxModel) -> dict[str, Any]:
