@@ -167,6 +167,13 @@ def test_the_text_tells_the_numbers_and_the_node() -> None:
     assert "its inputs agree" in text
 
 
+def test_json_has_no_infinity() -> None:
+    x, huge = np.array([[1e300] * 4]), models.elementwise(dtype=TensorProto.DOUBLE).proto
+    found = fasttrt.compare(huge, x, engine=perturbing("y", -1))
+    assert not found.passed
+    json.dumps(found.to_json(), allow_nan=False)
+
+
 def test_an_output_that_inputs_hardly_reach_is_told() -> None:
     """Where every input has the same answer, a wrong one is not seen."""
     found = fasttrt.compare(models.constant_output().proto, device="cpu")

@@ -91,6 +91,15 @@ def test_infinities_of_other_signs_differ() -> None:
     assert not compared(a, np.array([-np.inf, 1], np.float32)).passed
 
 
+def test_numbers_near_the_largest_are_no_accident() -> None:
+    huge = np.array([1e300, -1e300, 1e-320])
+    assert compared(huge, huge.copy()).passed
+    within = limits(share=0.1)
+    found = compared(huge, np.array([1e300, 1e300, 1e-320]), within)
+    assert found.beyond == 1
+    assert found.cosine == pytest.approx(0, abs=1e-12)
+
+
 def test_all_nan_has_no_errors_to_tell() -> None:
     a = np.full((2, 2), np.nan, np.float32)
     found = compared(a, np.zeros((2, 2), np.float32))

@@ -46,6 +46,30 @@ def test_one_array_a_tuple_or_a_mapping_is_a_sample() -> None:
         assert errors(two.proto, both) == expected(two, [(a, b)])
 
 
+class Tensor:
+    """An array of a framework: iterable, and no numpy array."""
+
+    def __init__(self, array: models.Array, *, on_gpu: bool = False) -> None:
+        self.array, self.on_gpu = array, on_gpu
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> models.Array:
+        if self.on_gpu:
+            raise TypeError("it is on the GPU")
+        return self.array
+
+    def __iter__(self) -> Any:
+        return iter(self.array)
+
+
+def test_arrays_of_frameworks_are_arrays() -> None:
+    made = models.mlp()
+    (x,) = made.inputs()
+    assert errors(made.proto, Tensor(x)) == expected(made, [(x,)])
+    assert errors(made.proto, [Tensor(x), Tensor(-x)]) == expected(made, [(x,), (-x,)])
+    with pytest.raises(InputError, match="x: expected an array in the host's memory, got Tensor"):
+        fasttrt.compare(made.proto, Tensor(x, on_gpu=True), device="cpu")
+
+
 def test_iterables_are_samples() -> None:
     made = models.several()
     samples = [made.inputs(batch=n) for n in (1, 2, 5)]

@@ -1,5 +1,6 @@
 """What `fasttrt.compare` found."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class Comparison:
         return all(output.passed for output in self.outputs)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON has it: numbers, strings, lists and mappings."""
+        """All of it as JSON has it: numbers, strings, lists and mappings; None for infinity."""
         found = asdict(self) | {"passed": self.passed}
         for output, compared in zip(found["outputs"], self.outputs, strict=True):
             output["passed"] = compared.passed
@@ -99,6 +100,8 @@ class Comparison:
             f"{self.engine} against {self.reference}, {self.samples} samples, {drawn}, "
             f"limits for {self.precision}"
         ]
+        if self.engine.startswith("cpu"):
+            lines.append("the engine ran on the CPU, which tells nothing about TensorRT")
         lines += [f"{o.name}: {reason}" for o in self.outputs for reason in o.reasons]
         lines += [
             f"{o.name}: hardly depends on these inputs, so this proves little: give inputs that "
@@ -128,6 +131,8 @@ def _number(value: float | None) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -102,10 +102,11 @@ def measure(actual: Array, expected: Array, limits: Limits) -> Sample:
     dtypes, shapes = (actual.dtype.name, expected.dtype.name), (actual.shape, expected.shape)
     if mismatch := _mismatch(actual, expected):
         return Sample(dtypes=dtypes, shapes=shapes, mismatch=mismatch)
-    if is_float(actual.dtype):
-        wide = actual.astype(np.float64), expected.astype(np.float64)
-        return _measure_floats(*wide, limits, dtypes=dtypes, shapes=shapes)
-    return _measure_discrete(actual, expected, limits, dtypes=dtypes, shapes=shapes)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values near float64's largest
+        if is_float(actual.dtype):
+            wide = actual.astype(np.float64), expected.astype(np.float64)
+            return _measure_floats(*wide, limits, dtypes=dtypes, shapes=shapes)
+        return _measure_discrete(actual, expected, limits, dtypes=dtypes, shapes=shapes)
 
 
 def _measure_floats(actual: Array, expected: Array, limits: Limits, **described: Any) -> Sample:
@@ -113,11 +114,13 @@ def _measure_floats(actual: Array, expected: Array, limits: Limits, **described:
     same = finite | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     a, b = actual[finite], expected[finite]
     size = np.abs(b)
-    rms = math.sqrt(np.square(b).mean()) if b.size else 0.0
+    rms = _norm(b) / math.sqrt(b.size) if b.size else 0.0
     error = np.abs(a - b)
     allowed = limits.atol + limits.share * rms + limits.rtol * size
-    norms = math.sqrt(np.square(a).sum()) * math.sqrt(np.square(b).sum())
-    cosine = float(np.clip(np.dot(a, b) / norms, -1, 1)) if norms > 0 and b.size > 1 else None
+    norms = _norm(a), _norm(b)
+    cosine = None
+    if min(norms) > 0 and b.size > 1:
+        cosine = float(np.clip(np.dot(a / norms[0], b / norms[1]), -1, 1))
     has_rows = actual.ndim >= 2 and actual.shape[-1] > 1 and actual.size > 0
     equal = actual.argmax(-1) == expected.argmax(-1) if has_rows else np.zeros(0)
     return Sample(
@@ -152,6 +155,12 @@ def _measure_discrete(actual: Array, expected: Array, limits: Limits, **describe
         beyond=differ if limits.exact else beyond,
         **_errors(error, size),
     )
+
+
+def _norm(values: Array) -> float:
+    """The Euclidean norm, of values whose squares overflow too."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest * math.sqrt(np.square(values / largest).sum()) if largest > 0 else 0.0
 
 
 def _errors(error: Array, size: Array) -> dict[str, Any]:

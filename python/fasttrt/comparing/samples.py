@@ -26,21 +26,36 @@ def given_samples(inputs: Inputs, specs: tuple[TensorSpec, ...]) -> Iterator[Nam
     """
     if isinstance(inputs, (str, os.PathLike)):
         yield from _saved(Path(inputs), specs)
-    elif isinstance(inputs, (Mapping, tuple, np.ndarray)) or not isinstance(inputs, Iterable):
+    elif _is_sample(inputs):
         yield _named(inputs, specs)
     else:
         for item in inputs:
             yield _named(item, specs)
 
 
+def _is_sample(inputs: Any) -> bool:
+    """Whether it is one sample: a framework's array is iterable too, but is no list of samples."""
+    is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
+    return is_array or isinstance(inputs, (Mapping, tuple)) or not isinstance(inputs, Iterable)
+
+
+def _array(name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except Exception as error:  # as the framework has it
+        raise InputError(
+            f"{name}: expected an array in the host's memory, got {type(value).__name__}: {error}"
+        ) from error
+
+
 def _named(item: Any, specs: tuple[TensorSpec, ...]) -> Named:
     if isinstance(item, Mapping):
-        return {str(name): np.asarray(array) for name, array in item.items()}
+        return {str(name): _array(str(name), value) for name, value in item.items()}
     arrays = item if isinstance(item, tuple) else (item,)
     if len(arrays) != len(specs):
         names = ", ".join(spec.name for spec in specs)
         raise InputError(f"inputs: expected {len(specs)} arrays ({names}), got {len(arrays)}")
-    return {spec.name: np.asarray(array) for spec, array in zip(specs, arrays, strict=True)}
+    return {spec.name: _array(spec.name, array) for spec, array in zip(specs, arrays, strict=True)}
 
 
 def _saved(path: Path, specs: tuple[TensorSpec, ...]) -> Iterator[Named]:
