@@ -167,6 +167,30 @@ def test_the_text_tells_the_numbers_and_the_node() -> None:
     assert "its inputs agree" in text
 
 
+def test_a_model_without_inputs_is_compared() -> None:
+    weights = {"w": models.random_array(np.float32, (3, 4))}
+    y = models.value("y", TensorProto.FLOAT, [3, 4])
+    proto = models.make([onnx.helper.make_node("Exp", ["w"], ["y"])], [], [y], weights)
+    assert fasttrt.compare(proto, device="cpu").passed
+    assert not fasttrt.compare(proto, engine=perturbing("y")).passed
+
+
+def test_agreement_counts_over_all_samples() -> None:
+    """One sample of four may be wrong where three quarters suffice."""
+    made = models.mlp()
+    samples = [made.inputs(batch=1)[0] for _ in range(4)]
+    answers = [made.reference(x) for x in samples]
+    answers[1] = -answers[1]
+    given = iter(answers)
+    allowed = {"atol": 1e9, "top1": 0.7}
+    found = fasttrt.compare(
+        made.proto, samples, against=lambda x: next(given), device="cpu", thresholds=allowed
+    )
+    assert found.outputs[0].top1 == 0.75
+    assert found.passed
+    assert found.note == ""
+
+
 def test_json_has_no_infinity() -> None:
     x, huge = np.array([[1e300] * 4]), models.elementwise(dtype=TensorProto.DOUBLE).proto
     found = fasttrt.compare(huge, x, engine=perturbing("y", -1))
@@ -195,8 +219,13 @@ def test_brackets_in_names_are_no_markup() -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     made = models.mlp()
+    never: Any = None  # no engine is made of wrong arguments
     with pytest.raises(InputError, match="samples: expected an integer >= 1, got 0"):
-        fasttrt.compare(made.proto, device="cpu", samples=0)
+        fasttrt.compare(made.proto, engine=lambda proto: never, samples=0)
+    with pytest.raises(InputError, match="seed: expected an integer >= 0, got -1"):
+        fasttrt.compare(made.proto, engine=lambda proto: never, seed=-1)
+    with pytest.raises(InputError, match="thresholds: atol: expected a number"):
+        fasttrt.compare(made.proto, engine=lambda proto: never, thresholds={"atol": -1})
     with (
         fasttrt.Engine(made.proto, device="cpu") as engine,
         pytest.raises(InputError, match="an engine takes no options of a build, got device too"),

@@ -14,7 +14,7 @@ from fasttrt.comparing.metrics import Array, Sample, combine, measure
 from fasttrt.comparing.samples import Inputs, given_samples
 from fasttrt.comparing.searching import Make, search
 from fasttrt.comparing.subjects import Against, Reference, Subject, reference, subject
-from fasttrt.comparing.thresholds import Judge, ThresholdsLike
+from fasttrt.comparing.thresholds import Judge, ThresholdsLike, parse_thresholds
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 
@@ -89,6 +89,7 @@ def compare(
             f"engine: an engine takes no options of a build, got {', '.join(sorted(options))} too"
         )
     source = OnnxModel(model)
+    _check(samples, seed, thresholds, source)  # before a build, which may take long
     held = reference(against, source)
     with ExitStack() as stack:
         if isinstance(engine, Engine):
@@ -131,8 +132,6 @@ def held_against(
     time_budget: float = 300.0,
 ) -> Comparison:
     """`compare` for an engine and a reference that are there; ``make`` is None for no bisection."""
-    if not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples: expected an integer >= 1, got {samples!r}")
     judge = Judge(model, judged.precision, thresholds)
     specs = judged.backend.inputs
     drawing = None
@@ -159,7 +158,7 @@ def held_against(
             telling.note(name, feeds, results[name][1])
             if failing is None and measured.failed(judge.limits(name)):
                 failing = feeds
-    if not shapes:
+    if not all(found.values()):
         raise InputError("inputs: expected at least one sample, got none")
     described = {spec.name: drawing.described(spec) for spec in specs} if drawing else {}
     comparison = Comparison(
@@ -176,12 +175,22 @@ def held_against(
         reference=held.label,
         precision=judge.precision,
     )
-    if failing is None or make is None:
+    if comparison.passed or failing is None or make is None:
         return comparison
     divergence, note = search(
         comparison, held, model, judge, failing, make, max_builds, time_budget
     )
     return replace(comparison, divergence=divergence, note=note)
+
+
+def _check(
+    samples: int, seed: int | None, thresholds: ThresholdsLike | None, model: OnnxModel
+) -> None:
+    """Check what nothing else checks before the build."""
+    for name, value, least in (("samples", samples, 1), ("seed", seed, 0)):
+        if value is not None and not (isinstance(value, int) and value >= least):
+            raise InputError(f"{name}: expected an integer >= {least}, got {value!r}")
+    parse_thresholds(thresholds, [tensor.name for tensor in model.outputs])
 
 
 def _run_both(
