@@ -35,12 +35,14 @@ ROUNDOFF = {
     "tf32": 2.0**-11,
     "fp16": 2.0**-11,
     "bf16": 2.0**-8,
-    "int8": 2.0**-7,
-    "fp8": 2.0**-4,
+    "int8": 2.0**-8,
+    "fp8": 2.0**-7,
 }
 """Unit roundoffs. Of float32 (2**-24) times 2**5: a sum of 1024 products in another order differs
-by sqrt(1024) roundings. Of int8 one step of 127, as a value near the middle between two may be
-rounded either way."""
+by sqrt(1024) roundings. For quantized models, both sides quantize alike, but what is computed with
+an error of 2**-11 falls on the other side of a step now and then: of ``s`` in a share of
+``2**-11 / s`` of the elements, which is an error of ``sqrt(2**-11 * s)``. A step of int8 is about
+2**-5 of the root mean square (127 of them for a range of 4), one of fp8 2**-3 of the value."""
 _ELEMENT, _NORM = 32, 10
 _MOST = 0.5  # of rms: beyond it nothing would be proven
 _SATURATING = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
@@ -215,4 +217,4 @@ def precision_of(proto: "onnx.ModelProto", asked: str) -> str:
         elif node.op_type in {"QuantizeLinear", "DynamicQuantizeLinear"}:
             found.add("int8")
     found |= {kinds[kind] for kind in types if kind in kinds}
-    return max(found, key=ROUNDOFF.__getitem__)
+    return max(sorted(found), key=ROUNDOFF.__getitem__)
