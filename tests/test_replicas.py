@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Recorder:
     """A backend that notes its calls and gives its inputs back; closed gates hold its runs."""
 
     reads_dlpack = False
+    metadata: Mapping[str, Any] = {}
 
     def __init__(self, name: str = "x") -> None:
         spec = fasttrt.TensorSpec(name, np.dtype("float32"), (-1,))

@@ -27,6 +27,8 @@ from fasttrt.spec import TensorSpec
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt.comparing.verification import Verify
+
 Array: TypeAlias = np.ndarray[Any, Any]
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
@@ -57,6 +59,7 @@ class Engine:
         weight_streaming_budget: int | None = None,
         progress: ProgressCallback | bool | None = None,
         cache: bool | str | os.PathLike[str] = True,
+        verify: "Verify" = False,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
@@ -100,9 +103,16 @@ class Engine:
                 path: in that folder. For plans too, whose kernels TensorRT-RTX compiles when they
                 are loaded. A plan from the cache that does not load is built anew; one that was
                 given never is.
+            verify: after the build, hold the engine's answers to random inputs against ONNX
+                Runtime's, as `fasttrt.compare` does. True: within limits that follow from its
+                precision. A mapping or `Thresholds`: within these. The verdict stays with the plan:
+                see `verification`. Refused for ``device="cpu"``, which is ONNX Runtime itself, and
+                for a plan; where ``"auto"`` falls back to the CPU, its warning says that nothing
+                was compared.
 
         Raises:
-            ParseError, BuildError, InputError: see `fasttrt.build`.
+            ParseError, BuildError, InputError: see `fasttrt.build`. BuildError also where
+                ``verify`` finds wrong answers; it quotes the table.
             EngineLoadError: a plan is damaged, does not run here, or has no weights.
             Error: TensorRT cannot load a plugin library, or the engine cannot be given ``weights``.
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
@@ -116,7 +126,7 @@ class Engine:
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
             config=config or BuildConfig(), options=options, progress=progress,
-            cache=cache,
+            cache=cache, verify=verify,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}
@@ -127,6 +137,16 @@ class Engine:
         self.outputs: tuple[TensorSpec, ...] = self._backend.outputs
         """What it gives, in order."""
         _open_engines.add(self)
+
+    @property
+    def verification(self) -> dict[str, Any] | None:
+        """The verdict of ``verify``, also of a plan that was verified when it was built.
+
+        What `Comparison.to_json` gives, and ``thresholds``, those that were asked for. None if
+        there is none, as on the CPU.
+        """
+        verdict = self._backend.metadata.get("verification")
+        return None if verdict is None else dict(verdict)
 
     @overload
     def infer(

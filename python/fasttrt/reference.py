@@ -36,6 +36,7 @@ class ReferenceBackend:
             raise LibraryNotFoundError(
                 'device="cpu" needs ONNX Runtime: pip install onnxruntime (or fasttrt[cpu])'
             ) from None
+        self.metadata: dict[str, Any] = {}
         given: Sequence[Mapping[str, ShapeLike]] = []
         if shapes is not None:
             given = [shapes] if isinstance(shapes, Mapping) else shapes
@@ -48,9 +49,7 @@ class ReferenceBackend:
         self.outputs = tuple(_spec(tensor, [], False) for tensor in model.outputs)
         source = os.fspath(model.path) if model.path is not None else model.to_bytes()
         try:
-            self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
-                source, providers=["CPUExecutionProvider"]
-            )
+            self._session: onnxruntime.InferenceSession | None = _ort.open_session(source)
         except Exception as error:  # of classes that ONNX Runtime does not export
             issue = ParseIssue(-1, "", "", str(error))
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error

@@ -28,6 +28,7 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
         except InputError as error:
             raise InputError(f"refit: {error}{_unknown(refittable, model)}") from None
     metadata["model_sha256"] = model.sha256()
+    metadata.pop("verification", None)  # was of the other weights
 
 
 def give_weights(
@@ -63,6 +64,7 @@ def took_weights(
     if new is not None:
         check_changes(metadata["structure"], new, model, set(core.refittable_weights()))
     metadata["model_sha256"] = model.sha256()
+    metadata.pop("verification", None)  # was of the other weights
 
 
 def is_stripped(metadata: dict[str, Any]) -> bool:
