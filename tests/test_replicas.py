@@ -34,12 +34,12 @@ class Recorder:
     """A backend that notes its calls and gives its inputs back; closed gates hold its runs."""
 
     reads_dlpack = False
-    metadata: Mapping[str, Any] = {}
 
     def __init__(self, name: str = "x") -> None:
         spec = fasttrt.TensorSpec(name, np.dtype("float32"), (-1,))
         self.inputs: tuple[fasttrt.TensorSpec, ...] = (spec, spec)
         self.outputs: tuple[fasttrt.TensorSpec, ...] = (spec,)
+        self.metadata: dict[str, Any] = {}
         self.calls: list[tuple[Sequence[Any], Any, Any]] = []
         self.saved: list[Any] = []
         self.refitted: list[OnnxModel] = []
