@@ -27,6 +27,7 @@ from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend, close_all
 from fasttrt.shapes import Shapes
 from fasttrt.tensorrt import TensorRTBackend, family_for
+from fasttrt.transforms import Dims, Freeze, transformed
 
 if TYPE_CHECKING:
     import onnx
@@ -77,6 +78,8 @@ def open_backend(
     devices: Sequence[int | str] | None,
     library: str | os.PathLike[str],
     shapes: Shapes | None,
+    freeze: Freeze | None,
+    dims: Dims | None,
     config: BuildConfig,
     options: RunOptions,
     progress: ProgressCallback | bool | None,
@@ -84,6 +87,10 @@ def open_backend(
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
     source = _read(model)
+    if isinstance(source, OnnxModel):
+        source = transformed(source, freeze, dims)
+    elif freeze or dims:
+        raise InputError("freeze and dims change ONNX models; a plan is built already")
     problem = ""
     if device == "auto" and devices is None:
         ordinal, problem = _find_gpu(library, source)

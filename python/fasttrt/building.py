@@ -15,11 +15,13 @@ from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig
 from fasttrt.errors import InputError, ParseError, ParseIssue
+from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.progress import BuildProgress, ProgressCallback, reporter
 from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
 from fasttrt.spec import Range
+from fasttrt.transforms import Dims, Freeze, transformed
 
 if TYPE_CHECKING:
     import onnx
@@ -32,6 +34,8 @@ def build(
     config: BuildConfig | None = None,
     *,
     shapes: Shapes | None = None,
+    freeze: Freeze | None = None,
+    dims: Dims | None = None,
     library: str | os.PathLike[str] = "auto",
     device: str | None = None,
     progress: ProgressCallback | bool | None = None,
@@ -49,34 +53,44 @@ def build(
             ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
             its values. Where not given, extents named after a batch or a sequence get a default
             that is logged.
+        freeze: values by input name. These inputs become constants of the model, as many of
+            TensorRT's parameters (axes, pads, sizes) must be. Arrays must have the input's dtype;
+            Python's numbers get it if they mean the same in it.
+        dims: extents by the name of a dimension, wherever the model has it, or by
+            ``"input.axis"`` for a single axis of an input. They are fixed before TensorRT sees the
+            model; ``shapes`` are extents that stay dynamic for its parser.
         library: see `fasttrt.library`.
         device: ``"cuda"`` or ``"cuda:N"``, the GPU to build for. None: the first, or none at all.
         progress: a callback, True for a bar, False for nothing. None: a bar on a terminal.
 
     Returns:
-        The plan, with what it was built from, with and for.
+        The plan, with what it was built from, with and for. Its metadata lists under ``changes``
+        what was changed of the model: what ``freeze`` and ``dims`` did, constants that were
+        folded because TensorRT wants them as such, axes that were told apart.
 
     Raises:
         ParseError: TensorRT cannot parse the model; lists every node that it refused.
         BuildError: it cannot build it as configured.
-        InputError: ``shapes`` does not fit the model, or is needed.
+        InputError: ``shapes``, ``freeze`` or ``dims`` does not fit the model, ``shapes`` is
+            needed, or the model's external data leaves its folder.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
     """
     config = config or BuildConfig()
     if not isinstance(model, OnnxModel):
         model = OnnxModel(model)
+    model = transformed(model, freeze, dims)
     ordinal = default_device() if device is None else parse_device(device)
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
+    model = folded(model)
     with forwarded():
         builder = _parsed(found, ordinal, model)
         inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
         profiles = resolve(inputs, shapes)
         if contradictory := contradictions(inputs, profiles):
-            for name, axis in contradictory:
-                logger.info("%s: axis %d is told apart from others of its name", name, axis)
-            builder = _parsed(found, ordinal, model.with_named_axes(contradictory))
+            model = model.with_named_axes(contradictory)
+            builder = _parsed(found, ordinal, model)
         options = config.to_core(found)
         options.quantized = model.is_quantized
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
@@ -171,7 +185,8 @@ def _metadata(
 
     metadata = {
         "fasttrt": __version__,
-        "model_sha256": model.sha256(),
+        "model_sha256": model.original.sha256(),
+        "changes": list(model.changes),
         "library": {"family": library.family, "version": library.version},
         "gpu": gpu,
         "config": config.to_json(),

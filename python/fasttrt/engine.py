@@ -21,6 +21,7 @@ from fasttrt.plan import Plan
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
+from fasttrt.transforms import Dims, Freeze
 
 if TYPE_CHECKING:
     import onnx
@@ -44,6 +45,8 @@ class Engine:
         devices: Sequence[int | str] | None = None,
         library: str | os.PathLike[str] = "auto",
         shapes: Shapes | None = None,
+        freeze: Freeze | None = None,
+        dims: Dims | None = None,
         config: BuildConfig | None = None,
         contexts: int = 2,
         specialization: Literal["eager", "lazy", "none"] = "eager",
@@ -63,6 +66,8 @@ class Engine:
             devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
             library: which TensorRT, see `fasttrt.library`.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
+            freeze: inputs made constant, see `fasttrt.build`; on the CPU too. Not of a plan.
+            dims: named dimensions fixed, see `fasttrt.build`; on the CPU too. Not of a plan.
             config: options of the build; its ``engine_host_code`` counts for plans too.
             contexts: how many runs may be under way at once on a GPU; each takes memory of its own.
             specialization: when TensorRT-RTX compiles the kernels for a dynamic input's extents.
@@ -91,7 +96,7 @@ class Engine:
         options = RunOptions(contexts, specialization, cuda_graph, wait, batching)
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
-            config=config or BuildConfig(), options=options, progress=progress,
+            freeze=freeze, dims=dims, config=config or BuildConfig(), options=options, progress=progress,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._log import logger
 from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.external_data import check_external_data, external_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -36,14 +39,17 @@ class OnnxModel:
         Raises:
             FileNotFoundError: if there is no such file.
             ParseError: if it holds no ONNX model.
+            InputError: if its external data leaves its folder, see `check_external_data`.
         """
         import onnx
         from google.protobuf.message import DecodeError  # the class that onnx raises
 
         self.path: Path | None = None
         """Where it came from; external data is relative to it."""
-        self.is_changed = False
-        """Whether it differs from the file."""
+        self.original = self
+        """The model as it was read."""
+        self.changes: tuple[str, ...] = ()
+        """What is different from it, a line each."""
         self._bytes: bytes | None = None
         try:
             if isinstance(source, onnx.ModelProto):
@@ -62,13 +68,36 @@ class OnnxModel:
             where = str(self.path) if self.path else "the model"
             reason = f"{where} has an empty graph"
             raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
+        check_external_data(self.proto, self.path)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it differs from what was read."""
+        return bool(self.changes)
+
+    def copy_proto(self) -> "onnx.ModelProto":
+        """A copy to be changed. External data is not read."""
+        import onnx
+
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        return proto
+
+    def changed(self, proto: "onnx.ModelProto", changes: Sequence[str]) -> "OnnxModel":
+        """This model after ``changes``, which are logged. External data stays where it is."""
+        for line in changes:
+            logger.info("%s", line)
+        model = copy(self)
+        for cached in ("inputs", "outputs"):
+            model.__dict__.pop(cached, None)
+        model.proto, model._bytes = proto, None
+        model.changes = (*self.changes, *changes)
+        return model
 
     @cached_property
     def inputs(self) -> tuple[DeclaredTensor, ...]:
         """What the caller feeds: inputs that no initializer gives a value."""
-        given = {tensor.name for tensor in self.proto.graph.initializer}
-        given |= {tensor.values.name for tensor in self.proto.graph.sparse_initializer}
-        return tuple(_declared(v) for v in self.proto.graph.input if v.name not in given)
+        return declared_inputs(self.proto)
 
     @cached_property
     def outputs(self) -> tuple[DeclaredTensor, ...]:
@@ -83,16 +112,12 @@ class OnnxModel:
 
     def with_named_axes(self, places: Sequence[tuple[str, int]]) -> "OnnxModel":
         """A copy in which each given (input, axis) has a dimension name of its own."""
-        import onnx
-
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self.proto)
+        proto = self.copy_proto()
         inputs = {value.name: value for value in proto.graph.input}
         for name, axis in places:
             inputs[name].type.tensor_type.shape.dim[axis].dim_param = f"{name}.{axis}"
-        changed = OnnxModel(proto)
-        changed.path, changed.is_changed = self.path, True
-        return changed
+        lines = [f"{name}: axis {axis} is told apart from others of its name" for name, axis in places]
+        return self.changed(proto, lines)
 
     def to_bytes(self) -> bytes:
         """The serialized model; of at most 2 GiB, protobuf's limit."""
@@ -104,9 +129,9 @@ class OnnxModel:
         """Write the model with its weights beside it, which has no limit of 2 GiB."""
         import onnx
 
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self.proto)
-        onnx.save_model(copy, path, save_as_external_data=True, location=path.name + ".data")
+        onnx.save_model(
+            self.copy_proto(), path, save_as_external_data=True, location=path.name + ".data"
+        )
 
     @property
     def fits_in_memory(self) -> bool:
@@ -114,40 +139,39 @@ class OnnxModel:
         return self._bytes is not None or self.proto.ByteSize() < 2**31
 
     def sha256(self) -> str:
-        """Of the file and of every external data file that it names, in order."""
+        """Of the file (of what it was changed to) and of every external data file, in order."""
         digest = hashlib.sha256()
-        if self.path is None or self.is_changed:
+        if self.path is not None and not self.is_changed:
+            _add_file(digest, self.path)
+        elif self.fits_in_memory:
+            digest.update(self.to_bytes())
+        else:
             graph = self.proto.graph
-            parts = (
-                (self.to_bytes(),)
-                if self.fits_in_memory
-                else (
-                    part.SerializeToString()
-                    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer)
-                )
-            )
-            for part in parts:
-                digest.update(part)
-            return digest.hexdigest()
-        for file in (self.path, *self._external_files()):
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+            for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+                digest.update(part.SerializeToString())
+        for file in self._external_files():
+            _add_file(digest, file)
         return digest.hexdigest()
 
     def _external_files(self) -> Iterator[Path]:
-        import onnx.external_data_helper as external
+        if self.path is not None:
+            for name in sorted({file for _, file in external_tensors(self.proto)}):
+                file = self.path.parent / name
+                if file.is_file():  # the parser reports a missing one, with the tensor's name
+                    yield file
 
-        assert self.path is not None
-        names = {
-            external.ExternalDataInfo(tensor).location
-            for tensor in external._get_all_tensors(self.proto)
-            if external.uses_external_data(tensor)
-        }
-        for name in sorted(names):
-            file = self.path.parent / name
-            if file.is_file():  # the parser reports a missing one, with the tensor's name
-                yield file
+
+def declared_inputs(proto: "onnx.ModelProto") -> tuple[DeclaredTensor, ...]:
+    """The inputs that no initializer gives a value."""
+    given = {tensor.name for tensor in proto.graph.initializer}
+    given |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
+    return tuple(_declared(v) for v in proto.graph.input if v.name not in given)
+
+
+def _add_file(digest: "hashlib._Hash", path: Path) -> None:
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
 
 
 def _declared(value: "onnx.ValueInfoProto") -> DeclaredTensor:

@@ -47,8 +47,8 @@ class Plan:
     data: bytes = field(repr=False)
     """The vendor's plan."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256``,
-    ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
+    """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256`` (of the
+    model as it was read), ``changes`` (what was changed of it, a line each), ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
     ``config``, ``profiles``, ``inputs``, ``outputs``. For a plan of another tool ``library`` at
     most."""
 
