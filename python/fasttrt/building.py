@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,8 +14,9 @@ from fasttrt._files import replacing
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
+from fasttrt.advice import advise, stop_at
 from fasttrt.config import BuildConfig
-from fasttrt.errors import InputError, ParseError, ParseIssue
+from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
@@ -83,19 +85,33 @@ def build(
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
-    model = folded(model)
+    begin = time.monotonic()
     with forwarded():
-        builder = _parsed(found, ordinal, model)
-        inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
-        profiles = resolve(inputs, shapes)
-        if contradictory := contradictions(inputs, profiles):
-            model = model.with_named_axes(contradictory)
-            builder = _parsed(found, ordinal, model)
+        try:
+            builder, network, profiles = _network(found, ordinal, model, shapes)
+        except ParseError as error:
+
+            def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+                parsed(found, ordinal, folded(changed))
+
+            error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
+            raise
         options = config.to_core(found)
-        options.quantized = model.is_quantized
+        options.quantized = network.is_quantized
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
-        metadata = _metadata(model, found, ordinal, config, builder, profiles)
-        data, timing_cache = _run(builder, options, profiles, progress)
+        metadata = _metadata(network, found, ordinal, config, builder, profiles)
+        try:
+            data, timing_cache = _run(builder, options, profiles, progress)
+        except BuildError as error:
+
+            def builds(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+                builder, _, profiles = _network(found, ordinal, changed, shapes)
+                _run(builder, options, profiles, stop_at(deadline))
+
+            took = time.monotonic() - begin
+            if builder.can_cancel:  # else a trial could take as long as it likes
+                error.advice = advise(model, profiles, "builds", builds, took)
+            raise
     if config.timing_cache is not None and timing_cache is not None:
         try:
             with replacing(Path(config.timing_cache)) as stream:
@@ -105,7 +121,26 @@ def build(
     return Plan(data, metadata)
 
 
-def _parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
+def _network(
+    library: _core.Library, device: int | None, model: OnnxModel, shapes: Shapes | None
+) -> tuple[_core.PlanBuilder, OnnxModel, list[dict[str, Range]]]:
+    """The parsed model, as it was parsed, and its profiles."""
+    model = folded(model)
+    builder = parsed(library, device, model)
+    inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
+    profiles = resolve(inputs, shapes)
+    if contradictory := contradictions(inputs, profiles):
+        model = model.with_named_axes(contradictory)
+        builder = parsed(library, device, model)
+    return builder, model, profiles
+
+
+def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
+    """A builder that has parsed the model.
+
+    Raises:
+        ParseError: lists every node that TensorRT refused.
+    """
     builder = _core.PlanBuilder(library, device)
     try:
         if model.path is not None and not model.is_changed:

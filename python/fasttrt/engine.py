@@ -95,8 +95,8 @@ class Engine:
         """
         options = RunOptions(contexts, specialization, cuda_graph, wait, batching)
         self._backend, ordinals = open_backend(
-            model, device=device, devices=devices, library=library, shapes=shapes,
-            freeze=freeze, dims=dims, config=config or BuildConfig(), options=options, progress=progress,
+            model, device=device, devices=devices, library=library, shapes=shapes, freeze=freeze,
+            dims=dims, config=config or BuildConfig(), options=options, progress=progress,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}

@@ -45,8 +45,8 @@ def _problem(location: str, path: Path | None) -> str:
     """Why a file is refused; empty if it is not."""
     if path is None:
         return (
-            f"expected a model with its weights, as it comes without a folder, got one whose weights "
-            f"are in the file {location!r}; give the model's path instead"
+            f"expected the weights in the model, as it comes without a folder, got a file "
+            f"{location!r}; give the model's path instead"
         )
     expected = f"expected a file within the model's folder {path.parent}"
     if not location or "\0" in location:

@@ -129,8 +129,11 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
         return False
     if any(value.is_graph_output() for value in node.outputs):
         return False  # TensorRT wants a node behind every output
+    if len(node.outputs) > 1 or node.op_type.startswith("Sequence"):
+        return False  # onnxscript folds none of them, and would warn
     if node.op_type == "ConstantOfShape" and constants[0] is not None:
-        return prod(constants[0].numpy().tolist()) <= _LIMIT  # onnxscript keeps all of them
+        elements: int = prod(constants[0].numpy().tolist())
+        return elements <= _LIMIT  # onnxscript keeps them all
     return None
 
 
@@ -148,7 +151,7 @@ def _without_weights(
     for field, value in proto.ListFields():
         if field.name != "graph":
             _copy_field(light, field.name, value)
-    weights = []
+    weights: list[onnx.TensorProto] = []
     for field, value in proto.graph.ListFields():
         if field.name not in ("initializer", "value_info", "input"):
             _copy_field(light.graph, field.name, value)

@@ -116,7 +116,9 @@ class OnnxModel:
         inputs = {value.name: value for value in proto.graph.input}
         for name, axis in places:
             inputs[name].type.tensor_type.shape.dim[axis].dim_param = f"{name}.{axis}"
-        lines = [f"{name}: axis {axis} is told apart from others of its name" for name, axis in places]
+        lines = [
+            f"{name}: axis {axis} is told apart from others of its name" for name, axis in places
+        ]
         return self.changed(proto, lines)
 
     def to_bytes(self) -> bytes:

@@ -48,9 +48,9 @@ class Plan:
     """The vendor's plan."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256`` (of the
-    model as it was read), ``changes`` (what was changed of it, a line each), ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
-    ``config``, ``profiles``, ``inputs``, ``outputs``. For a plan of another tool ``library`` at
-    most."""
+    model as it was read), ``changes`` (what was changed of it, a line each), ``library`` (family,
+    version), ``gpu`` (name, compute_capability; None if built without one), ``config``,
+    ``profiles``, ``inputs``, ``outputs``. For a plan of another tool ``library`` at most."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan with its metadata and a checksum. The file appears whole or not at all."""

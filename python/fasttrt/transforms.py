@@ -36,7 +36,9 @@ def transformed(model: OnnxModel, freeze: Freeze | None, dims: Dims | None) -> O
     if not freeze and not dims:
         return model
     proto = model.copy_proto()
-    lines = _fix_dims(proto, model, dims) if dims else []
+    lines: list[str] = []
+    if dims:
+        lines += _fix_dims(proto, model, dims)
     if freeze:
         lines += _freeze_inputs(proto, declared_inputs(proto), freeze)
     return model.changed(proto, lines)
@@ -126,16 +128,15 @@ def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[st
     }
     names = dict.fromkeys(filter(None, axes.values()))
     lines = []
-    for name, extent in dims.items():
-        if isinstance(extent, bool) or not isinstance(extent, Integral) or extent < 0:
-            raise InputError(f"dims: {name}: expected an integer >= 0, got {extent!r}")
+    for name, given in dims.items():
+        extent = _extent(name, given)
         if name in names:
             for dim in _named(proto, name):
-                dim.dim_value = int(extent)
+                dim.dim_value = extent
         elif name in axes:
             tensor, _, axis = name.rpartition(".")
             declared = next(value for value in proto.graph.input if value.name == tensor)
-            declared.type.tensor_type.shape.dim[int(axis)].dim_value = int(extent)
+            declared.type.tensor_type.shape.dim[int(axis)].dim_value = extent
         else:
             has = ", ".join(map(repr, [*names, *axes])) or "none"
             raise InputError(f"dims: the model has no dimension {name!r} to fix; it has {has}")
@@ -143,9 +144,13 @@ def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[st
     return lines
 
 
-def _named(
-    proto: "onnx.ModelProto", name: str
-) -> "Iterator[onnx.TensorShapeProto.Dimension]":
+def _extent(name: str, given: object) -> int:
+    if isinstance(given, Integral) and not isinstance(given, bool) and int(given) >= 0:
+        return int(given)
+    raise InputError(f"dims: {name}: expected an integer >= 0, got {given!r}")
+
+
+def _named(proto: "onnx.ModelProto", name: str) -> "Iterator[onnx.TensorShapeProto.Dimension]":
     for value in _declarations(proto):
         for shape in _shapes(value.type):
             yield from (dim for dim in shape.dim if dim.dim_param == name)
