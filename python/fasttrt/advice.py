@@ -1,8 +1,9 @@
 """What would help a model that does not parse or build: found by trying, within a few seconds.
 
 TensorRT wants many parameters as constants, and some nodes only with fixed extents. The trials fix
-the dimensions to their optimum and make small integer inputs constant, and the exception names the
-least of it that helps. Nothing of it becomes the build: that is for the caller to say.
+the dimensions to their optimum and make inputs of a few values constant, those of integers first,
+and the exception names the least of it that helps. Nothing of it becomes the build: that is for
+the caller to say.
 """
 
 import time
@@ -23,8 +24,8 @@ from fasttrt.transforms import transformed
 
 _SECONDS = 10.0
 """For all trials together."""
-_MOST_VALUES = 64
-"""A parameter has a few values; an integer input with more is data."""
+_MOST = 64
+"""Values of a parameter: an input with more is data."""
 _UNKNOWN_EXTENT = 64
 """Where neither the caller nor the dimension's name says anything."""
 # Values for inputs of which nothing is known: axes, repeats and sizes are mostly among them.
@@ -42,7 +43,7 @@ class _Change(NamedTuple):
     value: Any
 
 
-class OutOfTimeError(Error):
+class _OutOfTimeError(Error):
     """A trial took too long."""
 
 
@@ -51,7 +52,7 @@ def stop_at(deadline: float) -> ProgressCallback:
 
     def check(_: BuildProgress) -> None:
         if time.monotonic() > deadline:
-            raise OutOfTimeError("the trial took too long")
+            raise _OutOfTimeError("the trial took too long")
 
     return check
 
@@ -108,22 +109,18 @@ def _candidates(model: OnnxModel, profile: Mapping[str, Any]) -> Iterator[list[_
     dims = _dims(model, best)
     if dims:
         yield dims
-    small = [
-        tensor
-        for tensor in model.inputs
-        if tensor.dtype.kind in "biu"
-        and len(best[tensor.name]) <= 1
-        and prod(best[tensor.name]) <= _MOST_VALUES
-    ]
-    if not small:
-        return
-    names = {tensor.name for tensor in small}
-    others = [c for c in dims if c.key.rpartition(".")[0] not in names]
-    for first, example in product([[], others] if others else [[]], _EXAMPLES):
-        yield first + [
-            _Change("freeze", t.name, _value(model, t, best[t.name], profile, example))
-            for t in small
-        ]
+    small = [t for t in model.inputs if len(best[t.name]) <= 1 and prod(best[t.name]) <= _MOST]
+    integers = [tensor for tensor in small if tensor.dtype.kind in "biu"]
+    for frozen in [integers] if integers == small else [integers, small]:
+        if not frozen or len(frozen) == len(model.inputs):  # something must be left to feed
+            continue
+        names = {tensor.name for tensor in frozen}
+        others = [change for change in dims if change.key.rpartition(".")[0] not in names]
+        for first, example in product([[], others] if others else [[]], _EXAMPLES):
+            yield first + [
+                _Change("freeze", t.name, _value(model, t, best[t.name], profile, example))
+                for t in frozen
+            ]
 
 
 def _dims(model: OnnxModel, best: Mapping[str, Shape]) -> list[_Change]:

@@ -125,7 +125,7 @@ def _fold(model: OnnxModel) -> "onnx.ModelProto":
 def _should_fold(node: "onnx_ir.Node") -> bool | None:
     """None: as onnxscript decides."""
     constants = [value.const_value for value in node.inputs if value is not None]
-    if any(constant is not None and constant.size > _LIMIT for constant in constants):
+    if not all(constant is None or _is_usable(constant) for constant in constants):
         return False
     if any(value.is_graph_output() for value in node.outputs):
         return False  # TensorRT wants a node behind every output
@@ -135,6 +135,17 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
         elements: int = prod(constants[0].numpy().tolist())
         return elements <= _LIMIT  # onnxscript keeps them all
     return None
+
+
+def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:
+    """Whether it is small and can be read. What cannot, the parser reports with its name."""
+    if constant.size > _LIMIT:
+        return False
+    try:
+        constant.numpy()
+    except Exception:
+        return False
+    return True
 
 
 def _without_weights(

@@ -9,8 +9,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 # How far a case came, in this order; "crashed", "hung" and "error" (of fasttrt's own) before all.
 STAGES = ("refused", "parsed", "built", "ran", "right")
 _FAILURES = ("crashed", "hung", "error")
@@ -72,7 +70,7 @@ def problems(results: dict[str, Result]) -> list[str]:
     ]
 
 
-def update(folder: Path, results: dict[str, Result], library: str, ran: bool) -> None:
+def update(folder: Path, results: dict[str, Result], release: str, library: str, ran: bool) -> None:
     """Write TABLE.md and expected.json. Without a GPU, keep what one told of the same cases."""
     old = read_expected(folder)
     is_same = old.get("library") == library
@@ -91,7 +89,7 @@ def update(folder: Path, results: dict[str, Result], library: str, ran: bool) ->
             cases[name]["run"] = before["run"]
     expected = {
         "library": library,
-        "onnx": onnx.__version__,
+        "onnx": release,
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
         "gpu_date": f"{datetime.now(timezone.utc):%Y-%m-%d}" if ran else old.get("gpu_date", ""),
         "cases": cases,
@@ -100,7 +98,7 @@ def update(folder: Path, results: dict[str, Result], library: str, ran: bool) ->
     head = json.dumps({key: value for key, value in expected.items() if key != "cases"})[:-1]
     body = ",\n".join(lines)
     (folder / "expected.json").write_text(f'{head}, "cases": {{\n{body}\n}}}}\n')
-    (folder / "TABLE.md").write_text(_table(expected))
+    (folder / "TABLE.md").write_text(table(expected))
 
 
 def read_expected(folder: Path) -> dict[str, Any]:
@@ -133,7 +131,8 @@ def regressions(
     return lines
 
 
-def _table(expected: dict[str, Any]) -> str:
+def table(expected: dict[str, Any]) -> str:
+    """TABLE.md."""
     rows: dict[str, Counter[str]] = {}
     for case in expected["cases"].values():
         for row in (rows.setdefault(case["operator"], Counter()), rows.setdefault("", Counter())):
@@ -150,7 +149,7 @@ def _table(expected: dict[str, Any]) -> str:
     lines = [
         "# ONNX's node tests by operator",
         "",
-        f"Written by `run.py --update`: {expected['library']}, node tests of ONNX, read with onnx "
+        f"Written by `run.py --update`: {expected['library']}, the node tests of ONNX "
         f"{expected['onnx']}, {expected['date']}{gpu}.",
         "What the columns mean, and why some answers are not right: [README.md](README.md).",
         "",

@@ -111,12 +111,16 @@ def main() -> int:
     arguments = parse_arguments()
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fasttrt-conformance-") as scratch:
-        cases = read_cases(find_cases(arguments.cases, Path(scratch)))
+        folder, release = find_cases(arguments.cases, Path(scratch))
+        cases = read_cases(folder)
         if arguments.operators:
             cases = [case for case in cases if case.operator in arguments.operators]
         cases = cases[:: arguments.every]
         library = library_name(arguments.library)
-        print(f"{len(cases)} cases, {library}, device {arguments.device}", flush=True)
+        print(
+            f"{len(cases)} cases of ONNX {release}, {library}, device {arguments.device}",
+            flush=True,
+        )
         results = run_cases(
             cases, arguments.device, arguments.library, arguments.jobs, arguments.timeout
         )
@@ -129,7 +133,7 @@ def main() -> int:
         arguments.json.write_text(json.dumps(outcomes, indent=1))
     changed = []
     if arguments.update:
-        report.update(HERE, results, library, ran)
+        report.update(HERE, results, release, library, ran)
     else:
         changed = report.regressions(report.read_expected(HERE), results, library, ran)
         print("\n".join(changed) or "as expected, or better")
