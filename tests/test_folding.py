@@ -19,6 +19,7 @@ from fasttrt.model import OnnxModel
 from fasttrt.transforms import transformed
 from support import models
 from support.models import Array
+from support.real_models import REAL_MODELS, Arrays, RealModel
 
 Build = Callable[..., fasttrt.Plan]
 
@@ -177,15 +178,16 @@ def test_random_numbers_and_quantization_are_not_folded() -> None:
         helper.make_node("RandomUniformLike", ["w"], ["r"]),
         helper.make_node("QuantizeLinear", ["w", "scale"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "scale"], ["d"]),
-        helper.make_node("Sum", ["x", "r", "d"], ["y"]),
+        helper.make_node("Bernoulli", ["half"], ["b"]),
+        helper.make_node("Sum", ["x", "r", "d", "b"], ["y"]),
     ]
-    weights: dict[str, Any] = {"w": np.ones(4, np.float32), "scale": np.asarray(0.5, np.float32)}
+    half = np.asarray(0.5, np.float32)
+    weights: dict[str, Any] = {"w": np.ones(4, np.float32), "scale": half, "half": half}
     proto = models.make(nodes, [x], [y], weights)
     assert folded(OnnxModel(proto)).proto is proto
     changed = folded(transformed(OnnxModel(proto), {"x": np.zeros(4, np.float32)}, None))
-    assert {"RandomUniformLike", "QuantizeLinear", "DequantizeLinear"} <= set(
-        operators(changed.proto)
-    )
+    kept = {"RandomUniformLike", "Bernoulli", "QuantizeLinear", "DequantizeLinear"}
+    assert kept <= set(operators(changed.proto))
 
 
 def test_outputs_keep_their_names_and_nodes(build: Build) -> None:
@@ -208,3 +210,40 @@ def test_outputs_keep_their_names_and_nodes(build: Build) -> None:
         strict=True,
     ):
         np.testing.assert_allclose(actual, expected, 1e-6)
+
+
+@pytest.mark.parametrize("model", REAL_MODELS, ids=lambda model: model.name)
+def test_trained_models_answer_the_same(model: RealModel) -> None:
+    if model.missing:
+        pytest.skip(model.missing)
+    assert model.path is not None
+    read = OnnxModel(model.path)
+    changed = folded(read)
+    if not changed.is_changed:
+        pytest.skip("nothing to fold")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: some of these files carry unused initializers
+
+    def outputs(proto: onnx.ModelProto) -> list[Arrays]:
+        session = onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        names = [output.name for output in session.get_outputs()]
+        return model.run(lambda inputs: dict(zip(names, session.run(names, inputs), strict=True)))
+
+    model.assert_close(outputs(changed.proto), outputs(read.proto))
+
+
+def test_refused_nodes_are_named_as_in_the_file(build: Build) -> None:
+    """Folding takes nodes away before the one that is refused."""
+    made = models.unsupported()
+    proto = computed_axes()
+    node = made.proto.graph.node[0]
+    whirl = helper.make_node(node.op_type, ["y"], ["z"], "whirl", domain=node.domain)
+    proto.graph.node.append(whirl)
+    proto.opset_import.append(helper.make_opsetid(node.domain, 1))
+    proto.graph.output[0].name = "z"
+    with pytest.raises(fasttrt.ParseError) as caught:
+        build(proto, shapes={"x": (5, 3, 4)})
+    (issue,) = caught.value.issues
+    assert (issue.node, issue.name, issue.operator) == (6, "whirl", node.op_type)

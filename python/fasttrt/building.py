@@ -14,7 +14,6 @@ from fasttrt._files import replacing
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
-from fasttrt.advice import advise, stop_at
 from fasttrt.config import BuildConfig
 from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
 from fasttrt.folding import folded
@@ -90,6 +89,7 @@ def build(
         try:
             builder, network, profiles = _network(found, ordinal, model, shapes)
         except ParseError as error:
+            from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
                 parsed(found, ordinal, folded(changed))
@@ -103,6 +103,7 @@ def build(
         try:
             data, timing_cache = _run(builder, options, profiles, progress)
         except BuildError as error:
+            from fasttrt.advice import advise, stop_at
 
             def builds(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
                 builder, _, profiles = _network(found, ordinal, changed, shapes)
@@ -159,12 +160,18 @@ def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _cor
 
 
 def _with_names(issue: ParseIssue, model: OnnxModel) -> ParseIssue:
-    """TensorRT 8.6 tells the node's index only."""
+    """The node as the caller's model has it. TensorRT 8.6 tells its index only."""
     nodes = model.proto.graph.node
-    if issue.operator or not 0 <= issue.node < len(nodes):
+    if not 0 <= issue.node < len(nodes):
         return issue
     node = nodes[issue.node]
-    return issue._replace(name=node.name, operator=node.op_type)
+    if not issue.operator:
+        issue = issue._replace(name=node.name, operator=node.op_type)
+    if model.is_changed:
+        for index, original in enumerate(model.original.proto.graph.node):
+            if original.output == node.output:
+                return issue._replace(node=index)
+    return issue
 
 
 def _run(

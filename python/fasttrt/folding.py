@@ -7,7 +7,7 @@ so that none is read or copied needlessly.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,10 @@ _ROUNDS = 3
 """Folding the condition of an ``If`` brings its branch into view of the next round."""
 _PLACEHOLDER = "fasttrt-weight:"
 
-# What onnxscript keeps, or what gives something else each time.
+# What says where values are quantized, and what gives something else each time.
 _NOT_FOLDED = {
-    "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "Bernoulli", "Multinomial",
-    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+    "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "Bernoulli", "Dropout",
+    "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
 }  # fmt: skip
 
 
@@ -115,10 +115,12 @@ def _fold(model: OnnxModel) -> "onnx.ModelProto":
             name = tensor.name
             tensor.CopyFrom(weights[int(location.removeprefix(_PLACEHOLDER))])
             tensor.name = name
-    for ours, theirs in zip(proto.graph.output, model.proto.graph.output, strict=True):
-        if ours.name != theirs.name:
-            raise RuntimeError(f"folding renamed the output {theirs.name!r} to {ours.name!r}")
-        ours.CopyFrom(theirs)
+    for after, before in ((proto.graph.input, light.graph.input),
+                          (proto.graph.output, model.proto.graph.output)):  # fmt: skip
+        for ours, theirs in zip(after, before, strict=True):
+            if ours.name != theirs.name:
+                raise RuntimeError(f"folding renamed {theirs.name!r} to {ours.name!r}")
+            ours.CopyFrom(theirs)
     return proto
 
 
@@ -126,6 +128,8 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
     """None: as onnxscript decides."""
     constants = [value.const_value for value in node.inputs if value is not None]
     if not all(constant is None or _is_usable(constant) for constant in constants):
+        return False
+    if node.op_type in _NOT_FOLDED:
         return False
     if any(value.is_graph_output() for value in node.outputs):
         return False  # TensorRT wants a node behind every output
@@ -194,7 +198,7 @@ def _copy_field(message: Any, name: str, value: Any) -> None:
 
 def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[str]:
     """What folding did to the graph: a line for each new constant, one for all nodes."""
-    old = {name: node.op_type for node in _nodes(before.graph) for name in node.output}
+    old = {name: node.op_type for node in _all_nodes(before) for name in node.output}
     known = {tensor.name for tensor in before.graph.initializer}
     lines = [
         f"{tensor.name}: the result of {old.get(tensor.name, 'a subgraph')} is a constant, "
@@ -202,7 +206,7 @@ def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[st
         for tensor in after.graph.initializer
         if tensor.name not in known
     ]
-    had, has = (Counter(n.op_type for n in _nodes(graph)) for graph in (before.graph, after.graph))
+    had, has = (Counter(n.op_type for n in _all_nodes(proto)) for proto in (before, after))
     for counts, what in ((had - has, "folded, or needed no more"), (has - had, "put in")):
         if counts:
             listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
@@ -210,8 +214,13 @@ def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[st
     return lines
 
 
-def _nodes(graph: "onnx.GraphProto") -> "Iterator[onnx.NodeProto]":
-    for node in graph.node:
+def _all_nodes(proto: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        yield from _with_inner(nodes)
+
+
+def _with_inner(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
+    for node in nodes:
         yield node
         for subgraph in _subgraphs(node):
-            yield from _nodes(subgraph)
+            yield from _with_inner(subgraph.node)

@@ -27,7 +27,7 @@ from conformance import pool, report
 from conformance.cases import Case, find_cases, read_cases
 
 HERE = Path(__file__).parent
-TIMEOUT = 120
+TIMEOUT = 60
 """Seconds for a case, at most."""
 
 
