@@ -79,9 +79,19 @@ def test_links_out_of_the_folder_are_refused(folder: Path) -> None:
             OnnxModel(path)
 
 
-@pytest.mark.parametrize("location", ["", "a\0b"])
+@pytest.mark.parametrize("location", ["", "a\0b", "*/_ORT_MEM_ADDR_/*"])
 def test_what_names_no_file_is_refused(folder: Path, location: str) -> None:
     assert_refused(save(with_location(location), folder / "m.onnx"), location)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_all_names_of_a_tensor_are_looked_at(folder: Path, place: int) -> None:
+    (folder / "w").write_bytes(SECRET.tobytes())
+    locations = ["w", "w"]
+    locations[place] = "../secret"
+    proto = with_location(locations[0])
+    proto.graph.initializer[0].external_data.add(key="location", value=locations[1])
+    assert_refused(save(proto, folder / "m.onnx"), "../secret")
 
 
 def test_what_is_no_regular_file_is_refused(folder: Path) -> None:

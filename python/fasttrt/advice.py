@@ -183,9 +183,9 @@ def _compared_with(model: OnnxModel, name: str) -> np.ndarray[Any, Any] | None:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
-            constants |= {
-                name: a.t for name in node.output for a in node.attribute if a.HasField("t")
-            }
+            value = next((a.t for a in node.attribute if a.HasField("t")), None)
+            if value is not None:
+                constants[node.output[0]] = value
         elif node.op_type == "Equal" and name in node.input:
             for other in node.input:
                 if other in constants and not constants[other].external_data:
@@ -230,7 +230,7 @@ def _arguments(changes: Sequence[_Change]) -> dict[str, dict[str, Any]]:
 
 
 def _sentence(changes: Sequence[_Change], does: str) -> str:
-    """For instance ``The model parses with freeze={"axes": [1]}. ...``."""
+    """For instance ``The model parses with freeze={"axes": [1]}: this was tried. ...``."""
     arguments = _arguments(changes)
     written = []
     for argument, entries in arguments.items():

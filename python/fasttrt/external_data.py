@@ -14,13 +14,20 @@ from fasttrt.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
+_IN_MEMORY = "*/_ORT_"
+"""With such names ONNX Runtime means the address of its own memory that follows, not a file."""
+
 
 def external_tensors(proto: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
-    """(tensor, file) of every tensor that lies in a file, also within subgraphs and functions."""
+    """(tensor, file) of every tensor that lies in a file, also within subgraphs and functions.
+
+    A tensor that names several files is given with each, as readers differ in which one they take.
+    """
     for tensor in _tensors(proto):
         if tensor.data_location == tensor.EXTERNAL:
-            entries = {entry.key: entry.value for entry in tensor.external_data}
-            yield tensor.name, entries.get("location", "")
+            entries = [entry.value for entry in tensor.external_data if entry.key == "location"]
+            for location in entries or [""]:
+                yield tensor.name, location
 
 
 def check_external_data(proto: "onnx.ModelProto", path: Path | None) -> None:
@@ -45,11 +52,11 @@ def _problem(location: str, path: Path | None) -> str:
     """Why a file is refused; empty if it is not."""
     if path is None:
         return (
-            f"expected the weights in the model, as it comes without a folder, got a file "
+            "expected the weights in the model, as it comes without a folder, got a file "
             f"{location!r}; give the model's path instead"
         )
     expected = f"expected a file within the model's folder {path.parent}"
-    if not location or "\0" in location:
+    if not location or "\0" in location or location.startswith(_IN_MEMORY):
         return f"{expected}, got {location!r}"
     name = PurePath(location)
     if name.is_absolute() or ".." in name.parts:

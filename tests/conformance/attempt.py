@@ -59,22 +59,26 @@ def _attempt(case: Case, freeze: Mapping[str, Array], device: str, library: str)
     frozen = list(freeze)
     try:
         shapes = _shapes(case, freeze, library)
-    except (fasttrt.ParseError, fasttrt.InputError) as error:
-        return Outcome("refused", str(error), frozen)
+    except fasttrt.Error as error:
+        return Outcome("refused", _told(error), frozen)
     try:
         plan = fasttrt.build(
             case.model, EXACT, shapes=shapes, freeze=freeze, library=library, progress=False,
             device=None if device == "cpu" else device,
         )  # fmt: skip
-    except (fasttrt.BuildError, fasttrt.InputError, fasttrt.ParseError) as error:
-        return Outcome("parsed", str(error), frozen)
+    except fasttrt.Error as error:
+        return Outcome("parsed", _told(error), frozen)
     if device == "cpu":
         return Outcome("built", "", frozen)
     try:
         problem = _run(case, plan, freeze, device, library)
     except fasttrt.Error as error:
-        return Outcome("built", f"{type(error).__name__}: {error}", frozen)
+        return Outcome("built", _told(error), frozen)
     return Outcome("ran" if problem else "right", problem, frozen)
+
+
+def _told(error: fasttrt.Error) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _shapes(case: Case, freeze: Mapping[str, Array], library: str) -> dict[str, Any]:
