@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._log import logger
-from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.errors import InputError, ParseError, ParseIssue
 from fasttrt.external_data import check_external_data, external_tensors
 
 if TYPE_CHECKING:
@@ -122,10 +122,22 @@ class OnnxModel:
         return self.changed(proto, lines)
 
     def to_bytes(self) -> bytes:
-        """The serialized model; of at most 2 GiB, protobuf's limit."""
+        """The serialized model.
+
+        Raises:
+            InputError: if it is larger than 2 GiB, protobuf's limit.
+        """
         if self._bytes is not None:
             return self._bytes
-        return bytes(self.proto.SerializeToString())
+        from google.protobuf.message import EncodeError
+
+        try:
+            return bytes(self.proto.SerializeToString())
+        except (EncodeError, ValueError) as error:  # of which class depends on the release
+            raise InputError(
+                "expected a model of at most 2 GiB, protobuf's limit: save it with its weights "
+                "beside it, onnx.save_model(..., save_as_external_data=True), and give its path"
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write the model with its weights beside it, which has no limit of 2 GiB."""
@@ -138,7 +150,12 @@ class OnnxModel:
     @property
     def fits_in_memory(self) -> bool:
         """Whether `to_bytes` works."""
-        return self._bytes is not None or self.proto.ByteSize() < 2**31
+        from google.protobuf.message import EncodeError
+
+        try:
+            return self._bytes is not None or self.proto.ByteSize() < 2**31
+        except EncodeError:  # some releases of protobuf do not even tell the size
+            return False
 
     def sha256(self) -> str:
         """Of the file (of what it was changed to) and of every external data file, in order."""
