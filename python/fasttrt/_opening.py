@@ -29,6 +29,7 @@ from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend, close_all
 from fasttrt.shapes import Shapes
 from fasttrt.tensorrt import TensorRTBackend, family_for
+from fasttrt.transforms import Dims, Freeze, transformed
 
 if TYPE_CHECKING:
     import onnx
@@ -98,6 +99,8 @@ def open_backend(
     devices: Sequence[int | str] | None,
     library: str | os.PathLike[str],
     shapes: Shapes | None,
+    freeze: Freeze | None,
+    dims: Dims | None,
     config: BuildConfig,
     options: RunOptions,
     progress: ProgressCallback | bool | None,
@@ -108,6 +111,10 @@ def open_backend(
     folder = chosen_path(cache)
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
     source = _read(model)
+    if isinstance(source, OnnxModel):
+        source = transformed(source, freeze, dims)
+    elif freeze or dims:
+        raise InputError("freeze and dims change ONNX models; a plan is built already")
     if verify is not False:
         from fasttrt.comparing.verification import check_verify
 

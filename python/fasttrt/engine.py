@@ -23,6 +23,7 @@ from fasttrt.plugins import Plugins, as_files
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
+from fasttrt.transforms import Dims, Freeze
 
 if TYPE_CHECKING:
     import onnx
@@ -48,6 +49,8 @@ class Engine:
         devices: Sequence[int | str] | None = None,
         library: str | os.PathLike[str] = "auto",
         shapes: Shapes | None = None,
+        freeze: Freeze | None = None,
+        dims: Dims | None = None,
         config: BuildConfig | None = None,
         contexts: int = 2,
         specialization: Literal["eager", "lazy", "none"] = "eager",
@@ -72,6 +75,8 @@ class Engine:
             devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
             library: which TensorRT, see `fasttrt.library`.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
+            freeze: inputs made constant, see `fasttrt.build`; on the CPU too. Not of a plan.
+            dims: named dimensions fixed, see `fasttrt.build`; on the CPU too. Not of a plan.
             config: options of the build; its ``engine_host_code`` counts for plans too.
             contexts: how many runs may be under way at once on a GPU; each takes memory of its own.
             specialization: when TensorRT-RTX compiles the kernels for a dynamic input's extents.
@@ -124,8 +129,8 @@ class Engine:
             as_files(plugins),
         )  # fmt: skip
         self._backend, ordinals = open_backend(
-            model, device=device, devices=devices, library=library, shapes=shapes,
-            config=config or BuildConfig(), options=options, progress=progress,
+            model, device=device, devices=devices, library=library, shapes=shapes, freeze=freeze,
+            dims=dims, config=config or BuildConfig(), options=options, progress=progress,
             cache=cache, verify=verify,
         )  # fmt: skip
         self._run = self._backend.run

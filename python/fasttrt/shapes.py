@@ -207,8 +207,11 @@ def _derive(
     extent, name = tensor.shape[axis], tensor.dimensions[axis]
     if extent >= 0:
         return (extent, extent, extent)
-    if name in named:
-        return named[name]
+    return named.get(name) or default_extents(name)
+
+
+def default_extents(name: str) -> tuple[int, int, int] | None:
+    """(min, opt, max) of a dimension whose name says what it counts."""
     for pattern, default in _DEFAULTS:
         if pattern.fullmatch(name):
             return default
