@@ -25,6 +25,8 @@ from fasttrt.errors import (
 )
 from fasttrt.plan import Plan
 from fasttrt.progress import BuildProgress
+from fasttrt.quantization_report import OutputLoss, QuantizationReport
+from fasttrt.quantizing import Quantized, quantize
 from fasttrt.spec import TensorSpec
 
 __all__ = [
@@ -41,13 +43,17 @@ __all__ = [
     "LibraryInfo",
     "LibraryNotFoundError",
     "OutOfMemoryError",
+    "OutputLoss",
     "ParseError",
     "ParseIssue",
     "Plan",
+    "QuantizationReport",
+    "Quantized",
     "TensorSpec",
     "UnsupportedLibraryError",
     "__version__",
     "build",
     "empty_pinned",
     "library",
+    "quantize",
 ]

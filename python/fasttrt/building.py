@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from fasttrt import _core
 from fasttrt._device import default_device, parse_device
 from fasttrt._files import replacing
+from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig
-from fasttrt.errors import InputError, ParseError, ParseIssue
+from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.progress import BuildProgress, ProgressCallback, reporter
@@ -69,6 +70,8 @@ def build(
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
+    if problem := int8_problem(model.proto.graph, found):
+        raise BuildError(problem)
     with forwarded():
         builder = _parsed(found, ordinal, model)
         inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
