@@ -16,16 +16,13 @@ import fasttrt
 from fasttrt import InputError, Quantized
 from support import models
 from support.process import python_output
+from support.quantized import normal, residual_block
 from support.real_models import REAL_MODELS
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 Array = models.Array
 DENSE = ("Gemm", "MatMul")
-
-
-def normal(*shape: int) -> Array:
-    return np.random.default_rng().standard_normal(shape).astype(np.float32)
 
 
 def quantize(model: Any, data: Any, **options: Any) -> Quantized:
@@ -74,28 +71,6 @@ def rounded(values: Array, scale: Array) -> Array:
 
 def weight(model: onnx.ModelProto, name: str) -> Array:
     return to_array({t.name: t for t in model.graph.initializer}[name]).astype(np.float64)
-
-
-def residual_block(channels: int = 8) -> onnx.ModelProto:
-    """y = relu(conv2(relu(conv1(x))) + down(x)), then z = relu(conv3(y) + y), both outputs."""
-    w = {
-        f"w{i}": normal(channels, channels, 3, 3) / np.float32(3 * channels**0.5) for i in range(4)
-    }
-    pads = [1, 1, 1, 1]
-    nodes = [
-        helper.make_node("Conv", ["x", "w0"], ["a"], "conv1", pads=pads),
-        helper.make_node("Relu", ["a"], ["b"], "relu1"),
-        helper.make_node("Conv", ["x", "w1"], ["d"], "down", pads=pads),
-        helper.make_node("Conv", ["b", "w2"], ["c"], "conv2", pads=pads),
-        helper.make_node("Add", ["c", "d"], ["e"], "add1"),
-        helper.make_node("Relu", ["e"], ["y"], "relu2"),
-        helper.make_node("Conv", ["y", "w3"], ["f"], "conv3", pads=pads),
-        helper.make_node("Add", ["y", "f"], ["g"], "add2"),
-        helper.make_node("Relu", ["g"], ["z"], "relu3"),
-    ]
-    shape = [2, channels, 12, 12]
-    x, y, z = (models.value(name, TensorProto.FLOAT, shape) for name in "xyz")
-    return models.make(nodes, [x], [y, z], w)
 
 
 # What comes out
