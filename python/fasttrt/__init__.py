@@ -28,6 +28,7 @@ from fasttrt.progress import BuildProgress
 from fasttrt.quantization_report import OutputLoss, QuantizationReport
 from fasttrt.quantizing import Quantized, quantize
 from fasttrt.spec import TensorSpec
+from fasttrt.torch_module import TorchModule, from_torch
 
 __all__ = [
     "Batching",
@@ -50,10 +51,12 @@ __all__ = [
     "QuantizationReport",
     "Quantized",
     "TensorSpec",
+    "TorchModule",
     "UnsupportedLibraryError",
     "__version__",
     "build",
     "empty_pinned",
+    "from_torch",
     "library",
     "quantize",
 ]
