@@ -249,7 +249,7 @@ def test_results_of_the_names_of_inputs_and_twice_the_same(exporter: str) -> Non
     class Echo(nn.Module):  # type: ignore[misc, name-defined]
         def forward(self, x: Any) -> Any:
             y = x + 1
-            return {"x": y * 2, "y": y, "again": y, "same": x}
+            return {"x": y * 2, "y": y, "x_out": y, "same": x}
 
     with convert(Echo().eval(), torch.randn(3), exporter=exporter) as engine:
         check(engine, Echo(), torch.randn(3))
@@ -264,6 +264,29 @@ def test_types(dtype: str) -> None:
     x = torch.randint(0, 2, (2, 3)).to(getattr(torch, dtype))
     with convert(Turn().eval(), x) as engine:
         check(engine, Turn(), torch.randint(0, 2, (2, 3)).to(getattr(torch, dtype)))
+
+
+def test_scalars(exporter: str) -> None:
+    class Total(nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any, factor: Any) -> Any:
+            return (x * factor).sum(), x.shape[0]
+
+    example = torch.randn(2, 3), torch.tensor(2.0)
+    with convert(Total().eval(), example, exporter=exporter) as engine:
+        assert [spec.name for spec in engine.engine.outputs] == ["output.0"]
+        check(engine, Total(), torch.randn(2, 3), torch.tensor(-1.5))
+    with pytest.raises(InputError, match=r"the result 1 is a number that may depend on the ext"):
+        convert(Total().eval(), example, exporter=exporter, dynamic={"x": {0: (1, 2, 4)}})
+
+
+def test_keys_with_dots_in_them() -> None:
+    class Dots(nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any) -> Any:
+            return x["a.b"] + x["a"]["b"]
+
+    x = {"a.b": torch.ones(2), "a": {"b": torch.ones(2)}}
+    with pytest.raises(InputError, match=r"a name of its own for each value, got x\.a\.b, x\.a\.b"):
+        convert(Dots().eval(), (x,))
 
 
 def test_results_are_tensors_of_their_own() -> None:

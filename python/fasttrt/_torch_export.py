@@ -7,6 +7,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from fasttrt._torch_tree import Call, Structure, flatten
 from fasttrt.errors import Error, InputError
 from fasttrt.spec import Range
 
@@ -79,6 +80,41 @@ def profile_of(
     return profile
 
 
+def as_function(
+    module: Any, call: Call, inputs: Structure, outputs: Structure
+) -> tuple[Any, set[str]]:
+    """A module as one that takes tensors by position and gives a tuple of tensors.
+
+    Args:
+        module: in evaluation mode; it becomes a part of the result, and is not changed.
+        call: how to call it.
+        inputs: its arguments, by name.
+        outputs: its results.
+
+    Returns:
+        The module, and a set into which a run under an exporter puts the names of results that are
+        numbers here, and not constant there: they follow the extents of the arguments.
+    """
+    import torch
+
+    varying: set[str] = set()
+
+    class Function(torch.nn.Module):  # type: ignore[misc]  # untyped
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+            self.training = False  # it alone: eval() would reach into the module
+
+        def forward(self, *tensors: Any) -> tuple[Any, ...]:
+            _, results = flatten(call.invoke(self.inner, inputs.restore(tensors)), "output")
+            for i, constant in outputs.constants.items():
+                if type(results[i]) is not type(constant):
+                    varying.add(outputs.names[i])
+            return tuple(r for i, r in enumerate(results) if i not in outputs.constants)
+
+    return Function(), varying
+
+
 def export(
     module: Any,
     tensors: Sequence[Any],
@@ -93,7 +129,7 @@ def export(
     """Write an ONNX file.
 
     Args:
-        module: takes the tensors by position and gives a tuple of tensors.
+        module: of `as_function`.
         tensors: an example.
         input_names: for the tensors, in order.
         output_names: for the results, in order.

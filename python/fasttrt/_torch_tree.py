@@ -75,6 +75,9 @@ def flatten(value: Any, root: str = "") -> tuple[Structure, list[Any]]:
     Args:
         value: for instance a dict from parameters' names.
         root: the name of a value that is a leaf itself.
+
+    Raises:
+        InputError: two leaves have the same name, as a key with a dot in it may give.
     """
     import torch
     from torch.utils import _pytree
@@ -83,6 +86,8 @@ def flatten(value: Any, root: str = "") -> tuple[Structure, list[Any]]:
     names = tuple(".".join(map(_key, path)) or root for path, _ in found)
     leaves = [leaf for _, leaf in found]
     constants = {i: leaf for i, leaf in enumerate(leaves) if not isinstance(leaf, torch.Tensor)}
+    if len(set(names)) != len(names):
+        raise InputError(f"expected a name of its own for each value, got {', '.join(names)}")
     is_tensor = isinstance(value, torch.Tensor)
     return Structure(spec, names, constants, is_tensor), leaves
 
@@ -105,7 +110,13 @@ def _same(one: Any, other: Any) -> bool:
 class Call:
     """The parameters of a module's ``forward`` that an example gives."""
 
-    def __init__(self, forward: Any, example: Any) -> None:
+    def __init__(self, signature: inspect.Signature, names: Sequence[str]) -> None:
+        """Take the signature, and the names of the parameters; see `bind`."""
+        self._signature = signature
+        self._names = tuple(names)
+
+    @classmethod
+    def bind(cls, forward: Any, example: Any) -> "tuple[Call, dict[str, Any]]":
         """Bind an example.
 
         Args:
@@ -113,21 +124,25 @@ class Call:
             example: one tensor, a tuple or list of positional arguments, or a mapping of keyword
                 arguments.
 
+        Returns:
+            How to call it, and the arguments by name.
+
         Raises:
-            InputError: it does not fit the signature.
+            InputError: the example does not fit the signature.
         """
-        self._signature = inspect.signature(forward)
+        signature = inspect.signature(forward)
         if isinstance(example, Mapping):
-            self.arguments = self._bound((), example)
+            arguments = _bound(signature, (), example)
         else:
             positional = tuple(example) if isinstance(example, (tuple, list)) else (example,)
-            self.arguments = self._bound(positional, {})
+            arguments = _bound(signature, positional, {})
+        return cls(signature, tuple(arguments)), arguments
 
     def is_plain(self, names: Sequence[str]) -> bool:
         """Whether the example's arguments are the first parameters, each of them a leaf."""
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         first = list(self._signature.parameters.values())[: len(names)]
-        return [p.name for p in first if p.kind in kinds] == list(self.arguments) == list(names)
+        return [p.name for p in first if p.kind in kinds] == list(self._names) == list(names)
 
     def match(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call, by the names that the example has.
@@ -135,17 +150,14 @@ class Call:
         Raises:
             InputError: it gives others.
         """
-        bound = self._bound(args, kwargs)
-        for name in bound.keys() - self.arguments.keys():
+        bound = _bound(self._signature, args, kwargs)
+        for name in bound.keys() - set(self._names):
             if not _same(bound[name], self._default(name)):
                 raise InputError(
                     f"{name}: not in the example that was exported, which has "
-                    f"{', '.join(self.arguments)}"
+                    f"{', '.join(self._names)}"
                 )
-        missing = [n for n in self.arguments if n not in bound]
-        return {
-            name: self._default(name) if name in missing else bound[name] for name in self.arguments
-        }
+        return {name: bound[name] if name in bound else self._default(name) for name in self._names}
 
     def invoke(self, function: Any, arguments: Mapping[str, Any]) -> Any:
         """Call a function of the same signature."""
@@ -153,14 +165,15 @@ class Call:
         bound.arguments.update(arguments)
         return function(*bound.args, **bound.kwargs)
 
-    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return dict(self._signature.bind(*args, **kwargs).arguments)
-        except TypeError as error:
-            raise InputError(
-                f"the arguments do not fit forward{self._signature}: {error}"
-            ) from None
-
     def _default(self, name: str) -> Any:
         parameter = self._signature.parameters.get(name)
         return None if parameter is None else parameter.default
+
+
+def _bound(
+    signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    try:
+        return dict(signature.bind(*args, **kwargs).arguments)
+    except TypeError as error:
+        raise InputError(f"the arguments do not fit forward{signature}: {error}") from None

@@ -8,7 +8,15 @@ from types import TracebackType
 from typing import Any
 
 from fasttrt._torch_arrays import to_array, to_tensor
-from fasttrt._torch_export import Dynamic, Exporter, choose_exporter, export, profile_of, ranges_of
+from fasttrt._torch_export import (
+    Dynamic,
+    Exporter,
+    as_function,
+    choose_exporter,
+    export,
+    profile_of,
+    ranges_of,
+)
 from fasttrt._torch_tree import Call, Structure, flatten
 from fasttrt.engine import Engine
 from fasttrt.errors import InputError, LibraryNotFoundError
@@ -71,8 +79,8 @@ def from_torch(
     device = _device(module)
     if device is not None and device.type == "cuda" and "devices" not in engine_options:
         engine_options.setdefault("device", str(device))
-    call = Call(module.forward, example_inputs)
-    inputs, leaves = flatten(call.arguments)
+    call, arguments = Call.bind(module.forward, example_inputs)
+    inputs, leaves = flatten(arguments)
     tensors = [leaf.detach() for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if device is not None:
         tensors = [tensor.to(device) for tensor in tensors]
@@ -82,28 +90,30 @@ def from_torch(
     ranges = ranges_of(dynamic, shapes)
     with torch.no_grad():
         outputs, _ = flatten(call.invoke(module, inputs.restore(tensors)), "output")
-    names = [f"{name}_out" if name in shapes else name for name in outputs.tensors]
+    names = _output_names(outputs.tensors, inputs.tensors)
 
-    class Flat(torch.nn.Module):  # type: ignore[misc]  # untyped
-        """The module as a function from tensors to tensors."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = module
-
-        def forward(self, *tensors: Any) -> tuple[Any, ...]:
-            found, results = flatten(call.invoke(self.inner, inputs.restore(tensors)), "output")
-            return tuple(r for i, r in enumerate(results) if i not in found.constants)
-
-    flat = Flat()
-    flat.training = False  # it alone: eval() would reach into the module
+    function, varying = as_function(module, call, inputs, outputs)
     with tempfile.TemporaryDirectory(prefix="fasttrt-") as folder:
         path = Path(folder) / "module.onnx"
-        export(
-            flat, tensors, inputs.tensors, names, ranges, path, dynamo=dynamo, opset=opset
-        )  # fmt: skip
+        export(function, tensors, inputs.tensors, names, ranges, path, dynamo=dynamo, opset=opset)
+        if ranges and varying:
+            raise InputError(
+                f"the result {', '.join(sorted(varying))} is a number that may depend on the "
+                "extents in dynamic=; expected tensors and constants"
+            )
         engine = Engine(path, shapes=profile_of(ranges, shapes) or None, **engine_options)
     return TorchModule(engine, call, inputs, outputs, names)
+
+
+def _output_names(results: Sequence[str], inputs: Sequence[str]) -> list[str]:
+    """Names for the ONNX model's outputs: no numbers, and none that an input has."""
+    names: list[str] = []
+    for result in results:
+        name = f"output.{result}" if result[0].isdigit() else result
+        while name in inputs or name in names:
+            name += "_out"
+        names.append(name)
+    return names
 
 
 def _device(module: Any) -> Any:

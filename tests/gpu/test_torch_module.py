@@ -36,9 +36,8 @@ def net(torch: Any) -> Any:
 def convert(module: Any, example: Any, **options: Any) -> fasttrt.TorchModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporters, about themselves
-        return fasttrt.from_torch(
-            module, example, **{"config": EXACT, "exporter": "torchscript"} | options
-        )
+        defaults: dict[str, Any] = {"config": EXACT, "exporter": "torchscript"}
+        return fasttrt.from_torch(module, example, **defaults | options)
 
 
 def check(torch: Any, module: Any, actual: Any, x: Any, tolerance: float) -> None:
@@ -106,7 +105,7 @@ def test_half_precision(torch: Any, net: Any) -> None:
 
 
 def test_results_keep_their_structure(torch: Any) -> None:
-    class Parts(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Parts(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: Any, pair: Any, scale: float = 2.0) -> Any:
             return {"sum": x + pair[0], "rest": [x * scale, (pair[1] - x, None)]}
 
