@@ -4,6 +4,9 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fasttrt._core import DeviceArray, empty_pinned
 from fasttrt._library import LibraryInfo, library
 from fasttrt._version import __version__
@@ -25,10 +28,12 @@ from fasttrt.errors import (
 )
 from fasttrt.plan import Plan
 from fasttrt.progress import BuildProgress
-from fasttrt.quantization_report import OutputLoss, QuantizationReport
-from fasttrt.quantizing import Quantized, quantize
 from fasttrt.spec import TensorSpec
-from fasttrt.torch_module import TorchModule, from_torch
+
+if TYPE_CHECKING:
+    from fasttrt.quantization_report import OutputLoss, QuantizationReport
+    from fasttrt.quantizing import Quantized, quantize
+    from fasttrt.torch_module import TorchModule, from_torch
 
 __all__ = [
     "Batching",
@@ -60,3 +65,27 @@ __all__ = [
     "library",
     "quantize",
 ]
+
+# What few programs use is imported when it is first asked for.
+_LATER = {
+    "OutputLoss": "quantization_report",
+    "QuantizationReport": "quantization_report",
+    "Quantized": "quantizing",
+    "quantize": "quantizing",
+    "TorchModule": "torch_module",
+    "from_torch": "torch_module",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name of a module that is not imported yet."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """All public names."""
+    return sorted({*globals(), *__all__})

@@ -77,9 +77,32 @@ def calibrate(
         for sample in samples:
             with redirect_stdout(io.StringIO()):  # it prints what it does
                 calibrator.collect_data(One(sample))
+        if method == "entropy":
+            _coarsen(calibrator.collector.get_histogram_dict())
         with redirect_stdout(io.StringIO()):
             ranges = calibrator.compute_data()
     for name, data in ranges.items():
         if not np.isfinite(np.asarray(data.range_value, np.float64)).all():
             raise InputError(f"{name}: the float model gives NaN or Inf there on this data")
     return ranges
+
+
+def _coarsen(histograms: dict[str, Any]) -> None:
+    """Merge bins of histograms that have grown beyond `_BINS`, as large values came late.
+
+    The search for the best range takes the square of their number: seconds become minutes.
+
+    Args:
+        histograms: of ONNX Runtime's collector: counts, edges, least, greatest value, threshold;
+            the edges go from minus to plus the threshold. Changed in place.
+    """
+    for name, (counts, edges, least, most, threshold) in histograms.items():
+        factor = -(-len(counts) // _BINS)
+        if factor == 1:
+            continue
+        half = -(-len(counts) // 2 // factor) * factor  # of the bins, with empty ones outside
+        padded = np.pad(counts, half - len(counts) // 2)
+        merged = padded.reshape(-1, factor).sum(1)
+        limit = threshold * half / (len(counts) // 2)
+        bounds = np.linspace(-limit, limit, len(merged) + 1).astype(edges.dtype)
+        histograms[name] = (merged, bounds, least, most, limit)
