@@ -322,6 +322,24 @@ def test_nodes_without_names_get_some() -> None:
     assert quantize(proto, [normal(2, 8)], exclude=["Gemm_2"]).report.quantized == ("Gemm_0",)
 
 
+def test_what_the_quantizer_left_float_is_no_success() -> None:
+    """ONNX does not know the types of ONNX Runtime's own operators."""
+    nodes = [
+        helper.make_node("Gelu", ["x"], ["h"], "gelu", domain="com.microsoft"),
+        helper.make_node("MatMul", ["h", "w"], ["z"], "dense"),
+        helper.make_node("MatMul", ["x", "w"], ["y"], "other"),
+    ]
+    x = models.value("x", TensorProto.FLOAT, [4, 16])
+    y, z = (models.value(name, TensorProto.FLOAT, [4, 8]) for name in "yz")
+    w = {"w": normal(16, 8)}
+    proto = models.make(nodes, [x], [y, z], w, domains=["com.microsoft"])
+    with pytest.raises(InputError, match="dense: cannot be quantized, as the type of h is not kno"):
+        quantize(proto, [normal(4, 16)])
+    model = quantize(proto, [normal(4, 16)], exclude=["dense"]).model
+    assert dequantized(model, named(model, "dense")) == [False, False]  # which shares its weight
+    assert dequantized(model, named(model, "other")) == [True, True]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

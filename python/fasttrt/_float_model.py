@@ -130,4 +130,5 @@ def folded(model: "onnx.ModelProto") -> "onnx.ModelProto":
     kept = [opset for opset in result.opset_import if opset.domain in declared]
     del result.opset_import[:]
     result.opset_import.extend(kept)
+    _name_nodes(result.graph)
     return onnx.shape_inference.infer_shapes(result)

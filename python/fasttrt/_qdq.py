@@ -121,6 +121,13 @@ def place(prepared: "onnx.ModelProto", ranges: Any, choice: Choice) -> "onnx.Mod
                 node.input[i] = sources.get(name, name)
     _prune(model.graph)
     check_rules(model.graph)
+    narrow = _float_sources(model.graph).keys()
+    for node in model.graph.node:
+        if node.name in choice.weighted and not narrow >= set(node.input[:2]):
+            raise InputError(
+                f"{node.name}: cannot be quantized, as the type of {node.input[0]} is not known; "
+                "leave it out with exclude="
+            )
     onnx.checker.check_model(model)
     return model
 
