@@ -19,7 +19,7 @@ class OutputLoss:
     """How many were compared."""
     max_abs_error: float
     mean_abs_error: float
-    max_rel_error: float
+    peak_rel_error: float
     """The largest absolute error over the largest absolute value of the float model."""
     rms_rel_error: float
     """The root mean square of the error over that of the float model's values."""
@@ -66,11 +66,11 @@ class QuantizationReport:
         before, after = self.opset
         opset = f"opset {after}" if before == after else f"opset {before}, converted to {after}"
         rows: list[tuple[str, ...]] = [
-            ("output", "max abs", "mean abs", "max rel", "rms rel", "cosine", "top-1", "NaN")
+            ("output", "max abs", "mean abs", "peak rel", "rms rel", "cosine", "top-1", "NaN")
         ]
         for loss in self.outputs:
             numbers = (
-                loss.max_abs_error, loss.mean_abs_error, loss.max_rel_error, loss.rms_rel_error,
+                loss.max_abs_error, loss.mean_abs_error, loss.peak_rel_error, loss.rms_rel_error,
             )  # fmt: skip
             top1 = "-" if loss.top1_agreement is None else f"{loss.top1_agreement:.1%}"
             rows.append(
@@ -144,7 +144,7 @@ class LossMeter:
             values=self._values,
             max_abs_error=self._max_error,
             mean_abs_error=_ratio(self._sum_error, self._values),
-            max_rel_error=_ratio(self._max_error, self._max_value),
+            peak_rel_error=_ratio(self._max_error, self._max_value),
             rms_rel_error=_ratio(math.sqrt(self._error_squares), math.sqrt(self._squares)),
             cosine=_ratio(self._product, norms),
             top1_agreement=self._same_rows / self._rows if self._rows else None,

@@ -90,6 +90,8 @@ def quantize(
         LibraryNotFoundError: no ONNX Runtime, or not the TensorRT asked for.
     """
     _check_options(method, percentile, operators)
+    if output is not None and not Path(output).parent.is_dir():
+        raise InputError(f"output: expected a file in a folder that exists, got {output}")
     _require_onnxruntime()
     target = None if library is None else Int8Target(library, device)
     original = whole(model if isinstance(model, OnnxModel) else OnnxModel(model))
