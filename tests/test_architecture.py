@@ -54,6 +54,9 @@ ABOVE = {
     "concurrency": {"_core", "engine", "tensorrt", "reference", "replicas", "_opening"},
     "replicas": {"_core", "engine", "tensorrt", "reference", "_opening"},
     "_opening": {"engine"},
+    "quantization_report": {"*"},
+    "quantizing": {"_core", "building", "engine", "plan", "tensorrt", "_opening"},
+    "torch_module": {"_core", "building", "plan", "tensorrt", "reference", "_opening"},
 }
 
 pytestmark = pytest.mark.skipif(not CPP.is_dir(), reason="the sources are not here")

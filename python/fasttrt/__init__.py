@@ -4,7 +4,8 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from fasttrt import cache
 from fasttrt._core import DeviceArray, empty_pinned
@@ -30,22 +31,11 @@ from fasttrt.plan import Plan
 from fasttrt.progress import BuildProgress
 from fasttrt.spec import TensorSpec
 
-# What is imported when it is first used, so that ``import fasttrt`` stays quick.
 if TYPE_CHECKING:
     from fasttrt.comparing import Comparison, Divergence, OutputComparison, Thresholds, compare
-else:
-    _LATER = dict.fromkeys(
-        ("Comparison", "Divergence", "OutputComparison", "Thresholds", "compare"),
-        "fasttrt.comparing",
-    )
-
-    def __getattr__(name):
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import importlib
-
-        return globals().setdefault(name, getattr(importlib.import_module(_LATER[name]), name))
-
+    from fasttrt.quantization_report import OutputLoss, QuantizationReport
+    from fasttrt.quantizing import Quantized, quantize
+    from fasttrt.torch_module import TorchModule, from_torch
 
 __all__ = [
     "Batching",
@@ -64,16 +54,51 @@ __all__ = [
     "LibraryNotFoundError",
     "OutOfMemoryError",
     "OutputComparison",
+    "OutputLoss",
     "ParseError",
     "ParseIssue",
     "Plan",
+    "QuantizationReport",
+    "Quantized",
     "TensorSpec",
     "Thresholds",
+    "TorchModule",
     "UnsupportedLibraryError",
     "__version__",
     "build",
     "cache",
     "compare",
     "empty_pinned",
+    "from_torch",
     "library",
+    "quantize",
 ]
+
+# What few programs use is imported when it is first asked for.
+_LATER = {
+    "Comparison": "comparing",
+    "Divergence": "comparing",
+    "OutputComparison": "comparing",
+    "Thresholds": "comparing",
+    "compare": "comparing",
+    "OutputLoss": "quantization_report",
+    "QuantizationReport": "quantization_report",
+    "Quantized": "quantizing",
+    "quantize": "quantizing",
+    "TorchModule": "torch_module",
+    "from_torch": "torch_module",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name of a module that is not imported yet."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """All public names."""
+    return sorted({*globals(), *__all__})

@@ -11,6 +11,7 @@ from fasttrt import _core
 from fasttrt._device import default_device, parse_device
 from fasttrt._files import replacing
 from fasttrt._handover import hand_over
+from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
@@ -92,6 +93,8 @@ def build(
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
+    if problem := int8_problem(model.proto.graph, found):
+        raise BuildError(problem)
     loaded = load(found, plugins)
     begin = time.monotonic()
     with forwarded():
