@@ -316,3 +316,10 @@ def test_weights_of_more_than_2_gib_survive(build: Build, tmp_path: Path) -> Non
     with fasttrt.Engine(path, device="cpu", dims={"n": 3}) as engine:
         np.testing.assert_array_equal(engine.infer(given), given + weight)
     assert build(path, dims={"n": 3}).metadata["inputs"][0]["shape"] == [3, 4]
+
+
+def test_compare_takes_them_too() -> None:
+    """The reference is the changed model as well."""
+    made = reduction()
+    comparison = fasttrt.compare(made.proto, device="cpu", freeze={"axes": [1]}, dims={"n": 5})
+    assert comparison.passed

@@ -245,6 +245,7 @@ def _metadata(
         metadata["plugins"] = plugins
     if config.refit:
         metadata["structure"] = structure(model)
+        metadata["arguments"] = model.arguments
     # As it will be read back.
     plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))
     return plain

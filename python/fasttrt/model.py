@@ -50,6 +50,8 @@ class OnnxModel:
         """The model as it was read."""
         self.changes: tuple[str, ...] = ()
         """What is different from it, a line each."""
+        self.arguments: dict[str, dict[str, Any]] = {}
+        """The ``freeze`` and ``dims`` that it was changed with, as JSON has them."""
         self._bytes: bytes | None = None
         try:
             if isinstance(source, onnx.ModelProto):

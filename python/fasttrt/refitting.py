@@ -1,13 +1,16 @@
 """Other weights for an engine that is loaded."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fasttrt import _core
 from fasttrt._handover import hand_over
 from fasttrt._log import forwarded
 from fasttrt.errors import EngineLoadError, InputError
+from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.structure import Structure, check_changes, check_same
+from fasttrt.transforms import transformed
 
 
 def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> None:
@@ -19,6 +22,7 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
         Error: the engine was not built to be refitted, or TensorRT failed midway.
         UnsupportedLibraryError: the library cannot refit engines.
     """
+    model = as_built(model, metadata)
     with forwarded():
         refittable = core.refittable_weights()
         if built := metadata.get("structure"):
@@ -27,8 +31,21 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
             hand_over(model, core.refit_file, core.refit)
         except InputError as error:
             raise InputError(f"refit: {error}{_unknown(refittable, model)}") from None
-    metadata["model_sha256"] = model.sha256()
+    metadata["model_sha256"] = model.original.sha256()
     metadata.pop("verification", None)  # was of the other weights
+
+
+def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
+    """A model after the changes that the build has made to its own, see `fasttrt.build`.
+
+    Raises:
+        InputError: the model has not the inputs or dimensions that were changed there.
+    """
+    if "changes" not in metadata:  # a plan of another tool
+        return model
+    if not model.is_changed:
+        model = transformed(model, **metadata.get("arguments", {}))
+    return folded(model)
 
 
 def give_weights(
@@ -47,6 +64,7 @@ def give_weights(
                 'that has them, as in Engine(plan, weights="m.onnx")'
             )
         return None
+    model = as_built(model, metadata)
     built = metadata.get("structure")
     new = check_same(built, model) if built else None
     hand_over(model, options.set_weights_file, options.set_weights)
@@ -62,8 +80,9 @@ def took_weights(
         InputError: some are part of the plan, with other values.
     """
     if new is not None:
+        model = as_built(model, metadata)
         check_changes(metadata["structure"], new, model, set(core.refittable_weights()))
-    metadata["model_sha256"] = model.sha256()
+    metadata["model_sha256"] = model.original.sha256()
     metadata.pop("verification", None)  # was of the other weights
 
 

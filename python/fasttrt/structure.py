@@ -110,7 +110,7 @@ class _Reader:
         graph = model.proto.graph
         opsets = sorted((opset.domain, opset.version) for opset in model.proto.opset_import)
         types = [
-            (value.name, value.type.SerializeToString(deterministic=True))
+            (value.name, _unnamed(value.type).SerializeToString(deterministic=True))
             for value in (*graph.input, *graph.output)
         ]
         functions = [f.SerializeToString(deterministic=True) for f in model.proto.functions]
@@ -192,6 +192,17 @@ def _content(tensor: "onnx.TensorProto", folder: str) -> Iterator[bytes]:
         yield from tensor.string_data
     else:
         yield onnx.numpy_helper.to_array(tensor).tobytes()
+
+
+def _unnamed(kind: "onnx.TypeProto") -> "onnx.TypeProto":
+    """A type without the names of its dimensions, which the build may have made distinct."""
+    import onnx
+
+    copy = onnx.TypeProto()
+    copy.CopyFrom(kind)
+    for dim in copy.tensor_type.shape.dim if copy.HasField("tensor_type") else ():
+        dim.ClearField("dim_param")
+    return copy
 
 
 def _short(content: bytes) -> str:

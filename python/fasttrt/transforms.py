@@ -24,10 +24,13 @@ _SHOWN = 8
 """Values of a frozen input that its line in the changes shows."""
 
 
-def transformed(model: OnnxModel, freeze: Freeze | None, dims: Dims | None) -> OnnxModel:
+def transformed(
+    model: OnnxModel, freeze: Freeze | None = None, dims: Dims | None = None
+) -> OnnxModel:
     """The model with inputs made constant and dimensions fixed; itself where nothing is asked.
 
-    Each change is in the result's ``changes``, and in the log.
+    Each change is in the result's ``changes``, and in the log; the arguments are in its
+    ``arguments``, for another model to be changed alike.
 
     Raises:
         InputError: for a name that the model does not have, or a value, a dtype or a shape that
@@ -41,7 +44,23 @@ def transformed(model: OnnxModel, freeze: Freeze | None, dims: Dims | None) -> O
         lines += _fix_dims(proto, model, dims)
     if freeze:
         lines += _freeze_inputs(proto, declared_inputs(proto), freeze)
-    return model.changed(proto, lines)
+    changed = model.changed(proto, lines)
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    changed.arguments = {
+        "freeze": {name: _as_json(constants[name]) for name in freeze or ()},
+        "dims": {name: _extent(name, given) for name, given in (dims or {}).items()},
+    }
+    return changed
+
+
+def _as_json(tensor: "onnx.TensorProto") -> Any:
+    """The values as Python's numbers, of which `_as_declared` makes the same again."""
+    from onnx import numpy_helper
+
+    array = np.asarray(numpy_helper.to_array(tensor))
+    if array.dtype.kind not in "biuf":  # of ml_dtypes
+        array = array.astype(np.int64 if is_integer(array.dtype) else np.float64)
+    return array.tolist()
 
 
 def _freeze_inputs(

@@ -96,3 +96,29 @@ def test_control_flow_that_is_decided_by_then(name: str) -> None:
         np.testing.assert_allclose(actual, expected, model.tolerance.rtol, model.tolerance.atol)
     speech = np.array([theirs["output"][0, 0] for _, theirs in steps])
     assert speech.mean() > 0.7  # the voice was heard, so the numbers mean something
+
+
+def test_a_refit_is_changed_as_the_build_was() -> None:
+    first, second = reduction_with_weight(), reduction_with_weight()
+    x = normal(5, 3, 4)
+    config = fasttrt.BuildConfig(tf32=False, refit=True)
+    with fasttrt.Engine(
+        first.proto, device="cuda", shapes={"x": (5, 3, 4)}, freeze={"axes": [1]}, config=config
+    ) as engine:
+        assert_close(engine.infer(x), first.reference(x), 1e-6)
+        engine.refit(second.proto)
+        assert_close(engine.infer(x), second.reference(x), 1e-6)
+
+
+def reduction_with_weight() -> models.Model:
+    """y = the sum of x over axes, times a weight: over axis 1 for the reference."""
+    x = models.value("x", TensorProto.FLOAT, ["n", 3, 4])
+    axes = models.value("axes", TensorProto.INT64, ["m"])
+    y = models.value("y", TensorProto.FLOAT, ["a", "b", "c"])
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["sum"]),
+        helper.make_node("Mul", ["sum", "w"], ["y"]),
+    ]
+    weight = normal(4)
+    proto = models.make(nodes, [x, axes], [y], {"w": weight})
+    return models.Model(proto, lambda x: x.astype(np.float64).sum(1, keepdims=True) * weight)

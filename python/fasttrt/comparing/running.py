@@ -17,6 +17,7 @@ from fasttrt.comparing.subjects import Against, Reference, Subject, reference, s
 from fasttrt.comparing.thresholds import Judge, ThresholdsLike, parse_thresholds
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
+from fasttrt.transforms import transformed
 
 if TYPE_CHECKING:
     import onnx
@@ -88,7 +89,8 @@ def compare(
         raise InputError(
             f"engine: an engine takes no options of a build, got {', '.join(sorted(options))} too"
         )
-    source = OnnxModel(model)
+    changes = {name: options.pop(name) for name in ("freeze", "dims") if name in options}
+    source = transformed(OnnxModel(model), **changes)
     _check(samples, seed, thresholds, source)  # before a build, which may take long
     held = reference(against, source)
     with ExitStack() as stack:
@@ -98,7 +100,8 @@ def compare(
         elif engine is None:
 
             def make(proto: Any) -> Engine:
-                kept = {} if proto is model else {"cache": False}  # nobody wants the copies again
+                # Nobody wants the copies again, and they are of the changed model.
+                kept = changes if proto is model else {"cache": False}
                 return Engine(proto, **(options | kept))
 
             judged = stack.enter_context(make(model))
