@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,20 +52,30 @@ def run_cases(
     cases: list[Case], device: str, library: str, jobs: int, timeout: float = TIMEOUT
 ) -> dict[str, report.Result]:
     """The results by case, also of cases that crash or hang."""
-    # Before the workers begin: what TensorRT-RTX heeds for all of float32, and no idle threads.
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     by_folder = {case.folder: case for case in cases}
     function = functools.partial(work, device=device, library=library)
     results = {}
-    for folder, given in pool.run(function, by_folder, jobs, timeout, is_spoiled):
-        case = by_folder[folder]
-        if isinstance(given, pool.Crashed):
-            given = [{"stage": "crashed", "problem": str(given), "frozen": []}]
-        elif isinstance(given, TimeoutError):
-            given = [{"stage": "hung", "problem": str(given), "frozen": []}]
-        results[case.name] = report.Result(case.operator, case.digest, given)
+    with _environment_of_workers():
+        for folder, given in pool.run(function, by_folder, jobs, timeout, is_spoiled):
+            case = by_folder[folder]
+            if isinstance(given, pool.Crashed):
+                given = [{"stage": "crashed", "problem": str(given), "frozen": []}]
+            elif isinstance(given, TimeoutError):
+                given = [{"stage": "hung", "problem": str(given), "frozen": []}]
+            results[case.name] = report.Result(case.operator, case.digest, given)
     return dict(sorted(results.items()))
+
+
+@contextmanager
+def _environment_of_workers() -> Iterator[None]:
+    """What TensorRT-RTX heeds for all of float32, and no idle threads."""
+    before = dict(os.environ)
+    os.environ.update(NVIDIA_TF32_OVERRIDE="0", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def library_name(library: str) -> str:
