@@ -60,8 +60,9 @@ class Plan:
     version), ``gpu`` (name, compute_capability; None if built without one), ``config``,
     ``profiles``, ``inputs``, ``outputs``; with plugins ``plugins`` (name and sha256 of each), if it
     can be refitted ``structure``, digests of the model's, and ``arguments``, its ``freeze`` and
-    ``dims``; ``verification`` after ``Engine(verify=...)``. If it was built for the cache, ``cache`` (the parts of its key) and
-    ``model_name`` (of the file). For a plan of another tool ``library`` at most."""
+    ``dims``; ``verification`` after ``Engine(verify=...)``. If it was built for the cache,
+    ``cache`` (the parts of its key) and ``model_name`` (of the file). For a plan of another tool
+    ``library`` at most."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan with its metadata and a checksum. The file appears whole or not at all."""
