@@ -129,6 +129,7 @@ void register_builder(py::module_& module) {
       .def_readwrite("exclude_lean_runtime", &BuildOptions::exclude_lean_runtime)
       .def_readwrite("refit", &BuildOptions::refit)
       .def_readwrite("tf32", &BuildOptions::tf32)
+      .def_readwrite("fp16", &BuildOptions::fp16)
       .def_readwrite("quantized", &BuildOptions::quantized)
       .def_readwrite("compute_capabilities", &BuildOptions::compute_capabilities)
       .def(
@@ -165,6 +166,16 @@ void register_builder(py::module_& module) {
           "(name, dtype, shape, dimension names, is a shape tensor) of each.")
       .def("outputs", [](const PlanBuilder& self) { return describe(self.outputs()); })
       .def_property_readonly("layer_count", &PlanBuilder::layer_count)
+      .def(
+          "tensor_types",
+          [](const PlanBuilder& self) {
+            py::dict result;
+            for (const auto& [type, count] : self.tensor_types()) {
+              result[py::str(nvinfer::dtype_name(type))] = count;
+            }
+            return result;
+          },
+          "How many of the layers' outputs have each type.")
       .def_property_readonly("can_cancel", &PlanBuilder::can_cancel)
       .def(
           "build", &build, py::arg("options"), py::arg("profiles"), py::arg("poll"),

@@ -11,6 +11,7 @@ from fasttrt import _core
 from fasttrt._backend import Backend
 from fasttrt._device import capability, gpu_model, parse_devices
 from fasttrt._library import find
+from fasttrt._log import logger
 from fasttrt.batching import Batching
 from fasttrt.building import build
 from fasttrt.config import BuildConfig
@@ -22,6 +23,7 @@ from fasttrt.errors import (
 )
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan, is_plan
+from fasttrt.precision.inspection import check_plan, confirm
 from fasttrt.progress import ProgressCallback
 from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend, close_all
@@ -94,10 +96,14 @@ def open_backend(
         if isinstance(source, Plan):
             raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
         reference = ReferenceBackend(source, shapes)
+        if config.is_reduced:
+            why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
+            logger.warning(why, config.precision)
         if problem:
             _warn_once(problem)
         return reference, None
     if isinstance(source, Plan):
+        check_plan(source, config.precision)
         plans = [source] * len(wanted)
     else:
         plans = _built(source, wanted, config, shapes, library, progress)
@@ -134,7 +140,7 @@ def _loaded(
     backends: list[Backend] = []
     try:
         for plan, ordinal in zip(plans, ordinals, strict=True):
-            backend: Backend = TensorRTBackend(
+            backend = TensorRTBackend(
                 plan,
                 library=library,
                 device=ordinal,
@@ -142,6 +148,7 @@ def _loaded(
                 **vars(options),
             )
             backends.append(backend)
+            confirm(plan, backend.core, config.precision)
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:
         close_all(backends)

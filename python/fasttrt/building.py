@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,10 +14,11 @@ from fasttrt._files import replacing
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
-from fasttrt.config import BuildConfig
+from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError, ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
+from fasttrt.precision.applying import Parsed, chooses_types, parse
 from fasttrt.progress import BuildProgress, ProgressCallback, reporter
 from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
 from fasttrt.spec import Range
@@ -31,6 +33,7 @@ def build(
     model: "str | os.PathLike[str] | bytes | onnx.ModelProto | OnnxModel",
     config: BuildConfig | None = None,
     *,
+    precision: Precision | None = None,
     shapes: Shapes | None = None,
     library: str | os.PathLike[str] = "auto",
     device: str | None = None,
@@ -45,6 +48,8 @@ def build(
     Args:
         model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
         config: options of the build.
+        precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, as in
+            `BuildConfig.precision`. None: as ``config`` says, else the types that the model states.
         shapes: for dynamic inputs, by name: one shape, or (min, opt, max), or trtexec's
             ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
             its values. Where not given, extents named after a batch or a sequence get a default
@@ -62,7 +67,7 @@ def build(
         InputError: ``shapes`` does not fit the model, or is needed.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
     """
-    config = config or BuildConfig()
+    config = (config or BuildConfig()).with_precision(precision)
     if not isinstance(model, OnnxModel):
         model = OnnxModel(model)
     ordinal = default_device() if device is None else parse_device(device)
@@ -70,17 +75,19 @@ def build(
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
     with forwarded():
-        builder = _parsed(found, ordinal, model)
+        parsed = parse(model, config, found, partial(_parsed, found, ordinal))
+        builder = parsed.builder
         inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
         profiles = resolve(inputs, shapes)
         if contradictory := contradictions(inputs, profiles):
             for name, axis in contradictory:
                 logger.info("%s: axis %d is told apart from others of its name", name, axis)
-            builder = _parsed(found, ordinal, model.with_named_axes(contradictory))
+            builder = _parsed(found, ordinal, parsed.model.with_named_axes(contradictory))
         options = config.to_core(found)
+        options.fp16 = config.precision == "fp16" and chooses_types(found)
         options.quantized = model.is_quantized
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
-        metadata = _metadata(model, found, ordinal, config, builder, profiles)
+        metadata = _metadata(model, parsed, found, ordinal, config, builder, profiles)
         data, timing_cache = _run(builder, options, profiles, progress)
     if config.timing_cache is not None and timing_cache is not None:
         try:
@@ -145,6 +152,7 @@ def _run(
 
 def _metadata(
     model: OnnxModel,
+    parsed: Parsed,
     library: _core.Library,
     ordinal: int | None,
     config: BuildConfig,
@@ -155,7 +163,8 @@ def _metadata(
     if ordinal is not None:
         info = _core.device_info(ordinal)
         gpu = {"name": info.name, "compute_capability": f"{info.major}.{info.minor}"}
-    declared = {tensor.name: tensor.dtype for tensor in (*model.inputs, *model.outputs)}
+    io = (*parsed.model.inputs, *parsed.model.outputs)
+    declared = {tensor.name: tensor.dtype for tensor in io}
 
     def tensors(described: list[_Described]) -> list[dict[str, Any]]:
         return [
@@ -178,6 +187,7 @@ def _metadata(
         "profiles": [dict(profile) for profile in profiles],
         "inputs": tensors(builder.inputs()),
         "outputs": tensors(builder.outputs()),
+        **parsed.metadata(),
     }
     # As it will be read back.
     plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))

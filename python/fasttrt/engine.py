@@ -15,7 +15,7 @@ from fasttrt._opening import RunOptions, open_backend
 from fasttrt.arrays import is_device_array
 from fasttrt.batching import Batching
 from fasttrt.concurrency import Workers, mapped, worker_count
-from fasttrt.config import BuildConfig
+from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError
 from fasttrt.plan import Plan
 from fasttrt.progress import ProgressCallback
@@ -43,6 +43,7 @@ class Engine:
         device: str = "auto",
         devices: Sequence[int | str] | None = None,
         library: str | os.PathLike[str] = "auto",
+        precision: Precision | None = None,
         shapes: Shapes | None = None,
         config: BuildConfig | None = None,
         contexts: int = 2,
@@ -62,6 +63,9 @@ class Engine:
                 GPU if TensorRT can run there, else the CPU, with a warning that says why.
             devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
             library: which TensorRT, see `fasttrt.library`.
+            precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, see
+                `BuildConfig.precision`. After the load TensorRT's inspector must confirm 16 bits.
+                A plan must have been built with the same. On the CPU it does not count.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
             config: options of the build; its ``engine_host_code`` counts for plans too.
             contexts: how many runs may be under way at once on a GPU; each takes memory of its own.
@@ -89,9 +93,10 @@ class Engine:
             OutOfMemoryError: the GPU has no room for it.
         """
         options = RunOptions(contexts, specialization, cuda_graph, wait, batching)
+        config = (config or BuildConfig()).with_precision(precision)
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
-            config=config or BuildConfig(), options=options, progress=progress,
+            config=config, options=options, progress=progress,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}

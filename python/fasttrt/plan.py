@@ -49,8 +49,9 @@ class Plan:
     metadata: dict[str, Any] = field(default_factory=dict)
     """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256``,
     ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
-    ``config``, ``profiles``, ``inputs``, ``outputs``. For a plan of another tool ``library`` at
-    most."""
+    ``config``, ``profiles``, ``inputs``, ``outputs``; where ``precision`` converted the model,
+    ``conversion`` (how many nodes, which stayed in float32 and why). For a plan of another tool
+    ``library`` at most."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan with its metadata and a checksum. The file appears whole or not at all."""
