@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fasttrt import _core
 from fasttrt._log import logger
 from fasttrt.config import BuildConfig
 from fasttrt.errors import BuildError, ParseError
 from fasttrt.model import OnnxModel
-from fasttrt.precision.conversion import DTYPES, converted
-from fasttrt.precision.rewriter import Changes
+from fasttrt.precision import DTYPES
+
+if TYPE_CHECKING:
+    from fasttrt.precision.graphs import Changes
 
 
 class Parsed(NamedTuple):
@@ -19,7 +21,7 @@ class Parsed(NamedTuple):
     builder: _core.PlanBuilder
     model: OnnxModel
     """What was parsed, converted if need be."""
-    changes: Changes | None
+    changes: "Changes | None"
     """By the conversion."""
 
     def metadata(self) -> dict[str, Any]:
@@ -79,6 +81,8 @@ def parse(
         builder = parse_model(model)
         _check_unconverted(builder, config)
         return Parsed(builder, model, None)
+    from fasttrt.precision.conversion import converted
+
     refused: set[str] = set()
     while True:
         result, changes = converted(
@@ -109,7 +113,7 @@ def _check_converted(
     builder: _core.PlanBuilder, config: BuildConfig, library: _core.Library
 ) -> None:
     """The network has tensors of the type, and then so has the engine."""
-    dtype, types = str(DTYPES[str(config.precision)]), builder.tensor_types()
+    dtype, types = DTYPES[str(config.precision)], builder.tensor_types()
     if not types.get(dtype) and not chooses_types(library):
         raise BuildError(
             f'precision="{config.precision}": expected a network with {dtype}, {library} made one '
@@ -135,7 +139,7 @@ def _counted(types: dict[str, int]) -> str:
     return ", ".join(f"{count} tensors of {name}" for name, count in types.items())
 
 
-def _tell(config: BuildConfig, changes: Changes) -> None:
+def _tell(config: BuildConfig, changes: "Changes") -> None:
     reasons = Counter(changes.kept.values())
     kept = "".join(f"; in float32 stay {n} x {why}" for why, n in reasons.most_common())
     logger.info("precision=%s: %d operators converted%s", config.precision, changes.converted, kept)

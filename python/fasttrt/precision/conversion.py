@@ -1,24 +1,22 @@
 """A model that computes in float16 or bfloat16, from one that computes in float32."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import ml_dtypes
 import numpy as np
 
 from fasttrt.errors import BuildError, InputError
 from fasttrt.model import OnnxModel
-from fasttrt.precision.rewriter import Changes, Rewriter
+from fasttrt.precision import DTYPES
+from fasttrt.precision.graphs import Changes
+from fasttrt.precision.rewriter import Rewriter
 from fasttrt.precision.rules import Kind
 from fasttrt.precision.weights import Weights, without_weights
 
 if TYPE_CHECKING:
     import onnx
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "fp16": np.dtype(np.float16),
-    "bf16": np.dtype(ml_dtypes.bfloat16),
-}
 # From these on ONNX has all operators that compute in bfloat16; and scales of float16.
 _BF16_OPSET, _QUANTIZED_OPSET = 22, 19
 
@@ -51,16 +49,17 @@ def converted(
         InputError: ``keep_fp32`` names what is not there.
         BuildError: nothing can compute in that type, or ONNX cannot convert or check the model.
     """
-    dtype = DTYPES[precision]
+    dtype = np.dtype(getattr(ml_dtypes, DTYPES[precision], DTYPES[precision]))
     weights = Weights(model)
     proto = _prepared(without_weights(model), _least_opset(model, precision), precision)
     _name_nodes(proto.graph)
     keep = _Keep(keep_fp32, refused)
+    was_reduced = _computes_in(proto.graph, precision)
     rewriter = Rewriter(proto, dtype, keep, weights.array)
     rewriter.rewrite(proto.graph, weights.tensors, convert_io)
     keep.check()
     changes = rewriter.changes
-    if not changes.converted and not _computes_in(proto.graph, precision):
+    if not changes.converted and not was_reduced:
         why = "".join(f"\n  {name} ({reason})" for name, reason in changes.kept.items())
         raise BuildError(
             f'precision="{precision}": nothing in the model can compute in {dtype}{why}'

@@ -14,17 +14,21 @@ from typing import Any, NamedTuple
 from fasttrt._log import logger
 from fasttrt.errors import BuildError, InputError
 from fasttrt.plan import Plan
+from fasttrt.precision import DTYPES
 
 _SPELLINGS = {
     "float32": r"float|fp32|float32",
     "float16": r"half|fp16|float16",
     "bfloat16": r"bfloat16|bf16",
     "int8": r"int8",
+    "uint8": r"uint8",
+    "int32": r"int32",
+    "int64": r"int64",
+    "bool": r"bool",
     "float8": r"fp8|float8|e4m3|fp8e4m3",
     "int4": r"int4",
     "float4": r"fp4|float4|fp4e2m1",
 }
-_WANTED = {"fp16": "float16", "bf16": "bfloat16"}
 _QUANTIZED = ("int8", "float8", "int4", "float4")
 _WORD = re.compile(r"[A-Za-z]+[0-9A-Za-z]*")
 _COMPUTE_NOTHING = ("cast", "constant", "nochange", "noop", "reformat", "shape", "shuffle")
@@ -67,7 +71,7 @@ def confirm(plan: Plan, engine: Any, precision: str | None) -> None:
     Raises:
         BuildError: all layers tell their types, and none computes so.
     """
-    wanted = _WANTED.get(str(precision or plan.metadata.get("config", {}).get("precision")))
+    wanted = DTYPES.get(str(precision or plan.metadata.get("config", {}).get("precision")))
     if wanted is None:
         return
     types, hidden = account(engine.layer_information())

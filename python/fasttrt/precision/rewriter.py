@@ -6,69 +6,30 @@ graphs (of If, Loop, Scan) find it too. Inner graphs take and give what they too
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from fasttrt.precision import rules
+from fasttrt.precision.graphs import (
+    FLOAT,
+    Changes,
+    Scope,
+    Value,
+    all_names,
+    declared_types,
+    exact_tensors,
+    float_constant,
+    has_graph,
+    replace_all,
+)
 from fasttrt.precision.rules import Kind
 
 if TYPE_CHECKING:
     import onnx
 
 Array: TypeAlias = np.ndarray[Any, Any]
-FLOAT = 1  # TensorProto.FLOAT
 _WIDE_INTEGERS = frozenset((4, 5, 6, 7, 12, 13))  # of 16, 32 and 64 bits
-
-
-@dataclass
-class Changes:
-    """What was done to a model."""
-
-    converted: int = 0
-    """Nodes that compute in the 16-bit type."""
-    kept: dict[str, str] = field(default_factory=dict)
-    """Nodes that stay in float32, and why."""
-    zeroed: dict[str, int] = field(default_factory=dict)
-    """Constants of which so many elements became zero, next to much larger ones."""
-
-
-@dataclass
-class _Value:
-    """A tensor, and the types in which it is there."""
-
-    scope: "_Scope"
-    name: str
-    type: int
-    """As it was; 0 if that is not known."""
-    made: int
-    """As it is made now."""
-    original: int
-    """The type in which it goes by its old name."""
-    kind: Kind = Kind.PLAIN
-    constant: "onnx.TensorProto | None" = None
-    is_node: bool = False
-    """A constant that was a node, not an initializer."""
-    names: dict[int, str] = field(default_factory=dict)
-    """By type."""
-
-
-@dataclass
-class _Scope:
-    """A graph under way."""
-
-    parent: "_Scope | None"
-    types: dict[str, int]
-    results: dict[str, int]
-    """The types that its outputs shall have."""
-    values: dict[str, _Value] = field(default_factory=dict)
-    nodes: "list[onnx.NodeProto]" = field(default_factory=list)
-
-    def find(self, name: str) -> _Value | None:
-        """What the name means here."""
-        found = self.values.get(name)
-        return found if found or not self.parent else self.parent.find(name)
 
 
 class Rewriter:
@@ -95,7 +56,7 @@ class Rewriter:
         self._dtype, self._keep, self._read = dtype, keep, read
         self._low = int(helper.np_dtype_to_tensor_dtype(dtype))
         self._opsets = {entry.domain: entry.version for entry in model.opset_import}
-        self._taken = set(_names(model.graph))
+        self._taken = set(all_names(model.graph))
         self.changes = Changes()
 
     def rewrite(
@@ -103,7 +64,7 @@ class Rewriter:
         graph: "onnx.GraphProto",
         weights: "Sequence[onnx.TensorProto]" = (),
         convert_io: bool = False,
-        parent: _Scope | None = None,
+        parent: Scope | None = None,
     ) -> Kind:
         """Rewrite a graph, and those within it.
 
@@ -120,7 +81,7 @@ class Rewriter:
         io_type = self._low if convert_io else FLOAT
         results = {value.name: value.type.tensor_type.elem_type for value in graph.output}
         results = {name: io_type if type_ == FLOAT else type_ for name, type_ in results.items()}
-        scope = _Scope(parent, dict(_types(graph)), results)
+        scope = Scope(parent, dict(declared_types(graph)), results, exact_tensors(graph))
         for tensor in (*graph.initializer, *weights):
             self._define(scope, tensor.name, tensor.data_type, tensor.data_type, constant=tensor)
         for value in [value for value in graph.input if value.name in scope.values]:
@@ -138,24 +99,24 @@ class Rewriter:
                 worst = max(worst, found.kind)
                 self._use(found, results[output.name] or FLOAT)
                 output.type.tensor_type.elem_type = results[output.name] or FLOAT
-        _replace(graph.node, scope.nodes)
-        _replace(graph.initializer, list(self._initializers(scope)))
+        replace_all(graph.node, scope.nodes)
+        replace_all(graph.initializer, list(self._initializers(scope)))
         names = {name: t for value in scope.values.values() for t, name in value.names.items()}
         for value in graph.value_info:
             if value.name in names:
                 value.type.tensor_type.elem_type = names[value.name]
         return worst
 
-    def _define(self, scope: _Scope, name: str, type_: int, made: int, **known: Any) -> _Value:
+    def _define(self, scope: Scope, name: str, type_: int, made: int, **known: Any) -> Value:
         """A value that comes to be; under its old name, unless an output has that."""
         original = scope.results.get(name, 0) if type_ == FLOAT else type_
-        value = _Value(scope, name, type_, made, original or made, **known)
+        value = Value(scope, name, type_, made, original or made, **known)
         scope.values[name] = value
         if value.constant is None:
             value.names[made] = name if made == value.original else self._new_name(name, made)
         return value
 
-    def _use(self, value: _Value, wanted: int) -> str:
+    def _use(self, value: Value, wanted: int) -> str:
         """The name under which a float32 value is there in a type; it is made if need be."""
         from onnx import helper
 
@@ -171,9 +132,9 @@ class Rewriter:
                 value.scope.nodes.append(helper.make_node("Constant", [], [new], new, value=tensor))
         return value.names[wanted]
 
-    def _add(self, node: "onnx.NodeProto", scope: _Scope) -> None:
+    def _add(self, node: "onnx.NodeProto", scope: Scope) -> None:
         """Put a node into the new graph."""
-        constant = _constant(node)
+        constant = float_constant(node)
         if constant is not None:
             self._define(scope, node.output[0], FLOAT, FLOAT, constant=constant, is_node=True)
             return
@@ -192,7 +153,7 @@ class Rewriter:
         if node.op_type in rules.LACKING.get(str(self._dtype), ()):
             keep = keep or (f"TensorRT has it in no {self._dtype}", Kind.PLAIN)
         if FLOAT in (*types, *(value.type for value in inputs if value is not None)):
-            low, kind = self._fate(node, inputs, slots if is_known else None, keep)
+            low, kind = self._fate(node, scope, inputs, slots if is_known else None, keep)
         new = type(node)()
         new.CopyFrom(node)
         for i, value in enumerate(inputs):
@@ -219,7 +180,8 @@ class Rewriter:
     def _fate(
         self,
         node: "onnx.NodeProto",
-        inputs: Sequence[_Value | None],
+        scope: Scope,
+        inputs: Sequence[Value | None],
         slots: rules.Slots | None,
         keep: tuple[str, Kind] | None,
     ) -> tuple[bool, Kind]:
@@ -227,13 +189,15 @@ class Rewriter:
         operator = node.op_type
         given = [(i, v) for i, v in enumerate(inputs) if v is not None and v.type == FLOAT]
         running = [value for _, value in given if value.constant is None]
+        if has_graph(node):  # what is in it decides
+            return False, Kind.PLAIN
         if slots is None or not (any(slots.takes(i) for i, _ in given) or any(slots.outputs)):
-            if given and not _has_graph(node):
+            if given or slots is None:
                 self._note(node, f"its types are not known, or ONNX has it in no {self._dtype}")
             return False, self._source_kind(node, inputs)
         worst = max((value.kind for value in running), default=Kind.PLAIN)
-        if worst == Kind.INTEGER and any(value.made == self._low for value in running):
-            worst = Kind.PLAIN  # next to 16-bit values more bits are of no use
+        if worst == Kind.INTEGER and any(value.kind == Kind.PLAIN for value in running):
+            worst = Kind.PLAIN  # next to values of 16 bits more are of no use
         if operator == "Div" and inputs[0] is not None and inputs[0].constant is not None:
             operator = "Reciprocal"
         for i, value in given:
@@ -248,6 +212,9 @@ class Rewriter:
         if worst >= Kind.INTEGER or (worst and rules.carries_delicate(operator)):
             self._note(node, f"an input may need float32 ({worst.name.lower()})")
             return False, rules.next_kind(operator, worst)
+        if not scope.exact.isdisjoint(node.output) and operator not in rules.FOLLOWS:
+            self._note(node, "its result is an argument that needs all its bits")
+            return False, worst
         if operator in rules.DELICATE:
             self._note(node, "the operator needs range or bits")
             return False, rules.next_kind(operator, Kind.DELICATE)
@@ -260,7 +227,7 @@ class Rewriter:
         self.changes.converted += operator not in rules.FOLLOWS
         return True, Kind.PLAIN
 
-    def _source_kind(self, node: "onnx.NodeProto", inputs: Sequence[_Value | None]) -> Kind:
+    def _source_kind(self, node: "onnx.NodeProto", inputs: Sequence[Value | None]) -> Kind:
         """What is known of a float32 value that comes from no other."""
         if node.op_type in ("Cast", "CastLike") and inputs[0] is not None:
             return Kind.INTEGER if inputs[0].type in _WIDE_INTEGERS else Kind.PLAIN
@@ -274,7 +241,7 @@ class Rewriter:
         if node.op_type not in rules.FOLLOWS:
             self.changes.kept[node.name] = f"{node.op_type}: {why}"
 
-    def _initializers(self, scope: _Scope) -> "Iterator[onnx.TensorProto]":
+    def _initializers(self, scope: Scope) -> "Iterator[onnx.TensorProto]":
         for value in scope.values.values():
             if value.constant is None or value.is_node:
                 continue
@@ -283,7 +250,7 @@ class Rewriter:
             for wanted in value.names:
                 yield self._tensor(value, wanted)
 
-    def _tensor(self, value: _Value, wanted: int) -> "onnx.TensorProto":
+    def _tensor(self, value: Value, wanted: int) -> "onnx.TensorProto":
         """A constant in one of its types; as the model has it, if that is float32."""
         from onnx import helper
 
@@ -310,49 +277,3 @@ class Rewriter:
             new = f"{name}_{suffix}_{count}"
         self._taken.add(new)
         return new
-
-
-def _constant(node: "onnx.NodeProto") -> "onnx.TensorProto | None":
-    """The value of a Constant of float32, however it is written."""
-    from onnx import helper
-
-    if node.op_type != "Constant" or node.domain:
-        return None
-    for attribute in node.attribute:
-        if attribute.name == "value" and attribute.t.data_type == FLOAT:
-            tensor: onnx.TensorProto = attribute.t
-            return tensor
-        if attribute.name == "value_float":
-            return helper.make_tensor("", FLOAT, (), [attribute.f])
-        if attribute.name == "value_floats":
-            return helper.make_tensor("", FLOAT, (len(attribute.floats),), attribute.floats)
-    return None
-
-
-def _has_graph(node: "onnx.NodeProto") -> bool:
-    return any(a.HasField("g") or a.graphs for a in node.attribute)
-
-
-def _types(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
-    """The element type of each tensor that the graph declares; 0 for what is no tensor."""
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        yield value.name, value.type.tensor_type.elem_type
-
-
-def _names(graph: "onnx.GraphProto") -> Iterator[str]:
-    """All that a new name must differ from, inner graphs included; nodes' names too."""
-    for value in (*graph.input, *graph.output, *graph.initializer):
-        yield value.name
-    for node in graph.node:
-        yield node.name
-        yield from node.input
-        yield from node.output
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _names(inner)
-
-
-def _replace(field_: Any, messages: Sequence[Any]) -> None:
-    """New content for a repeated field of a protobuf message."""
-    del field_[:]
-    field_.extend(messages)

@@ -5,6 +5,7 @@ float16 ends at 65504 and is exact to 11 bits from 6.1e-5 upwards; bfloat16 has 
 and so does what goes on with its result until that is back in range.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -62,6 +63,24 @@ FOLLOWS = _operators(
     "GatherND Greater GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual NonZero Pad Reshape",
     "ReverseSequence Slice SpaceToDepth Split Squeeze Tile Transpose Trilu Unsqueeze Where",
 )
+
+_ELEMENTWISE = FOLLOWS | _operators("Abs Add Div Max Min Mul Neg Sub Sum")
+
+
+def exact_inputs(operator: str, inputs: Sequence[str], passes_on: bool) -> Sequence[str]:
+    """Which inputs keep all their bits: angles and coordinates, and what these are computed from.
+
+    Args:
+        operator: of the node.
+        inputs: of the node.
+        passes_on: whether one of its results is such an input.
+    """
+    if operator in ("Sin", "Cos", "Tan", "NonMaxSuppression"):
+        return inputs
+    if operator in ("GridSample", "RoiAlign"):
+        return inputs[1:]
+    return inputs if passes_on and operator in _ELEMENTWISE else ()
+
 
 _EACH_COUNTS = {
     "Div": (1,), "Pow": (0, 1), "Log": (0,), "Reciprocal": (0,),
