@@ -55,7 +55,8 @@ class Rewriter:
 
         self._dtype, self._keep, self._read = dtype, keep, read
         self._low = int(helper.np_dtype_to_tensor_dtype(dtype))
-        self._opsets = {entry.domain: entry.version for entry in model.opset_import}
+        versions = {entry.domain: entry.version for entry in model.opset_import}
+        self._opset = versions.get("", versions.get("ai.onnx", 0))
         self._taken = set(all_names(model.graph))
         self.changes = Changes()
 
@@ -89,7 +90,8 @@ class Rewriter:
         for value in graph.input:
             type_ = value.type.tensor_type.elem_type
             self._define(scope, value.name, type_, io_type if type_ == FLOAT else type_)
-            value.type.tensor_type.elem_type = scope.values[value.name].made
+            if type_ == FLOAT:
+                value.type.tensor_type.elem_type = io_type
         for node in graph.node:
             self._add(node, scope)
         worst = Kind.PLAIN
@@ -101,10 +103,7 @@ class Rewriter:
                 output.type.tensor_type.elem_type = results[output.name] or FLOAT
         replace_all(graph.node, scope.nodes)
         replace_all(graph.initializer, list(self._initializers(scope)))
-        names = {name: t for value in scope.values.values() for t, name in value.names.items()}
-        for value in graph.value_info:
-            if value.name in names:
-                value.type.tensor_type.elem_type = names[value.name]
+        del graph.value_info[:]  # as they were
         return worst
 
     def _define(self, scope: Scope, name: str, type_: int, made: int, **known: Any) -> Value:
@@ -140,9 +139,7 @@ class Rewriter:
             return
         inputs = [scope.find(name) for name in node.input]
         types = [scope.types.get(name, 0) for name in node.output if name]
-        slots = rules.slots(
-            node.op_type, node.domain, self._opsets.get(node.domain, 0), str(self._dtype)
-        )
+        slots = rules.slots(node.op_type, node.domain, self._opset, str(self._dtype))
         is_known = all(types) and all(
             value is not None and value.type
             for value, name in zip(inputs, node.input, strict=True)

@@ -103,6 +103,12 @@ def carries_delicate(operator: str) -> bool:
     return operator in _CARRY_DELICATE
 
 
+_OWN_TYPES = _operators(
+    # What their results are depends on the input's bits, or on an attribute that may be left out.
+    "Bernoulli BitCast EyeLike Optional OptionalGetElement RandomNormalLike RandomUniformLike",
+)
+
+
 @dataclass(frozen=True)
 class Loss:
     """What rounding does to a constant."""
@@ -159,11 +165,13 @@ class Slots:
 
 @cache
 def slots(operator: str, domain: str, version: int, dtype: str) -> Slots | None:
-    """By ONNX's own definition; None for an operator that it does not know."""
+    """By ONNX's own definition; None for an operator of others, or with rules of its own."""
     import onnx
 
+    if domain not in ("", "ai.onnx") or operator in _OWN_TYPES:
+        return None
     try:
-        schema = onnx.defs.get_schema(operator, version, domain)
+        schema = onnx.defs.get_schema(operator, version)
     except onnx.defs.SchemaError:
         return None
     both = {f"tensor({dtype})", "tensor(float)"}
