@@ -111,7 +111,12 @@ class OnnxModel:
     @property
     def fits_in_memory(self) -> bool:
         """Whether `to_bytes` works."""
-        return self._bytes is not None or self.proto.ByteSize() < 2**31
+        from google.protobuf.message import EncodeError
+
+        try:
+            return self._bytes is not None or self.proto.ByteSize() < 2**31
+        except EncodeError:  # how some releases of protobuf say that it is larger
+            return False
 
     def sha256(self) -> str:
         """Of the file and of every external data file that it names, in order."""
