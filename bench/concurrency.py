@@ -20,11 +20,12 @@ from ways import HOST, Served, Steady, Way, add_batching, check_target, parse_wa
 
 THREADS = (1, 2, 4, 8, 16, 32)
 CONTEXTS = (1, 2, 4)
-# The promising ones first, as --budget may cut the rest. From 32 threads two batches of 16 or four
-# of 8 are always full, one of them on the GPU while the next gathers; of 32 there is but one.
+# The promising ones first, as --budget may cut the rest. Of 32 threads three batches of 8 are on
+# the GPU while the fourth gathers; with larger ones the GPU waits for the threads that come back.
 WAYS = (
-    "2:200:16", "3:200:16", "2:200:8", "3:200:8", "1:200:32", "2:100:16", "2:300:16", "4:200:8",
-    "2:200:8,16", "2:0:8,16", "1:1000:32", "2:200:16,32", "2:1000:16,32",
+    "3:500:8", "3:300:10", "4:300:6", "2:200:16", "3:200:16", "2:200:8", "3:200:8", "1:200:32",
+    "2:100:16", "2:300:16", "4:200:8", "2:200:8,16", "2:0:8,16", "1:1000:32",
+    "2:200:16,32", "2:1000:16,32",
 )  # fmt: skip
 
 

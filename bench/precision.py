@@ -101,7 +101,7 @@ def child(options: argparse.Namespace) -> int:
         start = time.perf_counter()
         with fasttrt.Engine(
             options.model[0], device=options.device, precision=options.child, shapes=shapes,
-            progress=False,
+            progress=False, cache=False,
         ) as engine:  # fmt: skip
             opened = time.perf_counter() - start
             answer = engine.infer(*xs)

@@ -1,7 +1,7 @@
 """How many runs a second: `Engine.map`, dynamic batching, and what it costs Python.
 
 python bench/throughput.py --json throughput.json
-python bench/throughput.py --batching 2:200:16 --batching 1:2000:32   # contexts:delay:sizes
+python bench/throughput.py --batching 3:500:8 --batching 2:200:16   # contexts:delay:sizes
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> int:
     options = parser.parse_args()
     given: list[Way] | None = options.batching
     # Each size takes seconds to compile in TensorRT-RTX. concurrency.py tries more ways.
-    ways = given or [parse_way(way) for way in ("2:200:16", "2:200:8", "1:2000:32")]
+    ways = given or [parse_way(way) for way in ("3:500:8", "3:300:10", "4:300:6")]
     report = Report("throughput", options)
     on_gpu = options.device != "cpu"
     scale = Scale(3, 0.2, 50) if options.quick else Scale(5, 0.3, 100)
@@ -170,7 +170,7 @@ def main() -> int:
 
     first = len(given or ways[:1])
     batch(ways[:first], needs=0)
-    report.run("GIL", share_gil, report, list(steady.values()), scale)
+    report.run("GIL", share_gil, report, list(steady.values()))
     batch(ways[first:], needs=12)
     if RESNET in chosen(options):
         check_target(report, found, base)

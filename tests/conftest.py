@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import fasttrt
 from fasttrt import _core
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing comes from the user's cache of engines, or goes there; of child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTTRT_CACHE_DIR", str(tmp_path_factory.mktemp("engines")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

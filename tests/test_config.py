@@ -93,6 +93,8 @@ def test_every_option_reaches_the_core(
         version_compatible=True,
         exclude_lean_runtime=True,
         refit=True,
+        strip_weights=True,
+        weight_streaming=True,
         tf32=False,
         compute_capabilities=("8.9", 12.0),
     )

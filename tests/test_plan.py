@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
+import os
+import pickle
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +89,76 @@ def test_metadata_is_read_as_it_was_written(built: Plan) -> None:
     assert Plan.from_bytes(built.to_bytes()) == built
 
 
+def test_a_loaded_plan_is_mapped(tmp_path: Path) -> None:
+    plan = some_plan(1 << 20)
+    plan.save(tmp_path / "m.plan")
+    (tmp_path / "vendor.plan").write_bytes(content := vendor_plan())
+    for name, expected in (("m.plan", plan.data), ("vendor.plan", content)):
+        loaded = Plan.load(tmp_path / name)
+        assert isinstance(loaded.data, memoryview)
+        assert loaded.data.readonly
+        assert name in Path("/proc/self/maps").read_text()
+        (tmp_path / name).unlink()
+        assert loaded.data == expected
+        del loaded
+        assert name not in Path("/proc/self/maps").read_text()
+
+
+def test_saving_over_the_file_leaves_a_loaded_plan_as_it_was(tmp_path: Path) -> None:
+    first, second = some_plan(), some_plan()
+    first.save(tmp_path / "m.plan")
+    loaded = Plan.load(tmp_path / "m.plan")
+    second.save(tmp_path / "m.plan")
+    assert loaded == first
+    loaded.save(tmp_path / "m.plan")
+    assert Plan.load(tmp_path / "m.plan") == first
+
+
+def test_a_pipe_can_be_read(tmp_path: Path) -> None:
+    plan = some_plan()
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit((tmp_path / "pipe").write_bytes, plan.to_bytes())
+        assert Plan.load(tmp_path / "pipe") == plan
+        writing.result()
+
+
+def test_loaded_plans_can_be_copied_and_pickled(tmp_path: Path) -> None:
+    plan = some_plan()
+    plan.save(tmp_path / "m.plan")
+    loaded = Plan.load(tmp_path / "m.plan")
+    for copied in (copy.copy(loaded), copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded))):
+        assert copied == plan
+        assert copied.digest == plan.digest
+
+
+def test_the_digest_is_that_of_the_vendors_plan(tmp_path: Path) -> None:
+    plan = some_plan()
+    assert plan.digest == hashlib.sha256(plan.data).hexdigest()
+    assert Plan.from_bytes(plan.to_bytes()).digest == plan.digest
+    assert Plan(plan.data, {}).digest == plan.digest
+    assert some_plan().digest != plan.digest
+
+
+def test_the_checksum_is_what_the_format_says() -> None:
+    plan = some_plan()
+    content = plan.to_bytes()
+    offset = content.index(plan.data)
+    parts = content[:40] + content[HEADER:offset] + hashlib.sha256(plan.data).digest()
+    assert content[40:HEADER] == hashlib.sha256(parts).digest()
+
+
+def test_metadata_that_is_no_json_is_found() -> None:
+    for metadata in (b"{", b"\xff", b"[1]"):
+        data = b"ftrt"
+        padded = metadata.ljust(4096 - HEADER, b"\0")
+        fields = struct.pack("<8sIIQQQ", b"FASTTRT\0", 2, 0, len(metadata), 4096, len(data))
+        inner = hashlib.sha256(data).digest()
+        digest = hashlib.sha256(fields + padded + inner).digest()
+        with pytest.raises(EngineLoadError, match="its metadata is no JSON"):
+            Plan.from_bytes(fields + digest + padded + data)
+
+
 def test_any_flipped_bit_is_found() -> None:
     content = some_plan().to_bytes()
     rng = np.random.default_rng()
@@ -131,8 +205,8 @@ def test_more_bytes_than_there_should_be_are_found() -> None:
 
 def test_another_format_is_refused_by_number() -> None:
     content = bytearray(some_plan().to_bytes())
-    content[8:12] = (2).to_bytes(4, "little")
-    with pytest.raises(EngineLoadError, match="the plan has format 2; this fasttrt reads format 1"):
+    content[8:12] = (1).to_bytes(4, "little")
+    with pytest.raises(EngineLoadError, match="the plan has format 1; this fasttrt reads format 2"):
         Plan.from_bytes(bytes(content))
 
 
@@ -196,7 +270,7 @@ def test_a_write_that_fails_midway_leaves_the_old_file(tmp_path: Path) -> None:
         try:
             Plan(b"ftrt new" * (1 << 20)).save(sys.argv[1])
         except OSError:
-            print(Plan.load(sys.argv[1]).data)
+            print(bytes(Plan.load(sys.argv[1]).data))
     """
     assert python_output(code, tmp_path / "m.plan") == "b'ftrt old'"
     assert [file.name for file in tmp_path.iterdir()] == ["m.plan"]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from fasttrt import BuildConfig, _core
@@ -16,6 +17,7 @@ from fasttrt._library import find
 from fasttrt.building import _parsed
 from fasttrt.model import OnnxModel
 from fasttrt.precision import DTYPES, applying, rules
+from fasttrt.structure import check_same, structure
 from support import models
 from support.models import make, value
 from support.precision_models import TRAPS, quantized
@@ -167,6 +169,25 @@ def test_flags_are_for_libraries_that_choose_types(build: Build, library: _core.
     options.fp16 = True
     with pytest.raises(fasttrt.BuildError, match="fp16 is not an option of TensorRT-RTX"):
         builder.build(options, [], lambda events, done: None)
+
+
+def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) -> None:
+    model, other, wrong = models.mlp(), models.mlp(), models.mlp()
+    config = BuildConfig(precision="fp16", keep_fp32=["gemm1"], refit=True)
+    parsed = applying.parse(
+        OnnxModel(model.proto), config, library, lambda m: _parsed(library, None, m)
+    )
+    # The plan's, whose build would need a GPU.
+    metadata: dict[str, Any] = {"config": config.to_json(), **parsed.metadata()}
+    metadata["structure"] = structure(parsed.model)
+    assert "w0_float16" in metadata["structure"]["weights"]
+    assert "w1" in metadata["structure"]["weights"]
+    new = applying.as_built(OnnxModel(other.proto), metadata)
+    assert check_same(metadata["structure"], new) != metadata["structure"]
+    (w,) = (t for t in wrong.proto.graph.initializer if t.name == "w0")
+    w.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(w) * np.float32(1e6), "w0"))
+    with pytest.raises(fasttrt.InputError, match="it has no weight w0_float16"):
+        check_same(metadata["structure"], applying.as_built(OnnxModel(wrong.proto), metadata))
 
 
 class Version8(SimpleNamespace):

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Batching, Engine, EngineLoadError, InputError, Plan
+from fasttrt._cache.building import Source
 from fasttrt.model import OnnxModel
 from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend
@@ -39,6 +41,7 @@ class Recorder:
         self.outputs: tuple[fasttrt.TensorSpec, ...] = (spec,)
         self.calls: list[tuple[Sequence[Any], Any, Any]] = []
         self.saved: list[Any] = []
+        self.refitted: list[OnnxModel] = []
         self.closed = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -57,6 +60,11 @@ class Recorder:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         self.saved.append(path)
+
+    def refit(self, model: OnnxModel) -> None:
+        if self.error is not None:
+            raise self.error
+        self.refitted.append(model)
 
     def close(self) -> None:
         self.closed += 1
@@ -258,6 +266,17 @@ def test_the_first_is_saved() -> None:
     assert [recorder.saved for recorder in recorders] == [["m.plan"], []]
 
 
+def test_all_are_refitted_and_an_error_names_the_gpu() -> None:
+    backend, recorders = replicated(0, 3, 5)
+    model = OnnxModel(models.mlp().to_bytes())
+    backend.refit(model)
+    assert [recorder.refitted for recorder in recorders] == [[model]] * 3
+    recorders[1].error = InputError("other weights")
+    with pytest.raises(InputError, match=r"cuda:3: other weights; refitted already: cuda:0"):
+        backend.refit(model)
+    assert [len(recorder.refitted) for recorder in recorders] == [2, 1, 1]
+
+
 def test_all_are_closed_even_if_one_fails() -> None:
     backend, recorders = replicated(0, 1, 2)
     recorders[1].error = fasttrt.CudaError("gone")
@@ -286,9 +305,9 @@ class Cpus:
             raise fasttrt.CudaError(f"there is no GPU {ordinal}")
         return (self.names[ordinal], 9, 0)
 
-    def build(self, model: OnnxModel, *args: Any, device: str, **named: Any) -> Plan:
+    def build(self, model: OnnxModel, *args: Any, device: str, **named: Any) -> Source:
         self.builds.append(device)
-        return Plan(model.to_bytes())
+        return Source(Plan(model.to_bytes()))
 
     def load(self, plan: Plan, **options: Any) -> ReferenceBackend:
         ordinal = options["device"]
@@ -296,7 +315,7 @@ class Cpus:
             raise fasttrt.OutOfMemoryError("no room")
         self.plans.append(plan)
         self.loads.append(options)
-        backend = ReferenceBackend(OnnxModel(plan.data), None)
+        backend = ReferenceBackend(OnnxModel(bytes(plan.data)), None)
         run, close = backend.run, backend.close
 
         def counted(*args: Any) -> Any:
@@ -315,7 +334,7 @@ class Cpus:
 def cpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cpus]:
     made = Cpus(["H200", "L40S", "H200", "H200"])
     monkeypatch.setattr("fasttrt._opening.gpu_model", made.model)
-    monkeypatch.setattr("fasttrt._opening.build", made.build)
+    monkeypatch.setattr("fasttrt._opening.cached_build", made.build)
     monkeypatch.setattr("fasttrt._opening.TensorRTBackend", made.load)
     yield made
     assert sorted(made.closed) == sorted(load["device"] for load in made.loads)
@@ -378,7 +397,7 @@ def test_a_failure_on_one_gpu_closes_the_others(cpus: Cpus) -> None:
     assert cpus.closed == [0, 1]
 
 
-def test_options_reach_every_gpu(cpus: Cpus) -> None:
+def test_options_reach_every_gpu(cpus: Cpus, tmp_path: Path) -> None:
     batching = Batching(16)
     options: dict[str, Any] = {
         "contexts": 3,
@@ -386,11 +405,26 @@ def test_options_reach_every_gpu(cpus: Cpus) -> None:
         "cuda_graph": False,
         "wait": "block",
         "batching": batching,
+        "weight_streaming_budget": 1 << 20,
+        "plugins": ("libmine.so",),
     }
     config = fasttrt.BuildConfig(engine_host_code=True)
-    with Engine(models.mlp().proto, devices=[0, 1], config=config, library="rtx", **options):
-        expected = options | {"library": "rtx", "engine_host_code": True}
+    made = models.mlp().proto
+    with Engine(made, devices=[0, 1], config=config, library="rtx", cache=tmp_path, **options):
+        expected = options | {
+            "library": "rtx", "engine_host_code": True, "cache": tmp_path, "weights": None,
+        }  # fmt: skip
         assert cpus.loads == [expected | {"device": 0}, expected | {"device": 1}]
+
+
+def test_a_plan_without_weights_gets_those_of_its_model(cpus: Cpus) -> None:
+    """An ONNX model has them; only where other ones are given do those count."""
+    config = fasttrt.BuildConfig(refit=True, strip_weights=True)
+    proto, other = models.mlp().proto, models.mlp().proto
+    with Engine(proto, device="cuda:0", config=config):
+        assert cpus.loads[-1]["weights"].proto is proto
+    with Engine(proto, device="cuda:0", config=config, weights=other):
+        assert cpus.loads[-1]["weights"].proto is other
 
 
 def test_options_have_defaults(cpus: Cpus) -> None:
@@ -399,6 +433,8 @@ def test_options_have_defaults(cpus: Cpus) -> None:
     assert load == {
         "library": "auto", "device": 1, "engine_host_code": False, "contexts": 2,
         "specialization": "eager", "cuda_graph": "auto", "wait": "auto", "batching": None,
+        "weights": None, "weight_streaming_budget": None, "plugins": (),
+        "cache": fasttrt.cache.path(),
     }  # fmt: skip
 
 

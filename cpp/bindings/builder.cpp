@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/buffer.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "engine/plan_builder.hpp"
@@ -26,7 +27,6 @@ using engine::BuildOptions;
 using engine::NetworkTensor;
 using engine::PlanBuilder;
 using engine::Profile;
-using nvinfer::HostMemory;
 
 // (phase, parent, step, steps)
 using ProgressEvent = std::tuple<std::string, std::string, int, int>;
@@ -66,12 +66,6 @@ class ProgressQueue final : public nvinfer::ProgressListener {
 
 std::span<const std::byte> view(std::string_view bytes) {
   return std::as_bytes(std::span(bytes.data(), bytes.size()));
-}
-
-py::object to_bytes(const HostMemory* memory) {
-  if (memory == nullptr) return py::none();
-  const auto bytes = memory->bytes();
-  return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
 // The build runs on a thread of its own while this one serves the interpreter: it forwards the
@@ -128,6 +122,8 @@ void register_builder(py::module_& module) {
       .def_readwrite("version_compatible", &BuildOptions::version_compatible)
       .def_readwrite("exclude_lean_runtime", &BuildOptions::exclude_lean_runtime)
       .def_readwrite("refit", &BuildOptions::refit)
+      .def_readwrite("strip_weights", &BuildOptions::strip_weights)
+      .def_readwrite("weight_streaming", &BuildOptions::weight_streaming)
       .def_readwrite("tf32", &BuildOptions::tf32)
       .def_readwrite("fp16", &BuildOptions::fp16)
       .def_readwrite("quantized", &BuildOptions::quantized)

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/buffer.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "bindings/run_arguments.hpp"
@@ -35,12 +36,11 @@ CUstream_st* as_stream(std::uintptr_t handle) {
 
 class PyEngine {
  public:
-  PyEngine(const LibraryHandle& library, std::string_view plan, const EngineOptions& options) {
+  PyEngine(const LibraryHandle& library, const py::buffer& plan, const EngineOptions& options) {
     {
-      // Safe: the caller keeps the plan's bytes alive, and no Python object is touched.
-      const GilRelease release;
-      engine_ = std::make_unique<Engine>(
-          library.library, std::as_bytes(std::span(plan.data(), plan.size())), options);
+      const Buffer buffer("plan", plan);
+      const GilRelease release;  // safe: `buffer` holds the memory, and no Python object is touched
+      engine_ = std::make_unique<Engine>(library.library, buffer.bytes(), options);
     }
     for (const auto& tensor : engine_->inputs()) {
       inputs_.push_back({tensor, numpy_dtype(tensor.dtype)});
@@ -105,14 +105,32 @@ class PyEngine {
     return list;
   }
 
-  [[nodiscard]] py::bytes serialize() const {
-    std::unique_ptr<nvinfer::HostMemory> memory;
+  [[nodiscard]] py::object serialize(bool without_weights) const {
+    return unlocked([&] { return engine_->serialize(without_weights); });
+  }
+
+  [[nodiscard]] py::object runtime_cache() const {
+    return unlocked([&] { return engine_->runtime_cache(); });
+  }
+
+  [[nodiscard]] py::str layer_information() const {
+    std::string text;
     {
       const GilRelease release;  // no Python object is touched
-      memory = engine_->serialize();
+      text = engine_->layer_information();
     }
-    const auto bytes = memory->bytes();
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    return to_str(text);
+  }
+
+  [[nodiscard]] py::list refittable_weights() const {
+    std::vector<std::string> names;
+    {
+      const GilRelease release;  // no Python object is touched
+      names = engine_->refittable_weights();
+    }
+    py::list list;
+    for (const auto& name : names) list.append(to_str(name));
+    return list;
   }
 
   void close() {
@@ -152,6 +170,17 @@ class PyEngine {
     PyEngine& engine_;
     std::optional<cuda::Stream> stream_;
   };
+
+  // The memory that a function gives, as bytes, or None.
+  template <class Function>
+  static py::object unlocked(const Function& function) {
+    std::unique_ptr<nvinfer::HostMemory> memory;
+    {
+      const GilRelease release;  // no Python object is touched
+      memory = function();
+    }
+    return to_bytes(memory.get());
+  }
 
   // What a run that nobody waited for may still use.
   struct Held {
@@ -217,8 +246,9 @@ class PyEngine {
 
 void register_engine(py::module_& module) {
   py::class_<PyEngine>(module, "Engine")
-      .def(py::init<const LibraryHandle&, std::string_view, const EngineOptions&>(),
-           py::arg("library"), py::arg("plan"), py::arg("options"))
+      .def(py::init<const LibraryHandle&, const py::buffer&, const EngineOptions&>(),
+           py::arg("library"), py::arg("plan"), py::arg("options"),
+           "Load a plan from any contiguous memory, which is read in place and not kept.")
       .def("infer", &PyEngine::infer, py::arg("arrays"), py::arg("out"), py::arg("stream"),
            "Run once: an array for each input, in order; out has None or an array for each output. "
            "With a stream (a CUDA handle) and results on the GPU the work is queued there.")
@@ -229,7 +259,27 @@ void register_engine(py::module_& module) {
           "(name, dtype, shape, on host, [(min, opt, max) of each profile]) of each input. For a "
           "tensor on the host min, opt and max are values.")
       .def("outputs", [](const PyEngine& self) { return self.specs(false); })
-      .def("serialize", &PyEngine::serialize)
+      .def("serialize", &PyEngine::serialize, py::arg("without_weights"))
+      .def("runtime_cache", &PyEngine::runtime_cache,
+           "The kernels that TensorRT-RTX has compiled; None where the library has no such cache.")
+      .def("layer_information", &PyEngine::layer_information,
+           "TensorRT's own account of the engine's layers, as JSON.")
+      .def(
+          "refit_file",
+          [](const PyEngine& self, std::string path) {
+            self.engine().refit({std::move(path), {}});
+          },
+          py::arg("path"), ReleaseGil())  // waits for runs; no Python object is touched
+      .def(
+          "refit",
+          [](const PyEngine& self, const py::buffer& model, std::string base) {
+            const auto source = onnx_source(model, std::move(base));
+            const GilRelease release;  // as above
+            self.engine().refit(source);
+          },
+          py::arg("model"), py::arg("base"))
+      .def("refittable_weights", &PyEngine::refittable_weights,
+           "Names of the weights that a refit replaces.")
       .def("close", &PyEngine::close)
       .def_property_readonly(
           "closed", py::cpp_function([](const PyEngine& self) { return self.engine().closed(); },

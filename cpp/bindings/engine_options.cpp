@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/buffer.hpp"
+#include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "common/error.hpp"
 #include "engine/engine.hpp"
@@ -59,7 +61,11 @@ void set_specialization(EngineOptions& self, const std::string& value) {
 
 void register_engine_options(py::module_& module) {
   py::class_<EngineOptions>(module, "EngineOptions")
-      .def(py::init<>())
+      .def(py::init([] {
+        EngineOptions options;
+        options.undisturbed = &with_gil;
+        return options;
+      }))
       .def_readwrite("device", &EngineOptions::device)
       .def_readwrite("contexts", &EngineOptions::contexts)
       .def_readwrite("allow_host_code", &EngineOptions::allow_host_code)
@@ -74,7 +80,26 @@ void register_engine_options(py::module_& module) {
              const std::vector<std::int64_t>& sizes) {
             self.batching = {max_size, std::chrono::microseconds(max_delay_us), sizes};
           },
-          py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"));
+          py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"))
+      .def_readwrite("weight_streaming_budget", &EngineOptions::weight_streaming_budget)
+      .def(
+          "set_runtime_cache",
+          [](EngineOptions& self, const py::buffer& data) {
+            const Buffer buffer("runtime_cache", data);
+            const auto bytes = buffer.bytes();
+            self.runtime_cache.assign(bytes.begin(), bytes.end());
+          },
+          py::arg("data"), "Kernels to begin with, from Engine.runtime_cache(); RTX only.")
+      .def(
+          "set_weights_file",
+          [](EngineOptions& self, std::string path) { self.weights = {std::move(path), {}}; },
+          py::arg("path"), "Load the weights of this ONNX file into the engine.")
+      .def(
+          "set_weights",
+          [](EngineOptions& self, const py::buffer& model, std::string base) {
+            self.weights = onnx_source(model, std::move(base));
+          },
+          py::arg("model"), py::arg("base"));
 }
 
 }  // namespace fasttrt::bindings

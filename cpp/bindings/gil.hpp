@@ -5,6 +5,8 @@
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
+#include <functional>
+
 namespace fasttrt::bindings {
 
 // Releases the GIL for a scope. At the interpreter's exit, Python ends a thread that asks for the
@@ -26,6 +28,13 @@ class GilRelease {
  private:
   PyThreadState* state_;
 };
+
+// Does the work with the GIL, so that no other thread of Python's starts anything meanwhile. For
+// work of a millisecond on a thread that has let go of the GIL.
+inline void with_gil(const std::function<void()>& work) {
+  const pybind11::gil_scoped_acquire gil;
+  work();
+}
 
 using ReleaseGil = pybind11::call_guard<GilRelease>;
 

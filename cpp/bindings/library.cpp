@@ -39,6 +39,11 @@ void register_library(py::module_& module) {
           },
           py::arg("major"), py::arg("minor"),
           "Why this library cannot run on a GPU of that compute capability; empty if it can.")
+      .def(
+          "load_plugins",
+          [](const Handle& self, const std::string& path) { self.library->load_plugins(path); },
+          py::arg("path"), ReleaseGil(),  // runs the library's code; no Python object is touched
+          "Register the plugins of a shared library with this TensorRT, once.")
       .def("__str__", [](const Handle& self) { return self.library->str(); });
 
   // Opening libraries reads files of 100 MB and more and touches no Python object.

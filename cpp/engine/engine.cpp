@@ -37,7 +37,8 @@ class Engine::Lease {
  public:
   explicit Lease(Engine& engine) : engine_(engine) {
     std::unique_lock lock(engine_.mutex_);
-    if (engine_.closed_) throw Error("the engine is closed");
+    engine_.enter(lock);
+    if (!engine_.broken_.empty()) throw Error(engine_.broken_);
     guard_.emplace(*engine_.setup_.device);
     ++engine_.busy_;
     if (!engine_.idle_.empty()) {
@@ -56,7 +57,7 @@ class Engine::Lease {
     const std::lock_guard lock(engine_.mutex_);
     guard_.reset();
     engine_.release(std::move(session_));
-    leave();
+    engine_.leave();
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
@@ -64,10 +65,6 @@ class Engine::Lease {
   Session* operator->() const noexcept { return session_.get(); }
 
  private:
-  void leave() noexcept {
-    --engine_.busy_;
-    engine_.idle_changed_.notify_all();
-  }
   void make() {
     try {
       session_ = engine_.make_session();
@@ -75,7 +72,7 @@ class Engine::Lease {
       const std::lock_guard lock(engine_.mutex_);
       guard_.reset();
       --engine_.session_count_;
-      leave();
+      engine_.leave();
       throw;
     }
   }
@@ -85,7 +82,7 @@ class Engine::Lease {
       engine_.waiting_.push_back(&self);
     } catch (...) {
       guard_.reset();
-      leave();
+      engine_.leave();
       throw;
     }
     self.ready.wait(lock, [&] { return self.session != nullptr || engine_.closed_; });
@@ -93,7 +90,7 @@ class Engine::Lease {
     if (session_ != nullptr) return;
     std::erase(engine_.waiting_, &self);
     guard_.reset();
-    leave();
+    engine_.leave();
     throw Error("the engine is closed");
   }
 
@@ -109,6 +106,9 @@ Engine::Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const 
   setup_.pool = std::make_shared<PinnedPool>(setup_.device);
   setup_.wait = options.wait;
   setup_.mapped_limit = options.mapped_limit;
+  setup_.undisturbed = options.undisturbed;
+  const bool spins = options.wait == WaitPolicy::automatic || options.wait == WaitPolicy::spin;
+  setup_.copies = spins ? &CopyPool::instance() : &lone_copies_;
   const cuda::ContextGuard guard(*setup_.device);
   try {
     load(plan);
@@ -126,6 +126,7 @@ void Engine::load(std::span<const std::byte> plan) {
   if (setup_.engine == nullptr) {
     throw EngineLoadError(errors.explain(library_->str() + " refused the plan"));
   }
+  prepare_weights();
   for (int i = 0; i < setup_.engine->tensor_count(); ++i) {
     const auto name = setup_.engine->tensor_name(i);
     (setup_.engine->is_input(name) ? setup_.inputs : setup_.outputs).push_back(describe(name));
@@ -149,6 +150,7 @@ void Engine::load(std::span<const std::byte> plan) {
   idle_.reserve(most);  // giving one back must not fail
   idle_.push_back(make_session());
   session_count_ = 1;
+  if (config_ != nullptr) options_.runtime_cache = {};  // it is read
   if (options_.batching) {
     const auto with_session = [this](const std::function<void(const Run&)>& work) {
       const Lease session(*this);
@@ -190,14 +192,8 @@ IoTensor Engine::describe(const std::string& name) const {
   return tensor;
 }
 
-int Engine::layer_count() const {
-  const std::lock_guard lock(mutex_);
-  if (closed_) throw Error("the engine is closed");
-  return setup_.engine->layer_count();
-}
-
 std::shared_ptr<nvinfer::RuntimeConfig> Engine::make_config() const {
-  auto config = nvinfer::RuntimeConfig::create(setup_.engine);
+  auto config = nvinfer::RuntimeConfig::create(setup_.engine, options_.runtime_cache);
   if (config != nullptr) config->set_specialization(strategy(options_.specialization));
   return config;
 }
@@ -242,14 +238,16 @@ std::vector<double> Engine::time_replays(std::span<const InputArray> arrays, std
   return session->time_replays(profile, arrays, count);
 }
 
-std::unique_ptr<nvinfer::HostMemory> Engine::serialize() const {
-  const std::lock_guard lock(mutex_);
+// Waits while a refit is under way. Needs the lock. Throws Error once closed.
+void Engine::enter(std::unique_lock<std::mutex>& lock) const {
+  idle_changed_.wait(lock, [&] { return closed_ || !refitting_; });
   if (closed_) throw Error("the engine is closed");
-  const cuda::ContextGuard guard(*setup_.device);
-  const nvinfer::ErrorScope errors;
-  auto memory = setup_.engine->serialize();
-  if (memory == nullptr) throw Error(errors.explain("the engine could not be serialized"));
-  return memory;
+}
+
+// Needs the lock, too.
+void Engine::leave() const noexcept {
+  --busy_;
+  idle_changed_.notify_all();
 }
 
 void Engine::close() noexcept {

@@ -3,12 +3,14 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "cuda/device.hpp"
@@ -23,6 +25,12 @@ namespace fasttrt::engine {
 // in the background, with slower kernels meanwhile; never. The others have all from the build.
 enum class Specialization { eager, lazy, none };
 
+// The ONNX model whose weights an engine shall have.
+struct OnnxSource {
+  std::string path;              // the file; or where the external data of the bytes is relative to
+  std::vector<std::byte> bytes;  // of a file; empty: read the one at `path`
+};
+
 struct EngineOptions {
   int device = 0;                // ordinal
   int contexts = 1;              // how many runs may be under way at once
@@ -36,12 +44,19 @@ struct EngineOptions {
   std::size_t mapped_limit = std::size_t{128} << 10;
   std::size_t context_lifetime = 2048;  // changes of shape, see SessionSetup; RTX only
   std::optional<BatchingOptions> batching;
+  Undisturbed undisturbed;               // what recordings are made in
+  std::vector<std::byte> runtime_cache;  // from runtime_cache(): kernels to begin with; RTX only
+  std::optional<OnnxSource> weights;     // for a plan without weights, or instead of its own
+  // Bytes of device memory for the weights of a plan built with weight_streaming; the rest of them
+  // stays in host memory until it is needed. None: as TensorRT has it.
+  std::optional<std::int64_t> weight_streaming_budget;
 };
 
 class Engine {
  public:
   // The plan's bytes are not needed afterwards. Throws EngineLoadError with TensorRT's error lines,
-  // CudaError (no driver, no such device), OutOfMemoryError, InputError (batching).
+  // CudaError (no driver, no such device), OutOfMemoryError, InputError (batching, weights, their
+  // budget), or what refit() throws.
   Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const std::byte> plan,
          const EngineOptions& options);
   ~Engine();
@@ -53,6 +68,9 @@ class Engine {
   [[nodiscard]] const nvinfer::Library& library() const noexcept { return *library_; }
   [[nodiscard]] int device() const noexcept { return options_.device; }
   [[nodiscard]] int layer_count() const;
+  // What TensorRT made of the network, layer by layer: JSON, in the vendor's form, as detailed as
+  // the build's profiling verbosity made it.
+  [[nodiscard]] std::string layer_information() const;
 
   // Runs once; from any thread. arrays: one an input, alive until the run is over. results: one an
   // output. Waits, unless there is a stream and all results are on the device, see Session::run().
@@ -69,7 +87,20 @@ class Engine {
   [[nodiscard]] std::vector<double> time_replays(std::span<const InputArray> arrays,
                                                  std::size_t count);
 
-  [[nodiscard]] std::unique_ptr<nvinfer::HostMemory> serialize() const;
+  // without_weights: only of an engine that can be refitted. These throw Error.
+  [[nodiscard]] std::unique_ptr<nvinfer::HostMemory> serialize(bool without_weights) const;
+  // The kernels that TensorRT-RTX has compiled so far, for a later engine of the same plan. Null
+  // for the other libraries, and with Specialization::lazy, where each context has its own.
+  [[nodiscard]] std::unique_ptr<nvinfer::HostMemory> runtime_cache();
+
+  // Replaces the weights by those of a model with the same structure, after the runs under way; new
+  // ones wait until it is done. Throws InputError with TensorRT's error lines, before anything has
+  // changed, for a model that does not fit; Error for an engine that was not built for it;
+  // UnsupportedLibraryError. If TensorRT fails midway (Error) runs are refused until a refit
+  // succeeds.
+  void refit(const OnnxSource& model);
+  // Names of the weights that refit() replaces. Throws Error for an engine not built for it.
+  [[nodiscard]] std::vector<std::string> refittable_weights() const;
 
   // Waits for runs under way, then frees everything. Further calls do nothing.
   void close() noexcept;
@@ -77,7 +108,12 @@ class Engine {
 
  private:
   class Lease;
+  class Stay;  // these two: engine_access.hpp
+  class Alone;
   struct Waiting;
+  void enter(std::unique_lock<std::mutex>& lock) const;
+  void leave() const noexcept;
+  void prepare_weights();
   void load(std::span<const std::byte> plan);
   [[nodiscard]] IoTensor describe(const std::string& name) const;
   [[nodiscard]] std::unique_ptr<Session> make_session();
@@ -86,17 +122,20 @@ class Engine {
 
   std::shared_ptr<const nvinfer::Library> library_;
   EngineOptions options_;
+  CopyPool lone_copies_{0};                         // for who wants no thread to spin
   SessionSetup setup_;                              // its device and engine are null once closed
   std::shared_ptr<nvinfer::RuntimeConfig> config_;  // null where each session has its own, or none
   std::optional<Batcher> batcher_;
 
   mutable std::mutex mutex_;
-  std::condition_variable idle_changed_;
+  mutable std::condition_variable idle_changed_;  // also: busy_, refitting_
   std::vector<std::unique_ptr<Session>> idle_;
   std::deque<Waiting*> waiting_;  // for a session, first come first served
   int session_count_ = 0;
-  int busy_ = 0;
+  mutable int busy_ = 0;  // calls that need the engine to stay
+  bool refitting_ = false;
   bool closed_ = false;
+  std::string broken_;  // why the weights are of no use
 };
 
 }  // namespace fasttrt::engine

@@ -8,16 +8,14 @@
 namespace fasttrt::engine {
 namespace {
 
-// Large arrays are copied in pieces, so that the GPU fetches one while the next is copied.
 // The least to lock, so that memory for small arrays is seldom replaced.
 constexpr std::size_t least_staging = std::size_t{32} << 10;
-constexpr std::size_t piece = std::size_t{128} << 10;
 
 }  // namespace
 
-InputSlot::InputSlot(std::shared_ptr<cuda::PrimaryContext> device, const IoTensor& tensor,
-                     std::size_t mapped_limit)
-    : device_(std::move(device)), tensor_(tensor), mapped_limit_(mapped_limit) {}
+InputSlot::InputSlot(std::shared_ptr<cuda::PrimaryContext> device, CopyPool& copies,
+                     const IoTensor& tensor, std::size_t mapped_limit)
+    : device_(std::move(device)), copies_(copies), tensor_(tensor), mapped_limit_(mapped_limit) {}
 
 void* InputSlot::stage(const InputArray& array, cuda::StreamRef stream, bool& moved) {
   const auto bytes = nvinfer::byte_size(tensor_.dtype, array.shape.volume());
@@ -65,11 +63,10 @@ void InputSlot::upload(const std::byte* data, std::size_t bytes, cuda::StreamRef
   grow_staging(bytes, moved);
   auto* const staged = static_cast<std::byte*>(staging_.data());
   auto* const target = static_cast<std::byte*>(buffer_.data());
-  for (std::size_t begin = 0; begin < bytes; begin += piece) {
-    const auto count = std::min(piece, bytes - begin);
-    std::memcpy(staged + begin, data + begin, count);
+  // The GPU fetches one piece while the next is copied.
+  copies_.copy(staged, data, bytes, [&](std::size_t begin, std::size_t count) {
     cuda::copy_to_device(target + begin, staged + begin, count, stream);
-  }
+  });
 }
 
 void InputSlot::queue_copy(cuda::StreamRef stream) const {

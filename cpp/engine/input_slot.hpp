@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "common/copy_pool.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
@@ -16,7 +17,8 @@ namespace fasttrt::engine {
 class InputSlot {
  public:
   // Host arrays of up to mapped_limit bytes are read by the GPU from page-locked memory.
-  InputSlot(std::shared_ptr<cuda::PrimaryContext> device, const IoTensor& tensor,
+  // Larger ones are copied through `copies`, which outlives the slot.
+  InputSlot(std::shared_ptr<cuda::PrimaryContext> device, CopyPool& copies, const IoTensor& tensor,
             std::size_t mapped_limit);
 
   // The address at which the engine finds the array once what this queues in the stream is done.
@@ -43,6 +45,7 @@ class InputSlot {
   void grow_staging(std::size_t bytes, bool& moved);
 
   std::shared_ptr<cuda::PrimaryContext> device_;
+  CopyPool& copies_;
   const IoTensor& tensor_;
   std::size_t mapped_limit_;
   cuda::PinnedBuffer staging_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <cstring>
 #include <utility>
 
 #include "common/error.hpp"
@@ -11,10 +10,11 @@
 namespace fasttrt::engine {
 
 OutputSlot::OutputSlot(std::shared_ptr<cuda::PrimaryContext> device,
-                       std::shared_ptr<PinnedPool> pool, const IoTensor& tensor,
+                       std::shared_ptr<PinnedPool> pool, CopyPool& copies, const IoTensor& tensor,
                        std::size_t mapped_limit)
     : device_(std::move(device)),
       pool_(std::move(pool)),
+      copies_(copies),
       tensor_(tensor),
       mapped_limit_(mapped_limit) {}
 
@@ -127,7 +127,7 @@ void OutputSlot::complete(OutputArray& result) {
   } else if (landing_.data() != nullptr) {
     source = landing_.data();
   }
-  if (source != nullptr) std::memcpy(result.data(), source, bytes(result.shape));
+  if (source != nullptr) copies_.copy(result.data(), source, bytes(result.shape));
   landing_ = HostBuffer();
 }
 

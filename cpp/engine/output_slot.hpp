@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "common/copy_pool.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
@@ -15,9 +16,9 @@ namespace fasttrt::engine {
 class OutputSlot {
  public:
   // Results in host memory of up to mapped_limit bytes are written by the GPU to page-locked
-  // memory.
+  // memory. Copies in host memory are made by `copies`, which outlives the slot.
   OutputSlot(std::shared_ptr<cuda::PrimaryContext> device, std::shared_ptr<PinnedPool> pool,
-             const IoTensor& tensor, std::size_t mapped_limit);
+             CopyPool& copies, const IoTensor& tensor, std::size_t mapped_limit);
 
   // The address at which the engine shall write a result of this shape. Sets moved where memory
   // of the slot's own, which recorded work may use, was replaced.
@@ -43,6 +44,7 @@ class OutputSlot {
 
   std::shared_ptr<cuda::PrimaryContext> device_;
   std::shared_ptr<PinnedPool> pool_;
+  CopyPool& copies_;
   const IoTensor& tensor_;
   std::size_t mapped_limit_;
   cuda::PinnedBuffer mapped_;

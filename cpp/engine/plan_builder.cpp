@@ -158,6 +158,14 @@ void PlanBuilder::apply(const BuildOptions& options, nvinfer::BuilderConfig& con
     config.set_flag(enums::builder_flag_int8, true);
   }
   if (options.refit) config.set_flag(enums::builder_flag_refit, true);
+  if (options.strip_weights) {
+    option("strip_weights", library,
+           [&] { config.set_flag(enums::builder_flag_strip_plan, true); });
+  }
+  if (options.weight_streaming) {
+    option("weight_streaming", library,
+           [&] { config.set_flag(enums::builder_flag_weight_streaming, true); });
+  }
   if (!options.compute_capabilities.empty()) {
     option("compute_capabilities", library,
            [&] { config.set_compute_capabilities(options.compute_capabilities); });

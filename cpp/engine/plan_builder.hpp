@@ -49,6 +49,8 @@ struct BuildOptions {
   bool version_compatible = false;
   bool exclude_lean_runtime = false;
   bool refit = false;
+  bool strip_weights = false;  // leave out those that can be refitted
+  bool weight_streaming = false;
   bool tf32 = true;
   bool fp16 = false;       // v8 alone: let layers compute in float16
   bool quantized = false;  // the model has Quantize/DequantizeLinear; v8 wants to be told

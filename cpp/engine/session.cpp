@@ -56,10 +56,10 @@ Session::Session(SessionSetup& setup, std::shared_ptr<nvinfer::RuntimeConfig> co
       told_(setup.inputs.size(), Dims(Dims::unknown_rank)),
       is_v8_(setup.engine->shared_library()->generation() == nvinfer::Generation::v8) {
   for (const auto& tensor : setup.inputs) {
-    inputs_.emplace_back(setup.device, tensor, setup.mapped_limit);
+    inputs_.emplace_back(setup.device, *setup.copies, tensor, setup.mapped_limit);
   }
   for (const auto& tensor : setup.outputs) {
-    outputs_.emplace_back(setup.device, setup.pool, tensor, setup.mapped_limit);
+    outputs_.emplace_back(setup.device, setup.pool, *setup.copies, tensor, setup.mapped_limit);
   }
   const std::lock_guard lock(setup.compiling);
   context_ = nvinfer::ExecutionContext::create(setup.engine, config_);
@@ -248,7 +248,7 @@ Recording& Session::enqueue(std::span<const InputArray> arrays, std::size_t prof
   // was not recorded, in which TensorRT prepares itself for the shapes: that was it.
   Recording* const known = recordings_.find(key_);
   if (known == nullptr) return recordings_.add(key_, std::move(shapes));
-  const bool wanted = setup_.graphs != GraphPolicy::never && !setup_.unrecordable;
+  const bool wanted = setup_.graphs != GraphPolicy::never && setup_.may_be_recorded();
   if (wanted && unrecordable_output() == nullptr) record(*known, stream);
   return *known;
 }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "common/copy_pool.hpp"
 #include "cuda/event.hpp"
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
@@ -27,6 +29,11 @@ namespace fasttrt::engine {
 // required: a run that cannot be recorded fails.
 enum class GraphPolicy { never, automatic, required };
 
+// Does the work while the program's other threads stay away from the GPU, as far as somebody can
+// see to that. While a run is recorded, whoever waits for the whole device fails, and so does the
+// recording, in whatever thread.
+using Undisturbed = std::function<void(const std::function<void()>& work)>;
+
 // What the sessions of an engine share. Outlives them.
 struct SessionSetup {
   std::shared_ptr<nvinfer::CudaEngine> engine;
@@ -37,6 +44,8 @@ struct SessionSetup {
   GraphPolicy graphs = GraphPolicy::automatic;
   WaitPolicy wait = WaitPolicy::automatic;
   std::size_t mapped_limit = 0;  // bytes, see InputSlot
+  CopyPool* copies = nullptr;    // never null in use
+  Undisturbed undisturbed;       // empty: nobody can
   // Held while kernels may be compiled or looked up: TensorRT-RTX 1.6.1 crashed when two contexts
   // with one cache of kernels did so at once. Replays need no lock.
   bool compiles = false;
@@ -44,8 +53,11 @@ struct SessionSetup {
   // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
   // keeps some 11 KB of host memory for every change until its context goes.
   std::size_t context_lifetime = 0;
-  // Set once recording failed: this model cannot be recorded, and need not be tried again.
-  std::atomic<bool> unrecordable = false;
+  // How often recording failed. Somebody may have disturbed it, so it is tried again, but not
+  // forever: most likely this model cannot be recorded.
+  std::atomic<int> failed_recordings = 0;
+  static constexpr int most_failures = 3;
+  [[nodiscard]] bool may_be_recorded() const noexcept { return failed_recordings < most_failures; }
 };
 
 class Session {
@@ -90,6 +102,7 @@ class Session {
   [[nodiscard]] const IoTensor* unrecordable_output() const noexcept;
   void require_recordable() const;
   [[nodiscard]] cuda::GraphExec capture(bool copies, std::string& problem);
+  [[nodiscard]] cuda::Graph capture_undisturbed(bool copies, bool& queued);
   void record(Recording& recording, cuda::StreamRef stream);
   void choose_graph(Recording& recording, cuda::StreamRef stream);
   [[nodiscard]] double replay_time(const cuda::GraphExec& graph) const;

@@ -11,16 +11,26 @@ namespace fasttrt::engine {
 
 cuda::GraphExec Session::capture(bool copies, std::string& problem) {
   const nvinfer::ErrorScope errors;
-  // (TensorRT-RTX 1.6.1 has isStreamCapturable(), which denied what then worked.)
-  cuda::StreamCapture capture(setup_.device, stream_);
-  for (const auto& input : inputs_) {
-    if (copies && input.is_mapped()) input.queue_copy(stream_);
-  }
-  const bool queued = context_->enqueue(stream_);
-  const auto graph = capture.end();
+  bool queued = false;
+  const auto graph = capture_undisturbed(copies, queued);
   if (queued) return cuda::GraphExec(graph);
   problem = errors.explain("TensorRT refused it");
   return {};
+}
+
+cuda::Graph Session::capture_undisturbed(bool copies, bool& queued) {
+  cuda::Graph graph;
+  const auto work = [&] {
+    // (TensorRT-RTX 1.6.1 has isStreamCapturable(), which denied what then worked.)
+    cuda::StreamCapture capture(setup_.device, stream_);
+    for (const auto& input : inputs_) {
+      if (copies && input.is_mapped()) input.queue_copy(stream_);
+    }
+    queued = context_->enqueue(stream_);
+    graph = capture.end();
+  };
+  setup_.undisturbed ? setup_.undisturbed(work) : work();
+  return graph;
 }
 
 void Session::record(Recording& recording, cuda::StreamRef stream) {
@@ -42,7 +52,7 @@ void Session::record(Recording& recording, cuda::StreamRef stream) {
   if (setup_.graphs == GraphPolicy::required) {
     throw Error("cuda_graph=True, but this model cannot be recorded into a CUDA graph: " + problem);
   }
-  if (!setup_.unrecordable.exchange(true)) {
+  if (++setup_.failed_recordings == SessionSetup::most_failures) {
     const auto text = "this model runs without CUDA graphs: " + problem;
     nvinfer::Logger::instance().log(nvinfer::Severity::info, text.c_str());
   }

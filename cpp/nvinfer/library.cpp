@@ -72,7 +72,8 @@ Library::Library(SharedLibrary library)
       version_(Version::decode(family_, number_)),
       generation_(supported_generation(library_, family_, version_)),
       create_builder_(library_.find<CreateFunction>("createInferBuilder_INTERNAL")),
-      create_runtime_(library_.find<CreateFunction>("createInferRuntime_INTERNAL")) {
+      create_runtime_(library_.find<CreateFunction>("createInferRuntime_INTERNAL")),
+      create_refitter_(library_.find<CreateFromFunction>("createInferRefitter_INTERNAL")) {
   if (family_ == Family::lean) create_builder_ = nullptr;
   load_parser();
 }
@@ -101,7 +102,7 @@ void Library::load_parser() {
                       " is looked for beside the library and by the loader): " + error.what();
     return;
   }
-  auto* const create = parser_->find<CreateParserFunction>("createNvOnnxParser_INTERNAL");
+  auto* const create = parser_->find<CreateFromFunction>("createNvOnnxParser_INTERNAL");
   auto* const version = parser_->find<std::int32_t()>("getNvOnnxParserVersion");
   if (create == nullptr || version == nullptr) {
     parser_problem_ = parser_->path().string() + " is no ONNX parser";
@@ -110,6 +111,8 @@ void Library::load_parser() {
                       " and does not match " + str() + ", which needs " + soname;
   } else {
     create_parser_ = create;
+    create_parser_refitter_ =
+        parser_->find<CreateFromFunction>("createNvOnnxParserRefitter_INTERNAL");
     parser_number_ = version();
   }
 }
@@ -123,12 +126,12 @@ void Library::refuse(const char* interface, const char* name) const {
 void Library::prepare() const {
   if (family_ == Family::rtx) return;
   (void)cuda::driver();
-  std::call_once(plugins_loaded_, [this] { load_plugins(); });
+  std::call_once(vendors_plugins_loaded_, [this] { load_vendors_plugins(); });
 }
 
 // The vendor's own plugins (EfficientNMS and others) register themselves on request. They are
 // optional: what needs one and does not find it says so itself.
-void Library::load_plugins() const {
+void Library::load_vendors_plugins() const {
   if (family_ != Family::tensorrt) return;
   const auto soname = "libnvinfer_plugin.so." + std::to_string(version_.major);
   const auto beside = library_.path().parent_path() / soname;
@@ -169,6 +172,22 @@ void* Library::create_runtime() const {
 void* Library::create_parser(void* network) const {
   if (create_parser_ == nullptr) throw UnsupportedLibraryError(parser_problem_);
   return create_parser_(network, Logger::instance().face(generation_), parser_number_);
+}
+
+void* Library::create_refitter(void* engine) const {
+  if (create_refitter_ == nullptr) throw UnsupportedLibraryError(str() + " cannot refit engines");
+  return create_refitter_(engine, Logger::instance().face(generation_), number_);
+}
+
+void* Library::create_parser_refitter(void* refitter) const {
+  if (create_parser_ == nullptr) throw UnsupportedLibraryError(parser_problem_);
+  if (create_parser_refitter_ == nullptr) {
+    throw UnsupportedLibraryError(
+        str() +
+        " cannot refit engines from ONNX models: its parser has no refitter (TensorRT 10 "
+        "and later and TensorRT-RTX have one)");
+  }
+  return create_parser_refitter_(refitter, Logger::instance().face(generation_), parser_number_);
 }
 
 }  // namespace fasttrt::nvinfer

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "common/shared_library.hpp"
@@ -39,6 +41,15 @@ class Library {
   [[nodiscard]] void* create_builder() const;
   [[nodiscard]] void* create_runtime() const;
   [[nodiscard]] void* create_parser(void* network) const;
+  [[nodiscard]] void* create_refitter(void* engine) const;
+  // Throws UnsupportedLibraryError where there is none (TensorRT 8.6, the lean runtime).
+  [[nodiscard]] void* create_parser_refitter(void* refitter) const;
+
+  // Registers the plugins of a shared library, for the parser and for plans; once, later calls for
+  // the same file do nothing. Its code runs in this process from then on. Throws Error with
+  // TensorRT's error lines, UnsupportedLibraryError where there is no registry, or CudaError (no
+  // driver, where the library needs one).
+  void load_plugins(const std::string& path) const;
 
   [[nodiscard]] bool has(const MethodInfo& method) const noexcept {
     return slot_of(method).present(number_);
@@ -70,7 +81,7 @@ class Library {
   [[noreturn]] void refuse(const char* interface, const char* name) const;
   void load_parser();
   void prepare() const;
-  void load_plugins() const;
+  void load_vendors_plugins() const;
 
   SharedLibrary library_;
   std::optional<SharedLibrary> parser_;
@@ -80,13 +91,17 @@ class Library {
   Version version_;
   Generation generation_;
   using CreateFunction = void*(void*, std::int32_t);
-  using CreateParserFunction = void*(void*, void*, std::int32_t);
+  using CreateFromFunction = void*(void*, void*, std::int32_t);
   CreateFunction* create_builder_ = nullptr;
   CreateFunction* create_runtime_ = nullptr;
-  CreateParserFunction* create_parser_ = nullptr;
+  CreateFromFunction* create_parser_ = nullptr;
+  CreateFromFunction* create_refitter_ = nullptr;
+  CreateFromFunction* create_parser_refitter_ = nullptr;
   std::int32_t parser_number_ = 0;
-  mutable std::once_flag plugins_loaded_;
+  mutable std::once_flag vendors_plugins_loaded_;
   mutable std::once_flag builder_kept_;
+  mutable std::mutex plugins_mutex_;
+  mutable std::set<std::filesystem::path> plugins_;  // that are loaded
 };
 
 }  // namespace fasttrt::nvinfer

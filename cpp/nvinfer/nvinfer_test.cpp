@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "common/error.hpp"
 #include "nvinfer/abi.hpp"
@@ -66,6 +67,44 @@ TEST_CASE("a method is there from its first release on, in the generations that 
   CHECK(present(added, Generation::v11, 110000));
   CHECK(present(methods::config_set_compute_capability, Generation::rtx, 10500));
   CHECK_FALSE(present(methods::config_set_compute_capability, Generation::v11, 110000));
+}
+
+TEST_CASE("a method that moved within a generation has an entry for each place") {
+  const auto slot = [](const MethodInfo& method, Generation generation) {
+    return method.slots[static_cast<std::size_t>(generation)];
+  };
+  const auto& now = methods::registry_load_library;
+  const auto& at_first = methods::registry_load_library_8600;
+  CHECK(slot(at_first, Generation::v8).present(8600));
+  CHECK_FALSE(slot(at_first, Generation::v8).present(8601));
+  CHECK_FALSE(slot(now, Generation::v8).present(8600));
+  CHECK(slot(now, Generation::v8).present(8601));
+  CHECK(slot(now, Generation::v10).present(100000));
+  CHECK(slot(now, Generation::rtx).present(10601));
+}
+
+TEST_CASE("what 8.6 and 10.0 lack is absent from their columns") {
+  const auto present = [](const auto& entry, Generation generation, std::int32_t number) {
+    const auto column = static_cast<std::size_t>(generation);
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(entry)>, Enumerator>) {
+      return entry.values[column].present(number);
+    } else {
+      return entry.slots[column].present(number);
+    }
+  };
+  for (const auto* flag :
+       {&enums::builder_flag_strip_plan, &enums::builder_flag_weight_streaming}) {
+    CHECK_FALSE(present(*flag, Generation::v8, 8601));
+    CHECK(present(*flag, Generation::v10, 100000));
+    CHECK(present(*flag, Generation::v11, 110000));
+    CHECK(present(*flag, Generation::rtx, 10500));
+  }
+  CHECK_FALSE(present(methods::parser_refitter_refit, Generation::v8, 8601));
+  CHECK_FALSE(present(methods::engine_set_weight_streaming_budget, Generation::v10, 100001));
+  CHECK(present(methods::engine_set_weight_streaming_budget, Generation::v10, 100100));
+  CHECK(present(methods::inspector_get_engine_information, Generation::v8, 8600));
+  CHECK(present(methods::runtime_cache_serialize, Generation::rtx, 10500));
+  CHECK_FALSE(present(methods::runtime_cache_serialize, Generation::v11, 110100));
 }
 
 TEST_CASE("what speaks against a GPU is said in a sentence") {

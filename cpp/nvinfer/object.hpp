@@ -16,6 +16,8 @@ class ObjectRef {
 
   [[nodiscard]] void* get() const noexcept { return object_; }
   [[nodiscard]] bool has(const MethodInfo& method) const noexcept { return library_->has(method); }
+  // Another object of the same library.
+  [[nodiscard]] ObjectRef at(void* object) const noexcept { return {library_, object}; }
 
   // Calls a method of an object that has an implementation behind it: two words, the object's own
   // vtable and the pointer to that implementation.

@@ -39,10 +39,16 @@ bool Parser::parse(std::span<const std::byte> model, const std::string& base) {
 }
 
 std::vector<ParserIssue> Parser::issues() const {
+  return read_issues(*this, methods::parser_get_nb_errors, methods::parser_get_error);
+}
+
+std::vector<ParserIssue> read_issues(const ObjectRef& parser,
+                                     const Method<std::int32_t()>& get_count,
+                                     const Method<void*(std::int32_t)>& get_error) {
   std::vector<ParserIssue> issues;
-  const int count = call_direct(methods::parser_get_nb_errors);
+  const int count = parser.call_direct(get_count);
   for (int i = 0; i < count; ++i) {
-    const ObjectRef error(&library(), call_direct(methods::parser_get_error, i));
+    const ObjectRef error = parser.at(parser.call_direct(get_error, i));
     ParserIssue issue;
     issue.node = error.call_direct(methods::parser_error_node);
     issue.reason = text(error.call_direct(methods::parser_error_text));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,6 +12,11 @@
 #include "nvinfer/builder.hpp"
 
 namespace fasttrt::nvinfer {
+
+// The errors that a parser (or its refitter) keeps.
+[[nodiscard]] std::vector<ParserIssue> read_issues(const ObjectRef& parser,
+                                                   const Method<std::int32_t()>& get_count,
+                                                   const Method<void*(std::int32_t)>& get_error);
 
 class Parser : public Object {
  public:

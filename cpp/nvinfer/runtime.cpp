@@ -89,39 +89,29 @@ std::vector<std::int64_t> CudaEngine::profile_values(const std::string& input, i
   return {values, values + count};
 }
 
-std::unique_ptr<HostMemory> CudaEngine::serialize() const {
-  void* const object = call(methods::engine_serialize);
-  if (object == nullptr) return nullptr;
-  return std::make_unique<HostMemory>(shared_library(), object, nullptr);
-}
-
-std::shared_ptr<RuntimeConfig> RuntimeConfig::create(const std::shared_ptr<CudaEngine>& engine) {
-  if (!engine->has(methods::runtime_config_create_cache)) return nullptr;
-  const ErrorScope errors;
-  const auto& library = engine->shared_library();
-  void* const object = engine->call(methods::engine_create_runtime_config);
-  if (object == nullptr) {
-    throw EngineLoadError(errors.explain("no runtime config could be created"));
-  }
-  struct Held {
-    std::shared_ptr<CudaEngine> engine;
-    std::unique_ptr<Object> cache;  // of compiled kernels; the config only refers to it
+std::unique_ptr<HostMemory> CudaEngine::serialize(bool without_weights) const {
+  const auto own = [&](void* object) {
+    return object == nullptr ? nullptr
+                             : std::make_unique<HostMemory>(shared_library(), object, nullptr);
   };
-  const auto held = std::make_shared<Held>(engine, nullptr);
-  auto config = std::make_shared<RuntimeConfig>(library, object, held);
-  void* const cache = config->call(methods::runtime_config_create_cache);
-  if (cache == nullptr) {
-    throw EngineLoadError(errors.explain("no runtime cache could be created"));
+  if (!without_weights) return own(call(methods::engine_serialize));
+  const ErrorScope errors;
+  void* const object = call(methods::engine_create_serialization_config);
+  if (object == nullptr) throw Error(errors.explain("no serialization config could be created"));
+  const Object config(shared_library(), object, nullptr);
+  if (!config.call(methods::serialization_config_set_flag,
+                   library().value(enums::serialization_exclude_weights))) {
+    return nullptr;
   }
-  held->cache = std::make_unique<Object>(library, cache, nullptr);
-  if (!config->call(methods::runtime_config_set_cache, cache)) {
-    throw EngineLoadError(errors.explain("the runtime cache was refused"));
-  }
-  return config;
+  return own(call(methods::engine_serialize_with_config, object));
 }
 
-void RuntimeConfig::set_specialization(const Enumerator& strategy) {
-  call(methods::runtime_config_set_specialization, library().value(strategy));
+std::int64_t CudaEngine::streamable_weights_size() const {
+  return call(methods::engine_get_streamable_weights_size);
+}
+
+bool CudaEngine::set_weight_streaming_budget(std::int64_t bytes) {
+  return call(methods::engine_set_weight_streaming_budget, bytes);
 }
 
 namespace {

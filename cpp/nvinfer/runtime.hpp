@@ -15,6 +15,7 @@
 #include "nvinfer/object.hpp"
 #include "nvinfer/output_allocator.hpp"
 #include "nvinfer/profiler.hpp"
+#include "nvinfer/runtime_config.hpp"
 
 namespace fasttrt::nvinfer {
 
@@ -51,20 +52,14 @@ class CudaEngine : public Object {
   [[nodiscard]] std::vector<std::int64_t> profile_values(const std::string& input, int profile,
                                                          Selector selector,
                                                          std::size_t count) const;
-  [[nodiscard]] std::unique_ptr<HostMemory> serialize() const;
-};
-
-// RTX only: how an engine's contexts compile their kernels. Contexts made with one config share the
-// kernels that they compiled.
-class RuntimeConfig : public Object {
- public:
-  // Null where the library has none of it.
-  [[nodiscard]] static std::shared_ptr<RuntimeConfig> create(
-      const std::shared_ptr<CudaEngine>& engine);
-
-  using Object::Object;
-  // When the kernels for a dynamic input's extents are compiled, see enums.inc.
-  void set_specialization(const Enumerator& strategy);
+  // Null on failure; TensorRT logs why. without_weights: of an engine that can be refitted.
+  [[nodiscard]] std::unique_ptr<HostMemory> serialize(bool without_weights) const;
+  // The weights that may lie in host memory until they are needed, in bytes; 0 for an engine that
+  // was not built for that.
+  [[nodiscard]] std::int64_t streamable_weights_size() const;
+  // How many bytes of them the GPU may hold; before there is a context. False where TensorRT
+  // refuses.
+  [[nodiscard]] bool set_weight_streaming_budget(std::int64_t bytes);
 };
 
 class ExecutionContext : public Object {

@@ -28,7 +28,9 @@ FASTTRT_OBJECTS(OBJECT)
 
 template <class Interface, class R, class... A, class Find>
 void check_method(const Method<R(A...)>& method, const Find& find) {
-  static_assert(has_object<Interface> || of_parser<Interface>, "add it to FASTTRT_OBJECTS");
+  static_assert(has_object<Interface> || of_parser<Interface> ||
+                    std::is_same_v<Interface, vendor::IPluginRegistry>,
+                "add it to FASTTRT_OBJECTS");
   using Signature = abi::Result<R, RawDims>(typename abi::Pass<A, RawDims>::Type...);
   using PickOurs = Pick<typename abi::Pass<A, RawDims>::Type...>;
   if constexpr (of_parser<Interface> && !has_parser) {
@@ -54,7 +56,7 @@ void check_method(const Method<R(A...)>& method, const Find& find) {
                  name + " is" + there + ", not " + std::to_string(ours.index));
   } else {
     ++tally.absent_methods;
-    // Before the release that `since` names it may have been at another slot.
+    // Before the release that `since` names, or from that of `until`, it may be at another slot.
     const bool usable = same_signature && (ours.index < 0 || same_slot);
     tally.expect(!usable, name + " is not in the table, but in the headers" + there);
   }

@@ -80,6 +80,16 @@ void check_parser() {
   }
 }
 
+template <class Refitter>
+void check_parser_refitter() {
+  if constexpr (Complete<Refitter>) {
+    ++tally.layouts;
+    const auto slot = deleting_slot<Refitter>();
+    tally.expect(slot == parser_refitter_deleting_destructor,
+                 "IParserRefitter's deleting destructor is at slot " + std::to_string(slot));
+  }
+}
+
 template <class Ours, class Theirs, class FindOurs, class FindTheirs>
 void check_callback(const std::string& name, const FindOurs& find, const FindTheirs& find_theirs) {
   constexpr bool have = std::is_invocable_v<FindOurs, Pick<>, Ours*>;
@@ -145,6 +155,7 @@ void check_layouts() {
   FASTTRT_OBJECTS(OBJECT)
 #undef OBJECT
   check_parser<vendor::IParser>();
+  check_parser_refitter<vendor::IParserRefitter>();
 
   constexpr bool before_v11 = is_v8 || generation == Generation::v10;
   constexpr bool is_rtx = generation == Generation::rtx;
@@ -160,15 +171,22 @@ void check_layouts() {
 
 void check_functions() {
   using Create = void*(void*, std::int32_t);
+  using CreateWith = void*(void*, void*, std::int32_t);
   check_function<std::int32_t(), decltype(getInferLibVersion)>("getInferLibVersion");
   check_function<Create, decltype(createInferBuilder_INTERNAL)>("createInferBuilder_INTERNAL");
   check_function<Create, decltype(createInferRuntime_INTERNAL)>("createInferRuntime_INTERNAL");
+  check_function<CreateWith, decltype(createInferRefitter_INTERNAL)>(
+      "createInferRefitter_INTERNAL");
+  check_function<void*(), decltype(getPluginRegistry)>("getPluginRegistry");
   check_function<bool(void*, const char*), decltype(initLibNvInferPlugins)>(
       "initLibNvInferPlugins");
 #if __has_include(<NvOnnxParser.h>)
   check_function<std::int32_t(), decltype(getNvOnnxParserVersion)>("getNvOnnxParserVersion");
-  check_function<void*(void*, void*, std::int32_t), decltype(createNvOnnxParser_INTERNAL)>(
-      "createNvOnnxParser_INTERNAL");
+  check_function<CreateWith, decltype(createNvOnnxParser_INTERNAL)>("createNvOnnxParser_INTERNAL");
+#if NV_TENSORRT_MAJOR != 8
+  check_function<CreateWith, decltype(createNvOnnxParserRefitter_INTERNAL)>(
+      "createNvOnnxParserRefitter_INTERNAL");
+#endif
 #endif
 }
 

@@ -30,12 +30,17 @@ class InterfaceInfo;
 class IProgressMonitor;
 class DynamicShapesKernelSpecializationStrategy;
 class IRuntimeConfig;
+class IRuntimeCache;
+class ISerializationConfig;
+class SerializationFlag;
 }  // namespace missing
 using namespace missing;
 namespace apiv {
 namespace missing {
 class VRuntimeConfig;
-}
+class VRuntimeCache;
+class VSerializationConfig;
+}  // namespace missing
 using namespace missing;
 }  // namespace apiv
 }  // namespace nvinfer1
@@ -43,6 +48,7 @@ namespace nvonnxparser {
 namespace missing {
 class IParser;
 class IParserError;
+class IParserRefitter;
 class OnnxParserFlag;
 }  // namespace missing
 using namespace missing;
@@ -98,14 +104,14 @@ concept Complete = requires { sizeof(T); };
 template <class T>
 inline constexpr bool of_parser =
     std::is_same_v<T, vendor::IParser> || std::is_same_v<T, vendor::IParserError> ||
-    std::is_same_v<T, vendor::OnnxParserFlag>;
+    std::is_same_v<T, vendor::IParserRefitter> || std::is_same_v<T, vendor::OnnxParserFlag>;
 
 // The implementations in the table, each with a public object before it.
 // clang-format off
 #define FASTTRT_OBJECTS(X)                                                                  \
   X(HostMemory) X(TimingCache) X(Tensor) X(NetworkDefinition) X(Builder)                    \
   X(OptimizationProfile) X(BuilderConfig) X(Runtime) X(CudaEngine) X(ExecutionContext)      \
-  X(RuntimeConfig)
+  X(RuntimeConfig) X(RuntimeCache) X(SerializationConfig) X(EngineInspector) X(Refitter)
 // clang-format on
 
 void check_layouts();

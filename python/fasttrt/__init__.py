@@ -4,6 +4,7 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
+from fasttrt import cache
 from fasttrt._core import DeviceArray, empty_pinned
 from fasttrt._library import LibraryInfo, library
 from fasttrt._version import __version__
@@ -48,6 +49,7 @@ __all__ = [
     "UnsupportedLibraryError",
     "__version__",
     "build",
+    "cache",
     "empty_pinned",
     "library",
 ]

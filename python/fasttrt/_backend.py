@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from fasttrt.model import OnnxModel
 from fasttrt.spec import TensorSpec
 
 
@@ -29,6 +30,10 @@ class Backend(Protocol):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan."""
+        ...
+
+    def refit(self, model: OnnxModel) -> None:
+        """Replace the weights by those of a model with the same structure."""
         ...
 
     def close(self) -> None:

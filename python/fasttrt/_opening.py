@@ -3,17 +3,18 @@
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fasttrt import _core
 from fasttrt._backend import Backend
+from fasttrt._cache.building import Source, cached_build
+from fasttrt._cache.folder import chosen_path
 from fasttrt._device import capability, gpu_model, parse_devices
 from fasttrt._library import find
 from fasttrt._log import logger
 from fasttrt.batching import Batching
-from fasttrt.building import build
 from fasttrt.config import BuildConfig
 from fasttrt.errors import (
     EngineLoadError,
@@ -22,7 +23,8 @@ from fasttrt.errors import (
     UnsupportedLibraryError,
 )
 from fasttrt.model import OnnxModel
-from fasttrt.plan import Plan, is_plan
+from fasttrt.plan import Bytes, Plan, is_plan
+from fasttrt.plugins import Plugins
 from fasttrt.precision.inspection import check_plan, confirm
 from fasttrt.progress import ProgressCallback
 from fasttrt.reference import ReferenceBackend
@@ -45,6 +47,9 @@ class RunOptions:
     cuda_graph: Literal["auto", True, False]
     wait: Literal["auto", "spin", "yield", "block"]
     batching: Batching | None
+    weights: OnnxModel | None = None
+    weight_streaming_budget: int | None = None
+    plugins: tuple[str | os.PathLike[str], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -66,6 +71,20 @@ class RunOptions:
         self._check("wait", self.wait in ways, '"auto", "spin", "yield" or "block"')
         is_batching = batching is None or isinstance(batching, Batching)
         self._check("batching", is_batching, "a fasttrt.Batching or None")
+        budget = self.weight_streaming_budget
+        is_budget = budget is None or (type(budget) is int and 0 <= budget < 2**63)
+        self._check("weight_streaming_budget", is_budget, "an integer >= 0, bytes")
+
+    def refuse_on_cpu(self, problem: str) -> None:
+        """See that nothing is asked for that only TensorRT has.
+
+        Raises:
+            InputError: names it, and ``problem``, why there is no TensorRT.
+        """
+        reason = f" ({problem})" if problem else ""
+        for name in ("plugins", "weights", "weight_streaming_budget"):
+            if getattr(self, name) not in (None, ()):
+                raise InputError(f"{name}: needs a GPU; the engine runs on the CPU{reason}")
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
@@ -73,7 +92,7 @@ class RunOptions:
 
 
 def open_backend(
-    model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan",
+    model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
     *,
     device: str,
     devices: Sequence[int | str] | None,
@@ -82,8 +101,10 @@ def open_backend(
     config: BuildConfig,
     options: RunOptions,
     progress: ProgressCallback | bool | None,
+    cache: bool | str | os.PathLike[str],
 ) -> tuple[Backend, list[int] | None]:
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
+    folder = chosen_path(cache)
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
     source = _read(model)
     problem = ""
@@ -95,6 +116,7 @@ def open_backend(
     if wanted is None:
         if isinstance(source, Plan):
             raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
+        options.refuse_on_cpu(problem)
         reference = ReferenceBackend(source, shapes)
         if config.is_reduced:
             why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
@@ -104,10 +126,12 @@ def open_backend(
         return reference, None
     if isinstance(source, Plan):
         check_plan(source, config.precision)
-        plans = [source] * len(wanted)
+        sources = [Source(source)] * len(wanted)
     else:
-        plans = _built(source, wanted, config, shapes, library, progress)
-    return _loaded(plans, wanted, library, config, options), wanted
+        if config.strip_weights and options.weights is None:
+            options = replace(options, weights=source)
+        sources = _built(source, wanted, config, shapes, library, options.plugins, progress, folder)
+    return _loaded(sources, wanted, library, config, options, folder), wanted
 
 
 def _built(
@@ -116,50 +140,70 @@ def _built(
     config: BuildConfig,
     shapes: Shapes | None,
     library: str | os.PathLike[str],
+    plugins: Plugins,
     progress: ProgressCallback | bool | None,
-) -> list[Plan]:
+    cache: Path | None,
+) -> list[Source]:
     """A plan for each GPU, built once for those of one model."""
     models = [gpu_model(ordinal) for ordinal in ordinals]  # before any build: one may be missing
-    plans: dict[tuple[str, int, int], Plan] = {}
+    sources: dict[tuple[str, int, int], Source] = {}
     for ordinal, kind in zip(ordinals, models, strict=True):
-        if kind not in plans:
-            plans[kind] = build(
+        if kind not in sources:
+            sources[kind] = cached_build(
                 model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
-                progress=progress,
+                plugins=plugins, progress=progress, cache=cache,
             )  # fmt: skip
-    return [plans[kind] for kind in models]
+    return [sources[kind] for kind in models]
 
 
 def _loaded(
-    plans: Sequence[Plan],
+    sources: Sequence[Source],
     ordinals: Sequence[int],
     library: str | os.PathLike[str],
     config: BuildConfig,
     options: RunOptions,
+    cache: Path | None,
 ) -> Backend:
     backends: list[Backend] = []
+
+    def load(source: Source, ordinal: int) -> Backend:
+        backend = TensorRTBackend(
+            source.plan,
+            library=library,
+            device=ordinal,
+            engine_host_code=config.engine_host_code,
+            cache=cache,
+            **vars(options),
+        )
+        try:
+            confirm(source.plan, backend.core, config.precision)
+        except BaseException:
+            backend.close()
+            raise
+        return backend
+
     try:
-        for plan, ordinal in zip(plans, ordinals, strict=True):
-            backend = TensorRTBackend(
-                plan,
-                library=library,
-                device=ordinal,
-                engine_host_code=config.engine_host_code,
-                **vars(options),
-            )
-            backends.append(backend)
-            confirm(plan, backend.core, config.precision)
+        for source, ordinal in zip(sources, ordinals, strict=True):
+            try:
+                backends.append(load(source, ordinal))
+                continue
+            except EngineLoadError as error:
+                if source.renew is None:
+                    raise
+                reason = str(error)
+            source.rebuild(reason)
+            backends.append(load(source, ordinal))
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:
         close_all(backends)
         raise
 
 
-def _read(model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
+def _read(model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
     if isinstance(model, Plan):
         return model
-    if isinstance(model, bytes):
-        return Plan.from_bytes(model) if is_plan(model) else OnnxModel(model)
+    if isinstance(model, (bytes, memoryview)):
+        return Plan.from_bytes(model) if is_plan(model) else OnnxModel(bytes(model))
     if isinstance(model, (str, os.PathLike)):
         with Path(model).open("rb") as file:
             begin = file.read(8)

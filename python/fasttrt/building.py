@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from fasttrt import _core
 from fasttrt._device import default_device, parse_device
 from fasttrt._files import replacing
+from fasttrt._handover import hand_over
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
@@ -18,10 +18,12 @@ from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError, ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
+from fasttrt.plugins import Plugins, Record, load
 from fasttrt.precision.applying import Parsed, chooses_types, parse
 from fasttrt.progress import BuildProgress, ProgressCallback, reporter
 from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
 from fasttrt.spec import Range
+from fasttrt.structure import structure
 
 if TYPE_CHECKING:
     import onnx
@@ -37,6 +39,7 @@ def build(
     shapes: Shapes | None = None,
     library: str | os.PathLike[str] = "auto",
     device: str | None = None,
+    plugins: Plugins = (),
     progress: ProgressCallback | bool | None = None,
 ) -> Plan:
     """Build an engine from an ONNX model.
@@ -56,6 +59,9 @@ def build(
             that is logged.
         library: see `fasttrt.library`.
         device: ``"cuda"`` or ``"cuda:N"``, the GPU to build for. None: the first, or none at all.
+        plugins: libraries of TensorRT plugins that the model needs, as in ``["libmy.so"]``. They
+            are loaded into this process before the model is parsed, so their code runs here; the
+            plan records their names and digests.
         progress: a callback, True for a bar, False for nothing. None: a bar on a terminal.
 
     Returns:
@@ -64,7 +70,9 @@ def build(
     Raises:
         ParseError: TensorRT cannot parse the model; lists every node that it refused.
         BuildError: it cannot build it as configured.
-        InputError: ``shapes`` does not fit the model, or is needed.
+        InputError: ``shapes`` does not fit the model, or is needed; a file of ``plugins`` is
+            missing.
+        Error: TensorRT cannot load a plugin library.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
     """
     config = (config or BuildConfig()).with_precision(precision)
@@ -74,6 +82,7 @@ def build(
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
+    loaded = load(found, plugins)
     with forwarded():
         parsed = parse(model, config, found, partial(_parsed, found, ordinal))
         builder = parsed.builder
@@ -87,7 +96,7 @@ def build(
         options.fp16 = config.precision == "fp16" and chooses_types(found)
         options.quantized = model.is_quantized
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
-        metadata = _metadata(model, parsed, found, ordinal, config, builder, profiles)
+        metadata = _metadata(model, parsed, found, ordinal, config, builder, profiles, loaded)
         data, timing_cache = _run(builder, options, profiles, progress)
     if config.timing_cache is not None and timing_cache is not None:
         try:
@@ -101,15 +110,7 @@ def build(
 def _parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
     builder = _core.PlanBuilder(library, device)
     try:
-        if model.path is not None and not model.is_changed:
-            builder.parse_file(os.fspath(model.path))
-        elif model.fits_in_memory:
-            builder.parse(model.to_bytes(), os.fspath(model.path or ""))
-        else:
-            with tempfile.TemporaryDirectory(prefix="fasttrt-") as folder:
-                path = Path(folder) / "model.onnx"
-                model.save(path)
-                builder.parse_file(os.fspath(path))
+        hand_over(model, builder.parse_file, builder.parse)
     except ParseError as error:
         issues = tuple(_with_names(issue, model) for issue in error.issues)
         raise ParseError(str(error.args[0]), issues) from None
@@ -158,6 +159,7 @@ def _metadata(
     config: BuildConfig,
     builder: _core.PlanBuilder,
     profiles: Sequence[Mapping[str, Range]],
+    plugins: Sequence[Record],
 ) -> dict[str, Any]:
     gpu = None
     if ordinal is not None:
@@ -178,7 +180,7 @@ def _metadata(
             for name, dtype, shape, dimensions, _ in described
         ]
 
-    metadata = {
+    metadata: dict[str, Any] = {
         "fasttrt": __version__,
         "model_sha256": model.sha256(),
         "library": {"family": library.family, "version": library.version},
@@ -189,6 +191,10 @@ def _metadata(
         "outputs": tensors(builder.outputs()),
         **parsed.metadata(),
     }
+    if plugins:
+        metadata["plugins"] = plugins
+    if config.refit:
+        metadata["structure"] = structure(parsed.model)
     # As it will be read back.
     plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))
     return plain

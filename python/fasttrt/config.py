@@ -12,7 +12,7 @@ from fasttrt.errors import BuildError, InputError
 
 Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 
-_TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
+TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
 
 
@@ -46,7 +46,15 @@ class BuildConfig:
     exclude_lean_runtime: bool = False
     """With ``version_compatible``: leave the lean runtime out of the plan."""
     refit: bool = False
-    """Whether the engine's weights can be replaced later."""
+    """Whether the engine's weights can be replaced later, see `Engine.refit`. The engine may be
+    slower, as nothing that depends on their values can be optimized."""
+    strip_weights: bool = False
+    """Leave the weights out of the plan, which is small then: an engine gets them from the ONNX
+    model when it is loaded (``Engine(plan, weights="m.onnx")``). Only with ``refit``. TensorRT 10
+    and later and TensorRT-RTX."""
+    weight_streaming: bool = False
+    """Whether an engine may keep weights in host memory until they are needed, see
+    ``weight_streaming_budget`` of `Engine`. TensorRT 10.1 and later and TensorRT-RTX."""
     engine_host_code: bool = False
     """Whether an engine may run host code that its plan carries, as version-compatible plans do. A
     plan is then as trusted as a program. Looked at when a plan is loaded, and never taken from the
@@ -97,6 +105,7 @@ class BuildConfig:
         self._check("hardware_compatibility", self.hardware_compatibility in levels, levels)
         lean = self.version_compatible or not self.exclude_lean_runtime
         self._check("exclude_lean_runtime", lean, "version_compatible=True with it")
+        self._check("strip_weights", self.refit or not self.strip_weights, "refit=True with it")
         for capability in self.compute_capabilities:
             parse_capability(capability)
         self._check_precision()
@@ -158,12 +167,12 @@ class BuildConfig:
         if (
             library.family == "rtx"
             and not self.allows_tf32
-            and os.environ.get(_TF32_VARIABLE) != "0"
+            and os.environ.get(TF32_VARIABLE) != "0"
         ):
             asked = "tf32=False" if self.tf32 is False else 'precision="fp32"'
             raise BuildError(
                 f"{asked} is not an option of {library}, which uses TF32 whatever its flag "
-                f"says. Set {_TF32_VARIABLE}=0 in the environment, here and where the plan runs"
+                f"says. Set {TF32_VARIABLE}=0 in the environment, here and where the plan runs"
             )
         if library.family == "rtx" and self.hardware_compatibility != "none":
             raise BuildError(
@@ -179,6 +188,8 @@ class BuildConfig:
         options.version_compatible = self.version_compatible
         options.exclude_lean_runtime = self.exclude_lean_runtime
         options.refit = self.refit
+        options.strip_weights = self.strip_weights
+        options.weight_streaming = self.weight_streaming
         options.tf32 = self.allows_tf32
         options.compute_capabilities = [parse_capability(c) for c in self.compute_capabilities]
         if self.timing_cache is not None:

@@ -17,7 +17,9 @@ from fasttrt.batching import Batching
 from fasttrt.concurrency import Workers, mapped, worker_count
 from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError
-from fasttrt.plan import Plan
+from fasttrt.model import OnnxModel
+from fasttrt.plan import Bytes, Plan
+from fasttrt.plugins import Plugins, as_files
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
@@ -38,7 +40,7 @@ class Engine:
 
     def __init__(
         self,
-        model: "str | os.PathLike[str] | bytes | onnx.ModelProto | Plan",
+        model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
         *,
         device: str = "auto",
         devices: Sequence[int | str] | None = None,
@@ -51,7 +53,11 @@ class Engine:
         cuda_graph: Literal["auto", True, False] = "auto",
         wait: Literal["auto", "spin", "yield", "block"] = "auto",
         batching: Batching | None = None,
+        plugins: Plugins = (),
+        weights: "str | os.PathLike[str] | bytes | onnx.ModelProto | None" = None,
+        weight_streaming_budget: int | None = None,
         progress: ProgressCallback | bool | None = None,
+        cache: bool | str | os.PathLike[str] = True,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
@@ -81,22 +87,41 @@ class Engine:
             wait: how a thread waits for the GPU. ``"spin"``: it asks again and again, the quickest,
                 and keeps a core busy. ``"yield"``: the same, but other threads get the core in
                 between. ``"block"``: asleep; waking up takes some 20 us. ``"auto"``: it spins for
-                2 ms, then sleeps.
+                2 ms, then sleeps. With ``"spin"`` and ``"auto"`` up to three threads help to copy
+                large numpy arrays, and spin for 1 ms after each.
             batching: gather requests of several threads into one run. Nothing is gathered on the
                 CPU.
+            plugins: libraries of TensorRT plugins, see `fasttrt.build`. A plan that was built with
+                some needs them again; none is loaded because a plan names it.
+            weights: the ONNX model whose weights the engine shall have: for a plan that was built
+                without (``strip_weights``), or in place of its own, see `refit`.
+            weight_streaming_budget: bytes of the GPU's memory that the weights may take at most;
+                the rest stays in host memory until it is needed, which costs time. Only for what
+                was built with ``weight_streaming``.
             progress: of the build, see `fasttrt.build`.
+            cache: whether to keep what is built for the next time, and take it from there: see
+                `fasttrt.cache`. True: in ``$FASTTRT_CACHE_DIR``, else in the user's cache folder. A
+                path: in that folder. For plans too, whose kernels TensorRT-RTX compiles when they
+                are loaded. A plan from the cache that does not load is built anew; one that was
+                given never is.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`.
-            EngineLoadError: a plan is damaged, or does not run here.
+            EngineLoadError: a plan is damaged, does not run here, or has no weights.
+            Error: TensorRT cannot load a plugin library, or the engine cannot be given ``weights``.
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
             OutOfMemoryError: the GPU has no room for it.
         """
-        options = RunOptions(contexts, specialization, cuda_graph, wait, batching)
+        options = RunOptions(
+            contexts, specialization, cuda_graph, wait, batching,
+            None if weights is None else OnnxModel(weights), weight_streaming_budget,
+            as_files(plugins),
+        )  # fmt: skip
         config = (config or BuildConfig()).with_precision(precision)
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes,
             config=config, options=options, progress=progress,
+            cache=cache,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}
@@ -242,6 +267,27 @@ class Engine:
             InputError: for an argument out of range.
         """
         return mapped(self.submit, iterable, in_flight, errors, progress, cast, self._workers.most)
+
+    def refit(self, model: "str | os.PathLike[str] | bytes | onnx.ModelProto") -> None:
+        """Replace the weights by those of another model, without building anew.
+
+        Waits for the runs under way; others wait until the new weights are there. Needs
+        ``BuildConfig(refit=True)`` when the engine was built. On several GPUs one is refitted after
+        the other. The model has to be the one that the engine was built from, with other values of
+        its weights: where the plan tells (plans of `fasttrt.build` do), that is checked node by
+        node; for plans of other tools TensorRT compares names and sizes of weights only.
+
+        Args:
+            model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
+
+        Raises:
+            InputError: the model's structure differs, weights are missing, or a value has changed
+                that the build has made part of the engine. The engine keeps its weights.
+            UnsupportedLibraryError: TensorRT 8.6 and the lean runtime cannot refit.
+            Error: the engine was not built to be refitted, runs on the CPU or is closed. If
+                TensorRT fails midway, runs are refused until a refit succeeds.
+        """
+        self._backend.refit(OnnxModel(model))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`."""

@@ -1,8 +1,7 @@
 """Reading ONNX models: what a model declares, apart from what TensorRT makes of it."""
 
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._model_hash import model_sha256
 from fasttrt.errors import ParseError, ParseIssue
 
 if TYPE_CHECKING:
@@ -119,40 +119,13 @@ class OnnxModel:
             return False
 
     def sha256(self) -> str:
-        """Of the file and of every external data file that it names, in order."""
-        digest = hashlib.sha256()
-        if self.path is None or self.is_changed:
-            graph = self.proto.graph
-            parts = (
-                (self.to_bytes(),)
-                if self.fits_in_memory
-                else (
-                    part.SerializeToString()
-                    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer)
-                )
-            )
-            for part in parts:
-                digest.update(part)
-            return digest.hexdigest()
-        for file in (self.path, *self._external_files()):
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()
+        """Of the model and of every file of external data that it names.
 
-    def _external_files(self) -> Iterator[Path]:
-        import onnx.external_data_helper as external
-
-        assert self.path is not None
-        names = {
-            external.ExternalDataInfo(tensor).location
-            for tensor in external._get_all_tensors(self.proto)
-            if external.uses_external_data(tensor)
-        }
-        for name in sorted(names):
-            file = self.path.parent / name
-            if file.is_file():  # the parser reports a missing one, with the tensor's name
-                yield file
+        The file's own SHA-256 where it names none and was not changed since it was read.
+        """
+        content = self.path if self.path and not self.is_changed else self._bytes or self.proto
+        folder = self.path.parent if self.path else Path()  # where TensorRT looks
+        return model_sha256(content, self.proto, folder)
 
 
 def _declared(value: "onnx.ValueInfoProto") -> DeclaredTensor:

@@ -9,23 +9,27 @@ The file is a header of fixed size, metadata as JSON, and the vendor's plan on a
     16      8     size of the metadata, which begins at 72
     24      8     offset of the vendor's plan
     32      8     size of the vendor's plan
-    40      32    SHA-256 of bytes 0 to 40 and of all that follows the header
+    40      32    SHA-256 of bytes 0 to 40, of what lies between the header and the vendor's plan,
+                  and of the vendor's plan's own SHA-256
 """
 
 import hashlib
 import io
 import json
+import mmap
 import os
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from fasttrt._files import replacing
 from fasttrt.errors import EngineLoadError
 
+FORMAT = 2
+"""The version of the file's format."""
 _MAGIC = b"FASTTRT\0"
-_FORMAT = 1
 _FIELDS = struct.Struct("<8sIIQQQ")
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _HEADER_SIZE = _FIELDS.size + _DIGEST_SIZE
@@ -40,101 +44,165 @@ _VENDOR_HEADER_SIZE = 28
 _VENDOR_FAMILIES = {b"ftrt": "tensorrt", b"vtrt": "rtx"}
 
 
+Bytes: TypeAlias = bytes | memoryview
+
+
 @dataclass(frozen=True)
 class Plan:
     """A built engine: TensorRT's own serialized plan, and what is known of it."""
 
-    data: bytes = field(repr=False)
-    """The vendor's plan."""
+    data: Bytes = field(repr=False)
+    """The vendor's plan: bytes, or a view of them; of the file itself where it was loaded from one.
+    So whoever changes that file in place changes the plan; `save` puts a new file in its place."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256``,
     ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
-    ``config``, ``profiles``, ``inputs``, ``outputs``; where ``precision`` converted the model,
-    ``conversion`` (how many nodes, which stayed in float32 and why). For a plan of another tool
-    ``library`` at most."""
+    ``config``, ``profiles``, ``inputs``, ``outputs``; with plugins ``plugins`` (name and sha256 of
+    each), and if it can be refitted ``structure``, digests of the model's. Where ``precision``
+    converted the model, ``conversion`` (how many nodes, which stayed in float32 and why). If it was
+    built for the cache, ``cache`` (the parts of its key) and ``model_name`` (of the file). For a
+    plan of another tool ``library`` at most."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan with its metadata and a checksum. The file appears whole or not at all."""
         with replacing(Path(path)) as stream:
-            self._write(stream)
+            self.write(stream)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":
-        """Read a saved plan, or a plain plan of the vendor's tools.
+        """Map a saved plan, or a plain plan of the vendor's tools, and check it.
 
         Raises:
             EngineLoadError: if the file is damaged, cut short or no plan.
         """
         with Path(path).open("rb") as stream:
-            return cls._read(stream, os.fstat(stream.fileno()).st_size, str(path))
+            return cls.read(stream, str(path))
 
     def to_bytes(self) -> bytes:
         """What `save` writes."""
         stream = io.BytesIO()
-        self._write(stream)
+        self.write(stream)
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "Plan":
+    def from_bytes(cls, content: Bytes) -> "Plan":
         """Read what `to_bytes` gave, or a plain plan of the vendor's tools.
 
         Raises:
             EngineLoadError: if it is damaged, cut short or no plan.
         """
-        return cls._read(io.BytesIO(content), len(content), "the plan")
+        return cls._parse(memoryview(content), "the plan")
 
-    def _write(self, stream: BinaryIO) -> None:
-        metadata = json.dumps(self.metadata, sort_keys=True).encode()
-        offset = -(-(_HEADER_SIZE + len(metadata)) // _PAGE) * _PAGE
-        fields = _FIELDS.pack(_MAGIC, _FORMAT, 0, len(metadata), offset, len(self.data))
-        padded = metadata.ljust(offset - _HEADER_SIZE, b"\0")
-        for part in (fields, _digest(fields, padded, self.data), padded, self.data):
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of `data`, in hexadecimal; whatever is known of it, the same plan."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def write(self, stream: BinaryIO) -> None:
+        """Write to an open file what `save` writes to a new one."""
+        fields, padded = self._head()
+        checksum = _checksum(fields, padded, self.digest)
+        for part in (fields, checksum, padded, self.data):
             stream.write(part)
 
     @classmethod
-    def _read(cls, stream: BinaryIO, total: int, name: str) -> "Plan":
-        header = stream.read(_HEADER_SIZE)
+    def read(cls, stream: BinaryIO, name: str) -> "Plan":
+        """Map an open file, which errors call ``name``; see `load`."""
+        return cls._parse(_mapped(stream), name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy, which know no views."""
+        return Plan, (bytes(self.data), self.metadata)
+
+    def _head(self) -> tuple[bytes, bytes]:
+        """The header's fields, and the metadata up to the vendor's plan."""
+        metadata = json.dumps(self.metadata, sort_keys=True).encode()
+        offset = -(-(_HEADER_SIZE + len(metadata)) // _PAGE) * _PAGE
+        fields = _FIELDS.pack(_MAGIC, FORMAT, 0, len(metadata), offset, len(self.data))
+        return fields, metadata.ljust(offset - _HEADER_SIZE, b"\0")
+
+    @classmethod
+    def _parse(cls, content: memoryview, name: str) -> "Plan":
+        header = bytes(content[:_HEADER_SIZE])
         if not header.startswith(_MAGIC):
-            content = header + stream.read()
             return cls(content, _read_vendor_header(content, name))
-        if len(header) < _HEADER_SIZE:
-            raise EngineLoadError(f"{name} is cut short: it ends within the header")
-        _, version, _, metadata_size, offset, size = _FIELDS.unpack_from(header)
-        if version != _FORMAT:
-            raise EngineLoadError(
-                f"{name} has format {version}; this fasttrt reads format {_FORMAT}. Build it anew."
-            )
-        if total != offset + size or offset < _HEADER_SIZE + metadata_size:
-            raise EngineLoadError(
-                f"{name} is cut short or damaged: expected {offset + size} bytes, got {total}"
-            )
-        padded = stream.read(offset - _HEADER_SIZE)
-        data = stream.read()
-        if _digest(header[: _FIELDS.size], padded, data) != header[_FIELDS.size :]:
+        metadata_size, offset = _read_header(header, len(content), name)
+        padded, data = bytes(content[_HEADER_SIZE:offset]), content[offset:]
+        digest = hashlib.sha256(data).hexdigest()
+        if _checksum(header[: _FIELDS.size], padded, digest) != header[_FIELDS.size :]:
             raise EngineLoadError(f"{name} is damaged: its SHA-256 does not match")
-        return cls(data, json.loads(padded[:metadata_size]))
+        plan = cls(data, _read_metadata(padded[:metadata_size], name))
+        vars(plan)["digest"] = digest  # what the property would count again
+        return plan
 
 
-def is_plan(content: bytes) -> bool:
+def peek(stream: BinaryIO, name: str) -> dict[str, Any]:
+    """The metadata of a file that `Plan.save` wrote; the checksum is not looked at.
+
+    Raises:
+        EngineLoadError: if it is cut short, or is no such file.
+    """
+    header = stream.read(_HEADER_SIZE)
+    if not header.startswith(_MAGIC):
+        raise EngineLoadError(f"{name} is no plan of fasttrt: it begins with {header[:8]!r}")
+    size, _ = _read_header(header, os.fstat(stream.fileno()).st_size, name)
+    return _read_metadata(stream.read(size), name)
+
+
+def is_plan(content: Bytes) -> bool:
     """Whether bytes look like a plan, ours or the vendor's, rather than an ONNX model."""
-    return content.startswith(_MAGIC) or is_vendor_plan(content)
+    return content[: len(_MAGIC)] == _MAGIC or is_vendor_plan(content)
 
 
-def is_vendor_plan(content: bytes) -> bool:
+def is_vendor_plan(content: Bytes) -> bool:
     """Whether bytes begin as TensorRT's serialized engines do."""
     return content[1:4] == b"trt"
 
 
-def _read_vendor_header(content: bytes, name: str) -> dict[str, Any]:
+def _mapped(stream: BinaryIO) -> memoryview:
+    """The whole file; read if it cannot be mapped, as pipes and empty files."""
+    try:
+        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    except (ValueError, OSError):
+        return memoryview(stream.read())
+
+
+def _read_header(header: bytes, total: int, name: str) -> tuple[int, int]:
+    """Size of the metadata and offset of the vendor's plan, checked against the file's size."""
+    if len(header) < _HEADER_SIZE:
+        raise EngineLoadError(f"{name} is cut short: it ends within the header")
+    _, version, _, metadata_size, offset, size = _FIELDS.unpack_from(header)
+    if version != FORMAT:
+        raise EngineLoadError(
+            f"{name} has format {version}; this fasttrt reads format {FORMAT}. Build it anew."
+        )
+    if total != offset + size or offset < _HEADER_SIZE + metadata_size:
+        raise EngineLoadError(
+            f"{name} is cut short or damaged: expected {offset + size} bytes, got {total}"
+        )
+    return metadata_size, offset
+
+
+def _read_metadata(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        metadata = json.loads(content)
+    except ValueError as error:
+        raise EngineLoadError(f"{name} is damaged: its metadata is no JSON: {error}") from None
+    if not isinstance(metadata, dict):
+        raise EngineLoadError(f"{name} is damaged: its metadata is no JSON object")
+    return metadata
+
+
+def _read_vendor_header(content: Bytes, name: str) -> dict[str, Any]:
     """The library that built a plain plan."""
     if not is_vendor_plan(content):
         raise EngineLoadError(
-            f"{name} is no plan: it begins with {content[:8]!r}, which neither fasttrt nor "
+            f"{name} is no plan: it begins with {bytes(content[:8])!r}, which neither fasttrt nor "
             "TensorRT writes"
         )
     if len(content) < _VENDOR_HEADER_SIZE:
         raise EngineLoadError(f"{name} is cut short: it ends within the header")
-    family = _VENDOR_FAMILIES.get(content[:4])
+    family = _VENDOR_FAMILIES.get(bytes(content[:4]))
     if family is None:
         return {}
     (size,) = _VENDOR_SIZE.unpack_from(content, _VENDOR_SIZE_AT)
@@ -144,8 +212,5 @@ def _read_vendor_header(content: bytes, name: str) -> dict[str, Any]:
     return {"library": {"family": family, "version": version}}
 
 
-def _digest(*parts: bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+def _checksum(fields: bytes, padded: bytes, digest: str) -> bytes:
+    return hashlib.sha256(fields + padded + bytes.fromhex(digest)).digest()

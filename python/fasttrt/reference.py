@@ -85,6 +85,14 @@ class ReferenceBackend:
         """
         raise Error("an engine on the CPU has no plan to save; build one with fasttrt.build()")
 
+    def refit(self, model: OnnxModel) -> None:
+        """There is nothing to refit.
+
+        Raises:
+            Error: always.
+        """
+        raise Error("an engine on the CPU is not refitted; make one from the new model")
+
     def close(self) -> None:
         """Free the model."""
         self._session = None

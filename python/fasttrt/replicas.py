@@ -10,7 +10,8 @@ import numpy as np
 
 from fasttrt._backend import Backend
 from fasttrt.arrays import CUDA, dlpack_device, is_gpu_array
-from fasttrt.errors import EngineLoadError, InputError
+from fasttrt.errors import EngineLoadError, Error, InputError
+from fasttrt.model import OnnxModel
 
 
 class ReplicatedBackend:
@@ -60,6 +61,16 @@ class ReplicatedBackend:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan of the first GPU."""
         self._backends[0].save(path)
+
+    def refit(self, model: OnnxModel) -> None:
+        """Replace the weights on one GPU after the other; an error names the GPU it is of."""
+        for backend, ordinal in zip(self._backends, self._ordinals, strict=True):
+            try:
+                backend.refit(model)
+            except Error as error:
+                done = ",".join(map(str, self._ordinals[: self._ordinals.index(ordinal)]))
+                state = f"; refitted already: cuda:{done}" if done else ""
+                raise type(error)(f"cuda:{ordinal}: {error}{state}") from error
 
     def close(self) -> None:
         """Close all of them, even if one fails."""

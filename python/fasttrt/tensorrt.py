@@ -2,17 +2,23 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fasttrt import _core
+from fasttrt._cache.kernels import KeptKernels
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
+from fasttrt._mismatch import both_sides, hints, known_mismatch
 from fasttrt.arrays import is_device_array, stream_handle
 from fasttrt.batching import Batching
 from fasttrt.errors import EngineLoadError, InputError
+from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
+from fasttrt.plugins import Plugins, load
+from fasttrt.refitting import give_weights, is_stripped, refit, took_weights
 from fasttrt.spec import Range, Shape, TensorSpec, merge_profiles
 
 _GRAPHS: dict[bool | str, str] = {"auto": "automatic", True: "required", False: "never"}
@@ -34,22 +40,26 @@ class TensorRTBackend:
         cuda_graph: bool | str,
         wait: str,
         batching: Batching | None,
+        cache: Path | None,
+        weights: OnnxModel | None = None,
+        weight_streaming_budget: int | None = None,
+        plugins: Plugins = (),
     ) -> None:
-        """Load the plan onto a GPU.
+        """Load the plan onto a GPU; ``cache`` is the folder for the kernels that this compiles.
 
         Raises:
             EngineLoadError: it cannot run here; names what built it and what is here.
+            Error: TensorRT cannot load a plugin library, or the plan cannot be given ``weights``.
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
-            InputError: the model cannot be batched.
+            InputError: the model cannot be batched; ``weights`` are of another model.
         """
-        self._metadata = plan.metadata
-        built_by = plan.metadata.get("library", {})
+        self._metadata = dict(plan.metadata)
         if library == "auto":
             library = family_for(plan)
         found = find(library, device)
-        mismatch = _mismatch(built_by, found)
-        if mismatch:
-            raise EngineLoadError(f"{mismatch} ({_both_sides(plan, found, device)})")
+        if mismatch := known_mismatch(plan, found):
+            raise EngineLoadError(f"{mismatch} ({both_sides(plan, found, device)})")
+        loaded = load(found, plugins)
         options = _core.EngineOptions()
         options.device = device
         options.contexts = contexts
@@ -59,11 +69,21 @@ class TensorRTBackend:
         options.set_wait(wait)
         if batching is not None:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
+        options.weight_streaming_budget = weight_streaming_budget
+        new = give_weights(options, self._metadata, weights)
+        self._kernels = KeptKernels.of(cache, plan, found, device)
+        if self._kernels is not None:
+            self._kernels.give(options)
         with forwarded():
             try:
                 self.core = _core.Engine(found, plan.data, options)
             except EngineLoadError as error:
-                raise EngineLoadError(f"{error}\n({_both_sides(plan, found, device)})") from None
+                lines = [str(error), *hints(plan, found, engine_host_code, loaded)]
+                lines.append(f"({both_sides(plan, found, device)})")
+                raise EngineLoadError("\n".join(lines)) from None
+            if weights is not None:
+                took_weights(self.core, self._metadata, weights, new)
+        self._keep_kernels()  # now, as not every process gets to close its engines
         declared = {
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
             for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
@@ -121,36 +141,30 @@ class TensorRTBackend:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan; see `Plan.save`."""
         with forwarded():
-            Plan(self.core.serialize(), self._metadata).save(path)
+            data = self.core.serialize(is_stripped(self._metadata))
+        Plan(data, self._metadata).save(path)
+
+    def refit(self, model: OnnxModel) -> None:
+        """Replace the weights; see `Engine.refit`."""
+        refit(self.core, self._metadata, model)
 
     def close(self) -> None:
         """Free everything, after runs under way."""
         with forwarded():
-            self.core.close()
+            try:
+                self._keep_kernels()
+            finally:
+                self.core.close()
+
+    def _keep_kernels(self) -> None:
+        if self._kernels is not None and not self.core.closed:
+            self._kernels.keep(self.core)
 
 
 def family_for(plan: Plan) -> str:
     """The family to look for to run a plan, unless the environment names a library."""
     is_rtx = plan.metadata.get("library", {}).get("family") == "rtx"
     return "rtx" if is_rtx and not os.environ.get("FASTTRT_LIBRARY") else "auto"
-
-
-def _mismatch(built_by: Mapping[str, str], found: _core.Library) -> str:
-    """Why a library cannot run another one's plan, known without asking it."""
-    family = built_by.get("family")
-    if family is None or (family == "rtx") == (found.family == "rtx"):
-        return ""
-    return f"a plan of {family} {built_by['version']} does not run on {found}"
-
-
-def _both_sides(plan: Plan, found: _core.Library, device: int) -> str:
-    built_by, gpu = plan.metadata.get("library"), plan.metadata.get("gpu")
-    by = f"{built_by['family']} {built_by['version']}" if built_by else "an unknown TensorRT"
-    where = f" for {gpu['name']} ({gpu['compute_capability']})" if gpu else ""
-    info = _core.device_info(device)
-    problem = found.gpu_problem(info.major, info.minor)
-    here = f"{found.family} {found.version} on {info.name} ({info.major}.{info.minor})"
-    return f"built by {by}{where}; here is {here}{'; ' + problem if problem else ''}"
 
 
 def _dtype(name: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, Array, normal, open_engine
+from support.gpu import ELEMENTWISE, Array, assert_close, normal, open_engine
 from support.models import Model, elementwise
 
 pytestmark = pytest.mark.gpu
@@ -109,3 +109,18 @@ def test_a_copy_may_be_freed_at_once(engine: fasttrt.Engine, model: Model) -> No
         x[...] = np.nan
         del x
         np.testing.assert_allclose(y, expected, rtol=ELEMENTWISE)
+
+
+def test_large_arrays_in_quick_succession() -> None:
+    """They are copied by several threads, piece by piece, to memory that is used again."""
+    model = elementwise(("n",))
+    rng = np.random.default_rng()
+    shapes = {"x": ((1,), (1 << 17,), (3 << 20,))}
+    with open_engine(model, shapes=shapes, contexts=1) as engine:
+        sizes = [1 << 17, 3 << 20, 75_264, 1 << 17, 100_001]
+        for i in range(60):
+            x = rng.standard_normal(sizes[i % len(sizes)]).astype(np.float32)
+            out = np.full(x.shape, np.nan, np.float32)  # ordinary memory
+            engine.infer(x, out=out)
+            assert_close(out, model.reference(x), ELEMENTWISE)
+            assert_close(engine.infer(x), model.reference(x), ELEMENTWISE)

@@ -133,3 +133,32 @@ def test_cupy_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fast
     for total in (before, after):
         assert_close(cupy.asnumpy(total), expected, 1e-12)
     np.testing.assert_array_equal(cupy.asnumpy(a), host)
+
+
+def test_waiting_for_the_device_while_runs_are_recorded(plan: fasttrt.Plan, net: Model) -> None:
+    """CUDA refuses that while a stream is captured, and spoils the capture."""
+    torch = need("torch")
+    over = threading.Event()
+    problems: list[BaseException] = []
+
+    def wait_again_and_again() -> None:
+        try:
+            while not over.is_set():
+                torch.cuda.synchronize()
+        except BaseException as problem:
+            problems.append(problem)
+
+    thread = threading.Thread(target=wait_again_and_again)
+    thread.start()
+    try:
+        for _ in range(4):  # each engine records each batch anew
+            with fasttrt.Engine(plan, device="cuda", cuda_graph=True) as engine:
+                for batch in range(1, 17):
+                    x = normal(batch, 16)
+                    for _ in range(3):
+                        y = engine.infer(x)
+                        assert_close(y, net.reference(x), product_tolerance())
+    finally:
+        over.set()
+        thread.join(60)
+    assert not problems

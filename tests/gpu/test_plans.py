@@ -100,9 +100,10 @@ def test_a_plan_of_the_other_family(plan: fasttrt.Plan) -> None:
     magic, family, version = (
         (b"ftrt", "tensorrt", "8.6.0") if is_rtx() else (b"vtrt", "rtx", "1.6.1")
     )
-    header = plan.data[4:16] + len(plan.data).to_bytes(8, "little")
+    whole = bytes(plan.data)
+    header = whole[4:16] + len(whole).to_bytes(8, "little")
     numbers = bytes(int(n) for n in version.split("."))
-    plain = magic + header + numbers + plan.data[27:]
+    plain = magic + header + numbers + whole[27:]
     saved = fasttrt.Plan(
         plan.data, plan.metadata | {"library": {"family": family, "version": version}}
     )
@@ -122,7 +123,8 @@ def test_what_tensorrt_refuses_names_both_sides(plan: fasttrt.Plan) -> None:
         "gpu": {"name": "Imaginary GPU", "compute_capability": "12.9"},
     }
     info = _core.device_info(0)
-    for data in (plan.data[:-64], plan.data[: len(plan.data) // 2], b"?trt" + plan.data[4:]):
+    whole = bytes(plan.data)
+    for data in (whole[:-64], whole[: len(whole) // 2], b"?trt" + whole[4:]):
         with pytest.raises(fasttrt.EngineLoadError) as caught:
             fasttrt.Engine(fasttrt.Plan(data, metadata), device="cuda")
         message = str(caught.value)

@@ -144,6 +144,16 @@ def test_a_plan_keeps_its_precision(tmp_path: Path) -> None:
         fasttrt.Engine(tmp_path / "m.plan", precision="tf32")
 
 
+def test_new_weights_are_rounded_too() -> None:
+    model, other = mlp((64, 64, 16)), mlp((64, 64, 16))
+    (x,) = model.inputs()
+    config = fasttrt.BuildConfig(precision="fp16", refit=True)
+    with opened(model, x, config=config) as engine:
+        engine.refit(other.proto)
+        measured = errors(engine.infer(x), other.reference(x))
+    assert LEAST["fp16"] < measured["max_rel_error"] < BOUNDS["fp16"]
+
+
 def test_a_downgrade_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     """A plan of float32 that claims to be of float16."""
     model = mlp((64, 64, 16), batch=4)

@@ -1,7 +1,7 @@
 """The precision that a build asks for, brought about by the means of the library at hand."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fasttrt import _core
@@ -107,6 +107,27 @@ def parse(
         _check_converted(builder, config, library)
         _tell(config, changes)
         return Parsed(builder, result, changes)
+
+
+def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
+    """A model with new weights for an engine, converted as the engine's was.
+
+    Args:
+        model: the model.
+        metadata: of the engine's plan.
+    """
+    changes, config = metadata.get("conversion"), metadata.get("config", {})
+    if changes is None:
+        return model
+    from fasttrt.precision.conversion import REFUSED, converted
+
+    return converted(
+        model,
+        config["precision"],
+        keep_fp32=config["keep_fp32"],
+        convert_io=config["convert_io"],
+        refused=[name for name, why in changes["kept"].items() if why.endswith(REFUSED)],
+    )[0]
 
 
 def _check_converted(

@@ -17,6 +17,9 @@ from fasttrt.precision.weights import Weights, without_weights
 if TYPE_CHECKING:
     import onnx
 
+REFUSED = "TensorRT does not parse it in 16 bits"
+"""Why a node is kept that is among those ``refused``."""
+
 # From these on ONNX has all operators that compute in bfloat16; and scales of float16.
 _BF16_OPSET, _QUANTIZED_OPSET = 22, 19
 
@@ -134,7 +137,7 @@ class _Keep:
         hits = self._wanted & {node.name, node.op_type, *node.output}
         self._left -= hits
         if node.name in self._refused:
-            return "TensorRT does not parse it in 16 bits", Kind.PLAIN
+            return REFUSED, Kind.PLAIN
         return ("keep_fp32 names it", Kind.DELICATE) if hits else None
 
     def check(self) -> None:

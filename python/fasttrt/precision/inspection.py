@@ -9,7 +9,7 @@ A layer that says nothing that can be read, or that hides many (``ForeignNode``)
 import json
 import re
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from fasttrt._log import logger
 from fasttrt.errors import BuildError, InputError
@@ -46,6 +46,13 @@ class Account(NamedTuple):
     """Layers whose types are not told, or that stand for many."""
 
 
+class Inspected(Protocol):
+    """An engine of the core."""
+
+    def layer_information(self) -> str:
+        """The inspector's JSON."""
+
+
 def check_plan(plan: Plan, precision: str | None) -> None:
     """Refuse a plan that was built for another precision than a call names.
 
@@ -60,12 +67,12 @@ def check_plan(plan: Plan, precision: str | None) -> None:
         )
 
 
-def confirm(plan: Plan, engine: Any, precision: str | None) -> None:
+def confirm(plan: Plan, engine: Inspected, precision: str | None) -> None:
     """See that an engine computes in 16 bits, if it should.
 
     Args:
         plan: the engine's.
-        engine: the core's, whose ``layer_information()`` is TensorRT's account.
+        engine: the one that was made of it.
         precision: what the caller wants; None: what the plan says that it was built for.
 
     Raises:

@@ -1,0 +1,126 @@
+"""How long a process takes from ``import fasttrt`` to its first result, with and without caches.
+
+python bench/start.py --json start.json
+
+Each start is a process of its own, and its answer is compared with the right one. The interpreter's
+own start is not in the time, numpy's is. "no cache" builds the engine; "plan" finds it built, and
+on TensorRT-RTX compiles the kernels; "plan and kernels" finds those compiled too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from models import Network
+from networks import RESNET, chosen
+from options import add_models, arguments
+from report import Report
+
+import fasttrt
+from fasttrt.model import OnnxModel
+
+FASTER = 3.0  # with the kernels than without, at least
+NO_CACHE, PLAN, KERNELS = "no cache", "plan", "plan and kernels"
+PHASES = ("import", "open", "first result", "all")
+
+CHILD = """
+import time
+begin = time.perf_counter()
+import fasttrt
+imported = time.perf_counter()
+import json, sys
+import numpy as np
+model, cache, device, shapes, *inputs, result = sys.argv[1:]
+xs = [np.load(path) for path in inputs]
+before = time.perf_counter()
+engine = fasttrt.Engine(
+    model, device=device, shapes=json.loads(shapes), cache=cache or False, progress=False
+)
+opened = time.perf_counter()
+y = engine.infer(*xs)
+end = time.perf_counter()
+for i, array in enumerate(y if isinstance(y, tuple) else (y,)):
+    np.save(f"{result}-{i}.npy", array)
+engine.close()
+print(json.dumps([imported - begin, opened - before, end - opened, end - begin]))
+"""
+
+
+def start_times(network: Network, device: str, starts: int, folder: Path) -> dict[str, Any]:
+    """Seconds of each phase of each start, by what was cached."""
+    model, cache = folder / "model.onnx", folder / "cache"
+    model.write_bytes(OnnxModel(network.model).to_bytes())
+    (xs, *_), (right, *_) = network.inputs(1, 2)
+    files = [folder / f"x{i}.npy" for i in range(len(xs))]
+    for file, x in zip(files, xs, strict=True):
+        np.save(file, x)
+    shapes = {name: x.shape for name, x in zip(network.names, xs, strict=True)}
+
+    def start(used: Path | None) -> list[float]:
+        command = [sys.executable, "-c", CHILD, str(model), str(used or ""), device]
+        command += [json.dumps(shapes), *map(str, files), str(folder / "y")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"a start failed:\n{done.stdout}\n{done.stderr}")
+        answers = [np.load(folder / f"y-{i}.npy") for i in range(len(right))]
+        network.check("a start", tuple(answers), right)
+        found: list[float] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    def without_kernels() -> list[float]:
+        shutil.rmtree(cache / "kernels", ignore_errors=True)
+        return start(cache)
+
+    cases: dict[str, Callable[[], list[float]]] = {
+        NO_CACHE: lambda: start(None),
+        PLAN: without_kernels,
+        KERNELS: lambda: start(cache),
+    }
+    start(cache)  # which fills it, and the system's cache of files
+    times: dict[str, list[list[float]]] = {name: [] for name in cases}
+    for _ in range(starts):
+        for name, case in cases.items():  # each "plan" leaves its kernels for what follows
+            times[name].append(case())
+    return times
+
+
+def measure(report: Report, name: str, make: Callable[[], Network]) -> None:
+    """One network's table, and the target."""
+    options = report.options
+    network = make()
+    with tempfile.TemporaryDirectory() as folder:
+        times = start_times(network, options.device, 2 if options.quick else 5, Path(folder))
+    print(f"{network.name}, batch 1: median seconds of {len(times[PLAN])} starts")
+    print(f"{'cached':18} " + " ".join(f"{phase:>12}" for phase in PHASES))
+    medians = {}
+    for case, found in times.items():
+        medians[case] = np.median(np.array(found), 0)
+        print(f"{case:18} " + " ".join(f"{value:12.3f}" for value in medians[case]))
+        report.row(network=network.name, case=case, phases=PHASES, seconds=found)
+    ratio = float(medians[PLAN][-1] / medians[KERNELS][-1])
+    report.value(f"{name}: faster with kernels", ratio, "times")
+    if name == RESNET and options.device != "cpu" and fasttrt.library().family == "rtx":
+        text = "start with the plan cached / with the plan and kernels"
+        report.target(f"{name} start", text, got=ratio, limit=FASTER, most=False)
+
+
+def main() -> int:
+    """All networks that are asked for."""
+    parser = arguments(__doc__, budget=150)
+    add_models(parser, "resnet50")
+    report = Report("start", parser.parse_args())
+    for name, make in chosen(report.options).items():
+        report.run(name, measure, report, name, make)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

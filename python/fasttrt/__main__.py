@@ -1,0 +1,5 @@
+"""``python -m fasttrt``."""
+
+from fasttrt.cli import main
+
+main()

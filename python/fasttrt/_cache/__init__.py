@@ -1,0 +1,1 @@
+"""The engine cache behind `fasttrt.cache` and `Engine(cache=…)`."""

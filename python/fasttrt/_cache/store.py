@@ -1,0 +1,191 @@
+"""The entries: plans by their key, and the small files beside them."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fasttrt._cache.folder import CacheFolder, UntrustedError, size_limit, touch
+from fasttrt._cache.key import digest_of
+from fasttrt._cache.lock import if_free
+from fasttrt._log import logger
+from fasttrt.errors import EngineLoadError
+from fasttrt.plan import Plan, peek
+
+PLANS, TIMINGS, KERNELS = "plans", "timings", "kernels"
+_SUFFIXES = {PLANS: ".plan", TIMINGS: ".timings", KERNELS: ".kernels"}
+_PARTIAL = ".partial"
+_ABANDONED = 3600  # seconds after which a file that nobody finished is garbage
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the cache."""
+
+    path: Path
+    size: int
+    used: float
+    """When it was written or read last, in seconds since 1970."""
+
+    @property
+    def key(self) -> str:
+        """Of a plan: its key."""
+        return self.path.stem
+
+
+class Store:
+    """Plans in a folder, by key."""
+
+    def __init__(self, root: Path) -> None:
+        """Take a folder, which need not exist.
+
+        Raises:
+            InputError: ``$FASTTRT_CACHE_SIZE`` is no size.
+        """
+        self.folder = CacheFolder(root)
+        self.limit = size_limit()
+
+    def path_of(self, key: str) -> Path:
+        """Where an entry lies."""
+        return self.folder.root / PLANS / f"{key}{_SUFFIXES[PLANS]}"
+
+    def read(self, parts: dict[str, Any], quietly: bool = False) -> Plan | None:
+        """The plan made of these parts; None if there is none, or none that is whole.
+
+        What is wrong with it is logged, unless ``quietly``.
+        """
+        path = self.path_of(digest_of(parts))
+        try:
+            plan = self._load(path, touching=True)
+            _check_parts(path, plan.metadata, parts)
+        except FileNotFoundError:
+            return None
+        except (OSError, EngineLoadError, UntrustedError) as error:
+            if not quietly:
+                logger.warning("the cache's entry is not used: %s", error)
+            return None
+        return plan
+
+    def write(self, plan: Plan) -> None:
+        """Put a plan in its place, and remove what is too much then.
+
+        For whoever holds the entry's lock. A disk that cannot take it is told once in the log.
+        """
+        key = digest_of(plan.metadata["cache"])
+        path = self.path_of(key)
+        if len(plan.data) > self.limit:
+            logger.warning(
+                "the plan of %d bytes is not cached: the cache may hold %d", len(plan.data),
+                self.limit,
+            )  # fmt: skip
+            return
+        try:
+            for partial in path.parent.glob(f"{path.name}.*{_PARTIAL}"):
+                partial.unlink(missing_ok=True)  # of a builder that was killed
+            with self.folder.replacing(path) as stream:
+                plan.write(stream)
+        except (OSError, UntrustedError) as error:
+            self.folder.warn_once("does not take the plan", error)
+        self.evict(keep=path)
+
+    def files(self, *kinds: str) -> list[StoredFile]:
+        """All files of these kinds (all kinds if none), the least recently used first."""
+        found = [file for kind in kinds or _SUFFIXES for file in self._of_kind(kind)]
+        return sorted(found, key=lambda file: (file.used, file.path))
+
+    def metadata(self, file: StoredFile) -> dict[str, Any]:
+        """Of a plan, without looking at its checksum.
+
+        Raises:
+            EngineLoadError, UntrustedError, OSError: it cannot be read.
+        """
+        with self.folder.open(file.path) as stream:
+            return peek(stream, str(file.path))
+
+    def problem(self, file: StoredFile) -> str:
+        """What is wrong with a plan, "" for nothing: the checksum, the key, who may write it."""
+        try:
+            metadata = self._load(file.path).metadata
+            _check_parts(file.path, metadata, metadata.get("cache"))
+        except (OSError, EngineLoadError, UntrustedError) as error:
+            return str(error)
+        return ""
+
+    def evict(self, limit: int | None = None, keep: Path | None = None) -> list[StoredFile]:
+        """Remove the least recently used files until ``limit`` bytes (None: the cache's) are left.
+
+        Entries that some process is building stay, and so does ``keep``.
+        """
+        self._sweep()
+        files = self.files()
+        total, most = sum(file.size for file in files), self.limit if limit is None else limit
+        removed = []
+        for file in files:
+            if total <= most:
+                break
+            if file.path != keep and self.remove(file):
+                total -= file.size
+                removed.append(file)
+        return removed
+
+    def remove(self, file: StoredFile) -> bool:
+        """Remove a file, unless its entry is being built; whether it is gone."""
+        try:
+            if file.path.parent.name != PLANS:
+                file.path.unlink(missing_ok=True)
+                return True
+            with if_free(self.folder, file.key) as is_free:
+                if is_free:
+                    file.path.unlink(missing_ok=True)
+                return is_free
+        except OSError as error:
+            self.folder.warn_once("cannot be cleared", error)
+            return False
+
+    def _load(self, path: Path, touching: bool = False) -> Plan:
+        with self.folder.open(path) as stream:
+            plan = Plan.read(stream, str(path))
+            if touching:
+                touch(stream)
+            return plan
+
+    def _of_kind(self, kind: str) -> Iterator[StoredFile]:
+        for path, info in _scan(self.folder.root / kind):
+            if path.suffix == _SUFFIXES[kind]:
+                yield StoredFile(path, info.st_size, info.st_mtime)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left half-written."""
+        for kind in _SUFFIXES:
+            for path, info in _scan(self.folder.root / kind):
+                if path.suffix == _PARTIAL and time.time() - info.st_mtime > _ABANDONED:
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
+
+
+def _scan(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The plain files of a folder; links are not followed, and what vanishes is left out."""
+    try:
+        paths = list(folder.iterdir())
+    except OSError:
+        return
+    for path in paths:
+        with suppress(OSError):
+            info = path.lstat()
+            if stat.S_ISREG(info.st_mode):
+                yield path, info
+
+
+def _check_parts(path: Path, metadata: dict[str, Any], parts: object) -> None:
+    """That a plan is what its name says.
+
+    Raises:
+        EngineLoadError: it is that of another model, or made otherwise.
+    """
+    found = metadata.get("cache")
+    if not isinstance(found, dict) or found != parts or digest_of(found) != path.stem:
+        raise EngineLoadError(f"{path} holds another plan than its name says")

@@ -1,0 +1,43 @@
+"""The command ``fasttrt``; each of its commands is a file here."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fasttrt._version import __version__
+from fasttrt.cli import cache
+from fasttrt.errors import Error
+
+app = typer.Typer(
+    name="fasttrt",
+    help="Run ONNX models on NVIDIA GPUs, with whichever TensorRT the machine has.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cache.app, name="cache")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; what fasttrt or the system refuses is a line on standard error, code 1."""
+    try:
+        app()
+    except (Error, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,117 @@
+"""``fasttrt cache``: look at the cache of built engines, check it, clear it."""
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fasttrt import cache
+
+app = typer.Typer(help="The cache of built engines.", no_args_is_help=True)
+
+_Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="The cache's folder, if not the usual one.", show_default=False),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+@app.command("path")
+def show_path(as_json: _Json = False) -> None:
+    """Show the folder: $FASTTRT_CACHE_DIR, or the user's cache folder."""
+    typer.echo(json.dumps({"path": str(cache.path())}) if as_json else cache.path())
+
+
+@app.command("list")
+def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
+    """List the cached engines, the most recently used first."""
+    entries = cache.entries(folder)
+    if as_json:
+        typer.echo(json.dumps([_described(entry) for entry in entries], indent=2))
+        return
+    _print_table(entries)
+    for entry in entries:
+        if entry.problem:
+            typer.echo(entry.problem)
+    total, place = _readable(cache.size(folder)), folder or cache.path()
+    typer.echo(f"{_engines(len(entries))}; {total} in {place}, timings and kernels included")
+
+
+@app.command()
+def verify(
+    folder: _Folder = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Check each engine's checksum, key and permissions; exit with 1 if one is damaged."""
+    count = len(cache.entries(folder))
+    damaged = cache.verify(folder, remove=remove)
+    if as_json:
+        found = [_described(entry) for entry in damaged]
+        typer.echo(json.dumps({"checked": count, "damaged": found}, indent=2))
+    else:
+        for entry in damaged:
+            typer.echo(entry.problem)
+        typer.echo(f"{_engines(count)} checked, {len(damaged)} damaged")
+    if damaged:
+        raise typer.Exit(1)
+
+
+@app.command()
+def clear(folder: _Folder = None, as_json: _Json = False) -> None:
+    """Remove everything but what is being built at the moment."""
+    freed = cache.clear(folder)
+    left = cache.size(folder)
+    if as_json:
+        typer.echo(json.dumps({"freed": freed, "left": left}))
+    else:
+        typer.echo(f"{_readable(freed)} freed, {_readable(left)} left")
+
+
+def _described(entry: cache.Entry) -> dict[str, Any]:
+    return {
+        "key": entry.key,
+        "path": str(entry.path),
+        "size": entry.size,
+        "used": entry.used.isoformat(),
+        "model_name": entry.metadata.get("model_name"),
+        "parts": entry.parts,
+        "problem": entry.problem,
+    }
+
+
+def _print_table(entries: list[cache.Entry]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Key", "Model", "Library", "GPU", "Size", "Used", box=None)
+    for entry in entries:
+        library, gpu = entry.parts.get("library"), entry.metadata.get("gpu")
+        name = "(damaged)" if entry.problem else entry.metadata.get("model_name") or "(in memory)"
+        about = (
+            str(name),
+            f"{library['family']} {library['version']}" if library else "",
+            gpu["name"] if gpu else "",
+        )
+        table.add_row(entry.key[:12], *about, _readable(entry.size), _ago(entry.used))
+    Console().print(table)
+
+
+def _engines(count: int) -> str:
+    return f"{count} engine{'' if count == 1 else 's'}"
+
+
+def _readable(size: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(size)
+
+
+def _ago(moment: datetime) -> str:
+    seconds = max(0.0, (datetime.now(timezone.utc) - moment).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return "now"

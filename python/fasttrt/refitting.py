@@ -1,0 +1,83 @@
+"""Other weights for an engine that is loaded."""
+
+from typing import Any
+
+from fasttrt import _core
+from fasttrt._handover import hand_over
+from fasttrt._log import forwarded
+from fasttrt.errors import EngineLoadError, InputError
+from fasttrt.model import OnnxModel
+from fasttrt.precision.applying import as_built
+from fasttrt.structure import Structure, check_changes, check_same
+
+
+def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> None:
+    """Replace the weights of an engine by a model's, and its record of where they come from.
+
+    Raises:
+        InputError: the model has another structure than that in ``metadata``, or TensorRT says so;
+            nothing has changed.
+        Error: the engine was not built to be refitted, or TensorRT failed midway.
+        UnsupportedLibraryError: the library cannot refit engines.
+    """
+    given = as_built(model, metadata)
+    with forwarded():
+        refittable = core.refittable_weights()
+        if built := metadata.get("structure"):
+            check_changes(built, check_same(built, given), given, set(refittable))
+        try:
+            hand_over(given, core.refit_file, core.refit)
+        except InputError as error:
+            raise InputError(f"refit: {error}{_unknown(refittable, given)}") from None
+    metadata["model_sha256"] = model.sha256()
+
+
+def give_weights(
+    options: _core.EngineOptions, metadata: dict[str, Any], model: OnnxModel | None
+) -> Structure | None:
+    """Have an engine begin with a model's weights; the model's structure for `took_weights`.
+
+    Raises:
+        InputError: the model has another structure than that in ``metadata``.
+        EngineLoadError: the plan has no weights and there is no model.
+    """
+    if model is None:
+        if is_stripped(metadata):
+            raise EngineLoadError(
+                "the plan was built without weights (strip_weights=True): give the ONNX model "
+                'that has them, as in Engine(plan, weights="m.onnx")'
+            )
+        return None
+    given = as_built(model, metadata)
+    built = metadata.get("structure")
+    new = check_same(built, given) if built else None
+    hand_over(given, options.set_weights_file, options.set_weights)
+    return new
+
+
+def took_weights(
+    core: _core.Engine, metadata: dict[str, Any], model: OnnxModel, new: Structure | None
+) -> None:
+    """See that the engine could take all of a model's weights, and record them.
+
+    Raises:
+        InputError: some are part of the plan, with other values.
+    """
+    if new is not None:
+        given = as_built(model, metadata)
+        check_changes(metadata["structure"], new, given, set(core.refittable_weights()))
+    metadata["model_sha256"] = model.sha256()
+
+
+def is_stripped(metadata: dict[str, Any]) -> bool:
+    """Whether a plan has no weights."""
+    return bool(metadata.get("config", {}).get("strip_weights"))
+
+
+def _unknown(refittable: list[str], model: OnnxModel) -> str:
+    """Weights that the engine wants and the model has none of that name for."""
+    graph = model.proto.graph
+    names = {tensor.name for tensor in graph.initializer}
+    names |= {name for node in graph.node for name in node.output}
+    missing = [name for name in refittable if name not in names]
+    return f"\nThe model has none of these names: {', '.join(missing[:20])}" if missing else ""

@@ -1,0 +1,114 @@
+"""Plans that do not load: those from the cache are built anew, once; given ones never are.
+
+What loads plans needs a GPU; in its place here is something that refuses the plans it is told to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fasttrt
+from fasttrt import BuildConfig, EngineLoadError, Plan
+from fasttrt._cache.building import Source, cached_build
+from fasttrt._opening import RunOptions, _loaded
+from fasttrt.model import OnnxModel
+from fasttrt.reference import ReferenceBackend
+from support import models
+
+OPTIONS = RunOptions(2, "eager", "auto", "auto", None)
+
+
+class Loader:
+    """Loads a model for the CPU, whatever the plan, unless the plan is on its list."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = OnnxModel(model)
+        self.refused: list[Plan] = []
+        self.loaded: list[tuple[int, Plan]] = []
+
+    def __call__(self, plan: Plan, *, device: int, **options: Any) -> ReferenceBackend:
+        if any(plan is refused for refused in self.refused):
+            raise EngineLoadError("built by rtx 9.9.9 for Imaginary GPU; here is another")
+        self.loaded.append((device, plan))
+        return ReferenceBackend(self.model, None)
+
+
+@pytest.fixture
+def proto() -> Any:
+    return models.mlp(batch=2).proto
+
+
+@pytest.fixture
+def loader(proto: Any, monkeypatch: pytest.MonkeyPatch) -> Loader:
+    made = Loader(proto)
+    monkeypatch.setattr("fasttrt._opening.TensorRTBackend", made)
+    return made
+
+
+@pytest.fixture
+def source(proto: Any, rtx: fasttrt.LibraryInfo, tmp_path: Path) -> Callable[[], Source]:
+    def get() -> Source:
+        return cached_build(
+            OnnxModel(proto), BuildConfig(), shapes=None, library=rtx.path, device=None,
+            progress=False, cache=tmp_path,
+        )  # fmt: skip
+
+    return get
+
+
+def load(sources: list[Source]) -> None:
+    ordinals = range(len(sources))
+    _loaded(sources, ordinals, "auto", BuildConfig(), OPTIONS, None).close()
+
+
+def test_a_cached_plan_is_built_anew(
+    source: Callable[[], Source], loader: Loader, caplog: pytest.LogCaptureFixture
+) -> None:
+    source()
+    cached = source()
+    loader.refused.append(cached.plan)
+    load([cached] * 3)
+    assert [device for device, _ in loader.loaded] == [0, 1, 2]
+    assert {id(plan) for _, plan in loader.loaded} == {id(cached.plan)}
+    assert cached.renew is None
+    assert caplog.text.count("so it is built anew: built by rtx 9.9.9 for Imaginary GPU") == 1
+
+
+def test_what_was_just_built_is_not_built_again(
+    source: Callable[[], Source], loader: Loader
+) -> None:
+    fresh = source()
+    loader.refused.append(fresh.plan)
+    with pytest.raises(EngineLoadError, match="for Imaginary GPU"):
+        load([fresh])
+    assert loader.loaded == []
+
+
+def test_a_given_plan_is_not_built_again(source: Callable[[], Source], loader: Loader) -> None:
+    source()
+    given = Source(source().plan)
+    loader.refused.append(given.plan)
+    with pytest.raises(EngineLoadError, match="for Imaginary GPU"):
+        load([given])
+
+
+def test_a_second_failure_is_raised(
+    source: Callable[[], Source], loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source()
+    cached = source()
+    counts = []
+
+    def refuse(plan: Plan, **options: Any) -> None:
+        counts.append(plan)
+        raise EngineLoadError(f"failure {len(counts)}")
+
+    monkeypatch.setattr("fasttrt._opening.TensorRTBackend", refuse)
+    with pytest.raises(EngineLoadError, match="failure 2"):
+        load([cached])
+    assert len(counts) == 2
+    assert counts[0] is not counts[1]
