@@ -37,10 +37,14 @@ ABOVE = {
     "_cache/building": {"engine", "tensorrt", "_opening"},
     "_cache/kernels": {"building", "engine", "tensorrt", "_opening"},
     "cache": {"_core", "building", "engine", "tensorrt", "_opening"},
-    "model": {"_core", "building", "engine", "plan", "tensorrt", "reference"},
     "structure": {"_core", "building", "engine", "plan", "tensorrt", "reference"},
     "plugins": {"building", "engine", "plan", "tensorrt", "reference"},
     "refitting": {"building", "engine", "tensorrt", "reference"},
+    "external_data": {"*"},
+    "model": {"_core", "building", "engine", "plan", "tensorrt", "reference", "transforms"},
+    "transforms": {"_core", "building", "engine", "plan", "tensorrt", "reference"},
+    "folding": {"_core", "building", "engine", "plan", "tensorrt", "reference", "transforms"},
+    "advice": {"_core", "building", "engine", "plan", "tensorrt", "reference"},
     "plan": {"_core", "building", "engine", "tensorrt", "reference"},
     "building": {"engine", "tensorrt", "reference"},
     "tensorrt": {"engine", "reference", "building"},
@@ -50,6 +54,9 @@ ABOVE = {
     "concurrency": {"_core", "engine", "tensorrt", "reference", "replicas", "_opening"},
     "replicas": {"_core", "engine", "tensorrt", "reference", "_opening"},
     "_opening": {"engine"},
+    "quantization_report": {"*"},
+    "quantizing": {"_core", "building", "engine", "plan", "tensorrt", "_opening"},
+    "torch_module": {"_core", "building", "plan", "tensorrt", "reference", "_opening"},
 }
 
 pytestmark = pytest.mark.skipif(not CPP.is_dir(), reason="the sources are not here")

@@ -62,7 +62,7 @@ def source(proto: Any, rtx: fasttrt.LibraryInfo, tmp_path: Path) -> Callable[[],
 
 def load(sources: list[Source]) -> None:
     ordinals = range(len(sources))
-    _loaded(sources, ordinals, "auto", BuildConfig(), OPTIONS, None).close()
+    _loaded(sources, ordinals, "auto", BuildConfig(), OPTIONS, None, sources[0].plan, False).close()
 
 
 def test_a_cached_plan_is_built_anew(

@@ -42,7 +42,8 @@ def test_importing_leaves_heavy_packages_alone() -> None:
     code = """
         import sys, fasttrt
         heavy = (
-            "onnx", "onnxruntime", "rich", "torch", "tensorrt", "filelock", "platformdirs", "typer"
+            "onnx", "onnxruntime", "onnxscript", "onnx_ir", "rich", "torch", "tensorrt",
+            "filelock", "platformdirs", "typer",
         )
         print([n for n in heavy if n in sys.modules])
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,16 @@ def test_an_empty_model_is_refused() -> None:
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"m\.onnx"):
         OnnxModel(tmp_path / "m.onnx")
+
+
+def test_a_proto_of_more_than_2_gib_is_told_from_others() -> None:
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if available < 12 * 2**30:
+        pytest.skip("this takes 12 GiB of memory")
+    proto = models.mlp().proto
+    for _ in range(2):
+        proto.graph.initializer.add(name="w", data_type=TensorProto.UINT8, raw_data=bytes(5 << 28))
+    model = OnnxModel(proto)
+    assert not model.fits_in_memory
+    with pytest.raises(fasttrt.InputError, match=r"at most 2 GiB.*save_as_external_data=True"):
+        model.to_bytes()

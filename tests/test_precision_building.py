@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import fasttrt
 from fasttrt import BuildConfig, _core
 from fasttrt._library import find
-from fasttrt.building import _parsed
+from fasttrt.building import parsed
 from fasttrt.model import OnnxModel
 from fasttrt.precision import DTYPES, applying, rules
 from fasttrt.structure import check_same, structure
@@ -95,17 +95,19 @@ def test_the_network_is_of_the_precision(
     precision: Precision, build: Build, library: _core.Library
 ) -> None:
     model = models.mlp((64, 32, 8))
-    assert "float32" in _parsed(library, None, OnnxModel(model.proto)).tensor_types()
+    assert "float32" in parsed(library, None, OnnxModel(model.proto)).tensor_types()
     config = BuildConfig(precision=precision)
-    parsed = applying.parse(
-        OnnxModel(model.proto), config, library, lambda m: _parsed(library, None, m)
+    network = applying.parse(
+        OnnxModel(model.proto), config, library, lambda m: parsed(library, None, m)
     )
-    types = parsed.builder.tensor_types()
+    types = network.builder.tensor_types()
     assert types["float32"] <= 2  # the output's cast, and what the parser adds to it
     assert types[DTYPES[precision]] > 3
     plan = build(model.proto, precision=precision)
     assert plan.metadata["config"]["precision"] == precision
-    assert plan.metadata["conversion"] == {"converted": 3, "kept": {}, "zeroed": {}}
+    assert plan.metadata["conversion"] == {
+        "opset": {"fp16": 17, "bf16": 22}[precision], "converted": 3, "kept": {}, "zeroed": {}
+    }  # fmt: skip
     assert [t["dtype"] for t in plan.metadata["inputs"]] == ["float32"]
     assert plan.metadata["model_sha256"] == build(model.proto).metadata["model_sha256"]
     assert "conversion" not in build(model.proto).metadata
@@ -133,7 +135,7 @@ def test_a_network_without_it_is_a_downgrade(library: _core.Library) -> None:
         fasttrt.BuildError, match=r'"fp16": expected a network with float16, .*made'
     ):
         applying.parse(
-            model, BuildConfig(precision="fp16"), library, lambda _: _parsed(library, None, model)
+            model, BuildConfig(precision="fp16"), library, lambda _: parsed(library, None, model)
         )
 
 
@@ -163,7 +165,7 @@ def test_flags_are_for_libraries_that_choose_types(build: Build, library: _core.
     with pytest.raises(fasttrt.BuildError, match='conversion="flags" is not an option of TensorRT'):
         build(models.mlp().proto, BuildConfig(precision="fp16", conversion="flags"))
     # The flag gets as far as the builder's config, which has none here.
-    builder = _parsed(library, None, OnnxModel(models.mlp(batch=2).proto))
+    builder = parsed(library, None, OnnxModel(models.mlp(batch=2).proto))
     options = BuildConfig(precision="fp16").to_core(library)
     assert options.profiling_verbosity == "detailed"
     options.fp16 = True
@@ -174,12 +176,12 @@ def test_flags_are_for_libraries_that_choose_types(build: Build, library: _core.
 def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) -> None:
     model, other, wrong = models.mlp(), models.mlp(), models.mlp()
     config = BuildConfig(precision="fp16", keep_fp32=["gemm1"], refit=True)
-    parsed = applying.parse(
-        OnnxModel(model.proto), config, library, lambda m: _parsed(library, None, m)
+    network = applying.parse(
+        OnnxModel(model.proto), config, library, lambda m: parsed(library, None, m)
     )
     # The plan's, whose build would need a GPU.
-    metadata: dict[str, Any] = {"config": config.to_json(), **parsed.metadata()}
-    metadata["structure"] = structure(parsed.model)
+    metadata: dict[str, Any] = {"config": config.to_json(), **network.metadata()}
+    metadata["structure"] = structure(network.model)
     assert "w0_float16" in metadata["structure"]["weights"]
     assert "w1" in metadata["structure"]["weights"]
     new = applying.as_built(OnnxModel(other.proto), metadata)
@@ -229,6 +231,7 @@ def test_a_node_that_the_parser_refuses_is_kept(
     with caplog.at_level(logging.WARNING, "fasttrt"):
         plan = build(proto, precision="bf16")
     assert plan.metadata["conversion"] == {
+        "opset": 22,
         "converted": 1,
         "kept": {"y": "HardSwish: TensorRT does not parse it in 16 bits"},
         "zeroed": {},

@@ -39,6 +39,7 @@ class Recorder:
         spec = fasttrt.TensorSpec(name, np.dtype("float32"), (-1,))
         self.inputs: tuple[fasttrt.TensorSpec, ...] = (spec, spec)
         self.outputs: tuple[fasttrt.TensorSpec, ...] = (spec,)
+        self.metadata: dict[str, Any] = {}
         self.calls: list[tuple[Sequence[Any], Any, Any]] = []
         self.saved: list[Any] = []
         self.refitted: list[OnnxModel] = []

@@ -15,6 +15,8 @@ class Backend(Protocol):
     outputs: tuple[TensorSpec, ...]
     reads_dlpack: bool
     """Whether `run` takes arrays of any library; else only numpy's, and those on a GPU."""
+    metadata: dict[str, Any]
+    """The plan's, see `Plan`; empty where there is none."""
 
     def run(
         self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None

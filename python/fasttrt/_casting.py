@@ -13,22 +13,23 @@ def is_lossless(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
     """
     if not np.can_cast(source, target, "safe"):
         return False
-    if source.kind == "b" or (_is_integer(source) and _is_integer(target)):
+    if source.kind == "b" or (is_integer(source) and is_integer(target)):
         return True
-    if _is_integer(target):
+    if is_integer(target):
         return False
     (digits, most), (room, limit) = _precision(source), _precision(target)
     return digits <= room and most <= limit
 
 
-def _is_integer(dtype: np.dtype[Any]) -> bool:
+def is_integer(dtype: np.dtype[Any]) -> bool:
+    """Whether a type is of integers; numpy does not know it of the 4 bit ones."""
     return dtype.kind in "iu" or dtype.name in ("int4", "uint4")
 
 
 def _precision(dtype: np.dtype[Any]) -> tuple[int, float]:
     """Binary digits without the sign, and the greatest value."""
     ml_dtypes: Any = import_module("ml_dtypes")  # untyped
-    if _is_integer(dtype):
+    if is_integer(dtype):
         most = int(ml_dtypes.iinfo(dtype).max)
         return most.bit_length(), float(most)
     limits = ml_dtypes.finfo(dtype)

@@ -1,6 +1,7 @@
 """TensorRT's messages, forwarded to the logger ``fasttrt.tensorrt``."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,23 @@ logger = logging.getLogger("fasttrt")
 _tensorrt = logging.getLogger("fasttrt.tensorrt")
 # Exceptions quote the errors; without a handler of the caller's the rest would be noise.
 _tensorrt.addHandler(logging.NullHandler())
+
+_trial = threading.local()
+
+
+class _TrialFilter(logging.Filter):
+    """Makes of all that a thread logs during a trial a matter of debugging."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is wanted."""
+        if not getattr(_trial, "is_on", False):
+            return True
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+
+
+for _logger in (logger, _tensorrt):
+    _logger.addFilter(_TrialFilter())
 
 # TensorRT's severities: internal error, error, warning, info, verbose.
 _LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
@@ -31,3 +49,15 @@ def forwarded() -> Iterator[None]:
         yield
     finally:
         forward()
+
+
+@contextmanager
+def trial() -> Iterator[None]:
+    """What is logged meanwhile is of an attempt that nobody asked for."""
+    forward()
+    _trial.is_on = True
+    try:
+        yield
+    finally:
+        forward()
+        _trial.is_on = False

@@ -31,9 +31,12 @@ from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend, close_all
 from fasttrt.shapes import Shapes
 from fasttrt.tensorrt import TensorRTBackend, family_for
+from fasttrt.transforms import Dims, Freeze, transformed
 
 if TYPE_CHECKING:
     import onnx
+
+    from fasttrt.comparing.verification import Verify
 
 _warned: set[str] = set()
 
@@ -98,15 +101,26 @@ def open_backend(
     devices: Sequence[int | str] | None,
     library: str | os.PathLike[str],
     shapes: Shapes | None,
+    freeze: Freeze | None,
+    dims: Dims | None,
     config: BuildConfig,
     options: RunOptions,
     progress: ProgressCallback | bool | None,
     cache: bool | str | os.PathLike[str],
+    verify: "Verify" = False,
 ) -> tuple[Backend, list[int] | None]:
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     folder = chosen_path(cache)
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
     source = _read(model)
+    if isinstance(source, OnnxModel):
+        source = transformed(source, freeze, dims)
+    elif freeze or dims:
+        raise InputError("freeze and dims change ONNX models; a plan is built already")
+    if verify is not False:
+        from fasttrt.comparing.verification import check_verify
+
+        check_verify(verify, source, device)
     problem = ""
     if device == "auto" and devices is None:
         ordinal, problem = _find_gpu(library, source)
@@ -122,7 +136,8 @@ def open_backend(
             why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
             logger.warning(why, config.precision)
         if problem:
-            _warn_once(problem)
+            unverified = "; verify= has nothing to compare" if verify is not False else ""
+            _warn_once(problem + unverified)
         return reference, None
     if isinstance(source, Plan):
         check_plan(source, config.precision)
@@ -131,7 +146,7 @@ def open_backend(
         if config.strip_weights and options.weights is None:
             options = replace(options, weights=source)
         sources = _built(source, wanted, config, shapes, library, options.plugins, progress, folder)
-    return _loaded(sources, wanted, library, config, options, folder), wanted
+    return _loaded(sources, wanted, library, config, options, folder, source, verify), wanted
 
 
 def _built(
@@ -163,10 +178,12 @@ def _loaded(
     config: BuildConfig,
     options: RunOptions,
     cache: Path | None,
+    model: OnnxModel | Plan,
+    verify: "Verify",
 ) -> Backend:
     backends: list[Backend] = []
 
-    def load(source: Source, ordinal: int) -> Backend:
+    def opened(source: Source, ordinal: int) -> TensorRTBackend:
         backend = TensorRTBackend(
             source.plan,
             library=library,
@@ -176,23 +193,33 @@ def _loaded(
             **vars(options),
         )
         try:
-            confirm(source.plan, backend.core, config.precision)
+            confirm(source.plan, lambda: backend.core.layer_information(), config.precision)
         except BaseException:
             backend.close()
             raise
         return backend
 
+    def load(source: Source, ordinal: int) -> TensorRTBackend:
+        try:
+            return opened(source, ordinal)
+        except EngineLoadError as error:
+            if source.renew is None:
+                raise
+            reason = str(error)
+        source.rebuild(reason)
+        return opened(source, ordinal)
+
     try:
         for source, ordinal in zip(sources, ordinals, strict=True):
-            try:
-                backends.append(load(source, ordinal))
-                continue
-            except EngineLoadError as error:
-                if source.renew is None:
-                    raise
-                reason = str(error)
-            source.rebuild(reason)
-            backends.append(load(source, ordinal))
+            backend = load(source, ordinal)
+            backends.append(backend)
+            if verify is not False and isinstance(model, OnnxModel):
+                from fasttrt.comparing.verification import verify_plan
+
+                verdict = verify_plan(source.plan, backend, ordinal, model, verify)
+                if verdict is not None:
+                    source.note(verification=verdict)
+                    backend.metadata["verification"] = verdict
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:
         close_all(backends)

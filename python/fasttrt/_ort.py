@@ -11,6 +11,37 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
+# One of the optimizations that ONNX Runtime makes by default: it widens float16 weights to float32.
+# With LayerNormalization, Transpose and MatMul in a row, as in vision transformers in float16, it
+# ends the process with a segmentation fault while the model is loaded (seen with 1.23.2, 1.31.1 and
+# 1.32.0, not with 1.20.1). It is all that ORT_ENABLE_ALL has over ORT_ENABLE_LAYOUT, and the rest
+# stays on. A release that does not have it ignores the name.
+_CRASHING_OPTIMIZERS = ["FuseFp16InitializerToFp32NodeTransformer"]
+
+
+def open_session(
+    source: str | bytes, options: "onnxruntime.SessionOptions | None" = None
+) -> "onnxruntime.InferenceSession":
+    """A session on the CPU for a file or its content. Every session of fasttrt is made here."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(
+        source,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=_CRASHING_OPTIMIZERS,
+    )
+
+
+def unoptimized() -> "onnxruntime.SessionOptions":
+    """Options of a session that is only asked about the model, which makes it quick to open."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3  # errors
+    return options
+
 
 def run(
     session: "onnxruntime.InferenceSession", feeds: Mapping[str, Array], dtypes: list[np.dtype[Any]]

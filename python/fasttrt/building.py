@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,13 @@ from fasttrt import _core
 from fasttrt._device import default_device, parse_device
 from fasttrt._files import replacing
 from fasttrt._handover import hand_over
+from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
-from fasttrt.errors import InputError, ParseError, ParseIssue
+from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
+from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.plugins import Plugins, Record, load
@@ -24,6 +27,7 @@ from fasttrt.progress import BuildProgress, ProgressCallback, reporter
 from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
 from fasttrt.spec import Range
 from fasttrt.structure import structure
+from fasttrt.transforms import Dims, Freeze, transformed
 
 if TYPE_CHECKING:
     import onnx
@@ -37,6 +41,8 @@ def build(
     *,
     precision: Precision | None = None,
     shapes: Shapes | None = None,
+    freeze: Freeze | None = None,
+    dims: Dims | None = None,
     library: str | os.PathLike[str] = "auto",
     device: str | None = None,
     plugins: Plugins = (),
@@ -57,6 +63,12 @@ def build(
             ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
             its values. Where not given, extents named after a batch or a sequence get a default
             that is logged.
+        freeze: values by input name. These inputs become constants of the model, as many of
+            TensorRT's parameters (axes, pads, sizes) must be. Arrays must have the input's dtype;
+            Python's numbers get it if they mean the same in it.
+        dims: extents by the name of a dimension, wherever the model has it, or by
+            ``"input.axis"`` for a single axis of an input. They are fixed before TensorRT sees the
+            model; ``shapes`` are extents that stay dynamic for its parser.
         library: see `fasttrt.library`.
         device: ``"cuda"`` or ``"cuda:N"``, the GPU to build for. None: the first, or none at all.
         plugins: libraries of TensorRT plugins that the model needs, as in ``["libmy.so"]``. They
@@ -65,12 +77,15 @@ def build(
         progress: a callback, True for a bar, False for nothing. None: a bar on a terminal.
 
     Returns:
-        The plan, with what it was built from, with and for.
+        The plan, with what it was built from, with and for. Its metadata lists under ``changes``
+        what was changed of the model: what ``freeze`` and ``dims`` did, constants that were
+        folded because TensorRT wants them as such, axes that were told apart.
 
     Raises:
         ParseError: TensorRT cannot parse the model; lists every node that it refused.
         BuildError: it cannot build it as configured.
-        InputError: ``shapes`` does not fit the model, or is needed; a file of ``plugins`` is
+        InputError: ``shapes``, ``freeze`` or ``dims`` does not fit the model, ``shapes`` is
+            needed, the model's external data leaves its folder, or a file of ``plugins`` is
             missing.
         Error: TensorRT cannot load a plugin library.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
@@ -78,26 +93,45 @@ def build(
     config = (config or BuildConfig()).with_precision(precision)
     if not isinstance(model, OnnxModel):
         model = OnnxModel(model)
+    model = transformed(model, freeze, dims)
     ordinal = default_device() if device is None else parse_device(device)
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
+    if problem := int8_problem(model.proto.graph, found):
+        raise BuildError(problem)
     loaded = load(found, plugins)
+    begin = time.monotonic()
     with forwarded():
-        parsed = parse(model, config, found, partial(_parsed, found, ordinal))
-        builder = parsed.builder
-        inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
-        profiles = resolve(inputs, shapes)
-        if contradictory := contradictions(inputs, profiles):
-            for name, axis in contradictory:
-                logger.info("%s: axis %d is told apart from others of its name", name, axis)
-            builder = _parsed(found, ordinal, parsed.model.with_named_axes(contradictory))
+        try:
+            network, profiles = _network(found, ordinal, model, config, shapes)
+        except ParseError as error:
+            from fasttrt.advice import advise  # here, as most builds need none
+
+            def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+                parse(folded(changed), config, found, partial(parsed, found, ordinal))
+
+            error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
+            raise
+        builder = network.builder
         options = config.to_core(found)
         options.fp16 = config.precision == "fp16" and chooses_types(found)
-        options.quantized = model.is_quantized
+        options.quantized = network.model.is_quantized
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
-        metadata = _metadata(model, parsed, found, ordinal, config, builder, profiles, loaded)
-        data, timing_cache = _run(builder, options, profiles, progress)
+        metadata = _metadata(network, found, ordinal, config, profiles, loaded)
+        try:
+            data, timing_cache = _run(builder, options, profiles, progress)
+        except BuildError as error:
+            from fasttrt.advice import advise, stop_at
+
+            def builds(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+                network, profiles = _network(found, ordinal, changed, config, shapes)
+                _run(network.builder, options, profiles, stop_at(deadline))
+
+            took = time.monotonic() - begin
+            if builder.can_cancel:  # else a trial could take as long as it likes
+                error.advice = advise(model, profiles, "builds", builds, took)
+            raise
     if config.timing_cache is not None and timing_cache is not None:
         try:
             with replacing(Path(config.timing_cache)) as stream:
@@ -107,7 +141,29 @@ def build(
     return Plan(data, metadata)
 
 
-def _parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
+def _network(
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    config: BuildConfig,
+    shapes: Shapes | None,
+) -> tuple[Parsed, list[dict[str, Range]]]:
+    """The parsed model and its profiles."""
+    network = parse(folded(model), config, library, partial(parsed, library, device))
+    inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
+    profiles = resolve(inputs, shapes)
+    if contradictory := contradictions(inputs, profiles):
+        model = network.model.with_named_axes(contradictory)
+        network = network._replace(builder=parsed(library, device, model), model=model)
+    return network, profiles
+
+
+def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
+    """A builder that has parsed the model.
+
+    Raises:
+        ParseError: lists every node that TensorRT refused.
+    """
     builder = _core.PlanBuilder(library, device)
     try:
         hand_over(model, builder.parse_file, builder.parse)
@@ -118,12 +174,18 @@ def _parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _co
 
 
 def _with_names(issue: ParseIssue, model: OnnxModel) -> ParseIssue:
-    """TensorRT 8.6 tells the node's index only."""
+    """The node as the caller's model has it. TensorRT 8.6 tells its index only."""
     nodes = model.proto.graph.node
-    if issue.operator or not 0 <= issue.node < len(nodes):
+    if not 0 <= issue.node < len(nodes):
         return issue
     node = nodes[issue.node]
-    return issue._replace(name=node.name, operator=node.op_type)
+    if not issue.operator:
+        issue = issue._replace(name=node.name, operator=node.op_type)
+    if model.is_changed:
+        for index, original in enumerate(model.original.proto.graph.node):
+            if original.output == node.output:
+                return issue._replace(node=index)
+    return issue
 
 
 def _run(
@@ -152,21 +214,19 @@ def _run(
 
 
 def _metadata(
-    model: OnnxModel,
-    parsed: Parsed,
+    network: Parsed,
     library: _core.Library,
     ordinal: int | None,
     config: BuildConfig,
-    builder: _core.PlanBuilder,
     profiles: Sequence[Mapping[str, Range]],
     plugins: Sequence[Record],
 ) -> dict[str, Any]:
+    builder, model, _ = network
     gpu = None
     if ordinal is not None:
         info = _core.device_info(ordinal)
         gpu = {"name": info.name, "compute_capability": f"{info.major}.{info.minor}"}
-    io = (*parsed.model.inputs, *parsed.model.outputs)
-    declared = {tensor.name: tensor.dtype for tensor in io}
+    declared = {tensor.name: tensor.dtype for tensor in (*model.inputs, *model.outputs)}
 
     def tensors(described: list[_Described]) -> list[dict[str, Any]]:
         return [
@@ -182,19 +242,20 @@ def _metadata(
 
     metadata: dict[str, Any] = {
         "fasttrt": __version__,
-        "model_sha256": model.sha256(),
+        "model_sha256": model.original.sha256(),
+        "changes": list(model.changes),
         "library": {"family": library.family, "version": library.version},
         "gpu": gpu,
         "config": config.to_json(),
         "profiles": [dict(profile) for profile in profiles],
         "inputs": tensors(builder.inputs()),
         "outputs": tensors(builder.outputs()),
-        **parsed.metadata(),
+        **network.metadata(),
     }
     if plugins:
         metadata["plugins"] = plugins
     if config.refit:
-        metadata["structure"] = structure(parsed.model)
+        metadata["structure"] = structure(model)
     # As it will be read back.
     plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))
     return plain

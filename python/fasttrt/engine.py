@@ -23,9 +23,12 @@ from fasttrt.plugins import Plugins, as_files
 from fasttrt.progress import ProgressCallback
 from fasttrt.shapes import Shapes
 from fasttrt.spec import TensorSpec
+from fasttrt.transforms import Dims, Freeze
 
 if TYPE_CHECKING:
     import onnx
+
+    from fasttrt.comparing.verification import Verify
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
@@ -47,6 +50,8 @@ class Engine:
         library: str | os.PathLike[str] = "auto",
         precision: Precision | None = None,
         shapes: Shapes | None = None,
+        freeze: Freeze | None = None,
+        dims: Dims | None = None,
         config: BuildConfig | None = None,
         contexts: int = 2,
         specialization: Literal["eager", "lazy", "none"] = "eager",
@@ -58,6 +63,7 @@ class Engine:
         weight_streaming_budget: int | None = None,
         progress: ProgressCallback | bool | None = None,
         cache: bool | str | os.PathLike[str] = True,
+        verify: "Verify" = False,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
@@ -73,6 +79,8 @@ class Engine:
                 `BuildConfig.precision`. After the load TensorRT's inspector must confirm 16 bits.
                 A plan must have been built with the same. On the CPU it does not count.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
+            freeze: inputs made constant, see `fasttrt.build`; on the CPU too. Not of a plan.
+            dims: named dimensions fixed, see `fasttrt.build`; on the CPU too. Not of a plan.
             config: options of the build; its ``engine_host_code`` counts for plans too.
             contexts: how many runs may be under way at once on a GPU; each takes memory of its own.
             specialization: when TensorRT-RTX compiles the kernels for a dynamic input's extents.
@@ -104,9 +112,16 @@ class Engine:
                 path: in that folder. For plans too, whose kernels TensorRT-RTX compiles when they
                 are loaded. A plan from the cache that does not load is built anew; one that was
                 given never is.
+            verify: after the build, hold the engine's answers to random inputs against ONNX
+                Runtime's, as `fasttrt.compare` does. True: within limits that follow from its
+                precision. A mapping or `Thresholds`: within these. The verdict stays with the plan:
+                see `verification`. Refused for ``device="cpu"``, which is ONNX Runtime itself, and
+                for a plan; where ``"auto"`` falls back to the CPU, its warning says that nothing
+                was compared.
 
         Raises:
-            ParseError, BuildError, InputError: see `fasttrt.build`.
+            ParseError, BuildError, InputError: see `fasttrt.build`. BuildError also where
+                ``verify`` finds wrong answers; it quotes the table.
             EngineLoadError: a plan is damaged, does not run here, or has no weights.
             Error: TensorRT cannot load a plugin library, or the engine cannot be given ``weights``.
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
@@ -119,9 +134,9 @@ class Engine:
         )  # fmt: skip
         config = (config or BuildConfig()).with_precision(precision)
         self._backend, ordinals = open_backend(
-            model, device=device, devices=devices, library=library, shapes=shapes,
-            config=config, options=options, progress=progress,
-            cache=cache,
+            model, device=device, devices=devices, library=library, shapes=shapes, freeze=freeze,
+            dims=dims, config=config, options=options, progress=progress,
+            cache=cache, verify=verify,
         )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}
@@ -132,6 +147,16 @@ class Engine:
         self.outputs: tuple[TensorSpec, ...] = self._backend.outputs
         """What it gives, in order."""
         _open_engines.add(self)
+
+    @property
+    def verification(self) -> dict[str, Any] | None:
+        """The verdict of ``verify``, also of a plan that was verified when it was built.
+
+        What `Comparison.to_json` gives, and ``thresholds``, those that were asked for. None if
+        there is none, as on the CPU.
+        """
+        verdict = self._backend.metadata.get("verification")
+        return None if verdict is None else dict(verdict)
 
     @overload
     def infer(

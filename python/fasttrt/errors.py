@@ -45,19 +45,33 @@ class ParseError(Error):
 
     Attributes:
         issues: all that the parser refused, in its order.
+        advice: the ``freeze=`` or ``dims=`` with which it parses, where trying found one.
     """
+
+    advice = ""
 
     def __init__(self, message: str, issues: tuple[ParseIssue, ...] = ()) -> None:
         super().__init__(message)
         self.issues = issues
 
     def __str__(self) -> str:
-        """The message and a line for each issue."""
-        return "".join([super().__str__(), *(f"\n  {issue}" for issue in self.issues)])
+        """The message, a line for each issue, and the advice."""
+        issues = [f"  {issue}" for issue in self.issues]
+        return "\n".join(filter(None, [super().__str__(), *issues, self.advice]))
 
 
 class BuildError(Error):
-    """TensorRT parsed the model but cannot build an engine from it as configured."""
+    """TensorRT parsed the model but cannot build an engine from it as configured.
+
+    Attributes:
+        advice: the ``freeze=`` or ``dims=`` with which it builds, where trying found one.
+    """
+
+    advice = ""
+
+    def __str__(self) -> str:
+        """The message and the advice."""
+        return "\n".join(filter(None, [super().__str__(), self.advice]))
 
 
 class EngineLoadError(Error):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._log import logger
 from fasttrt._model_hash import model_sha256
-from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.errors import InputError, ParseError, ParseIssue
+from fasttrt.external_data import check_external_data
 
 if TYPE_CHECKING:
     import onnx
@@ -36,14 +39,17 @@ class OnnxModel:
         Raises:
             FileNotFoundError: if there is no such file.
             ParseError: if it holds no ONNX model.
+            InputError: if its external data leaves its folder, see `check_external_data`.
         """
         import onnx
         from google.protobuf.message import DecodeError  # the class that onnx raises
 
         self.path: Path | None = None
         """Where it came from; external data is relative to it."""
-        self.is_changed = False
-        """Whether it differs from the file."""
+        self.original = self
+        """The model as it was read."""
+        self.changes: tuple[str, ...] = ()
+        """What is different from it, a line each."""
         self._bytes: bytes | None = None
         try:
             if isinstance(source, onnx.ModelProto):
@@ -62,13 +68,36 @@ class OnnxModel:
             where = str(self.path) if self.path else "the model"
             reason = f"{where} has an empty graph"
             raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
+        check_external_data(self.proto, self.path)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it differs from what was read."""
+        return bool(self.changes)
+
+    def copy_proto(self) -> "onnx.ModelProto":
+        """A copy to be changed. External data is not read."""
+        import onnx
+
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        return proto
+
+    def changed(self, proto: "onnx.ModelProto", changes: Sequence[str]) -> "OnnxModel":
+        """This model after ``changes``, which are logged. External data stays where it is."""
+        for line in changes:
+            logger.info("%s", line)
+        model = copy(self)
+        for cached in ("inputs", "outputs"):
+            model.__dict__.pop(cached, None)
+        model.proto, model._bytes = proto, None
+        model.changes = (*self.changes, *changes)
+        return model
 
     @cached_property
     def inputs(self) -> tuple[DeclaredTensor, ...]:
         """What the caller feeds: inputs that no initializer gives a value."""
-        given = {tensor.name for tensor in self.proto.graph.initializer}
-        given |= {tensor.values.name for tensor in self.proto.graph.sparse_initializer}
-        return tuple(_declared(v) for v in self.proto.graph.input if v.name not in given)
+        return declared_inputs(self.proto)
 
     @cached_property
     def outputs(self) -> tuple[DeclaredTensor, ...]:
@@ -83,30 +112,40 @@ class OnnxModel:
 
     def with_named_axes(self, places: Sequence[tuple[str, int]]) -> "OnnxModel":
         """A copy in which each given (input, axis) has a dimension name of its own."""
-        import onnx
-
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self.proto)
+        proto = self.copy_proto()
         inputs = {value.name: value for value in proto.graph.input}
         for name, axis in places:
             inputs[name].type.tensor_type.shape.dim[axis].dim_param = f"{name}.{axis}"
-        changed = OnnxModel(proto)
-        changed.path, changed.is_changed = self.path, True
-        return changed
+        lines = [
+            f"{name}: axis {axis} is told apart from others of its name" for name, axis in places
+        ]
+        return self.changed(proto, lines)
 
     def to_bytes(self) -> bytes:
-        """The serialized model; of at most 2 GiB, protobuf's limit."""
+        """The serialized model.
+
+        Raises:
+            InputError: if it is larger than 2 GiB, protobuf's limit.
+        """
         if self._bytes is not None:
             return self._bytes
-        return bytes(self.proto.SerializeToString())
+        from google.protobuf.message import EncodeError
+
+        try:
+            return bytes(self.proto.SerializeToString())
+        except (EncodeError, ValueError) as error:  # of which class depends on the release
+            raise InputError(
+                "expected a model of at most 2 GiB, protobuf's limit: save it with its weights "
+                "beside it, onnx.save_model(..., save_as_external_data=True), and give its path"
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write the model with its weights beside it, which has no limit of 2 GiB."""
         import onnx
 
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self.proto)
-        onnx.save_model(copy, path, save_as_external_data=True, location=path.name + ".data")
+        onnx.save_model(
+            self.copy_proto(), path, save_as_external_data=True, location=path.name + ".data"
+        )
 
     @property
     def fits_in_memory(self) -> bool:
@@ -115,7 +154,7 @@ class OnnxModel:
 
         try:
             return self._bytes is not None or self.proto.ByteSize() < 2**31
-        except EncodeError:  # how some releases of protobuf say that it is larger
+        except EncodeError:  # some releases of protobuf do not even tell the size
             return False
 
     def sha256(self) -> str:
@@ -126,6 +165,13 @@ class OnnxModel:
         content = self.path if self.path and not self.is_changed else self._bytes or self.proto
         folder = self.path.parent if self.path else Path()  # where TensorRT looks
         return model_sha256(content, self.proto, folder)
+
+
+def declared_inputs(proto: "onnx.ModelProto") -> tuple[DeclaredTensor, ...]:
+    """The inputs that no initializer gives a value."""
+    given = {tensor.name for tensor in proto.graph.initializer}
+    given |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
+    return tuple(_declared(v) for v in proto.graph.input if v.name not in given)
 
 
 def _declared(value: "onnx.ValueInfoProto") -> DeclaredTensor:

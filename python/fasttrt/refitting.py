@@ -30,6 +30,7 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
         except InputError as error:
             raise InputError(f"refit: {error}{_unknown(refittable, given)}") from None
     metadata["model_sha256"] = model.sha256()
+    metadata.pop("verification", None)  # was of the other weights
 
 
 def give_weights(
@@ -67,6 +68,7 @@ def took_weights(
         given = as_built(model, metadata)
         check_changes(metadata["structure"], new, given, set(core.refittable_weights()))
     metadata["model_sha256"] = model.sha256()
+    metadata.pop("verification", None)  # was of the other weights
 
 
 def is_stripped(metadata: dict[str, Any]) -> bool:

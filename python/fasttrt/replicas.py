@@ -38,6 +38,7 @@ class ReplicatedBackend:
         self.inputs = first.inputs
         self.outputs = first.outputs
         self.reads_dlpack = first.reads_dlpack
+        self.metadata = first.metadata
         self._under_way = [0] * len(self._backends)
         self._turn = 0
         self._lock = threading.Lock()  # of the two above

@@ -87,11 +87,14 @@ def parse_range(name: str, value: ShapeLike) -> Range:
     return least, best, most
 
 
-def resolve(inputs: Sequence[NetworkInput], shapes: Shapes | None) -> list[dict[str, Range]]:
+def resolve(
+    inputs: Sequence[NetworkInput], shapes: Shapes | None, use: str = "building for"
+) -> list[dict[str, Range]]:
     """A range for every dynamic input, in each profile.
 
     Extents that the caller does not give come from inputs given in the same profile that share the
-    dimension's name, else from the name itself where it says batch or sequence.
+    dimension's name, else from the name itself where it says batch or sequence. Those are logged,
+    with their ``use``.
 
     Raises:
         InputError: if a shape does not fit the network, or one is missing and cannot be derived.
@@ -108,7 +111,7 @@ def resolve(inputs: Sequence[NetworkInput], shapes: Shapes | None) -> list[dict[
         for profile in given:
             check_profile(inputs, profile)
         return []
-    return [_resolve_profile(inputs, profile) for profile in given]
+    return [_resolve_profile(inputs, profile, use) for profile in given]
 
 
 def check_profile(
@@ -156,7 +159,7 @@ def _check_range(tensor: NetworkInput, given: Range) -> None:
 
 
 def _resolve_profile(
-    inputs: Sequence[NetworkInput], profile: Mapping[str, ShapeLike]
+    inputs: Sequence[NetworkInput], profile: Mapping[str, ShapeLike], use: str
 ) -> dict[str, Range]:
     ranges = check_profile(inputs, profile)
     named: dict[str, tuple[int, int, int]] = {}
@@ -190,7 +193,7 @@ def _resolve_profile(
             f"shapes={{{', '.join(missing)}}}"
         )
     if derived:
-        logger.warning("no shapes= given; building for %s", "; ".join(derived))
+        logger.warning("no shapes= given; %s %s", use, "; ".join(derived))
     return ranges
 
 
@@ -204,8 +207,11 @@ def _derive(
     extent, name = tensor.shape[axis], tensor.dimensions[axis]
     if extent >= 0:
         return (extent, extent, extent)
-    if name in named:
-        return named[name]
+    return named.get(name) or default_extents(name)
+
+
+def default_extents(name: str) -> tuple[int, int, int] | None:
+    """(min, opt, max) of a dimension whose name says what it counts."""
     for pattern, default in _DEFAULTS:
         if pattern.fullmatch(name):
             return default

@@ -53,7 +53,7 @@ class TensorRTBackend:
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
             InputError: the model cannot be batched; ``weights`` are of another model.
         """
-        self._metadata = dict(plan.metadata)
+        self.metadata = dict(plan.metadata)
         if library == "auto":
             library = family_for(plan)
         found = find(library, device)
@@ -70,7 +70,7 @@ class TensorRTBackend:
         if batching is not None:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         options.weight_streaming_budget = weight_streaming_budget
-        new = give_weights(options, self._metadata, weights)
+        new = give_weights(options, self.metadata, weights)
         self._kernels = KeptKernels.of(cache, plan, found, device)
         if self._kernels is not None:
             self._kernels.give(options)
@@ -82,7 +82,7 @@ class TensorRTBackend:
                 lines.append(f"({both_sides(plan, found, device)})")
                 raise EngineLoadError("\n".join(lines)) from None
             if weights is not None:
-                took_weights(self.core, self._metadata, weights, new)
+                took_weights(self.core, self.metadata, weights, new)
         self._keep_kernels()  # now, as not every process gets to close its engines
         declared = {
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
@@ -141,12 +141,12 @@ class TensorRTBackend:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan; see `Plan.save`."""
         with forwarded():
-            data = self.core.serialize(is_stripped(self._metadata))
-        Plan(data, self._metadata).save(path)
+            data = self.core.serialize(is_stripped(self.metadata))
+        Plan(data, self.metadata).save(path)
 
     def refit(self, model: OnnxModel) -> None:
         """Replace the weights; see `Engine.refit`."""
-        refit(self.core, self._metadata, model)
+        refit(self.core, self.metadata, model)
 
     def close(self) -> None:
         """Free everything, after runs under way."""

@@ -105,7 +105,6 @@ def parse(
             refused |= found
             continue
         _check_converted(builder, config, library)
-        _tell(config, changes)
         return Parsed(builder, result, changes)
 
 
@@ -158,14 +157,3 @@ def _check_unconverted(builder: _core.PlanBuilder, config: BuildConfig) -> None:
 
 def _counted(types: dict[str, int]) -> str:
     return ", ".join(f"{count} tensors of {name}" for name, count in types.items())
-
-
-def _tell(config: BuildConfig, changes: "Changes") -> None:
-    reasons = Counter(changes.kept.values())
-    kept = "".join(f"; in float32 stay {n} x {why}" for why, n in reasons.most_common())
-    logger.info("precision=%s: %d operators converted%s", config.precision, changes.converted, kept)
-    if changes.zeroed:
-        logger.info(
-            "precision=%s: %d elements of %d constants became zero, each next to much larger ones",
-            config.precision, sum(changes.zeroed.values()), len(changes.zeroed),
-        )  # fmt: skip

@@ -1,5 +1,6 @@
 """A model that computes in float16 or bfloat16, from one that computes in float32."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -54,7 +55,8 @@ def converted(
     """
     dtype = np.dtype(getattr(ml_dtypes, DTYPES[precision], DTYPES[precision]))
     weights = Weights(model)
-    proto = _prepared(without_weights(model), _least_opset(model, precision), precision)
+    opset = _least_opset(model, precision)
+    proto = _prepared(without_weights(model.proto), opset, precision)
     _name_nodes(proto.graph)
     keep = _Keep(keep_fp32, refused)
     was_reduced = _computes_in(proto.graph, precision)
@@ -67,11 +69,23 @@ def converted(
         raise BuildError(
             f'precision="{precision}": nothing in the model can compute in {dtype}{why}'
         )
-    result = OnnxModel(proto)
-    _check(result, precision)
+    _check(without_weights(proto), precision)
     weights.load(proto)
-    result.is_changed = True
-    return result, changes
+    return model.changed(proto, _lines(changes, f'precision="{precision}"')), changes
+
+
+def _lines(changes: Changes, option: str) -> list[str]:
+    """What was done, for the log and the plan; the plan has the nodes besides."""
+    reasons = Counter(changes.kept.values())
+    kept = "".join(f"; in float32 stay {n} x {why}" for why, n in reasons.most_common())
+    lines = [f"{option}: {changes.converted} operators converted, in opset {changes.opset}{kept}"]
+    if changes.zeroed:
+        elements = sum(changes.zeroed.values())
+        lines.append(
+            f"{option}: {elements} elements of {len(changes.zeroed)} constants became zero, each "
+            "next to much larger ones"
+        )
+    return lines
 
 
 def _least_opset(model: OnnxModel, precision: str) -> int:
@@ -98,7 +112,7 @@ def _prepared(proto: "onnx.ModelProto", opset: int, precision: str) -> "onnx.Mod
         ) from error
 
 
-def _check(model: OnnxModel, precision: str) -> None:
+def _check(proto: "onnx.ModelProto", precision: str) -> None:
     """By ONNX's checker and its inference of types, which sees where two types meet.
 
     Raises:
@@ -106,7 +120,6 @@ def _check(model: OnnxModel, precision: str) -> None:
     """
     import onnx
 
-    proto = without_weights(model)
     try:
         onnx.checker.check_model(proto)
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)

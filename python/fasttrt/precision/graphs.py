@@ -17,6 +17,8 @@ FLOAT = 1  # TensorProto.FLOAT
 class Changes:
     """What was done to a model."""
 
+    opset: int = 0
+    """The version of ONNX's operators that the converted model has."""
     converted: int = 0
     """Nodes that compute in the 16-bit type."""
     kept: dict[str, str] = field(default_factory=dict)

@@ -9,7 +9,8 @@ A layer that says nothing that can be read, or that hides many (``ForeignNode``)
 import json
 import re
 from collections import Counter
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from fasttrt._log import logger
 from fasttrt.errors import BuildError, InputError
@@ -46,13 +47,6 @@ class Account(NamedTuple):
     """Layers whose types are not told, or that stand for many."""
 
 
-class Inspected(Protocol):
-    """An engine of the core."""
-
-    def layer_information(self) -> str:
-        """The inspector's JSON."""
-
-
 def check_plan(plan: Plan, precision: str | None) -> None:
     """Refuse a plan that was built for another precision than a call names.
 
@@ -67,12 +61,12 @@ def check_plan(plan: Plan, precision: str | None) -> None:
         )
 
 
-def confirm(plan: Plan, engine: Inspected, precision: str | None) -> None:
+def confirm(plan: Plan, inspect: Callable[[], str], precision: str | None) -> None:
     """See that an engine computes in 16 bits, if it should.
 
     Args:
         plan: the engine's.
-        engine: the one that was made of it.
+        inspect: gives the inspector's JSON.
         precision: what the caller wants; None: what the plan says that it was built for.
 
     Raises:
@@ -81,7 +75,7 @@ def confirm(plan: Plan, engine: Inspected, precision: str | None) -> None:
     wanted = DTYPES.get(str(precision or plan.metadata.get("config", {}).get("precision")))
     if wanted is None:
         return
-    types, hidden = account(engine.layer_information())
+    types, hidden = account(inspect())
     told = ", ".join(f"{count} of {name}" for name, count in types.most_common()) or "of no type"
     if types[wanted]:
         logger.info("the engine computes in %s; its layers' tensors are %s", wanted, told)

@@ -58,7 +58,7 @@ class Rewriter:
         versions = {entry.domain: entry.version for entry in model.opset_import}
         self._opset = versions.get("", versions.get("ai.onnx", 0))
         self._taken = set(all_names(model.graph))
-        self.changes = Changes()
+        self.changes = Changes(self._opset)
 
     def rewrite(
         self,

@@ -50,11 +50,10 @@ class Weights:
         return copy
 
 
-def without_weights(model: OnnxModel) -> "onnx.ModelProto":
-    """A copy of the model in which large weights are inputs, the last ones."""
+def without_weights(source: "onnx.ModelProto") -> "onnx.ModelProto":
+    """A copy of a model in which large weights are inputs, the last ones."""
     from onnx import helper
 
-    source = model.proto
     copy = type(source)()
     _copy_fields(source, copy, "graph")
     _copy_fields(source.graph, copy.graph, "initializer")

@@ -1,0 +1,188 @@
+"""Changes to a model before TensorRT sees it: inputs made constant, dimensions fixed."""
+
+from collections.abc import Iterator, Mapping
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from fasttrt._casting import is_integer, is_lossless
+from fasttrt.errors import InputError
+from fasttrt.model import DeclaredTensor, OnnxModel, declared_inputs
+
+if TYPE_CHECKING:
+    import onnx
+
+Freeze: TypeAlias = Mapping[str, Any]
+"""Values by input name: arrays, or what ``numpy.asarray`` makes one of."""
+Dims: TypeAlias = Mapping[str, int]
+"""Extents by the name of a dimension, or by ``"input.axis"`` for one axis."""
+
+_FIRST_IR_VERSION_WITH_CONSTANTS = 4
+"""Before it, ONNX wanted every initializer to be listed among the inputs as well."""
+_SHOWN = 8
+"""Values of a frozen input that its line in the changes shows."""
+
+
+def transformed(model: OnnxModel, freeze: Freeze | None, dims: Dims | None) -> OnnxModel:
+    """The model with inputs made constant and dimensions fixed; itself where nothing is asked.
+
+    Each change is in the result's ``changes``, and in the log.
+
+    Raises:
+        InputError: for a name that the model does not have, or a value, a dtype or a shape that
+            does not fit.
+    """
+    if not freeze and not dims:
+        return model
+    proto = model.copy_proto()
+    lines: list[str] = []
+    if dims:
+        lines += _fix_dims(proto, model, dims)
+    if freeze:
+        lines += _freeze_inputs(proto, declared_inputs(proto), freeze)
+    return model.changed(proto, lines)
+
+
+def _freeze_inputs(
+    proto: "onnx.ModelProto", inputs: tuple[DeclaredTensor, ...], freeze: Freeze
+) -> list[str]:
+    import onnx
+
+    known = {tensor.name: tensor for tensor in inputs}
+    lines = []
+    for name, value in freeze.items():
+        if name not in known:
+            has = ", ".join(known) or "none left"
+            raise InputError(f"freeze: the model has no input {name!r}; it has {has}")
+        array = _as_declared(known[name], value)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        if proto.ir_version >= _FIRST_IR_VERSION_WITH_CONSTANTS:
+            place = [declared.name for declared in proto.graph.input].index(name)
+            del proto.graph.input[place]
+        lines.append(f"{name}: the input is a constant, {_described(array)}")
+    return lines
+
+
+def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
+    """The value as an array of the input's dtype and shape.
+
+    Arrays must have the dtype. Python's numbers have none, so what they mean must be the same in
+    it; a float is rounded to it, as everywhere in numpy.
+    """
+    if tensor.dtype.kind == "O":
+        raise InputError(f"freeze: {tensor.name}: only tensors of numbers can be frozen")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # lists of unequal lengths
+        raise InputError(f"freeze: {tensor.name}: expected an array, got {value!r}") from error
+    if array.dtype != tensor.dtype:
+        if hasattr(value, "dtype") or not _fits(array, tensor.dtype):
+            raise InputError(
+                f"freeze: {tensor.name}: expected dtype {tensor.dtype}, got "
+                f"{array.dtype if hasattr(value, 'dtype') else repr(value)}"
+            )
+        array = array.astype(tensor.dtype)
+    fits = tensor.shape is None or (
+        len(array.shape) == len(tensor.shape)
+        and all(
+            isinstance(expected, str) or expected == got
+            for expected, got in zip(tensor.shape, array.shape, strict=True)
+        )
+    )
+    if not fits:
+        shape = ", ".join(str(extent) or "?" for extent in tensor.shape or ())
+        raise InputError(
+            f"freeze: {tensor.name}: expected shape ({shape}), got {tuple(array.shape)}"
+        )
+    return np.asarray(array, order="C")
+
+
+def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
+    """Whether Python's numbers mean the same in a dtype."""
+    if array.dtype.kind not in "biuf":
+        return False
+    if array.size == 0 or is_lossless(array.dtype, dtype):
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = array.astype(dtype)
+    if array.dtype.kind == "f":
+        finite = np.array_equal(np.isfinite(converted), np.isfinite(array))
+        return finite and dtype.kind != "b" and not is_integer(dtype)
+    return dtype.kind != "b" and np.array_equal(converted.astype(array.dtype), array)
+
+
+def _described(array: np.ndarray[Any, Any]) -> str:
+    """For instance ``int64[2] = [1, 2]``; of long arrays the type alone."""
+    kind = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
+    return f"{kind} = {array.tolist()}" if array.size <= _SHOWN else kind
+
+
+def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[str]:
+    # What the caller may name is what inputs have: outputs' extents follow from those.
+    axes = {
+        f"{tensor.name}.{axis}": extent
+        for tensor in model.inputs
+        for axis, extent in enumerate(tensor.shape or ())
+        if isinstance(extent, str)
+    }
+    names = dict.fromkeys(filter(None, axes.values()))
+    lines = []
+    for name, given in dims.items():
+        extent = _extent(name, given)
+        if name in names:
+            for dim in _named(proto, name):
+                dim.dim_value = extent
+        elif name in axes:
+            tensor, _, axis = name.rpartition(".")
+            declared = next(value for value in proto.graph.input if value.name == tensor)
+            declared.type.tensor_type.shape.dim[int(axis)].dim_value = extent
+        else:
+            has = ", ".join(map(repr, [*names, *axes])) or "none"
+            raise InputError(f"dims: the model has no dimension {name!r} to fix; it has {has}")
+        lines.append(f"{name}: the dimension is fixed to {extent}")
+    return lines
+
+
+def _extent(name: str, given: object) -> int:
+    if isinstance(given, Integral) and not isinstance(given, bool) and int(given) >= 0:
+        return int(given)
+    raise InputError(f"dims: {name}: expected an integer >= 0, got {given!r}")
+
+
+def _named(proto: "onnx.ModelProto", name: str) -> "Iterator[onnx.TensorShapeProto.Dimension]":
+    for value in _declarations(proto):
+        for shape in _shapes(value.type):
+            yield from (dim for dim in shape.dim if dim.dim_param == name)
+
+
+def _declarations(proto: "onnx.ModelProto") -> "Iterator[onnx.ValueInfoProto]":
+    """All declared shapes of a model, of subgraphs and functions too."""
+    yield from _graph_declarations(proto.graph)
+    for function in proto.functions:
+        yield from getattr(function, "value_info", ())  # since onnx 1.16
+        for node in function.node:
+            yield from _node_declarations(node)
+
+
+def _graph_declarations(graph: "onnx.GraphProto") -> "Iterator[onnx.ValueInfoProto]":
+    yield from (*graph.input, *graph.output, *graph.value_info)
+    for node in graph.node:
+        yield from _node_declarations(node)
+
+
+def _node_declarations(node: "onnx.NodeProto") -> "Iterator[onnx.ValueInfoProto]":
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield from _graph_declarations(attribute.g)
+        for graph in attribute.graphs:
+            yield from _graph_declarations(graph)
+
+
+def _shapes(kind: "onnx.TypeProto") -> "Iterator[onnx.TensorShapeProto]":
+    """The shapes of a type: of a tensor, or of what a sequence or an optional holds."""
+    which = kind.WhichOneof("value")
+    if which in ("tensor_type", "sparse_tensor_type"):
+        yield getattr(kind, which).shape
+    elif which in ("sequence_type", "optional_type"):
+        yield from _shapes(getattr(kind, which).elem_type)

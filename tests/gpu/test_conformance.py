@@ -1,0 +1,28 @@
+"""A sample of ONNX's node tests, run in processes of their own; see tests/conformance/README.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance import report, run
+from conformance.cases import find_cases, read_cases
+from support.gpu import library
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.timeout(900)
+def test_no_case_comes_less_far_than_before(tmp_path: Path) -> None:
+    folder, _ = find_cases(None, tmp_path)
+    cases = read_cases(folder)[::20]
+    results = run.run_cases(cases, "cuda", str(library().path), jobs=4)
+    assert results.keys() == {case.name for case in cases}
+    for line in report.problems(results):
+        print(line)
+    regressions = report.regressions(report.read_expected(run.HERE), results, str(library()), True)
+    assert regressions == []
+    ran = [result for result in results.values() if result.best in ("ran", "right")]
+    right = [result for result in ran if result.best == "right"]
+    assert len(right) > 0.9 * len(ran) > 0

@@ -1,0 +1,111 @@
+"""``fasttrt compare``: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fasttrt.cli.compare import compare
+from support import models
+from support.perturbed import with_weight
+
+app = typer.Typer()
+app.command()(compare)
+
+
+@pytest.fixture
+def made() -> models.Model:
+    return models.mlp()
+
+
+@pytest.fixture
+def path(made: models.Model, tmp_path: Path) -> Path:
+    return made.save(tmp_path / "m.onnx")
+
+
+@pytest.fixture
+def other(made: models.Model, tmp_path: Path) -> Path:
+    """A model with another weight."""
+    wrong = with_weight(made.proto, "w1", lambda w: w * 1.5)
+    return models.Model(wrong, made.reference).save(tmp_path / "other.onnx")
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
+
+
+def test_a_right_engine_exits_with_0(path: Path) -> None:
+    done = run(path, "--seed", "5")
+    assert done.exit_code == 0, done.output
+    assert "passed" in done.stdout
+    assert "seed 5" in done.stdout
+
+
+def test_a_mismatch_exits_with_1(path: Path, other: Path) -> None:
+    done = run(path, "--against", other)
+    assert done.exit_code == 1
+    assert "FAILED" in done.stdout
+    assert "first divergence: node 2 'gemm1' (Gemm)" in done.stdout
+    assert "divergence" not in run(path, "--against", other, "--no-bisect").stdout
+
+
+def test_json_is_all_that_is_printed(path: Path, other: Path) -> None:
+    done = run(path, "--against", other, "--json", "--seed", "3", "--samples", "2")
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert (found["passed"], found["seed"], found["samples"]) == (False, 3, 2)
+    assert found["divergence"]["name"] == "gemm1"
+
+
+def test_limits_decide(path: Path, other: Path) -> None:
+    for option in ("--atol", "--rtol"):
+        assert run(path, "--against", other, option, "1e9").exit_code == 0
+        assert run(path, "--against", other, option, "1e-9").exit_code == 1
+    wide = ("--atol", "1e9")
+    assert run(path, "--against", other, *wide, "--cosine", "0.99999999").exit_code == 1
+    assert run(path, "--against", other, *wide, "--top1", "0").exit_code == 0
+
+
+def test_shapes_and_ranges(path: Path) -> None:
+    done = run(path, "--shapes", "x=2x16:3x16:5x16", "--range", "x=-1:2.5", "--json")
+    assert json.loads(done.stdout)["inputs"] == {"x": "3x16, 2x16, 5x16 -1 to 2.5 (given)"}
+
+
+def test_saved_inputs(made: models.Model, path: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", made.inputs(batch=6)[0])
+    done = run(path, "--inputs", tmp_path / "x.npy", "--json")
+    found = json.loads(done.stdout)
+    assert (found["inputs"], found["seed"]) == ({"x": "6x16 given"}, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--shapes", "x"), "--shapes: expected input=..., got 'x'"),
+        (("--shapes", "z=1x2"), "the model has no input 'z'"),
+        (("--range", "x=1"), "--range: expected input=LEAST:MOST, got x=1"),
+        (("--atol", "-1"), "atol"),
+        (("--inputs", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_what_cannot_be_compared_exits_with_2(
+    path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = run(path, *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_plan_does_not_run_on_the_cpu(path: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "m.plan"
+    plan.write_bytes(b"FASTTRT\0 cut short")
+    done = run(path, "--plan", plan)
+    assert done.exit_code == 2
+    assert "cut short" in done.stderr
