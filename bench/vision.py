@@ -1,4 +1,4 @@
-"""Image networks in float16, exported from torchvision with random weights."""
+"""Image networks in float16 or float32, exported from torchvision with random weights."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TITLES = {"resnet50": "ResNet-50 fp16", "vit_b_16": "ViT-B/16 fp16"}
 
 
 @functools.cache
-def vision(name: str, device: str = "cuda") -> Network:
-    """Batches from 1 to `models.LARGEST_BATCH`.
+def vision(name: str, device: str = "cuda", half: bool = True) -> Network:
+    """Batches from 1 to `models.LARGEST_BATCH`; in float16, or in float32.
 
     In float16 ResNet-50 was 3e-3 off in ONNX Runtime, and answers to different images are 0.2
     apart. Made once in a process, on the GPU if that works.
@@ -29,7 +29,7 @@ def vision(name: str, device: str = "cuda") -> Network:
     places = ["cuda", "cpu"] if device != "cpu" and torch.cuda.is_available() else ["cpu"]
     for place in places:
         try:
-            return _exported(name, place)
+            return _exported(name, place, half)
         except Exception as problem:  # not what is measured: the CPU will do
             if place == places[-1]:
                 raise
@@ -70,16 +70,17 @@ def _vit_b_16(place: str) -> Any:
 MAKERS = {"resnet50": _resnet50, "vit_b_16": _vit_b_16}
 
 
-def _exported(name: str, place: str) -> Network:
+def _exported(name: str, place: str, half: bool) -> Network:
     import torch
 
-    model = MAKERS[name](place).eval().half()
-    path = Path(_folder().name) / f"{name}-{place}.onnx"
+    kind, dtype = ("fp16", np.float16) if half else ("fp32", np.float32)
+    model = MAKERS[name](place).eval().to(torch.float16 if half else torch.float32)
+    path = Path(_folder().name) / f"{name}-{kind}-{place}.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the old exporter, which is the quick one
         torch.onnx.export(
             model,
-            (torch.from_numpy(_images(2)).half().to(place),),
+            (torch.from_numpy(_images(2).astype(dtype)).to(place),),
             str(path),
             dynamo=False,
             opset_version=17,
@@ -97,12 +98,13 @@ def _exported(name: str, place: str) -> Network:
         return y
 
     def draw(batch: int) -> Arrays:
-        return (_images(batch).astype(np.float16),)
+        return (_images(batch).astype(dtype),)
 
     def module(device: str) -> Any:
         return original.to(device)
 
-    return Network(TITLES[name], path, draw, reference, tolerance=2e-2, module=module)
+    title = TITLES[name].replace("fp16", kind)
+    return Network(title, path, draw, reference, tolerance=2e-2, module=module)
 
 
 @functools.cache

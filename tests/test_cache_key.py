@@ -37,6 +37,9 @@ OTHER: dict[str, Any] = {
     "max_aux_streams": 2,
     "hardware_compatibility": "ampere_plus",
     "tf32": False,
+    "precision": "fp16",
+    "keep_fp32": ("Exp",),
+    "conversion": "graph",
     "compute_capabilities": ("8.9", 12.0),
 }
 
@@ -66,7 +69,12 @@ def _pair(name: str) -> tuple[BuildConfig, BuildConfig]:
     default = getattr(BuildConfig(), name)
     assert isinstance(default, bool) or name in OTHER, f"give BuildConfig.{name} another value here"
     other = {name: OTHER.get(name, not default)}
-    flags: list[dict[str, Any]] = [{}, {"version_compatible": True}, {"refit": True}]
+    flags: list[dict[str, Any]] = [
+        {},
+        {"version_compatible": True},
+        {"refit": True},
+        {"precision": "fp16"},
+    ]
     for needed in flags:
         with contextlib.suppress(fasttrt.InputError):
             return BuildConfig(**needed), BuildConfig(**(needed | other))

@@ -102,6 +102,8 @@ def test_every_option_reaches_the_core(
     names = {field.name for field in dataclasses.fields(config)}
     # set_timing_cache() and the loader take the first two; TensorRT-RTX refuses the third.
     elsewhere = {"timing_cache", "engine_host_code", "hardware_compatibility"}
+    # What these do is in test_precision_building.py.
+    elsewhere |= {"precision", "keep_fp32", "convert_io", "conversion"}
     for name in names - elsewhere - {"compute_capabilities"}:
         assert getattr(core, name) == getattr(config, name), name
         assert getattr(core, name) != getattr(BuildConfig().to_core(library), name), name

@@ -125,6 +125,7 @@ void register_builder(py::module_& module) {
       .def_readwrite("strip_weights", &BuildOptions::strip_weights)
       .def_readwrite("weight_streaming", &BuildOptions::weight_streaming)
       .def_readwrite("tf32", &BuildOptions::tf32)
+      .def_readwrite("fp16", &BuildOptions::fp16)
       .def_readwrite("quantized", &BuildOptions::quantized)
       .def_readwrite("compute_capabilities", &BuildOptions::compute_capabilities)
       .def(
@@ -161,6 +162,16 @@ void register_builder(py::module_& module) {
           "(name, dtype, shape, dimension names, is a shape tensor) of each.")
       .def("outputs", [](const PlanBuilder& self) { return describe(self.outputs()); })
       .def_property_readonly("layer_count", &PlanBuilder::layer_count)
+      .def(
+          "tensor_types",
+          [](const PlanBuilder& self) {
+            py::dict result;
+            for (const auto& [type, count] : self.tensor_types()) {
+              result[py::str(nvinfer::dtype_name(type))] = count;
+            }
+            return result;
+          },
+          "How many of the layers' outputs have each type.")
       .def_property_readonly("can_cancel", &PlanBuilder::can_cancel)
       .def(
           "build", &build, py::arg("options"), py::arg("profiles"), py::arg("poll"),

@@ -63,6 +63,7 @@ CopyPool::~CopyPool() {
   for (auto& helper : helpers_) helper.join();
 }
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): the order of memcpy
 void CopyPool::copy(void* dst, const void* src, std::size_t bytes, PieceSink piece_done) {
   auto* const to = static_cast<std::byte*>(dst);
   const auto* const from = static_cast<const std::byte*>(src);
@@ -170,26 +171,24 @@ void CopyPool::help(std::uint32_t generation) noexcept {
 // False where no chunk of that job is left.
 bool CopyPool::copy_chunk(std::uint32_t generation) noexcept {
   auto current = ticket_.load(std::memory_order_acquire);
-  std::uint32_t index = 0;
-  std::byte* dst = nullptr;
-  const std::byte* src = nullptr;
-  std::size_t bytes = 0;
-  std::size_t piece = 0;
-  do {
-    index = static_cast<std::uint32_t>(current);
-    if (current >> 32 != generation || index >= job_.chunks.load(std::memory_order_acquire)) {
-      return false;
+  while (current >> 32 == generation) {
+    const auto index = static_cast<std::uint32_t>(current);
+    if (index >= job_.chunks.load(std::memory_order_acquire)) return false;
+    auto* const dst = job_.dst.load(std::memory_order_acquire);
+    const auto* const src = job_.src.load(std::memory_order_acquire);
+    const auto bytes = job_.bytes.load(std::memory_order_acquire);
+    const auto piece = job_.piece.load(std::memory_order_acquire);
+    const auto next = ticket(generation, index + 1);
+    if (!ticket_.compare_exchange_weak(current, next, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+      continue;
     }
-    dst = job_.dst.load(std::memory_order_acquire);
-    src = job_.src.load(std::memory_order_acquire);
-    bytes = job_.bytes.load(std::memory_order_acquire);
-    piece = job_.piece.load(std::memory_order_acquire);
-  } while (!ticket_.compare_exchange_weak(current, ticket(generation, index + 1),
-                                          std::memory_order_acq_rel, std::memory_order_acquire));
-  const auto begin = std::size_t{index} * chunk;
-  std::memcpy(dst + begin, src + begin, std::min(chunk, bytes - begin));
-  job_.done[begin / piece].fetch_add(1, std::memory_order_release);
-  return true;
+    const auto begin = std::size_t{index} * chunk;
+    std::memcpy(dst + begin, src + begin, std::min(chunk, bytes - begin));
+    job_.done[begin / piece].fetch_add(1, std::memory_order_release);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace fasttrt

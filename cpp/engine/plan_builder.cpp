@@ -105,6 +105,14 @@ std::vector<NetworkTensor> PlanBuilder::outputs() const {
 
 int PlanBuilder::layer_count() const { return network_->layer_count(); }
 
+std::map<DataType, int> PlanBuilder::tensor_types() const {
+  std::map<DataType, int> counts;
+  for (int layer = 0; layer < network_->layer_count(); ++layer) {
+    for (const auto& tensor : network_->layer_outputs(layer)) ++counts[tensor.dtype()];
+  }
+  return counts;
+}
+
 bool PlanBuilder::can_cancel() const {
   return library_->has(nvinfer::methods::config_set_progress_monitor);
 }
@@ -142,6 +150,9 @@ void PlanBuilder::apply(const BuildOptions& options, nvinfer::BuilderConfig& con
   }
   if (options.exclude_lean_runtime) {
     config.set_flag(enums::builder_flag_exclude_lean_runtime, true);
+  }
+  if (options.fp16) {
+    option("fp16", library, [&] { config.set_flag(enums::builder_flag_fp16, true); });
   }
   if (options.quantized && library.has(enums::builder_flag_int8)) {
     config.set_flag(enums::builder_flag_int8, true);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,6 +52,7 @@ struct BuildOptions {
   bool strip_weights = false;  // leave out those that can be refitted
   bool weight_streaming = false;
   bool tf32 = true;
+  bool fp16 = false;       // v8 alone: let layers compute in float16
   bool quantized = false;  // the model has Quantize/DequantizeLinear; v8 wants to be told
   std::vector<std::int32_t> compute_capabilities;  // 75, 86, ...; 1 for that of the GPU here
   bool use_timing_cache = false;
@@ -79,6 +81,9 @@ class PlanBuilder {
   [[nodiscard]] std::vector<NetworkTensor> inputs() const;
   [[nodiscard]] std::vector<NetworkTensor> outputs() const;
   [[nodiscard]] int layer_count() const;
+  // How many of the layers' outputs have each type. Where the network is strongly typed (all but
+  // v8), the engine computes in these.
+  [[nodiscard]] std::map<DataType, int> tensor_types() const;
   [[nodiscard]] bool can_cancel() const;
 
   // profiles: none for a network without dynamic inputs. Throws BuildError with TensorRT's error

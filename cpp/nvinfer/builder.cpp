@@ -57,6 +57,16 @@ Tensor Network::output(int index) const {
   return {&library(), call(methods::network_get_output, index)};
 }
 
+std::vector<Tensor> Network::layer_outputs(int layer) const {
+  const ObjectRef view(&library(), call(methods::network_get_layer, layer));
+  std::vector<Tensor> outputs;
+  for (std::int32_t i = 0; i < view.call(methods::layer_get_nb_outputs); ++i) {
+    void* const tensor = view.call(methods::layer_get_output, i);
+    if (tensor != nullptr) outputs.emplace_back(&library(), tensor);  // null: one that is optional
+  }
+  return outputs;
+}
+
 bool OptimizationProfile::set_dimensions(const std::string& input, Selector selector,
                                          const Dims& dims) {
   const auto which = static_cast<std::int32_t>(selector);

@@ -1,5 +1,5 @@
 // Typed handles for building: the vendor's IBuilder, INetworkDefinition, IBuilderConfig,
-// IOptimizationProfile, ITimingCache, IHostMemory and ITensor.
+// IOptimizationProfile, ITimingCache, IHostMemory, ITensor and (what it gives) ILayer.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "nvinfer/dims.hpp"
 #include "nvinfer/enums.hpp"
@@ -45,6 +46,7 @@ class Network : public Object {
   [[nodiscard]] int layer_count() const;
   [[nodiscard]] Tensor input(int index) const;
   [[nodiscard]] Tensor output(int index) const;
+  [[nodiscard]] std::vector<Tensor> layer_outputs(int layer) const;
 };
 
 // The builder owns it.

@@ -13,6 +13,7 @@ from fasttrt._cache.building import Source, cached_build
 from fasttrt._cache.folder import chosen_path
 from fasttrt._device import capability, gpu_model, parse_devices
 from fasttrt._library import find
+from fasttrt._log import logger
 from fasttrt.batching import Batching
 from fasttrt.config import BuildConfig
 from fasttrt.errors import (
@@ -24,6 +25,7 @@ from fasttrt.errors import (
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Bytes, Plan, is_plan
 from fasttrt.plugins import Plugins
+from fasttrt.precision.inspection import check_plan, confirm
 from fasttrt.progress import ProgressCallback
 from fasttrt.reference import ReferenceBackend
 from fasttrt.replicas import ReplicatedBackend, close_all
@@ -130,11 +132,15 @@ def open_backend(
             raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
         options.refuse_on_cpu(problem)
         reference = ReferenceBackend(source, shapes)
+        if config.is_reduced:
+            why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
+            logger.warning(why, config.precision)
         if problem:
             unverified = "; verify= has nothing to compare" if verify is not False else ""
             _warn_once(problem + unverified)
         return reference, None
     if isinstance(source, Plan):
+        check_plan(source, config.precision)
         sources = [Source(source)] * len(wanted)
     else:
         if config.strip_weights and options.weights is None:
@@ -177,8 +183,8 @@ def _loaded(
 ) -> Backend:
     backends: list[Backend] = []
 
-    def opened(source: Source, ordinal: int) -> Backend:
-        return TensorRTBackend(
+    def opened(source: Source, ordinal: int) -> TensorRTBackend:
+        backend = TensorRTBackend(
             source.plan,
             library=library,
             device=ordinal,
@@ -186,8 +192,14 @@ def _loaded(
             cache=cache,
             **vars(options),
         )
+        try:
+            confirm(source.plan, lambda: backend.core.layer_information(), config.precision)
+        except BaseException:
+            backend.close()
+            raise
+        return backend
 
-    def load(source: Source, ordinal: int) -> Backend:
+    def load(source: Source, ordinal: int) -> TensorRTBackend:
         try:
             return opened(source, ordinal)
         except EngineLoadError as error:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,12 +16,13 @@ from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._version import __version__
-from fasttrt.config import BuildConfig
+from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.plugins import Plugins, Record, load
+from fasttrt.precision.applying import Parsed, chooses_types, parse
 from fasttrt.progress import BuildProgress, ProgressCallback, reporter
 from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
 from fasttrt.spec import Range
@@ -37,6 +39,7 @@ def build(
     model: "str | os.PathLike[str] | bytes | onnx.ModelProto | OnnxModel",
     config: BuildConfig | None = None,
     *,
+    precision: Precision | None = None,
     shapes: Shapes | None = None,
     freeze: Freeze | None = None,
     dims: Dims | None = None,
@@ -54,6 +57,8 @@ def build(
     Args:
         model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
         config: options of the build.
+        precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, as in
+            `BuildConfig.precision`. None: as ``config`` says, else the types that the model states.
         shapes: for dynamic inputs, by name: one shape, or (min, opt, max), or trtexec's
             ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
             its values. Where not given, extents named after a batch or a sequence get a default
@@ -85,7 +90,7 @@ def build(
         Error: TensorRT cannot load a plugin library.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
     """
-    config = config or BuildConfig()
+    config = (config or BuildConfig()).with_precision(precision)
     if not isinstance(model, OnnxModel):
         model = OnnxModel(model)
     model = transformed(model, freeze, dims)
@@ -99,27 +104,29 @@ def build(
     begin = time.monotonic()
     with forwarded():
         try:
-            builder, network, profiles = _network(found, ordinal, model, shapes)
+            network, profiles = _network(found, ordinal, model, config, shapes)
         except ParseError as error:
             from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                parsed(found, ordinal, folded(changed))
+                parse(folded(changed), config, found, partial(parsed, found, ordinal))
 
             error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
             raise
+        builder = network.builder
         options = config.to_core(found)
-        options.quantized = network.is_quantized
+        options.fp16 = config.precision == "fp16" and chooses_types(found)
+        options.quantized = network.model.is_quantized
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
-        metadata = _metadata(network, found, ordinal, config, builder, profiles, loaded)
+        metadata = _metadata(network, found, ordinal, config, profiles, loaded)
         try:
             data, timing_cache = _run(builder, options, profiles, progress)
         except BuildError as error:
             from fasttrt.advice import advise, stop_at
 
             def builds(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                builder, _, profiles = _network(found, ordinal, changed, shapes)
-                _run(builder, options, profiles, stop_at(deadline))
+                network, profiles = _network(found, ordinal, changed, config, shapes)
+                _run(network.builder, options, profiles, stop_at(deadline))
 
             took = time.monotonic() - begin
             if builder.can_cancel:  # else a trial could take as long as it likes
@@ -135,17 +142,20 @@ def build(
 
 
 def _network(
-    library: _core.Library, device: int | None, model: OnnxModel, shapes: Shapes | None
-) -> tuple[_core.PlanBuilder, OnnxModel, list[dict[str, Range]]]:
-    """The parsed model, as it was parsed, and its profiles."""
-    model = folded(model)
-    builder = parsed(library, device, model)
-    inputs = [NetworkInput(*tensor) for tensor in builder.inputs()]
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    config: BuildConfig,
+    shapes: Shapes | None,
+) -> tuple[Parsed, list[dict[str, Range]]]:
+    """The parsed model and its profiles."""
+    network = parse(folded(model), config, library, partial(parsed, library, device))
+    inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
     if contradictory := contradictions(inputs, profiles):
-        model = model.with_named_axes(contradictory)
-        builder = parsed(library, device, model)
-    return builder, model, profiles
+        model = network.model.with_named_axes(contradictory)
+        network = network._replace(builder=parsed(library, device, model), model=model)
+    return network, profiles
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
@@ -204,14 +214,14 @@ def _run(
 
 
 def _metadata(
-    model: OnnxModel,
+    network: Parsed,
     library: _core.Library,
     ordinal: int | None,
     config: BuildConfig,
-    builder: _core.PlanBuilder,
     profiles: Sequence[Mapping[str, Range]],
     plugins: Sequence[Record],
 ) -> dict[str, Any]:
+    builder, model, _ = network
     gpu = None
     if ordinal is not None:
         info = _core.device_info(ordinal)
@@ -240,6 +250,7 @@ def _metadata(
         "profiles": [dict(profile) for profile in profiles],
         "inputs": tensors(builder.inputs()),
         "outputs": tensors(builder.outputs()),
+        **network.metadata(),
     }
     if plugins:
         metadata["plugins"] = plugins

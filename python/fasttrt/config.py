@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from fasttrt import _core
 from fasttrt.errors import BuildError, InputError
+
+Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 
 TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
@@ -28,7 +30,8 @@ class BuildConfig:
     optimization_level: int | None = None
     """0 (fast build) to 5 (slow build, fastest engine). TensorRT's own default is 3."""
     profiling_verbosity: Literal["names", "none", "detailed"] = "names"
-    """What the plan remembers of its layers, for the inspector and the profiler."""
+    """What the plan remembers of its layers, for the inspector and the profiler. With ``precision``
+    of 16 bits it is ``"detailed"`` instead of ``"names"``, as the layers' types are looked at."""
     timing_cache: str | os.PathLike[str] | None = None
     """A file of kernel timings, read if it exists and written after the build, so that later builds
     need not measure again. Belongs to one release and one GPU."""
@@ -56,11 +59,28 @@ class BuildConfig:
     """Whether an engine may run host code that its plan carries, as version-compatible plans do. A
     plan is then as trusted as a program. Looked at when a plan is loaded, and never taken from the
     plan itself."""
-    tf32: bool = True
+    precision: Precision | None = None
+    """What to compute in. None: the types that the model states, with or without ``tf32``.
+    ``"fp32"``, ``"tf32"``: the same with ``tf32`` off or on; a model that computes in 16 bits is
+    refused. ``"fp16"``, ``"bf16"``: what the model computes in float32 is done in float16 or
+    bfloat16, but for operators and constants that do not fit there. Explicit quantization stays."""
+    keep_fp32: Sequence[str] = ()
+    """With ``precision`` of 16 bits: what stays in float32 besides. Names of operators
+    (``"Softmax"``), of nodes, or of the tensors that nodes give."""
+    convert_io: bool = False
+    """With ``precision`` of 16 bits: whether float32 inputs and outputs of the model get the type
+    too. They keep theirs otherwise."""
+    conversion: Literal["auto", "graph", "flags"] = "auto"
+    """How ``precision`` of 16 bits is reached. ``"graph"``: the ONNX graph is converted before it
+    is parsed. ``"flags"``: TensorRT 8.6 alone, which then chooses between float16 and float32 for
+    each layer by speed, and keeps nothing in float32 for safety; with ``"graph"`` it does so too,
+    among what is left. ``"auto"``: flags there, the graph elsewhere."""
+    tf32: bool | None = None
     """Whether float32 matrix products and convolutions may round their factors to TF32 (10 bits of
-    mantissa) on the tensor cores. On by default, as in TensorRT. TensorRT-RTX ignores its own flag
-    for it (measured on 1.6.1) and heeds the environment variable ``NVIDIA_TF32_OVERRIDE=0``, which
-    must be set both where it builds and where it runs; without it, False is refused there."""
+    mantissa) on the tensor cores. None: yes, as in TensorRT, unless ``precision`` is ``"fp32"``.
+    TensorRT-RTX ignores its own flag for it (measured on 1.6.1) and heeds the environment variable
+    ``NVIDIA_TF32_OVERRIDE=0``, which must be set both where it builds and where it runs; without
+    it, False is refused there."""
     compute_capabilities: Sequence[str | float] = ()
     """TensorRT-RTX: compute capabilities that the plan shall run on, for instance
     ``("8.6", "12.0")``, or ``("current",)``. Empty: all that the release supports."""
@@ -88,11 +108,55 @@ class BuildConfig:
         self._check("strip_weights", self.refit or not self.strip_weights, "refit=True with it")
         for capability in self.compute_capabilities:
             parse_capability(capability)
+        self._check_precision()
+
+    def _check_precision(self) -> None:
+        precisions = (None, "fp32", "tf32", "fp16", "bf16")
+        self._check("precision", self.precision in precisions, precisions[1:])
+        agrees = self.tf32 is None or self.precision != ("fp32" if self.tf32 else "tf32")
+        self._check("tf32", agrees, f"{not self.tf32} or None with precision={self.precision!r}")
+        ways = ("auto", "graph", "flags")
+        self._check("conversion", self.conversion in ways, ways)
+        names = not isinstance(self.keep_fp32, (str, bytes)) and all(
+            isinstance(name, str) and name for name in self.keep_fp32
+        )
+        self._check("keep_fp32", names, "a sequence of names")
+        if not self.is_reduced:
+            with_it = 'precision="fp16" or "bf16" with it'
+            self._check("keep_fp32", not self.keep_fp32, with_it)
+            self._check("convert_io", not self.convert_io, with_it)
+            self._check("conversion", self.conversion == "auto", with_it)
+        elif self.profiling_verbosity == "none":
+            self._check("profiling_verbosity", False, '"names" or "detailed" with precision=')
 
     def _check(self, name: str, valid: bool, expected: object) -> None:
         if not valid:
             got = getattr(self, name)
             raise InputError(f"BuildConfig.{name}: expected {expected}, got {got!r}")
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether 16 bits are asked for."""
+        return self.precision in ("fp16", "bf16")
+
+    @property
+    def allows_tf32(self) -> bool:
+        """What ``tf32`` comes to."""
+        return self.precision != "fp32" if self.tf32 is None else self.tf32
+
+    def with_precision(self, precision: Precision | None) -> "BuildConfig":
+        """The same with the ``precision=`` of a call.
+
+        Raises:
+            InputError: if the config has another one.
+        """
+        if precision is None or precision == self.precision:
+            return self
+        if self.precision is not None:
+            raise InputError(
+                f"precision: expected {self.precision!r}, as in config, or None, got {precision!r}"
+            )
+        return replace(self, precision=precision)
 
     def to_core(self, library: _core.Library) -> _core.BuildOptions:
         """The same, as the core takes it.
@@ -100,9 +164,14 @@ class BuildConfig:
         Raises:
             BuildError: for what cannot be had of this library; the core refuses the rest.
         """
-        if library.family == "rtx" and not self.tf32 and os.environ.get(TF32_VARIABLE) != "0":
+        if (
+            library.family == "rtx"
+            and not self.allows_tf32
+            and os.environ.get(TF32_VARIABLE) != "0"
+        ):
+            asked = "tf32=False" if self.tf32 is False else 'precision="fp32"'
             raise BuildError(
-                f"tf32=False is not an option of {library}, which uses TF32 whatever its flag "
+                f"{asked} is not an option of {library}, which uses TF32 whatever its flag "
                 f"says. Set {TF32_VARIABLE}=0 in the environment, here and where the plan runs"
             )
         if library.family == "rtx" and self.hardware_compatibility != "none":
@@ -114,14 +183,14 @@ class BuildConfig:
         options.workspace = self.workspace
         options.optimization_level = self.optimization_level
         options.max_aux_streams = self.max_aux_streams
-        options.profiling_verbosity = self.profiling_verbosity
+        options.profiling_verbosity = "detailed" if self.is_reduced else self.profiling_verbosity
         options.hardware_compatibility = self.hardware_compatibility
         options.version_compatible = self.version_compatible
         options.exclude_lean_runtime = self.exclude_lean_runtime
         options.refit = self.refit
         options.strip_weights = self.strip_weights
         options.weight_streaming = self.weight_streaming
-        options.tf32 = self.tf32
+        options.tf32 = self.allows_tf32
         options.compute_capabilities = [parse_capability(c) for c in self.compute_capabilities]
         if self.timing_cache is not None:
             file = Path(self.timing_cache)
@@ -133,6 +202,7 @@ class BuildConfig:
         """What of it goes into the built plan."""
         values = asdict(self)
         del values["timing_cache"], values["engine_host_code"]  # of this machine, not of the plan
+        values["keep_fp32"], values["tf32"] = list(self.keep_fp32), self.allows_tf32
         values["compute_capabilities"] = [str(c) for c in self.compute_capabilities]
         return values
 

@@ -15,7 +15,7 @@ from fasttrt._opening import RunOptions, open_backend
 from fasttrt.arrays import is_device_array
 from fasttrt.batching import Batching
 from fasttrt.concurrency import Workers, mapped, worker_count
-from fasttrt.config import BuildConfig
+from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Bytes, Plan
@@ -48,6 +48,7 @@ class Engine:
         device: str = "auto",
         devices: Sequence[int | str] | None = None,
         library: str | os.PathLike[str] = "auto",
+        precision: Precision | None = None,
         shapes: Shapes | None = None,
         freeze: Freeze | None = None,
         dims: Dims | None = None,
@@ -74,6 +75,9 @@ class Engine:
                 GPU if TensorRT can run there, else the CPU, with a warning that says why.
             devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
             library: which TensorRT, see `fasttrt.library`.
+            precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, see
+                `BuildConfig.precision`. After the load TensorRT's inspector must confirm 16 bits.
+                A plan must have been built with the same. On the CPU it does not count.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
             freeze: inputs made constant, see `fasttrt.build`; on the CPU too. Not of a plan.
             dims: named dimensions fixed, see `fasttrt.build`; on the CPU too. Not of a plan.
@@ -128,9 +132,10 @@ class Engine:
             None if weights is None else OnnxModel(weights), weight_streaming_budget,
             as_files(plugins),
         )  # fmt: skip
+        config = (config or BuildConfig()).with_precision(precision)
         self._backend, ordinals = open_backend(
             model, device=device, devices=devices, library=library, shapes=shapes, freeze=freeze,
-            dims=dims, config=config or BuildConfig(), options=options, progress=progress,
+            dims=dims, config=config, options=options, progress=progress,
             cache=cache, verify=verify,
         )  # fmt: skip
         self._run = self._backend.run

@@ -9,6 +9,7 @@ from fasttrt._log import forwarded
 from fasttrt.errors import EngineLoadError, InputError
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
+from fasttrt.precision.applying import converted_as_built
 from fasttrt.structure import Structure, check_changes, check_same
 from fasttrt.transforms import transformed
 
@@ -45,7 +46,7 @@ def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
         return model
     if not model.is_changed:
         model = transformed(model, **metadata.get("arguments", {}))
-    return folded(model)
+    return converted_as_built(folded(model), metadata)
 
 
 def give_weights(

@@ -1,0 +1,159 @@
+"""The precision that a build asks for, brought about by the means of the library at hand."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fasttrt import _core
+from fasttrt._log import logger
+from fasttrt.config import BuildConfig
+from fasttrt.errors import BuildError, ParseError
+from fasttrt.model import OnnxModel
+from fasttrt.precision import DTYPES
+
+if TYPE_CHECKING:
+    from fasttrt.precision.graphs import Changes
+
+
+class Parsed(NamedTuple):
+    """A model that the library has parsed."""
+
+    builder: _core.PlanBuilder
+    model: OnnxModel
+    """What was parsed, converted if need be."""
+    changes: "Changes | None"
+    """By the conversion."""
+
+    def metadata(self) -> dict[str, Any]:
+        """What the plan remembers of the conversion."""
+        return {} if self.changes is None else {"conversion": vars(self.changes)}
+
+
+def chooses_types(library: _core.Library) -> bool:
+    """Whether the library may compute in other types than the network states."""
+    return library.generation == "v8"
+
+
+def check_library(config: BuildConfig, library: _core.Library) -> None:
+    """Refuse by name what the library cannot do.
+
+    Raises:
+        BuildError: names the option.
+    """
+    if not config.is_reduced:
+        return
+    if not chooses_types(library):
+        if config.conversion == "flags":
+            raise BuildError(
+                f'conversion="flags" is not an option of {library}, which computes in the types '
+                'that the graph states; "graph" is'
+            )
+        return
+    if config.precision == "bf16":
+        raise BuildError(f'precision="bf16" is not an option of {library}, which has no bfloat16')
+    if config.keep_fp32:
+        raise BuildError(
+            f"keep_fp32 is not an option of {library}, which chooses between float16 and float32 "
+            "itself"
+        )
+    if config.convert_io and config.conversion != "graph":
+        raise BuildError(
+            f'convert_io is not an option of flags on {library}; conversion="graph" is'
+        )
+
+
+def parse(
+    model: OnnxModel,
+    config: BuildConfig,
+    library: _core.Library,
+    parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+) -> Parsed:
+    """Parse a model, converted first where that is how the library gets its precision.
+
+    A node that the parser refuses in 16 bits is kept in float32, which the log says.
+
+    Raises:
+        BuildError: the network is not of the precision asked for.
+        ParseError, InputError: see `fasttrt.build`.
+    """
+    check_library(config, library)
+    if config.precision not in DTYPES or (chooses_types(library) and config.conversion != "graph"):
+        builder = parse_model(model)
+        _check_unconverted(builder, config)
+        return Parsed(builder, model, None)
+    from fasttrt.precision.conversion import converted
+
+    refused: set[str] = set()
+    while True:
+        result, changes = converted(
+            model,
+            config.precision,  # type: ignore[arg-type]  # is in DTYPES
+            keep_fp32=config.keep_fp32,
+            convert_io=config.convert_io,
+            refused=refused,
+        )
+        try:
+            builder = parse_model(result)
+        except ParseError as error:
+            names = {issue.name for issue in error.issues} - refused - changes.kept.keys()
+            found = names & {node.name for node in result.proto.graph.node}
+            if not found:
+                raise
+            for name in sorted(found):
+                logger.warning("%s is kept in float32: %s cannot parse it in %s",
+                               name, library, DTYPES[str(config.precision)])  # fmt: skip
+            refused |= found
+            continue
+        _check_converted(builder, config, library)
+        return Parsed(builder, result, changes)
+
+
+def converted_as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
+    """A model with new weights for an engine, converted as the engine's was.
+
+    Args:
+        model: the model.
+        metadata: of the engine's plan.
+    """
+    changes, config = metadata.get("conversion"), metadata.get("config", {})
+    if changes is None:
+        return model
+    from fasttrt.precision.conversion import REFUSED, converted
+
+    return converted(
+        model,
+        config["precision"],
+        keep_fp32=config["keep_fp32"],
+        convert_io=config["convert_io"],
+        refused=[name for name, why in changes["kept"].items() if why.endswith(REFUSED)],
+    )[0]
+
+
+def _check_converted(
+    builder: _core.PlanBuilder, config: BuildConfig, library: _core.Library
+) -> None:
+    """The network has tensors of the type, and then so has the engine."""
+    dtype, types = DTYPES[str(config.precision)], builder.tensor_types()
+    if not types.get(dtype) and not chooses_types(library):
+        raise BuildError(
+            f'precision="{config.precision}": expected a network with {dtype}, {library} made one '
+            f"of {_counted(types)}"
+        )
+
+
+def _check_unconverted(builder: _core.PlanBuilder, config: BuildConfig) -> None:
+    """A model of 16 bits has more than its outputs in them."""
+    if config.precision not in ("fp32", "tf32"):
+        return
+    types = Counter(builder.tensor_types())
+    types.subtract(output[1] for output in builder.outputs())
+    reduced = {name: n for name, n in types.items() if name in ("float16", "bfloat16") and n > 0}
+    if reduced:
+        raise BuildError(
+            f'precision="{config.precision}": expected a model of float32, this one computes '
+            f"{_counted(reduced)} itself; None takes its types"
+        )
+
+
+def _counted(types: dict[str, int]) -> str:
+    return ", ".join(f"{count} tensors of {name}" for name, count in types.items())

@@ -1,0 +1,122 @@
+"""The parts of an ONNX graph as `Rewriter` sees them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fasttrt.precision import rules
+from fasttrt.precision.rules import Kind
+
+if TYPE_CHECKING:
+    import onnx
+
+FLOAT = 1  # TensorProto.FLOAT
+
+
+@dataclass
+class Changes:
+    """What was done to a model."""
+
+    opset: int = 0
+    """The version of ONNX's operators that the converted model has."""
+    converted: int = 0
+    """Nodes that compute in the 16-bit type."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Nodes that stay in float32, and why."""
+    zeroed: dict[str, int] = field(default_factory=dict)
+    """Constants of which so many elements became zero, next to much larger ones."""
+
+
+@dataclass
+class Value:
+    """A tensor, and the types in which it is there."""
+
+    scope: "Scope"
+    name: str
+    type: int
+    """As it was; 0 if that is not known."""
+    made: int
+    """As it is made now."""
+    original: int
+    """The type in which it goes by its old name."""
+    kind: Kind = Kind.PLAIN
+    constant: "onnx.TensorProto | None" = None
+    is_node: bool = False
+    """A constant that was a node, not an initializer."""
+    names: dict[int, str] = field(default_factory=dict)
+    """By type."""
+
+
+@dataclass
+class Scope:
+    """A graph under way."""
+
+    parent: "Scope | None"
+    types: dict[str, int]
+    results: dict[str, int]
+    """The types that its outputs shall have."""
+    exact: set[str]
+    """What `rules.exact_inputs` speaks of."""
+    values: dict[str, Value] = field(default_factory=dict)
+    nodes: "list[onnx.NodeProto]" = field(default_factory=list)
+
+    def find(self, name: str) -> Value | None:
+        """What the name means here."""
+        found = self.values.get(name)
+        return found if found or not self.parent else self.parent.find(name)
+
+
+def float_constant(node: "onnx.NodeProto") -> "onnx.TensorProto | None":
+    """The value of a Constant of float32, however it is written."""
+    from onnx import helper
+
+    if node.op_type != "Constant" or node.domain:
+        return None
+    for attribute in node.attribute:
+        if attribute.name == "value" and attribute.t.data_type == FLOAT:
+            tensor: onnx.TensorProto = attribute.t
+            return tensor
+        if attribute.name == "value_float":
+            return helper.make_tensor("", FLOAT, (), [attribute.f])
+        if attribute.name == "value_floats":
+            return helper.make_tensor("", FLOAT, (len(attribute.floats),), attribute.floats)
+    return None
+
+
+def has_graph(node: "onnx.NodeProto") -> bool:
+    """Whether a node has graphs within it, as If, Loop and Scan have."""
+    return any(a.HasField("g") or a.graphs for a in node.attribute)
+
+
+def exact_tensors(graph: "onnx.GraphProto") -> set[str]:
+    """The tensors that are to keep all their bits for what follows."""
+    found: set[str] = set()
+    for node in reversed(graph.node):
+        passes_on = not found.isdisjoint(node.output)
+        found.update(rules.exact_inputs(node.op_type, list(node.input), passes_on))
+    return found
+
+
+def declared_types(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
+    """The element type of each tensor that the graph declares; 0 for what is no tensor."""
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        yield value.name, value.type.tensor_type.elem_type
+
+
+def all_names(graph: "onnx.GraphProto") -> Iterator[str]:
+    """All that a new name must differ from, inner graphs included; nodes' names too."""
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield node.name
+        yield from node.input
+        yield from node.output
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from all_names(inner)
+
+
+def replace_all(field_: Any, messages: Sequence[Any]) -> None:
+    """New content for a repeated field of a protobuf message."""
+    del field_[:]
+    field_.extend(messages)

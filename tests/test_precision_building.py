@@ -1,0 +1,285 @@
+"""`precision=` up to the plan: options, the library's means, and what the network then says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import fasttrt
+from fasttrt import BuildConfig, _core
+from fasttrt._library import find
+from fasttrt.building import parsed
+from fasttrt.model import OnnxModel
+from fasttrt.precision import DTYPES, applying, rules
+from fasttrt.structure import check_same, structure
+from support import models
+from support.models import make, value
+from support.precision_models import TRAPS, quantized
+from support.real_models import REAL_MODELS, RealModel
+
+Precision = Literal["fp16", "bf16"]
+Build = Callable[..., fasttrt.Plan]
+
+
+@pytest.fixture
+def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
+    return find(rtx.path, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "half"}, "precision: expected .*'fp16'.*got 'half'"),
+        (
+            {"precision": "fp32", "tf32": True},
+            r"tf32: expected False or None.*'fp32', got True",
+        ),
+        (
+            {"precision": "tf32", "tf32": False},
+            r"tf32: expected True or None.*'tf32', got False",
+        ),
+        ({"keep_fp32": ("Softmax",)}, 'keep_fp32: expected precision="fp16" or "bf16" with it'),
+        ({"precision": "tf32", "convert_io": True}, "convert_io: expected precision="),
+        ({"conversion": "graph"}, "conversion: expected precision="),
+        ({"precision": "fp16", "conversion": "cast"}, "conversion: expected .*got 'cast'"),
+        ({"precision": "fp16", "keep_fp32": "Softmax"}, "keep_fp32: expected a sequence"),
+        ({"precision": "fp16", "keep_fp32": ("",)}, "keep_fp32: expected a sequence"),
+        ({"precision": "bf16", "profiling_verbosity": "none"}, "profiling_verbosity: expected"),
+    ],
+)
+def test_options_that_contradict_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(fasttrt.InputError, match=f"BuildConfig.{message}"):
+        BuildConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "tf32"),
+    [
+        ({}, True),
+        ({"precision": "tf32"}, True),
+        ({"precision": "fp32"}, False),
+        ({"precision": "fp32", "tf32": False}, False),
+        ({"precision": "fp16"}, True),
+        ({"precision": "fp16", "tf32": False}, False),
+    ],
+)
+def test_tf32_follows_from_the_precision(
+    options: dict[str, Any], tf32: bool, library: _core.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    config = BuildConfig(**options)
+    assert config.to_core(library).tf32 is tf32
+    assert config.to_json()["tf32"] is tf32
+
+
+def test_a_call_names_the_precision_as_the_config_does() -> None:
+    config = BuildConfig(refit=True)
+    assert config.with_precision("fp16") == BuildConfig(refit=True, precision="fp16")
+    assert config.with_precision(None) is config
+    half = BuildConfig(precision="fp16")
+    assert half.with_precision("fp16") is half
+    model = models.mlp().proto
+    for call in (fasttrt.build, fasttrt.Engine):
+        with pytest.raises(fasttrt.InputError, match=r"precision: expected 'fp16', .*got 'bf16'"):
+            call(model, config=half, precision="bf16")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_the_network_is_of_the_precision(
+    precision: Precision, build: Build, library: _core.Library
+) -> None:
+    model = models.mlp((64, 32, 8))
+    assert "float32" in parsed(library, None, OnnxModel(model.proto)).tensor_types()
+    config = BuildConfig(precision=precision)
+    network = applying.parse(
+        OnnxModel(model.proto), config, library, lambda m: parsed(library, None, m)
+    )
+    types = network.builder.tensor_types()
+    assert types["float32"] <= 2  # the output's cast, and what the parser adds to it
+    assert types[DTYPES[precision]] > 3
+    plan = build(model.proto, precision=precision)
+    assert plan.metadata["config"]["precision"] == precision
+    assert plan.metadata["conversion"] == {
+        "opset": {"fp16": 17, "bf16": 22}[precision], "converted": 3, "kept": {}, "zeroed": {}
+    }  # fmt: skip
+    assert [t["dtype"] for t in plan.metadata["inputs"]] == ["float32"]
+    assert plan.metadata["model_sha256"] == build(model.proto).metadata["model_sha256"]
+    assert "conversion" not in build(model.proto).metadata
+
+
+def test_the_plan_tells_what_stayed(build: Build) -> None:
+    model, _ = TRAPS["layer_norm"]()
+    config = BuildConfig(precision="fp16", keep_fp32=["MatMul"], convert_io=True)
+    with pytest.raises(fasttrt.BuildError, match="nothing in the model can compute in float16"):
+        build(model.proto, config)
+    plan = build(model.proto, precision="fp16")
+    assert plan.metadata["conversion"]["kept"]["safe"].startswith("Add: a constant of 1e-12")
+
+
+def test_inputs_and_outputs_change_on_request(build: Build) -> None:
+    config = BuildConfig(precision="fp16", convert_io=True)
+    plan = build(models.several().proto, config)
+    types = {t["name"]: t["dtype"] for t in (*plan.metadata["inputs"], *plan.metadata["outputs"])}
+    assert types == {"a": "float16", "b": "int32", "sum": "float16", "twice": "int32"}
+
+
+def test_a_network_without_it_is_a_downgrade(library: _core.Library) -> None:
+    model = OnnxModel(models.mlp().proto)
+    with pytest.raises(
+        fasttrt.BuildError, match=r'"fp16": expected a network with float16, .*made'
+    ):
+        applying.parse(
+            model, BuildConfig(precision="fp16"), library, lambda _: parsed(library, None, model)
+        )
+
+
+def test_fp32_of_a_model_of_16_bits_is_refused(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    half = models.elementwise((3, 5), TensorProto.FLOAT16).proto
+    with pytest.raises(fasttrt.BuildError, match=r'"fp32": expected a model of float32.*float16'):
+        build(half, precision="fp32")
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["wide", "wide"], ["square"]),
+        helper.make_node("Cast", ["square"], ["y"], to=TensorProto.FLOAT16),
+    ]
+    x, y = (value(name, TensorProto.FLOAT16, [4]) for name in "xy")
+    build(make(nodes, [x], [y]), precision="fp32")  # at its edges it may have what it likes
+
+
+def test_fp32_on_rtx_needs_the_environment(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    with pytest.raises(fasttrt.BuildError, match=r'precision="fp32".*NVIDIA_TF32_OVERRIDE=0'):
+        build(models.mlp().proto, precision="fp32")
+
+
+def test_flags_are_for_libraries_that_choose_types(build: Build, library: _core.Library) -> None:
+    with pytest.raises(fasttrt.BuildError, match='conversion="flags" is not an option of TensorRT'):
+        build(models.mlp().proto, BuildConfig(precision="fp16", conversion="flags"))
+    # The flag gets as far as the builder's config, which has none here.
+    builder = parsed(library, None, OnnxModel(models.mlp(batch=2).proto))
+    options = BuildConfig(precision="fp16").to_core(library)
+    assert options.profiling_verbosity == "detailed"
+    options.fp16 = True
+    with pytest.raises(fasttrt.BuildError, match="fp16 is not an option of TensorRT-RTX"):
+        builder.build(options, [], lambda events, done: None)
+
+
+def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) -> None:
+    model, other, wrong = models.mlp(), models.mlp(), models.mlp()
+    config = BuildConfig(precision="fp16", keep_fp32=["gemm1"], refit=True)
+    network = applying.parse(
+        OnnxModel(model.proto), config, library, lambda m: parsed(library, None, m)
+    )
+    # The plan's, whose build would need a GPU.
+    metadata: dict[str, Any] = {"config": config.to_json(), **network.metadata()}
+    metadata["structure"] = structure(network.model)
+    assert "w0_float16" in metadata["structure"]["weights"]
+    assert "w1" in metadata["structure"]["weights"]
+    new = applying.converted_as_built(OnnxModel(other.proto), metadata)
+    assert check_same(metadata["structure"], new) != metadata["structure"]
+    (w,) = (t for t in wrong.proto.graph.initializer if t.name == "w0")
+    w.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(w) * np.float32(1e6), "w0"))
+    with pytest.raises(fasttrt.InputError, match="it has no weight w0_float16"):
+        check_same(
+            metadata["structure"], applying.converted_as_built(OnnxModel(wrong.proto), metadata)
+        )
+
+
+class Version8(SimpleNamespace):
+    """All that is asked of TensorRT 8.6, which does not load without a GPU."""
+
+    generation = "v8"
+
+    def __str__(self) -> str:
+        return "TensorRT 8.6.1"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "bf16"}, 'precision="bf16" is not an option of TensorRT 8.6.1'),
+        ({"precision": "fp16", "keep_fp32": ["Exp"]}, "keep_fp32 is not an option of TensorRT 8"),
+        ({"precision": "fp16", "convert_io": True}, "convert_io is not an option of flags"),
+    ],
+)
+def test_what_version_8_lacks_is_refused_by_name(options: dict[str, Any], message: str) -> None:
+    version8: Any = Version8()
+    with pytest.raises(fasttrt.BuildError, match=message):
+        applying.check_library(BuildConfig(**options), version8)
+    applying.check_library(BuildConfig(precision="fp16"), version8)
+    graph = BuildConfig(precision="fp16", convert_io=True, conversion="graph")
+    applying.check_library(graph, version8)
+
+
+def test_a_node_that_the_parser_refuses_is_kept(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rules, "LACKING", {})
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["product"], "product"),
+        helper.make_node("HardSwish", ["product"], ["y"]),
+    ]
+    w = models.random_array("float32", [16, 16])
+    proto = make(nodes, [value("x", 1, [4, 16])], [value("y", 1, [4, 16])], {"w": w})
+    with caplog.at_level(logging.WARNING, "fasttrt"):
+        plan = build(proto, precision="bf16")
+    assert plan.metadata["conversion"] == {
+        "opset": 22,
+        "converted": 1,
+        "kept": {"y": "HardSwish: TensorRT does not parse it in 16 bits"},
+        "zeroed": {},
+    }
+    (record,) = (r for r in caplog.records if r.name == "fasttrt")  # besides TensorRT's own
+    assert record.getMessage().startswith("y is kept in float32: TensorRT-RTX")
+
+
+def test_a_node_that_the_parser_lacks_altogether_is_reported(build: Build) -> None:
+    model = models.nonzero()
+    with pytest.raises(fasttrt.ParseError) as caught:
+        build(model.proto, precision="fp16", shapes={"x": (8,)})
+    assert "NonZero" in str(caught.value)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_quantized_models_build(kind: str, precision: Precision, build: Build) -> None:
+    plan = build(quantized(kind).proto, precision=precision)
+    assert plan.metadata["conversion"]["converted"] > 0
+
+
+@pytest.mark.parametrize("make_model", [models.conditional, models.loop, models.attention])
+def test_control_flow_and_dynamic_shapes_build(
+    make_model: Callable[[], models.Model], build: Build
+) -> None:
+    for precision in DTYPES:
+        assert len(build(make_model().proto, precision=precision, shapes={}).data) > 1000
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("real", REAL_MODELS, ids=lambda model: model.name)
+def test_trained_models_build(real: RealModel, precision: Precision, build: Build) -> None:
+    if real.missing or not real.builds:
+        pytest.skip(real.missing or "TensorRT-RTX does not build it in float32 either")
+    plan = build(real.path, precision=precision, shapes=real.shapes)
+    changes = plan.metadata["conversion"]
+    assert changes["converted"] > len(changes["kept"])
+
+
+def test_the_cpu_says_that_it_has_none(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("onnxruntime")
+    with (
+        caplog.at_level(logging.WARNING, "fasttrt"),
+        fasttrt.Engine(models.mlp().proto, device="cpu", precision="fp16") as engine,
+    ):
+        assert str(engine.inputs[0].dtype) == "float32"
+    (record,) = caplog.records
+    assert record.getMessage().startswith("precision=fp16 is for GPUs")
