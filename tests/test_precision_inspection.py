@@ -115,3 +115,25 @@ def test_a_plan_for_another_precision_is_refused() -> None:
         check_plan(plan("fp16"), "bf16")
     with pytest.raises(fasttrt.InputError, match=r"expected None, .*, got 'fp32'"):
         check_plan(plan(None), "fp32")
+
+
+@pytest.mark.parametrize(
+    ("library", "passes"),
+    [
+        ({"family": "rtx", "version": "1.6.1"}, True),
+        ({"family": "tensorrt", "version": "10.16.1"}, True),
+        ({"family": "tensorrt", "version": "8.6.0"}, False),  # it chose
+        ({}, False),
+    ],
+)
+def test_fused_layers_of_a_converted_network_hide_its_types(
+    library: dict[str, str], passes: bool
+) -> None:
+    about = {"library": library, "config": {"precision": "fp16"}}
+    plan = Plan(b"", about | {"conversion": {"kept": {}}})
+    for judged in (plan, Plan(b"", about)):
+        if passes and judged is plan:
+            confirm(judged, lambda: text(FLOAT), None)
+        else:
+            with pytest.raises(fasttrt.BuildError, match="expected an engine that computes in"):
+                confirm(judged, lambda: text(FLOAT), None)

@@ -159,13 +159,14 @@ void Session::renew_context(cuda::StreamRef stream) {
   context_ = nvinfer::ExecutionContext::create(setup_.engine, config_);
   profile_ = 0;
   changes_ = 0;
+  doubtful_ = false;
 }
 
 void Session::tell_shapes(std::span<const InputArray> arrays, std::size_t profile,
                           cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
   const bool worn = setup_.context_lifetime > 0 && changes_ >= setup_.context_lifetime;
-  if (worn || context_ == nullptr) renew_context(stream);
+  if (worn || doubtful_ || context_ == nullptr) renew_context(stream);
   if (profile != profile_) {
     forget();
     recordings_.clear();  // they may use what the context keeps for a profile

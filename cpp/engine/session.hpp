@@ -122,6 +122,7 @@ class Session {
   std::size_t profile_ = 0;
   std::size_t changes_ = 0;  // of shape, since the context was made
   bool pending_ = false;     // whether done_ marks work that may be under way
+  bool doubtful_ = false;    // a recording failed: what it left in the context is not known
   bool is_v8_;
   std::unique_ptr<nvinfer::ExecutionContext> context_;  // first to go: it uses all of the above
 };

@@ -48,7 +48,7 @@ void Session::record(Recording& recording, cuda::StreamRef stream) {
     return;  // the run itself is made
   }
   if (recording.graph) return;
-  forget();
+  doubtful_ = true;
   if (setup_.graphs == GraphPolicy::required) {
     throw Error("cuda_graph=True, but this model cannot be recorded into a CUDA graph: " + problem);
   }

@@ -435,7 +435,7 @@ def test_jax_makes_it_first(engine: fasttrt.Engine, model: Model) -> None:
         return x * same[0, 0]
 
     late = jax.jit(multiply)
-    unit = jax.numpy.eye(4096)
+    unit = jax.numpy.eye(4096, dtype=np.float32)  # whatever JAX was set to before
     late(jax.device_put(normal(ROWS, WIDTH)), unit).block_until_ready()
     for _ in range(4):
         host = normal(ROWS, WIDTH)

@@ -4,6 +4,11 @@ The inspector gives a JSON object whose ``"Layers"`` are objects where the plan 
 ``profiling_verbosity="detailed"``, and bare names else. A layer's ``"Inputs"`` and ``"Outputs"``
 have a ``"Format/Datatype"`` (``"Half"``, ``"Row major linear FP16 format"``) or a ``"Datatype"``.
 A layer that says nothing that can be read, or that hides many (``ForeignNode``), proves nothing.
+
+Where the graph was converted for a library that computes in the types of the network (all but
+TensorRT 8), the network's types were counted before the build, and bind it. TensorRT-RTX fuses
+neighbours into one layer whose inputs and outputs are float32 while it computes in float16 between,
+so there an account without the type is no downgrade.
 """
 
 import json
@@ -70,7 +75,7 @@ def confirm(plan: Plan, inspect: Callable[[], str], precision: str | None) -> No
         precision: what the caller wants; None: what the plan says that it was built for.
 
     Raises:
-        BuildError: all layers tell their types, and none computes so.
+        BuildError: all layers tell their types, none computes so, and TensorRT chose the types.
     """
     wanted = DTYPES.get(str(precision or plan.metadata.get("config", {}).get("precision")))
     if wanted is None:
@@ -79,6 +84,8 @@ def confirm(plan: Plan, inspect: Callable[[], str], precision: str | None) -> No
     told = ", ".join(f"{count} of {name}" for name, count in types.most_common()) or "of no type"
     if types[wanted]:
         logger.info("the engine computes in %s; its layers' tensors are %s", wanted, told)
+    elif "conversion" in plan.metadata and not _chose_types(plan):
+        logger.info("the engine computes in %s within layers whose tensors are %s", wanted, told)
     elif hidden or not types or any(types[name] for name in _QUANTIZED):
         logger.warning(
             "that the engine computes in %s was not confirmed: its layers' tensors are %s, and %d "
@@ -90,6 +97,13 @@ def confirm(plan: Plan, inspect: Callable[[], str], precision: str | None) -> No
             f"expected an engine that computes in {wanted}, got one without: its layers' tensors "
             f"are {told}"
         )
+
+
+def _chose_types(plan: Plan) -> bool:
+    """Whether the library that built the plan could take other types than the network's."""
+    library = plan.metadata.get("library", {})
+    is_rtx, version = library.get("family") == "rtx", str(library.get("version", ""))
+    return not is_rtx and version.partition(".")[0] in ("", "8")
 
 
 def account(information: str) -> Account:
