@@ -109,3 +109,13 @@ def test_a_plan_does_not_run_on_the_cpu(path: Path, tmp_path: Path) -> None:
     done = run(path, "--plan", plan)
     assert done.exit_code == 2
     assert "cut short" in done.stderr
+
+
+def test_the_precision_is_the_builds(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(path, "--precision", "fp16").exit_code == 0
+    assert "precision=fp16 is for GPUs" in caplog.text
+    wrong = run(path, "--precision", "half")
+    assert wrong.exit_code == 2
+    assert "precision: expected" in wrong.output
+    contradictory = run(path, "--precision", "tf32", "--no-tf32")
+    assert contradictory.exit_code == 2

@@ -39,6 +39,10 @@ def compare(
     rtol: Annotated[float | None, typer.Option(help=f"Relative: {_NUMBER}.", min=0)] = None,
     cosine: Annotated[float | None, typer.Option(help="The least similarity.", max=1)] = None,
     top1: Annotated[float | None, typer.Option(help="The least agreement.", min=0, max=1)] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help='"fp32", "tf32", "fp16" or "bf16"; if not given, the model\'s types.'),
+    ] = None,
     tf32: Annotated[bool, typer.Option(help="Whether float32 may be rounded to TF32.")] = True,
     bisect: Annotated[bool, typer.Option(help="Look for the first node that differs.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -56,7 +60,8 @@ def compare(
         if plan is not None:
             options = {"engine": fasttrt.Engine(plan, **options)}
         else:
-            options["config"] = fasttrt.BuildConfig(tf32=tf32)
+            wanted: Any = precision  # which BuildConfig checks
+            options["config"] = fasttrt.BuildConfig(precision=wanted, tf32=None if tf32 else False)
             options["shapes"] = _by_name("shapes", shapes)
         found = fasttrt.compare(
             model,
