@@ -265,6 +265,51 @@ def test_control_flow_and_dynamic_shapes_build(
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_scan_stays_in_float32_within(precision: Precision, build: Build) -> None:
+    """TensorRT-RTX 1.6.1 does not build it otherwise."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["sum", "row"], ["next"], "running"),
+            helper.make_node("Identity", ["next"], ["out"]),
+        ],
+        "body",
+        [value("sum", 1, [4]), value("row", 1, [4])],
+        [value("next", 1, [4]), value("out", 1, [4])],
+    )
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["rows"], "product"),
+        helper.make_node("Scan", ["start", "rows"], ["last", "y"], body=body, num_scan_inputs=1),
+    ]
+    weights = {
+        "w": models.random_array("float32", [8, 4]),
+        "start": models.random_array("float32", [4]),
+    }
+    outputs = [value("last", 1, [4]), value("y", 1, [3, 4])]
+    plan = build(make(nodes, [value("x", 1, [3, 8])], outputs, weights), precision=precision)
+    changes = plan.metadata["conversion"]
+    assert (changes["converted"], changes["kept"]) == (1, {"running": "Add: it is within a Scan"})
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_cache_that_is_updated_stays_an_input(precision: Precision, build: Build) -> None:
+    """TensorRT wants the network's own input there, without a Cast; ONNX has it from opset 24."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["new"], "product"),
+        helper.make_node("TensorScatter", ["cache", "new", "at"], ["y"], axis=2),
+    ]
+    inputs = [
+        value("cache", 1, [1, 2, 16, 8]),
+        value("x", 1, [1, 2, 1, 8]),
+        value("at", TensorProto.INT64, [1]),
+    ]
+    w = {"w": models.random_array("float32", [8, 8])}
+    proto = make(nodes, inputs, [value("y", 1, [1, 2, 16, 8])], w, opset=24)
+    for convert_io in (False, True):
+        plan = build(proto, BuildConfig(precision=precision, convert_io=convert_io))
+        assert plan.metadata["conversion"]["converted"] == 1
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("real", REAL_MODELS, ids=lambda model: model.name)
 def test_trained_models_build(real: RealModel, precision: Precision, build: Build) -> None:
     if real.missing or not real.builds:

@@ -57,6 +57,8 @@ class Scope:
     """The types that its outputs shall have."""
     exact: set[str]
     """What `rules.exact_inputs` speaks of."""
+    is_wide: bool = False
+    """Whether all of it stays in float32."""
     values: dict[str, Value] = field(default_factory=dict)
     nodes: "list[onnx.NodeProto]" = field(default_factory=list)
 

@@ -66,6 +66,7 @@ class Rewriter:
         weights: "Sequence[onnx.TensorProto]" = (),
         convert_io: bool = False,
         parent: Scope | None = None,
+        is_wide: bool = False,
     ) -> Kind:
         """Rewrite a graph, and those within it.
 
@@ -75,6 +76,7 @@ class Rewriter:
                 were, with all values where they were converted.
             convert_io: whether its float32 inputs and outputs get the 16-bit type.
             parent: the graph around it.
+            is_wide: whether all of it stays in float32.
 
         Returns:
             What is known of its outputs.
@@ -82,7 +84,8 @@ class Rewriter:
         io_type = self._low if convert_io else FLOAT
         results = {value.name: value.type.tensor_type.elem_type for value in graph.output}
         results = {name: io_type if type_ == FLOAT else type_ for name, type_ in results.items()}
-        scope = Scope(parent, dict(declared_types(graph)), results, exact_tensors(graph))
+        types, exact = dict(declared_types(graph)), exact_tensors(graph)
+        scope = Scope(parent, types, results, exact, is_wide)
         for tensor in (*graph.initializer, *weights):
             self._define(scope, tensor.name, tensor.data_type, tensor.data_type, constant=tensor)
         for value in [value for value in graph.input if value.name in scope.values]:
@@ -147,6 +150,8 @@ class Rewriter:
         )
         low, kind = False, Kind.PLAIN
         keep = self._keep(node)
+        if scope.is_wide:
+            keep = keep or ("it is within a Scan", Kind.PLAIN)
         if node.op_type in rules.LACKING.get(str(self._dtype), ()):
             keep = keep or (f"TensorRT has it in no {self._dtype}", Kind.PLAIN)
         if FLOAT in (*types, *(value.type for value in inputs if value is not None)):
@@ -163,7 +168,8 @@ class Rewriter:
         for attribute in new.attribute:
             for graph in (attribute.g, *attribute.graphs):
                 if graph.node or graph.output:
-                    kind = max(kind, self.rewrite(graph, parent=scope))
+                    is_wide = scope.is_wide or node.op_type in rules.WIDE_WITHIN
+                    kind = max(kind, self.rewrite(graph, parent=scope, is_wide=is_wide))
             if low and attribute.name == "output_dtype" and attribute.i == FLOAT:
                 attribute.i = self._low
         scope.nodes.append(new)
@@ -217,7 +223,8 @@ class Rewriter:
             return False, rules.next_kind(operator, Kind.DELICATE)
         source = self._source_kind(node, inputs)
         if operator in rules.FOLLOWS and running:
-            low = any(value.made == self._low for value in running)
+            leading = running[:1] if operator in rules.FOLLOWS_FIRST else running
+            low = any(value.made == self._low for value in leading)
             return low, Kind.PLAIN if low else max(worst, source)
         if source:
             return False, source

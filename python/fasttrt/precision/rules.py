@@ -61,8 +61,15 @@ FOLLOWS = _operators(
     # They move, choose or compare values, so they take them in the type they have.
     "Cast CastLike Compress Concat DepthToSpace Equal Expand Flatten Gather GatherElements",
     "GatherND Greater GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual NonZero Pad Reshape",
-    "ReverseSequence Slice SpaceToDepth Split Squeeze Tile Transpose Trilu Unsqueeze Where",
+    "ReverseSequence Slice SpaceToDepth Split Squeeze TensorScatter Tile Transpose Trilu",
+    "Unsqueeze Where",
 )
+
+WIDE_WITHIN = _operators("Scan")
+"""Operators whose inner graphs stay in float32: TensorRT-RTX 1.6.1 cannot build Casts in them."""
+
+FOLLOWS_FIRST = _operators("TensorScatter")
+"""Operators that follow their first input alone: TensorRT wants the network's own there."""
 
 _ELEMENTWISE = FOLLOWS | _operators("Abs Add Div Max Min Mul Neg Sub Sum")
 
