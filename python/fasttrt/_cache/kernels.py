@@ -1,6 +1,7 @@
 """The kernels that TensorRT-RTX compiles when a plan is loaded, kept for the next process."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from fasttrt import _core
@@ -8,6 +9,7 @@ from fasttrt._cache.key import digest_of
 from fasttrt._cache.sealed import read_sealed, write_sealed
 from fasttrt._cache.store import KERNELS, Store
 from fasttrt._device import gpu_model
+from fasttrt.config import TF32_VARIABLE
 from fasttrt.errors import Error
 from fasttrt.plan import Plan
 
@@ -21,6 +23,9 @@ class KeptKernels:
             "plan": plan.digest,
             "library": [library.family, library.version],
             "gpu": list(gpu_model(device)),
+            # TensorRT-RTX looks at it when it compiles, and refuses a plan that was built with
+            # another value; so it may be in the kernels as well.
+            "environment": {TF32_VARIABLE: os.environ.get(TF32_VARIABLE)},
         }
         self._store = Store(root)
         self._file = root / KERNELS / f"{digest_of(parts)}.kernels"
