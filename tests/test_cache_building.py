@@ -7,8 +7,8 @@ import dataclasses
 import json
 import logging
 import os
-import stat
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
