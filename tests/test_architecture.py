@@ -27,6 +27,8 @@ LAYERS = {
 ABOVE = {
     "errors": {"*"},
     "_files": {"*"},
+    "_nodes": {"*"},
+    "_recording": {"building", "engine", "plan", "tensorrt", "reference"},
     "spec": {"*"},
     "shapes": {"_core", "model", "building", "engine", "plan", "tensorrt", "reference"},
     "_model_hash": {"*"},

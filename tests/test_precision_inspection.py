@@ -137,3 +137,9 @@ def test_fused_layers_of_a_converted_network_hide_its_types(
         else:
             with pytest.raises(fasttrt.BuildError, match="expected an engine that computes in"):
                 confirm(judged, lambda: text(FLOAT), None)
+
+
+def test_raw_control_characters_are_read() -> None:
+    """As TensorRT 8.6 writes them between the ONNX nodes of a layer."""
+    told = text(HALF).replace('"TacticName"', '"Metadata": "[ONNX Layer: a]\x1f[b]", "TacticName"')
+    assert account(told).types == {"float16": 2}

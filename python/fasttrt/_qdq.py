@@ -7,12 +7,13 @@ skips is quantized, and the one that comes from the convolution is not. Weights 
 file, with Q/DQ behind them, which all releases take.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._nodes import with_inner
 from fasttrt.errors import Error, InputError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _float_sources(graph: "onnx.GraphProto") -> dict[str, str]:
 def _prune(graph: "onnx.GraphProto") -> None:
     """Take out Q/DQ nodes and initializers that nobody reads any more."""
     while True:
-        used = {name for node in all_nodes(graph) for name in node.input}
+        used = {name for node in with_inner(graph.node) for name in node.input}
         used |= {output.name for output in graph.output}
         dead = [
             node
@@ -173,15 +174,6 @@ def _prune(graph: "onnx.GraphProto") -> None:
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-
-
-def all_nodes(graph: "onnx.GraphProto") -> "Iterator[onnx.NodeProto]":
-    """Of the graph and of the graphs within its nodes."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from all_nodes(inner)
 
 
 def check_rules(graph: "onnx.GraphProto") -> None:

@@ -15,6 +15,7 @@ from fasttrt._handover import hand_over
 from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
+from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
@@ -244,6 +245,7 @@ def _metadata(
         "fasttrt": __version__,
         "model_sha256": model.original.sha256(),
         "changes": list(model.changes),
+        CONTROL_FLOW: control_flow(model),
         "library": {"family": library.family, "version": library.version},
         "gpu": gpu,
         "config": config.to_json(),

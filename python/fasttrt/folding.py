@@ -7,11 +7,11 @@ so that none is read or copied needlessly.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from fasttrt._log import logger
+from fasttrt._nodes import all_nodes, subgraphs
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _has_foldable(graph: "onnx.GraphProto") -> bool:
 
 def _any_foldable(graph: "onnx.GraphProto", constants: set[str]) -> bool:
     for node in graph.node:
-        subgraphs = list(_subgraphs(node))
+        inner = list(subgraphs(node))
         if node.op_type == "Constant" and not node.domain:
             if not _is_large(node):
                 constants.update(node.output)
@@ -69,7 +69,7 @@ def _any_foldable(graph: "onnx.GraphProto", constants: set[str]) -> bool:
             inputs = [name for name in node.input if name]
             if inputs and constants.issuperset(inputs):
                 return True
-        for subgraph in subgraphs:
+        for subgraph in inner:
             small = {t.name for t in subgraph.initializer if prod(t.dims) <= _LIMIT}
             if _any_foldable(subgraph, constants | small):
                 return True
@@ -78,13 +78,6 @@ def _any_foldable(graph: "onnx.GraphProto", constants: set[str]) -> bool:
 
 def _is_large(node: "onnx.NodeProto") -> bool:
     return any(prod(attribute.t.dims) > _LIMIT for attribute in node.attribute)
-
-
-def _subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _fold(model: OnnxModel) -> "onnx.ModelProto":
@@ -198,7 +191,7 @@ def _copy_field(message: Any, name: str, value: Any) -> None:
 
 def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[str]:
     """What folding did to the graph: a line for each new constant, one for all nodes."""
-    old = {name: node.op_type for node in _all_nodes(before) for name in node.output}
+    old = {name: node.op_type for node in all_nodes(before) for name in node.output}
     known = {tensor.name for tensor in before.graph.initializer}
     lines = [
         f"{tensor.name}: the result of {old.get(tensor.name, 'a subgraph')} is a constant, "
@@ -206,21 +199,9 @@ def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[st
         for tensor in after.graph.initializer
         if tensor.name not in known
     ]
-    had, has = (Counter(n.op_type for n in _all_nodes(proto)) for proto in (before, after))
+    had, has = (Counter(n.op_type for n in all_nodes(proto)) for proto in (before, after))
     for counts, what in ((had - has, "folded, or needed no more"), (has - had, "put in")):
         if counts:
             listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
             lines.append(f"nodes {what}: {listed}")
     return lines
-
-
-def _all_nodes(proto: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
-    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
-        yield from _with_inner(nodes)
-
-
-def _with_inner(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
-    for node in nodes:
-        yield node
-        for subgraph in _subgraphs(node):
-            yield from _with_inner(subgraph.node)

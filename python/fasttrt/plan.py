@@ -57,13 +57,13 @@ class Plan:
     metadata: dict[str, Any] = field(default_factory=dict)
     """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256`` (of the
     model as it was read), ``changes`` (what was changed of it, a line each; ``conversion`` has the
-    nodes, where ``precision`` converted it), ``library`` (family, version), ``gpu`` (name,
-    compute_capability; None if built without one), ``config``, ``profiles``, ``inputs``,
-    ``outputs``; with plugins ``plugins`` (name and sha256 of each), if it can be refitted
-    ``structure``, digests of the model's, and ``arguments``, its ``freeze`` and ``dims``;
-    ``verification`` after ``Engine(verify=...)``. If it was built for the cache, ``cache`` (the
-    parts of its key) and ``model_name`` (of the file). For a plan of another tool ``library`` at
-    most."""
+    nodes, where ``precision`` converted it), ``control_flow`` (which of If and Loop it has),
+    ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
+    ``config``, ``profiles``, ``inputs``, ``outputs``; with plugins ``plugins`` (name and sha256 of
+    each), if it can be refitted ``structure``, digests of the model's, and ``arguments``, its
+    ``freeze`` and ``dims``; ``verification`` after ``Engine(verify=...)``. If it was built for the
+    cache, ``cache`` (the parts of its key) and ``model_name`` (of the file). For a plan of another
+    tool ``library`` at most."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan with its metadata and a checksum. The file appears whole or not at all."""

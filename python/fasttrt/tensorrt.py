@@ -12,6 +12,7 @@ from fasttrt._cache.kernels import KeptKernels
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._mismatch import both_sides, hints, known_mismatch
+from fasttrt._recording import graph_policy
 from fasttrt.arrays import is_device_array, stream_handle
 from fasttrt.batching import Batching
 from fasttrt.errors import EngineLoadError, InputError
@@ -21,7 +22,6 @@ from fasttrt.plugins import Plugins, load
 from fasttrt.refitting import give_weights, is_stripped, refit, took_weights
 from fasttrt.spec import Range, Shape, TensorSpec, merge_profiles
 
-_GRAPHS: dict[bool | str, str] = {"auto": "automatic", True: "required", False: "never"}
 _IoTensor: TypeAlias = tuple[str, np.dtype[Any], Shape, bool, list[Range]]
 
 
@@ -51,7 +51,8 @@ class TensorRTBackend:
             EngineLoadError: it cannot run here; names what built it and what is here.
             Error: TensorRT cannot load a plugin library, or the plan cannot be given ``weights``.
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
-            InputError: the model cannot be batched; ``weights`` are of another model.
+            InputError: the model cannot be batched, or not be recorded; ``weights`` are of another
+                model.
         """
         self.metadata = dict(plan.metadata)
         if library == "auto":
@@ -65,7 +66,7 @@ class TensorRTBackend:
         options.contexts = contexts
         options.allow_host_code = engine_host_code
         options.set_specialization(specialization)
-        options.set_cuda_graph(_GRAPHS[cuda_graph])
+        options.set_cuda_graph(graph_policy(cuda_graph, self.metadata, found))
         options.set_wait(wait)
         if batching is not None:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)

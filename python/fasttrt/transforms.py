@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fasttrt._casting import is_integer, is_lossless
+from fasttrt._nodes import subgraphs
 from fasttrt.errors import InputError
 from fasttrt.model import DeclaredTensor, OnnxModel, declared_inputs
 
@@ -191,11 +192,8 @@ def _graph_declarations(graph: "onnx.GraphProto") -> "Iterator[onnx.ValueInfoPro
 
 
 def _node_declarations(node: "onnx.NodeProto") -> "Iterator[onnx.ValueInfoProto]":
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield from _graph_declarations(attribute.g)
-        for graph in attribute.graphs:
-            yield from _graph_declarations(graph)
+    for graph in subgraphs(node):
+        yield from _graph_declarations(graph)
 
 
 def _shapes(kind: "onnx.TypeProto") -> "Iterator[onnx.TensorShapeProto]":

@@ -1,10 +1,11 @@
 """An ONNX graph seen as who makes which tensor, and from what."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fasttrt import _ort
+from fasttrt._nodes import subgraphs, with_inner
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 
@@ -76,21 +77,6 @@ class Graph:
         return max(1, self.roundings[node.index]) if node else 1
 
 
-def nested(graph: "onnx.GraphProto") -> "Iterator[onnx.NodeProto]":
-    """Every node of a graph and of the graphs within it."""
-    for node in graph.node:
-        yield node
-        for inner in _subgraphs(node):
-            yield from nested(inner)
-
-
-def _subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def _reads(node: "onnx.NodeProto") -> Iterable[str]:
     """Names that a node reads.
 
@@ -98,14 +84,14 @@ def _reads(node: "onnx.NodeProto") -> Iterable[str]:
     those outside.
     """
     yield from node.input
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         for inner in graph.node:
             yield from _reads(inner)
         yield from (value.name for value in graph.output)
 
 
 def _roundings(node: "onnx.NodeProto") -> int:
-    inner = sum(n.op_type in _ROUNDING for graph in _subgraphs(node) for n in nested(graph))
+    inner = sum(n.op_type in _ROUNDING for graph in subgraphs(node) for n in with_inner(graph.node))
     return int(node.op_type in _ROUNDING) + inner
 
 
@@ -167,11 +153,11 @@ def constant_shape(graph: "onnx.GraphProto") -> dict[str, tuple[int, ...]]:
         dims: Any = value.type.tensor_type.shape.dim
         shapes[value.name] = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for node in nested(graph):
+    for node in with_inner(graph.node):
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             shapes[node.output[0]] = tuple(node.attribute[0].t.dims)
         elif node.op_type in {"DequantizeLinear", "Cast", "Identity"} and node.input[0] in shapes:
             shapes.setdefault(node.output[0], shapes[node.input[0]])
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             shapes |= {tensor.name: tuple(tensor.dims) for tensor in inner.initializer}
     return shapes

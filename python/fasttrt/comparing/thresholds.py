@@ -23,7 +23,8 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fasttrt.comparing.graphs import Graph, nested
+from fasttrt._nodes import with_inner
+from fasttrt.comparing.graphs import Graph
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 
@@ -214,7 +215,7 @@ def precision_of(proto: "onnx.ModelProto", asked: str) -> str:
     types = {tensor.data_type for tensor in graph.initializer}
     types |= {value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
     found = {asked}
-    for node in nested(graph):
+    for node in with_inner(graph.node):
         if node.op_type == "Cast":
             types |= {attribute.i for attribute in node.attribute if attribute.name == "to"}
         elif node.op_type in {"QuantizeLinear", "DynamicQuantizeLinear"}:

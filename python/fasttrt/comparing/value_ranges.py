@@ -3,7 +3,8 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from fasttrt.comparing.graphs import constant_shape, nested
+from fasttrt._nodes import with_inner
+from fasttrt.comparing.graphs import constant_shape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ def integer_ranges(proto: "onnx.ModelProto") -> dict[str, tuple[int, int]]:
     graph = proto.graph
     shapes = constant_shape(graph)
     depths = _constants(graph)
-    nodes = list(nested(graph))
+    nodes = list(with_inner(graph.node))
     ranges: dict[str, tuple[int, int]] = {}
     for value in graph.input:
         carrying, extents = {value.name}, []
@@ -93,7 +94,7 @@ def _constants(graph: "onnx.GraphProto") -> dict[str, int]:
 
     kinds = {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in nested(graph):
+    for node in with_inner(graph.node):
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             tensors[node.output[0]] = node.attribute[0].t
     return {

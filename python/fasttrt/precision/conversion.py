@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import ml_dtypes
 import numpy as np
 
+from fasttrt._nodes import with_inner
 from fasttrt.errors import BuildError, InputError
 from fasttrt.model import OnnxModel
 from fasttrt.precision import DTYPES
@@ -164,9 +165,6 @@ class _Keep:
 
 def _name_nodes(graph: "onnx.GraphProto") -> None:
     """Names for all nodes, by what they give, so that they can be told apart."""
-    for node in graph.node:
+    for node in with_inner(graph.node):
         if not node.name:
             node.name = next(filter(None, node.output), "")
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _name_nodes(inner)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fasttrt._nodes import subgraphs
 from fasttrt.precision import rules
 from fasttrt.precision.rules import Kind
 
@@ -113,9 +114,8 @@ def all_names(graph: "onnx.GraphProto") -> Iterator[str]:
         yield node.name
         yield from node.input
         yield from node.output
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from all_names(inner)
+        for inner in subgraphs(node):
+            yield from all_names(inner)
 
 
 def replace_all(field_: Any, messages: Sequence[Any]) -> None:

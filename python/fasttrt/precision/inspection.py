@@ -109,7 +109,7 @@ def _chose_types(plan: Plan) -> bool:
 def account(information: str) -> Account:
     """Read the inspector's JSON."""
     try:
-        content = json.loads(information)
+        content = json.loads(information, strict=False)  # TensorRT 8.6 has raw control characters
     except json.JSONDecodeError:
         return Account(Counter(), 1)
     layers = content.get("Layers") if isinstance(content, dict) else None
