@@ -50,8 +50,8 @@ def test_control_flow_within_control_flow_is_found() -> None:
     ],
 )
 def test_policies(metadata: dict[str, Any], library: Any, policies: list[str | None]) -> None:
-    asked: bool | str
-    for asked, expected in zip(("auto", True, False), policies, strict=True):
+    choices: list[bool | str] = ["auto", True, False]
+    for asked, expected in zip(choices, policies, strict=True):
         if expected is None:
             with pytest.raises(fasttrt.InputError, match=r"cannot be recorded .* it has If"):
                 graph_policy(asked, metadata, library)
