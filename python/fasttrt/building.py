@@ -33,6 +33,8 @@ from fasttrt.transforms import Dims, Freeze, transformed
 if TYPE_CHECKING:
     import onnx
 
+_OLD_DRIVER = "CUDA error 222"
+"""Seen where TensorRT-RTX 1.6.1 for CUDA 13 built refittable engines with driver 580.159."""
 _Described: TypeAlias = tuple[str, str, tuple[int, ...], tuple[str, ...], bool]
 
 
@@ -130,7 +132,13 @@ def build(
                 _run(network.builder, options, profiles, stop_at(deadline))
 
             took = time.monotonic() - begin
-            if builder.can_cancel:  # else a trial could take as long as it likes
+            if _OLD_DRIVER in str(error):
+                error.advice = (
+                    "The driver is older than the CUDA release of this TensorRT "
+                    "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for an "
+                    "older CUDA, such as fasttrt[rtx-cu12]"
+                )
+            elif builder.can_cancel:  # else a trial could take as long as it likes
                 error.advice = advise(model, profiles, "builds", builds, took)
             raise
     if config.timing_cache is not None and timing_cache is not None:
