@@ -135,8 +135,8 @@ def build(
             if _OLD_DRIVER in str(error):
                 error.advice = (
                     "The driver is older than the CUDA release of this TensorRT "
-                    "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for an "
-                    "older CUDA, such as fasttrt[rtx-cu12]"
+                    "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
+                    "an older CUDA, such as fasttrt[rtx-cu12]"
                 )
             elif builder.can_cancel:  # else a trial could take as long as it likes
                 error.advice = advise(model, profiles, "builds", builds, took)
