@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fasttrt._version import __version__
-from fasttrt.cli import bench, cache, compare, profile, quantize
+from fasttrt.cli import bench, cache, compare, profile, quantize, tune
 from fasttrt.errors import Error
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(bench.bench)
 app.command()(compare.compare)
 app.command()(profile.profile)
 app.command()(quantize.quantize)
+app.command()(tune.tune)
 
 
 def _show_version(wanted: bool) -> None:
