@@ -46,6 +46,7 @@ def test_the_best_is_written_and_an_engine_takes_it(path: Path, made: models.Mod
     assert len(tried) == len({json.dumps(candidate) for candidate in tried})  # none twice
     for name, value in {"precision": "fp16", "optimization_level": 4, "contexts": 3}.items():
         assert any(candidate[name] == value for candidate in tried)
+    assert "on the CPU none of these options counts" in Path(found["path"]).read_text()
     options = fasttrt.load_config(found["path"])
     best = found["best"]["candidate"]
     assert options["contexts"] == best["contexts"]
@@ -60,8 +61,8 @@ def test_no_candidate_that_runs_is_an_error(path: Path) -> None:
     missing = str(path.with_name("libnvinfer.so.10"))
     done = run(path, "--device", "cuda", "--library", missing)
     assert isinstance(done.exception, fasttrt.Error)
-    assert "no options give answers within the limits" in str(done.exception)
-    assert missing in str(done.exception)  # why
+    assert "nothing that was tried runs within the limits" in str(done.exception)
+    assert len(str(done.exception).splitlines()) > 1  # why
     assert not path.with_name("fasttrt.toml").exists()
 
 

@@ -75,6 +75,8 @@ class Search:
     report: Callable[[Trial], None] = lambda trial: None
     trials: list[Trial] = field(default_factory=list)
     out_of_time: bool = False
+    on_cpu: bool = False
+    """Whether ONNX Runtime ran the candidates, for which none of the options counts."""
 
     def run(
         self, precisions: Sequence[str], levels: Sequence[int], graphs: Sequence[bool | str],
@@ -107,7 +109,7 @@ class Search:
                 best = self._tried(candidate, best)
         if best is None:
             notes = "\n".join(dict.fromkeys(trial.note for trial in self.trials))
-            raise Error(f"no options give answers within the limits:\n{notes}")
+            raise Error(f"nothing that was tried runs within the limits:\n{notes}")
         return best
 
     def engine_options(self, candidate: Candidate) -> dict[str, Any]:
@@ -134,6 +136,7 @@ class Search:
     def _measured(self, candidate: Candidate) -> Trial:
         model = OnnxModel(self.model)
         with Engine(self.model, **self.engine_options(candidate)) as engine:
+            self.on_cpu = engine.device == "cpu"
             found = compare(
                 self.model, self.inputs, engine=engine, seed=None if self.inputs else self.seed,
                 thresholds=self.thresholds, bisect=False,

@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from fasttrt._bench.tuning import Goal, Search, Trial
 
+_NOISE = "on the CPU none of these options counts: the differences are noise"
+
 
 def tune(
     model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
@@ -69,6 +71,8 @@ def tune(
         integers("contexts", contexts),
     )
     comment = f"{model.name}, the best {goal} that fasttrt tune found: {_line(best)}"
+    if search.on_cpu:
+        comment += f"\n{_NOISE}"
     output.write_text(as_file(best, options, comment), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(_document(search, best, output), indent=2))
@@ -76,8 +80,8 @@ def tune(
     typer.echo(_line(best))
     if search.out_of_time:
         typer.echo(f"after {budget:g} s not all was tried; --budget gives more")
-    if options.get("device") == "cpu":
-        typer.echo("on the CPU none of these options counts: the differences are noise")
+    if search.on_cpu:
+        typer.echo(_NOISE)
     typer.echo(f"written: {output}")
 
 
