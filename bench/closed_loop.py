@@ -2,102 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from models import Arrays, Network
 
-
-class Scale(NamedTuple):
-    """How long to measure."""
-
-    rounds: int
-    seconds: float  # of a round
-    replays: int
-
-
-class Rates(NamedTuple):
-    """Requests a second in each of the rounds, and how long a request took in us."""
-
-    rounds: list[float]
-    latencies: list[float]
-
-    @property
-    def median(self) -> float:
-        """Requests a second."""
-        return statistics.median(self.rounds)
+from fasttrt._bench.closed_loop import Rates as Rates
+from fasttrt._bench.closed_loop import Scale as Scale
+from fasttrt._bench.closed_loop import drive as drive
 
 
 def checker(network: Network, right: Sequence[Arrays], who: str) -> Callable[[Any, int], Any]:
     """Raises if the answer to the input of that index is wrong."""
     return lambda y, index: network.check(who, y, right[index])
-
-
-def drive(
-    call: Callable[..., Any], xs: Sequence[Arrays], threads: int, scale: Scale, warm: float,
-    check: Callable[[Any, int], Any],
-) -> Rates:  # fmt: skip
-    """Call from many threads, each with an input of its own, one call after the other.
-
-    Args:
-        call: a run.
-        xs: the inputs; threads share them if there are fewer.
-        threads: how many.
-        scale: of the measurement.
-        warm: seconds before it.
-        check: raises if an answer to the input of that index is wrong; before and after.
-    """
-    running = [True]
-    times: list[list[float]] = [[] for _ in range(threads)]
-    gate = threading.Barrier(threads + 1)
-
-    def work(index: int) -> None:
-        try:
-            chosen = index % len(xs)
-            x, mine, clock = xs[chosen], times[index], time.perf_counter
-            for _ in range(3):
-                check(call(*x), chosen)
-            gate.wait(120)
-            y = None
-            while running[0]:
-                start = clock()
-                y = call(*x)
-                mine.append(clock() - start)
-            if y is not None:
-                check(y, chosen)
-        except BaseException:
-            gate.abort()
-            raise
-
-    pool = ThreadPoolExecutor(threads)
-    futures = [pool.submit(work, i) for i in range(threads)]
-    rounds, begun = [], [0] * threads
-    try:
-        gate.wait(120)
-        time.sleep(warm)
-        begun = [len(mine) for mine in times]
-        for _ in range(scale.rounds):
-            before, start = sum(map(len, times)), time.perf_counter()
-            time.sleep(scale.seconds)
-            done, end = sum(map(len, times)), time.perf_counter()
-            rounds.append((done - before) / (end - start))
-    except threading.BrokenBarrierError:
-        pass  # the futures tell why
-    finally:
-        running[0] = False
-        pool.shutdown()
-    problems = [problem for future in futures if (problem := future.exception()) is not None]
-    if problems:  # the others only found the barrier broken
-        causes = [p for p in problems if not isinstance(p, threading.BrokenBarrierError)]
-        raise (causes or problems)[0]
-    ends = [len(mine) for mine in times]
-    latencies = [
-        1e6 * t
-        for mine, first, end in zip(times, begun, ends, strict=True)
-        for t in mine[first:end]
-    ]
-    return Rates(rounds, latencies)

@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from models import Array, Arrays, Network
 
 import fasttrt
+from fasttrt._bench.statistics import Stats as Stats
+from fasttrt._bench.statistics import summarize as summarize
+from fasttrt._bench.timing import timed as timed
 
 LONGEST = 1.0  # seconds of a round: who is slow runs less often
 
 
 class LeftOutError(Exception):
     """Something cannot be measured here, which is no failure."""
-
-
-class Stats(NamedTuple):
-    """Of times in microseconds, by trtexec's formulas."""
-
-    runs: int
-    min: float
-    max: float
-    mean: float
-    median: float
-    p90: float
-    p95: float
-    p99: float
-
-
-def summarize(times: Sequence[float]) -> Stats:
-    """Statistics of at least one time."""
-    ordered = sorted(times)
-    count = len(ordered)
-    middle = count // 2
-    median = ordered[middle] if count % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-    def percentile(percent: int) -> float:
-        return ordered[max(count - 1 - int((1 - percent / 100) * count), 0)]
-
-    return Stats(
-        count, ordered[0], ordered[-1], sum(ordered) / count, median,
-        percentile(90), percentile(95), percentile(99),
-    )  # fmt: skip
 
 
 def _result(result: Any, arguments: tuple[Any, ...]) -> Any:
@@ -114,25 +87,6 @@ class Contestant:
     def stats(self) -> Stats:
         """Of all rounds together."""
         return summarize([t for times in self.times for t in times])
-
-
-def timed(
-    call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], count: int
-) -> list[float]:
-    """Microseconds of wall-clock time that each call takes; inputs take turns."""
-    times = [0] * count
-    turns = list(itertools.islice(itertools.cycle(arguments), count))
-    clock = time.perf_counter_ns
-    gc.collect()
-    gc.disable()
-    try:
-        for i, given in enumerate(turns):
-            start = clock()
-            call(*given)
-            times[i] = clock() - start
-    finally:
-        gc.enable()
-    return [t / 1000 for t in times]
 
 
 def pinned_copy(array: Array, device: str) -> Array:

@@ -85,6 +85,37 @@ class PyEngine {
     return engine_->time_replays(arguments.inputs(), count);
   }
 
+  [[nodiscard]] py::dict time_phases(const py::sequence& arrays, std::size_t count) {
+    const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
+                                 std::nullopt, [] { return nullptr; });
+    engine::PhaseTimes times;
+    {
+      const GilRelease release;  // as in infer()
+      times = engine_->time_phases(arguments.inputs(), count);
+    }
+    py::dict found;
+    found["h2d"] = times.h2d;
+    found["compute"] = times.compute;
+    found["d2h"] = times.d2h;
+    found["enqueue"] = times.enqueue;
+    found["total"] = times.total;
+    found["graph"] = times.graph;
+    return found;
+  }
+
+  [[nodiscard]] py::list profile(const py::sequence& arrays, std::size_t runs) {
+    const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
+                                 std::nullopt, [] { return nullptr; });
+    std::vector<engine::LayerTimes> layers;
+    {
+      const GilRelease release;  // as in infer()
+      layers = engine_->time_layers(arguments.inputs(), runs);
+    }
+    py::list list;
+    for (const auto& [layer, times] : layers) list.append(py::make_tuple(to_str(layer), times));
+    return list;
+  }
+
   [[nodiscard]] py::list specs(bool inputs) const {
     py::list list;
     for (const auto& [tensor, dtype] : inputs ? inputs_ : outputs_) {
@@ -254,6 +285,11 @@ void register_engine(py::module_& module) {
            "With a stream (a CUDA handle) and results on the GPU the work is queued there.")
       .def("time_replays", &PyEngine::time_replays, py::arg("arrays"), py::arg("count"),
            "Microseconds of each replay of the run's CUDA graph, inputs and outputs on the GPU.")
+      .def("time_phases", &PyEngine::time_phases, py::arg("arrays"), py::arg("count"),
+           "Microseconds of each run's parts: h2d, compute, d2h (GPU events), enqueue (the host's "
+           "clock); total of all runs; graph: whether a CUDA graph was launched.")
+      .def("profile", &PyEngine::profile, py::arg("arrays"), py::arg("runs"),
+           "[(layer, milliseconds of each run)] by TensorRT's profiler, without CUDA graphs.")
       .def(
           "inputs", [](const PyEngine& self) { return self.specs(true); },
           "(name, dtype, shape, on host, [(min, opt, max) of each profile]) of each input. For a "

@@ -238,6 +238,18 @@ std::vector<double> Engine::time_replays(std::span<const InputArray> arrays, std
   return session->time_replays(profile, arrays, count);
 }
 
+PhaseTimes Engine::time_phases(std::span<const InputArray> arrays, std::size_t count) {
+  const auto profile = choose_profile(setup_.inputs, arrays);
+  const Lease session(*this);
+  return session->time_phases(profile, arrays, count);
+}
+
+std::vector<LayerTimes> Engine::time_layers(std::span<const InputArray> arrays, std::size_t count) {
+  const auto profile = choose_profile(setup_.inputs, arrays);
+  const Lease session(*this);
+  return session->time_layers(profile, arrays, count);
+}
+
 // Waits while a refit is under way. Needs the lock. Throws Error once closed.
 void Engine::enter(std::unique_lock<std::mutex>& lock) const {
   idle_changed_.wait(lock, [&] { return closed_ || !refitting_; });

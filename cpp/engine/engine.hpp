@@ -86,6 +86,10 @@ class Engine {
   // See Session::time_replays().
   [[nodiscard]] std::vector<double> time_replays(std::span<const InputArray> arrays,
                                                  std::size_t count);
+  // See Session::time_phases(), Session::time_layers().
+  [[nodiscard]] PhaseTimes time_phases(std::span<const InputArray> arrays, std::size_t count);
+  [[nodiscard]] std::vector<LayerTimes> time_layers(std::span<const InputArray> arrays,
+                                                    std::size_t count);
 
   // without_weights: only of an engine that can be refitted. These throw Error.
   [[nodiscard]] std::unique_ptr<nvinfer::HostMemory> serialize(bool without_weights) const;

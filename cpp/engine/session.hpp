@@ -60,6 +60,19 @@ struct SessionSetup {
   [[nodiscard]] bool may_be_recorded() const noexcept { return failed_recordings < most_failures; }
 };
 
+// Microseconds of each run's parts. GPU time between events: of the copies to the device, of the
+// engine, of the copies back. enqueue: the host's, to queue or launch the engine alone.
+struct PhaseTimes {
+  std::vector<double> h2d, compute, d2h, enqueue;
+  double total = 0;    // GPU time of all runs, one after the other
+  bool graph = false;  // whether a CUDA graph was launched
+};
+
+struct LayerTimes {
+  std::string layer;
+  std::vector<double> milliseconds;  // of each run
+};
+
 class Session {
  public:
   // The device must be current here and in every call. config may be null.
@@ -86,7 +99,21 @@ class Session {
                                                  std::span<const InputArray> arrays,
                                                  std::size_t count);
 
+  // Times `count` runs from and to page-locked memory, one after the other. Throws Error for a
+  // tensor on the host, or one whose shape depends on the data.
+  [[nodiscard]] PhaseTimes time_phases(std::size_t profile, std::span<const InputArray> arrays,
+                                       std::size_t count);
+
+  // What TensorRT's profiler reports of `count` runs without graphs, in the order of its first
+  // report. Throws Error as time_phases(), and where nothing is reported.
+  [[nodiscard]] std::vector<LayerTimes> time_layers(std::size_t profile,
+                                                    std::span<const InputArray> arrays,
+                                                    std::size_t count);
+
  private:
+  struct Trial;
+  [[nodiscard]] Trial prepare_trial(std::size_t profile, std::span<const InputArray> arrays);
+  void drop_profiler();
   [[nodiscard]] bool is_over_for_the_host(std::span<const OutputArray> results) const;
   void follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream);
   void stage(std::span<const InputArray> arrays, std::size_t profile,

@@ -86,45 +86,4 @@ double Session::replay_time(const cuda::GraphExec& graph) const {
   return std::chrono::duration<double>(least).count();
 }
 
-std::vector<double> Session::time_replays(std::size_t profile, std::span<const InputArray> arrays,
-                                          std::size_t count) {
-  std::vector<InputArray> inputs;
-  std::vector<OutputArray> outputs;
-  std::vector<cuda::DeviceBuffer> buffers;
-  const auto allocate = [&](const IoTensor& tensor, const Dims& shape) {
-    if (tensor.on_host || !shape.known()) {
-      throw Error(tensor.name + " is not in device memory of a known shape");
-    }
-    const auto bytes = nvinfer::byte_size(tensor.dtype, shape.volume());
-    return buffers.emplace_back(setup_.device, bytes).data();
-  };
-  for (std::size_t i = 0; i < arrays.size(); ++i) {
-    void* const data = allocate(setup_.inputs[i], arrays[i].shape);
-    cuda::copy_to_device(data, arrays[i].data, buffers.back().size(), stream_);
-    stream_.synchronize();
-    inputs.push_back({data, arrays[i].shape, Place::device});
-  }
-  const auto shapes = infer_shapes(inputs, profile, std::nullopt);
-  for (std::size_t i = 0; i < shapes.size(); ++i) {
-    auto& output = outputs.emplace_back();
-    output.target = allocate(setup_.outputs[i], shapes[i]);
-    output.shape = shapes[i];
-    output.place = Place::device;
-  }
-  for (int i = 0; i < 3; ++i) run(inputs, profile, outputs, std::nullopt);
-  const Recording* const recording = recordings_.find(key_);
-  if (recording == nullptr || !recording->graph) throw Error("this model runs without CUDA graphs");
-
-  using Clock = std::chrono::steady_clock;
-  std::vector<double> times;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto start = Clock::now();
-    recording->graph.launch(stream_);
-    waiter_.wait(stream_);
-    times.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
-  }
-  recordings_.clear();  // their memory goes with this call
-  return times;
-}
-
 }  // namespace fasttrt::engine

@@ -33,6 +33,7 @@ from fasttrt.spec import TensorSpec
 
 if TYPE_CHECKING:
     from fasttrt.comparing import Comparison, Divergence, OutputComparison, Thresholds, compare
+    from fasttrt.options_file import load_config
     from fasttrt.quantization_report import OutputLoss, QuantizationReport
     from fasttrt.quantizing import Quantized, quantize
     from fasttrt.torch_module import TorchModule, from_torch
@@ -71,6 +72,7 @@ __all__ = [
     "empty_pinned",
     "from_torch",
     "library",
+    "load_config",
     "quantize",
 ]
 
@@ -81,6 +83,7 @@ _LATER = {
     "OutputComparison": "comparing",
     "Thresholds": "comparing",
     "compare": "comparing",
+    "load_config": "options_file",
     "OutputLoss": "quantization_report",
     "QuantizationReport": "quantization_report",
     "Quantized": "quantizing",

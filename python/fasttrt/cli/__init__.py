@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fasttrt._version import __version__
-from fasttrt.cli import cache, compare, quantize
+from fasttrt.cli import bench, cache, compare, profile, quantize, tune
 from fasttrt.errors import Error
 
 app = typer.Typer(
@@ -16,8 +16,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cache.app, name="cache")
+app.command()(bench.bench)
 app.command()(compare.compare)
+app.command()(profile.profile)
 app.command()(quantize.quantize)
+app.command()(tune.tune)
 
 
 def _show_version(wanted: bool) -> None:

@@ -29,11 +29,17 @@ class Drawing:
     def __init__(
         self,
         specs: Sequence[TensorSpec],
-        model: OnnxModel,
+        model: OnnxModel | None,
         ranges: Ranges | None,
         seed: int,
     ) -> None:
         """Find out what to draw.
+
+        Args:
+            specs: the inputs.
+            model: tells which integers are indices; None for a plan, whose profiles are whole.
+            ranges: ``{"input": (least, most)}``.
+            seed: of the values.
 
         Raises:
             InputError: ``ranges`` does not fit the model, or an extent cannot be guessed.
@@ -42,7 +48,7 @@ class Drawing:
         self._rng = np.random.default_rng(seed)
         self._profiles = _profiles(specs, model)
         self._given = _checked(ranges or {}, specs)
-        self._inferred = integer_ranges(model.proto)
+        self._inferred = {} if model is None else integer_ranges(model.proto)
 
     def samples(self, count: int) -> Iterator[dict[str, Array]]:
         """So many samples, arrays by name."""
@@ -50,6 +56,19 @@ class Drawing:
             profile = self._profiles[number // 3 % len(self._profiles)]
             which = (1, 0, 2)[number % 3]  # opt, min, max
             yield {spec.name: self._draw(spec, profile[spec.name][which]) for spec in self._specs}
+
+    def sample(self, batch: int | None = None) -> dict[str, Array]:
+        """One sample of the extents that the first profile is tuned for.
+
+        Args:
+            batch: the first extent of every input whose first one is not fixed.
+        """
+        extents = {spec.name: self._profiles[0][spec.name][1] for spec in self._specs}
+        if batch is not None:
+            for spec in self._specs:
+                if not spec.is_shape and spec.shape[:1] == (-1,):
+                    extents[spec.name] = (batch, *extents[spec.name][1:])
+        return {spec.name: self._draw(spec, extents[spec.name]) for spec in self._specs}
 
     def described(self, spec: TensorSpec) -> str:
         """What is drawn for an input, in words."""
@@ -94,13 +113,13 @@ def _checked(ranges: Ranges, specs: Sequence[TensorSpec]) -> dict[str, tuple[flo
     return dict(ranges)
 
 
-def _profiles(specs: Sequence[TensorSpec], model: OnnxModel) -> list[dict[str, Range]]:
+def _profiles(specs: Sequence[TensorSpec], model: OnnxModel | None) -> list[dict[str, Range]]:
     count = max((len(spec.profiles) for spec in specs), default=0) or 1
     profiles: list[dict[str, Range]] = []
     for number in range(count):
         profiles.append({s.name: s.profiles[number] for s in specs if number < len(s.profiles)})
     missing = [s for s in specs if -1 in s.shape and not s.profiles]
-    if missing:
+    if missing and model is not None:
         inputs = [_network_input(spec, model) for spec in specs]
         guessed = resolve(inputs, profiles[0] or None, use="drawing inputs of")[0]
         for profile in profiles:

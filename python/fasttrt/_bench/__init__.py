@@ -1,0 +1,1 @@
+"""What ``fasttrt bench``, ``profile`` and ``tune`` and the scripts of bench/ share."""

@@ -1,0 +1,90 @@
+"""The inputs of a benchmark, and the shapes to build for."""
+
+import os
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from fasttrt._bench.cases import Arrays
+from fasttrt.comparing.drawing import Drawing
+from fasttrt.engine import Engine
+from fasttrt.errors import InputError
+from fasttrt.model import OnnxModel
+from fasttrt.plan import is_plan
+from fasttrt.shapes import NetworkInput, resolve
+from fasttrt.spec import Range
+
+Source: TypeAlias = "str | os.PathLike[str]"
+
+
+def onnx_model(model: Source) -> OnnxModel | None:
+    """The model, or None for a plan."""
+    with open(model, "rb") as file:  # noqa: PTH123
+        if is_plan(file.read(64)):
+            return None
+    return OnnxModel(model)
+
+
+def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | None:
+    """Ranges from the least to the greatest batch, tuned for the greatest.
+
+    None where no input's first extent is free.
+
+    Raises:
+        InputError: another extent is free, and its name does not say what it counts.
+    """
+    inputs = [
+        NetworkInput(
+            tensor.name,
+            str(tensor.dtype),
+            tuple(e if isinstance(e, int) else -1 for e in tensor.shape or ()),
+            tuple(e if isinstance(e, str) else "" for e in tensor.shape or ()),
+            False,
+        )
+        for tensor in model.inputs
+    ]
+    free = [tensor for tensor in inputs if tensor.shape[:1] == (-1,)]
+    if not free or not batches:
+        return None
+    fixed = [
+        NetworkInput(t.name, t.dtype, (batches[0], *t.shape[1:]), ("", *t.dimensions[1:]), False)
+        if t in free
+        else t
+        for t in inputs
+    ]
+    others = resolve(fixed, None, use="measuring with")
+    ranges = others[0] if others else {}
+    least, most = min(batches), max(batches)
+    for tensor in free:
+        inner = ranges.get(tensor.name, (tensor.shape,) * 3)
+        a, b, c = (extents[1:] for extents in inner)
+        ranges[tensor.name] = ((least, *a), (most, *b), (most, *c))
+    return ranges
+
+
+def draw(
+    engine: Engine, model: OnnxModel | None, batch: int | None, seed: int, count: int = 4
+) -> list[Arrays]:
+    """Random inputs in the order of the engine's, see `fasttrt.compare` for their values.
+
+    Raises:
+        InputError: the batch is not one of the engine's.
+    """
+    if batch is not None:
+        for spec in engine.inputs:
+            if spec.is_shape or not spec.shape:
+                continue
+            first = spec.shape[0]
+            ranges = [(p[0][0], p[2][0]) for p in spec.profiles] or [(0, batch)]
+            if first >= 0:
+                ranges = [(first, first)]
+            if not any(least <= batch <= most for least, most in ranges):
+                known = " or ".join(f"{least} to {most}" for least, most in ranges)
+                raise InputError(f"batch: {spec.name} expected {known}, got {batch}")
+    drawing = Drawing(engine.inputs, model, None, seed)
+    samples = [drawing.sample(batch) for _ in range(count)]
+    return [
+        tuple(np.ascontiguousarray(sample[spec.name]) for spec in engine.inputs)
+        for sample in samples
+    ]

@@ -1,0 +1,33 @@
+"""Statistics by trtexec's formulas."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Stats(NamedTuple):
+    """Of times in microseconds, by trtexec's formulas."""
+
+    runs: int
+    min: float
+    max: float
+    mean: float
+    median: float
+    p90: float
+    p95: float
+    p99: float
+
+
+def summarize(times: Sequence[float]) -> Stats:
+    """Statistics of at least one time."""
+    ordered = sorted(times)
+    count = len(ordered)
+    middle = count // 2
+    median = ordered[middle] if count % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+    def percentile(percent: int) -> float:
+        return ordered[max(count - 1 - int((1 - percent / 100) * count), 0)]
+
+    return Stats(
+        count, ordered[0], ordered[-1], sum(ordered) / count, median,
+        percentile(90), percentile(95), percentile(99),
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Cases side by side: each model in each precision, with all contexts, batches and threads."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fasttrt._bench.cases import LATENCY, TERMS, WALL, Case, Effort, measure
+from fasttrt._bench.inputs import draw, onnx_model, shapes_for
+from fasttrt.engine import Engine
+from fasttrt.errors import InputError
+
+
+def sweep(
+    models: Sequence[Path], *, precisions: Sequence[str | None], batches: Sequence[int],
+    contexts: Sequence[int], concurrency: Sequence[int], options: dict[str, Any], effort: Effort,
+    seed: int,
+) -> Iterator[Case]:  # fmt: skip
+    """Measure every combination, one engine at a time.
+
+    Args:
+        models: ONNX models or plans.
+        precisions: None: the one of ``options``.
+        batches: empty: the extents that the engine is tuned for.
+        contexts: of each engine.
+        concurrency: threads that call.
+        options: others of `Engine`.
+        effort: how long.
+        seed: of the inputs' values.
+
+    Raises:
+        InputError: a batch is not one of the model's, or options contradict each other.
+        Error: as `Engine`.
+    """
+    for path in models:
+        model = onnx_model(path)
+        given = dict(options)
+        if model is not None and "shapes" not in given and batches:
+            given["shapes"] = shapes_for(model, batches)
+        for precision in precisions:
+            if precision is not None:
+                given["precision"] = precision
+            for count in contexts:
+                with Engine(path, **given | {"contexts": count}) as engine:
+                    for batch in batches or (None,):
+                        inputs = draw(engine, model, batch, seed)
+                        for threads in concurrency:
+                            yield measure(
+                                engine, inputs, effort, model=str(path),
+                                precision=given.get("precision") or "as stated",
+                                contexts=count, concurrency=threads,
+                                wait=given.get("wait", "auto"),
+                            )  # fmt: skip
+
+
+def table(cases: Sequence[Case]) -> Any:
+    """What trtexec prints, as a table for rich: a row for each case and term."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    found = Table(box=SIMPLE_HEAD, pad_edge=False, caption="times in us")
+    found.add_column("case", overflow="fold")
+    found.add_column("term", no_wrap=True)
+    for name in ("min", "max", "mean", "median", "90 %", "95 %", "99 %"):
+        found.add_column(name, justify="right", no_wrap=True)
+    for case in cases:
+        title = _titled(case)
+        for term in (LATENCY, *TERMS.values(), WALL):
+            if (stats := case.times.get(term)) is not None:
+                found.add_row(Text(title), term, *(f"{value:.1f}" for value in stats[1:]))
+                title = ""
+        found.add_section()
+    return found
+
+
+def remarks(cases: Sequence[Case]) -> list[str]:
+    """Each case's throughput, and under which conditions it was measured."""
+    lines = []
+    for case in cases:
+        shown = "" if case.throughput is None else f"Throughput {case.throughput:.1f} qps, "
+        lines.append(
+            f"{_titled(case)}: {shown}infer() {case.rate:.1f} calls/s; transfers yes, "
+            f"CUDA graph {case.cuda_graph}, wait {case.wait}"
+        )
+    if any(case.device == "cpu" for case in cases):
+        lines.append(
+            "on the CPU ONNX Runtime computes: precision and contexts do not count, and only "
+            f"{WALL} can be told"
+        )
+    return lines
+
+
+def plotted(cases: Sequence[Case]) -> tuple[dict[str, list[tuple[float, float]]], str]:
+    """Lines of the median wall time by what was swept, and what that is.
+
+    Raises:
+        InputError: nothing was swept.
+    """
+    for axis in ("batch", "concurrency", "contexts"):
+        values = {getattr(case, axis) for case in cases}
+        if len(values) > 1 and None not in values:
+            lines: dict[str, list[tuple[float, float]]] = {}
+            for case in cases:
+                point = (float(getattr(case, axis)), case.times[WALL].median)
+                lines.setdefault(_titled(case, but=axis), []).append(point)
+            return lines, axis
+    raise InputError("--plot: expected several values of --batch, --concurrency or --contexts")
+
+
+def _titled(case: Case, but: str = "") -> str:
+    parts = [Path(case.model).name, case.precision]
+    for name in ("batch", "contexts", "concurrency"):
+        if name != but and getattr(case, name) is not None:
+            parts.append(f"{name} {getattr(case, name)}")
+    return ", ".join(parts)

@@ -1,0 +1,176 @@
+"""Looking for the options with which a model runs best."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from fasttrt._bench.cases import WALL, Arrays, Effort, measure
+from fasttrt._bench.inputs import draw
+from fasttrt.comparing import compare
+from fasttrt.config import BuildConfig
+from fasttrt.engine import Engine
+from fasttrt.errors import Error, InputError
+from fasttrt.model import OnnxModel
+from fasttrt.options_file import written
+
+Goal = Literal["latency", "throughput"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The options that are tried; None: as the library has it."""
+
+    precision: str | None = None
+    optimization_level: int | None = None
+    cuda_graph: bool | str = "auto"
+    contexts: int = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one."""
+
+    candidate: Candidate
+    passed: bool
+    """Whether all outputs are within the limits."""
+    error: float | None
+    """The largest absolute error of all outputs; None where it did not run."""
+    latency: float | None
+    """Median wall time of infer(), one call after the other, in us."""
+    rate: float | None
+    """Calls a second, from as many threads as ``concurrency``."""
+    note: str = ""
+
+    def better_than(self, other: "Trial | None", goal: Goal) -> bool:
+        """Whether it is the one to take."""
+        if not self.passed or self.latency is None or self.rate is None:
+            return False
+        if other is None or other.latency is None or other.rate is None:
+            return True
+        return self.latency < other.latency if goal == "latency" else self.rate > other.rate
+
+
+@dataclass
+class Search:
+    """Goes through one option after the other, each from the best that was found so far.
+
+    So not all combinations are tried: precisions first, which matter most, then optimization
+    levels, CUDA graphs, contexts.
+    """
+
+    model: Path
+    goal: Goal
+    options: dict[str, Any]
+    """Others of `Engine`, for all candidates."""
+    inputs: Path | None = None
+    """Saved samples for the errors, see `fasttrt.compare`; else random ones."""
+    thresholds: dict[str, float] | None = None
+    concurrency: int = 4
+    time_budget: float = 300.0
+    """No candidate is begun after so many seconds."""
+    effort: Effort = field(default_factory=lambda: Effort(1000, 1.0, 0.2))
+    seed: int = 0
+    report: Callable[[Trial], None] = lambda trial: None
+    trials: list[Trial] = field(default_factory=list)
+    out_of_time: bool = False
+    on_cpu: bool = False
+    """Whether ONNX Runtime ran the candidates, for which none of the options counts."""
+
+    def run(
+        self, precisions: Sequence[str], levels: Sequence[int], graphs: Sequence[bool | str],
+        contexts: Sequence[int],
+    ) -> Trial:  # fmt: skip
+        """The best of what was tried.
+
+        Raises:
+            Error: no candidate is within the limits; quotes why.
+        """
+        start = time.perf_counter()
+        base = Candidate(contexts=contexts[0] if contexts else 2)
+        best = self._tried(base, None)
+        axes: dict[str, Sequence[Any]] = {
+            "precision": precisions,
+            "optimization_level": levels,
+            "cuda_graph": graphs,
+            "contexts": contexts,
+        }
+        for name, values in axes.items():
+            centre = best.candidate if best is not None else base
+            for value in values:
+                changed: Any = {name: value}
+                candidate = replace(centre, **changed)
+                if any(trial.candidate == candidate for trial in self.trials):
+                    continue
+                if time.perf_counter() - start > self.time_budget:
+                    self.out_of_time = True
+                    break
+                best = self._tried(candidate, best)
+        if best is None:
+            notes = "\n".join(dict.fromkeys(trial.note for trial in self.trials))
+            raise Error(f"nothing that was tried runs within the limits:\n{notes}")
+        return best
+
+    def engine_options(self, candidate: Candidate) -> dict[str, Any]:
+        """All options of `Engine` for a candidate."""
+        config = self.options.get("config") or BuildConfig()
+        if candidate.optimization_level is not None:
+            config = replace(config, optimization_level=candidate.optimization_level)
+        own = {"cuda_graph": candidate.cuda_graph, "contexts": candidate.contexts}
+        if candidate.precision is not None:
+            config = replace(config, precision=candidate.precision)
+        return self.options | own | {"config": config}
+
+    def _tried(self, candidate: Candidate, best: Trial | None) -> Trial | None:
+        try:
+            trial = self._measured(candidate)
+        except InputError:
+            raise  # the call is wrong, not the candidate
+        except Error as error:
+            trial = Trial(candidate, False, None, None, None, str(error))
+        self.trials.append(trial)
+        self.report(trial)
+        return trial if trial.better_than(best, self.goal) else best
+
+    def _measured(self, candidate: Candidate) -> Trial:
+        model = OnnxModel(self.model)
+        with Engine(self.model, **self.engine_options(candidate)) as engine:
+            self.on_cpu = engine.device == "cpu"
+            found = compare(
+                self.model, self.inputs, engine=engine, seed=None if self.inputs else self.seed,
+                thresholds=self.thresholds, bisect=False,
+            )  # fmt: skip
+            errors = [o.max_abs_error for o in found.outputs if o.max_abs_error is not None]
+            error = max(errors, default=None)
+            if not found.passed:
+                reasons = [f"{o.name}: {reason}" for o in found.outputs for reason in o.reasons]
+                return Trial(candidate, False, error, None, None, "; ".join(reasons))
+            arrays = draw(engine, model, None, self.seed)
+            return Trial(candidate, True, error, *self._speed(engine, arrays, candidate))
+
+    def _speed(
+        self, engine: Engine, arrays: Sequence[Arrays], candidate: Candidate
+    ) -> tuple[float, float]:
+        alone, together = (
+            measure(
+                engine, arrays, self.effort, model=str(self.model),
+                precision=candidate.precision or "as stated", contexts=candidate.contexts,
+                concurrency=threads, wait=self.options.get("wait", "auto"),
+            )
+            for threads in (1, self.concurrency)
+        )  # fmt: skip
+        return alone.times[WALL].median, together.rate
+
+
+def as_file(best: Trial, others: dict[str, Any], comment: str) -> str:
+    """The text of a ``fasttrt.toml`` with the candidate, and the given options besides."""
+    values = asdict(best.candidate)
+    build = {"optimization_level": values.pop("optimization_level")}
+    tables: dict[str, dict[str, Any]] = {
+        "engine": {k: v for k, v in (others | values).items() if v is not None},
+        "build": {k: v for k, v in build.items() if v is not None},
+    }
+    if shapes := tables["engine"].pop("shapes", None):
+        tables["shapes"] = shapes
+    return written(tables, comment)

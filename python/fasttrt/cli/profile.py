@@ -1,0 +1,84 @@
+"""``fasttrt profile``."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def profile(
+    model: Annotated[
+        Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
+    ],
+    precision: Annotated[str | None, typer.Option(help="fp32, tf32, fp16 or bf16.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Of inputs whose first extent is free.", min=1)
+    ] = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A fasttrt.toml with other options.", exists=True, dir_okay=False),
+    ] = None,
+    device: Annotated[str, typer.Option(help='"cuda" or "cuda:N".')] = "cuda",
+    library: Annotated[str | None, typer.Option(help="Which TensorRT, see library().")] = None,
+    runs: Annotated[int, typer.Option(help="How many are profiled.", min=1)] = 50,
+    top: Annotated[int, typer.Option(help="Rows of the table.", min=1)] = 30,
+    seed: Annotated[int, typer.Option(help="Of the inputs' random values.", min=0)] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw a bar chart: .png, .svg, .pdf or .html.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write a trace for ui.perfetto.dev or chrome://tracing.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the time of each layer, by TensorRT's profiler, with the ONNX nodes that are in it.
+
+    Runs are made without CUDA graphs, and TensorRT waits between layers, so that their sum is more
+    than a run takes. A plan tells its nodes if it was built with profiling_verbosity="detailed".
+    """
+    import fasttrt
+    from fasttrt._bench import bars, layers
+    from fasttrt._bench.cases import as_the_engine_computes
+    from fasttrt._bench.inputs import draw, onnx_model, shapes_for
+    from fasttrt._bench.opening import engine_options
+
+    if device != "cuda" and not device.removeprefix("cuda:").isdigit():
+        raise fasttrt.InputError(
+            f'--device: expected "cuda" or "cuda:N", as TensorRT times the layers, got {device!r}'
+        )
+    options = engine_options(config, device, library, shapes)
+    source = onnx_model(model)
+    if precision is not None:
+        options["precision"] = precision
+    if source is not None:
+        build = options.get("config") or fasttrt.BuildConfig()
+        options["config"] = replace(build, profiling_verbosity="detailed")
+        if batch is not None and "shapes" not in options:
+            options["shapes"] = shapes_for(source, [batch])
+    with fasttrt.Engine(model, **options | {"contexts": 1}) as engine:
+        arrays = as_the_engine_computes(engine, draw(engine, source, batch, seed, count=1)[0])
+        core = engine._backend.core  # type: ignore[attr-defined]
+        core.profile(list(arrays), 3)
+        found = layers.layers(core.profile(list(arrays), runs), core.layer_information())
+    if as_json:
+        typer.echo(json.dumps(layers.to_json(found), indent=2))
+    else:
+        from rich.console import Console
+
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=150)
+        console.print(layers.table(found, top))
+    if trace is not None:
+        trace.write_text(json.dumps(layers.trace(found)), encoding="utf-8")
+    if plot is not None:
+        try:
+            bars.draw(plot, found, f"{model.name}: time by layer")
+        except ImportError:
+            raise fasttrt.Error("--plot: expected matplotlib, which is not installed") from None

@@ -1,0 +1,107 @@
+"""``fasttrt tune``."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from fasttrt._bench.tuning import Goal, Search, Trial
+
+_NOISE = "on the CPU none of these options counts: the differences are noise"
+
+
+def tune(
+    model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to write the best options.")
+    ] = Path("fasttrt.toml"),
+    goal: Annotated[str, typer.Option(help='What counts: "latency" or "throughput".')] = "latency",
+    precision: Annotated[str, typer.Option(help="Which to try.")] = "tf32,fp16,bf16",
+    level: Annotated[str, typer.Option(help="Optimization levels to try; or none.")] = "3,5",
+    cuda_graph: Annotated[bool, typer.Option(help="Whether to try without, too.")] = True,
+    contexts: Annotated[str, typer.Option(help="Which numbers to try.")] = "1,2,4",
+    concurrency: Annotated[int, typer.Option(help="Threads that call, for throughput.", min=2)] = 4,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="Samples to judge the errors by; else random ones.", exists=True),
+    ] = None,
+    atol: Annotated[float | None, typer.Option(help="The largest absolute error.", min=0)] = None,
+    rtol: Annotated[float | None, typer.Option(help="The largest relative error.", min=0)] = None,
+    cosine: Annotated[float | None, typer.Option(help="The least similarity.", max=1)] = None,
+    top1: Annotated[float | None, typer.Option(help="The least agreement.", min=0, max=1)] = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help='"auto", "cuda", "cuda:N", "cpu".')] = None,
+    library: Annotated[str | None, typer.Option(help="Which TensorRT, see library().")] = None,
+    budget: Annotated[float, typer.Option(help="Seconds; none is begun later.", min=0)] = 300.0,
+    duration: Annotated[float, typer.Option(help="Seconds of a series.", min=0.01)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of random inputs.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find the options with which a model runs best and is right, and write them to a file.
+
+    One option after the other is changed, from the best so far: precision, optimization level, CUDA
+    graph, contexts. Answers are held against ONNX Runtime's, see fasttrt compare. Use the file with
+    Engine(model, **fasttrt.load_config("fasttrt.toml")), or as --config of other commands.
+    """
+    from fasttrt import InputError
+    from fasttrt._bench.cases import Effort
+    from fasttrt._bench.opening import engine_options, integers
+    from fasttrt._bench.tuning import Search, as_file
+
+    if goal not in ("latency", "throughput"):
+        raise InputError(f'--goal: expected "latency" or "throughput", got {goal!r}')
+    limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
+    options = engine_options(None, device, library, shapes)
+    search = Search(
+        model, cast("Goal", goal), options, inputs=inputs,
+        thresholds={k: v for k, v in limits.items() if v is not None} or None,
+        concurrency=concurrency, time_budget=budget, effort=Effort(1000, duration, duration / 5),
+        seed=seed, report=lambda trial: None if as_json else typer.echo(_line(trial), err=True),
+    )  # fmt: skip
+    best = search.run(
+        precision.split(",") if precision != "none" else [],
+        integers("level", level) if level != "none" else [],
+        ["auto", False] if cuda_graph else ["auto"],
+        integers("contexts", contexts),
+    )
+    comment = f"{model.name}, the best {goal} that fasttrt tune found: {_line(best)}"
+    if search.on_cpu:
+        comment += f"\n{_NOISE}"
+    output.write_text(as_file(best, options, comment), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(_document(search, best, output), indent=2))
+        return
+    typer.echo(_line(best))
+    if search.out_of_time:
+        typer.echo(f"after {budget:g} s not all was tried; --budget gives more")
+    if search.on_cpu:
+        typer.echo(_NOISE)
+    typer.echo(f"written: {output}")
+
+
+def _line(trial: "Trial") -> str:
+    c = trial.candidate
+    level = "default" if c.optimization_level is None else c.optimization_level
+    told = (
+        f"precision {c.precision or 'as stated'}, level {level}, CUDA graph {c.cuda_graph}, "
+        f"contexts {c.contexts}: "
+    )
+    if trial.latency is None or trial.rate is None:
+        return told + (trial.note.splitlines() or ["did not run"])[0]
+    error = "" if trial.error is None else f", largest error {trial.error:.3g}"
+    return told + f"{trial.latency:.1f} us, {trial.rate:.1f} calls/s{error}"
+
+
+def _document(search: "Search", best: "Trial", output: Path) -> dict[str, Any]:
+    return {
+        "best": asdict(best),
+        "trials": [asdict(trial) for trial in search.trials],
+        "out_of_time": search.out_of_time,
+        "path": str(output),
+    }

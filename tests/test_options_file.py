@@ -1,0 +1,64 @@
+"""`fasttrt.load_config`: what a fasttrt.toml may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fasttrt
+from fasttrt.options_file import written
+
+
+def load(tmp_path: Path, text: str) -> dict[str, object]:
+    file = tmp_path / "fasttrt.toml"
+    file.write_text(text)
+    return fasttrt.load_config(file)
+
+
+def test_every_table_is_read(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        '[engine]\nprecision = "fp16"\ncontexts = 3\ncuda_graph = false\n'
+        "[build]\noptimization_level = 4\ntf32 = true\nkeep_fp32 = []\n"
+        '[batching]\nmax_size = 8\nsizes = [4, 8]\n[shapes]\n"a.b" = "1x3:2x3:4x3"\n',
+    )
+    assert found == {
+        "precision": "fp16",
+        "contexts": 3,
+        "cuda_graph": False,
+        "config": fasttrt.BuildConfig(optimization_level=4, tf32=True, keep_fp32=[]),
+        "batching": fasttrt.Batching(8, sizes=(4, 8)),
+        "shapes": {"a.b": "1x3:2x3:4x3"},
+    }
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    name = 'quote " backslash \\ é'
+    text = written({"engine": {"contexts": 1}, "build": {}, "shapes": {name: "1x2"}}, "why\nso")
+    assert load(tmp_path, text) == {"contexts": 1, "shapes": {name: "1x2"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("contexts", "expected TOML"),
+        ("[motor]\n", "'motor' is no option"),
+        ("engine = 1\n", "engine: expected a table"),
+        ("[engine]\ncontext = 1\n", "[engine]: 'context' is no option"),
+        ('[engine]\ncontexts = "2"\n', "engine.contexts: expected int, got '2'"),
+        ("[engine]\ncontexts = true\n", "engine.contexts: expected int, got True"),
+        ("[engine]\nplugins = [1]\n", "engine.plugins: expected file names"),
+        ("[build]\nlevel = 1\n", "[build]: 'level' is no option"),
+        ("[build]\noptimization_level = 9\n", "optimization_level: expected an integer"),
+        ("[build]\noptimization_level = true\n", "build.optimization_level: expected a number"),
+        ('[build]\nrefit = "yes"\n', "build.refit: expected true or false"),
+        ("[batching]\nmax_delay_us = 1\n", "batching.max_size: expected an integer"),
+        ("[batching]\nmax_size = 0\n", "Batching.max_size"),
+        ("[shapes]\nx = 1\n", "shapes.x: expected"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(fasttrt.InputError) as caught:
+        load(tmp_path, text)
+    assert message in str(caught.value)
