@@ -1,0 +1,173 @@
+"""``fasttrt doctor``: what is here, what it can do, and what is missing."""
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+
+from fasttrt import _core, cache
+from fasttrt._device import default_device
+from fasttrt._library import LibraryInfo, describe, find
+from fasttrt._version import __version__
+from fasttrt.errors import LibraryNotFoundError, UnsupportedLibraryError
+
+_FAMILIES = ("tensorrt", "rtx", "lean")
+_OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "cupy-cuda12x", "cupy-cuda13x", "jax")
+_PATIENCE = 300  # seconds: TensorRT 8.6 takes ten to load, a first build on a slow disk more
+_TENSORRT_RTX = "pip install 'tensorrt-rtx-cu12-libs<1.7'"
+_ONNX_RUNTIME = "pip install onnxruntime"
+
+
+@dataclass
+class Report:
+    """All that was found."""
+
+    system: str = f"Python {platform.python_version()}, {platform.platform()}"
+    driver: str = ""
+    """Its problem, or the CUDA release that it is for."""
+    gpus: list[dict[str, Any]] = field(default_factory=list)
+    libraries: list[dict[str, Any]] = field(default_factory=list)
+    """One of each family; ``used`` marks the one that ``library="auto"`` takes."""
+    not_found: str = ""
+    """What was tried, where no library is usable."""
+    cache: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    """Optional ones that are installed, with their versions."""
+    self_test: dict[str, str] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
+    can_run: bool = False
+    """Whether engines run here on a GPU."""
+
+
+def doctor(
+    library: Annotated[
+        str, typer.Option(help="Which TensorRT the self-test takes, see fasttrt.library.")
+    ] = "auto",
+    self_test: Annotated[bool, typer.Option(help="Build and run a tiny network.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Tell what is here, what it can do and what is missing; exit with 1 if no engine runs."""
+    report = examine()
+    if self_test and report.libraries:
+        report.self_test = try_out(library)
+        report.can_run = report.self_test["result"] == "right"
+        if report.self_test["result"] == "failed":
+            report.advice.append("the self-test failed, see above")
+    typer.echo(json.dumps(vars(report), indent=2) if as_json else _text(report))
+    if not report.can_run:
+        raise typer.Exit(1)
+
+
+def examine() -> Report:
+    """Look at everything but the self-test."""
+    report = Report(cache=str(cache.path()), packages=_packages())
+    device = default_device()
+    if device is None:
+        report.driver = _core.driver_problem()
+        report.advice.append(
+            'no GPU can be used: TensorRT-RTX builds plans for later, and device="cpu" runs models '
+            f"through ONNX Runtime ({_ONNX_RUNTIME})"
+        )
+    else:
+        for ordinal in range(_core.device_count()):
+            report.gpus.append(_gpu(ordinal))
+        number = _core.device_info(device).driver_version
+        report.driver = f"for CUDA {number // 1000}.{number % 1000 // 10}"
+    used = _find("auto", device)
+    for family in _FAMILIES:
+        found = _find(family, device)
+        if isinstance(found, LibraryInfo):
+            report.libraries.append(_described(found, found == used))
+    if isinstance(used, LibraryInfo):
+        report.can_run = used.can_run
+        if device is not None and used.problem:
+            report.advice.append(f"{used}: {used.problem}")
+            if used.family == "rtx":
+                report.advice.append(f"TensorRT-RTX 1.6 may run on this GPU: {_TENSORRT_RTX}")
+    else:
+        report.not_found = used
+        report.advice.append(f"no TensorRT can be used: {_TENSORRT_RTX}")
+    if not {"onnxruntime", "onnxruntime-gpu"} & report.packages.keys():
+        report.advice.append(
+            f'without ONNX Runtime there is no device="cpu", compare or quantize: {_ONNX_RUNTIME}'
+        )
+    return report
+
+
+def try_out(library: str) -> dict[str, str]:
+    """The self-test, in a process of its own."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "fasttrt._selftest", library],
+            capture_output=True, text=True, timeout=_PATIENCE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"result": "failed", "detail": f"it took longer than {_PATIENCE} s"}
+    if done.returncode == 0:
+        result: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+        return result
+    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    return {"result": "failed", "detail": f"the process ended with {how}: {last}"}
+
+
+def _find(choice: str, device: int | None) -> LibraryInfo | str:
+    try:
+        return describe(find(choice, device), device)
+    except (LibraryNotFoundError, UnsupportedLibraryError) as error:
+        return str(error)
+
+
+def _described(found: LibraryInfo, used: bool) -> dict[str, Any]:
+    about = {name: value for name, value in vars(found).items() if not name.endswith("path")}
+    return about | {"path": str(found.path), "used": used}
+
+
+def _gpu(ordinal: int) -> dict[str, Any]:
+    info = _core.device_info(ordinal)
+    return {
+        "name": info.name,
+        "compute_capability": f"{info.major}.{info.minor}",
+        "memory": info.total_memory,
+    }
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in _OPTIONAL:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _text(report: Report) -> str:
+    lines = [f"fasttrt   {__version__}, {report.system}", f"driver    {report.driver}"]
+    for index, gpu in enumerate(report.gpus):
+        memory = f"{gpu['memory'] / 2**30:.0f} GiB"
+        lines.append(f"cuda:{index}    {gpu['name']} ({gpu['compute_capability']}), {memory}")
+    for found in report.libraries:
+        can = [name for name in ("parse", "build", "run") if found[f"can_{name}"]]
+        mark = "used" if found["used"] else "not used"
+        lines += [
+            f"{found['family']:9} {found['version']} ({found['generation']}), {mark}; can "
+            f"{', '.join(can) or 'nothing here'}",
+            f"          {found['path']}",
+        ]
+        if found["problem"]:
+            lines.append(f"          {found['problem']}")
+    if report.not_found:
+        lines.append(f"TensorRT  {report.not_found}")
+    packages = ", ".join(f"{name} {number}" for name, number in report.packages.items())
+    lines += [f"packages  {packages or 'none of the optional ones'}", f"cache     {report.cache}"]
+    if report.self_test:
+        lines.append(f"self-test {report.self_test['result']}: {report.self_test['detail']}")
+    lines += [f"advice    {line}" for line in report.advice]
+    lines.append("engines run here" if report.can_run else "no engine runs here")
+    return "\n".join(lines)
