@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fasttrt._version import __version__
-from fasttrt.cli import cache, compare, quantize
+from fasttrt.cli import build, cache, compare, quantize
 from fasttrt.errors import Error
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cache.app, name="cache")
+app.command()(build.build)
 app.command()(compare.compare)
 app.command()(quantize.quantize)
 
