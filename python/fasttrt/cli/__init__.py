@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fasttrt._version import __version__
-from fasttrt.cli import bench, cache, compare, doctor, profile, quantize, tune
+from fasttrt.cli import bench, build, cache, compare, doctor, profile, quantize, tune
 from fasttrt.errors import Error
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.add_typer(cache.app, name="cache")
 app.command()(bench.bench)
+app.command()(build.build)
 app.command()(compare.compare)
 app.command()(doctor.doctor)
 app.command()(profile.profile)

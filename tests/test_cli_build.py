@@ -1,0 +1,114 @@
+"""The command ``fasttrt build``, run as users run it, with the installed TensorRT-RTX."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fasttrt
+from fasttrt.cli._options import shapes_of
+from fasttrt.cli.build import _workspace
+from support import models
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fasttrt", "build", *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return models.mlp().save(tmp_path / "m.onnx")
+
+
+def test_it_writes_a_plan_with_what_was_asked(
+    path: Path, tmp_path: Path, rtx: fasttrt.LibraryInfo
+) -> None:
+    done = run(
+        path, "-o", tmp_path / "o.plan", "--minShapes=x:1x16", "--optShapes=x:3x16",
+        "--maxShapes=x:7x16", "--memPoolSize=workspace:64", "--builderOptimizationLevel=2",
+        "--fp16", "--library", rtx.path, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    plan = fasttrt.Plan.load(tmp_path / "o.plan")
+    assert found["bytes"] == (tmp_path / "o.plan").stat().st_size
+    assert found["profiles"] == plan.metadata["profiles"] == [{"x": [[1, 16], [3, 16], [7, 16]]}]
+    config = plan.metadata["config"]
+    assert (config["workspace"], config["optimization_level"]) == (64 << 20, 2)
+    assert (config["refit"], config["strip_weights"], config["precision"]) == (False, False, "fp16")
+
+
+def test_what_changes_the_model_reaches_the_build(tmp_path: Path, rtx: fasttrt.LibraryInfo) -> None:
+    path = models.conditional().save(tmp_path / "if.onnx")
+    done = run(path, "--library", rtx.path, "--freeze=c=true", "--json")
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("c: the input is a constant") for line in
+               json.loads(done.stdout)["changes"])  # fmt: skip
+    path = models.mlp().save(tmp_path / "m.onnx")
+    cache = tmp_path / "timings"
+    done = run(path, "--library", rtx.path, "--dims=batch=5", "--timingCacheFile", cache, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["inputs"][0]["shape"] == [5, 16]
+    assert cache.stat().st_size > 0
+
+
+def test_a_model_that_does_not_parse(tmp_path: Path, rtx: fasttrt.LibraryInfo) -> None:
+    path = models.nonzero().save(tmp_path / "nonzero.onnx")
+    done = run(path, "--library", rtx.path)
+    assert done.returncode == 1
+    assert "(NonZero)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, None), ("workspace:64", 64 << 20), ("workspace:1.5K", 1536), ("workspace:2G", 2 << 30)],
+)
+def test_sizes_of_pools(text: str | None, expected: int | None) -> None:
+    assert _workspace(text) == expected
+
+
+def test_shapes_as_trtexec_writes_them() -> None:
+    found = shapes_of("a:1x3,b:2", "a:4x3", None)
+    assert found == {"a": ((1, 3), (4, 3), (4, 3)), "b": ((2,), (2,), (2,))}
+    assert shapes_of(None, None, "ns:x:8") == {"ns:x": ((8,), (8,), (8,))}
+    assert shapes_of(None, None, None) is None
+
+
+def test_the_summary_and_the_log(path: Path, rtx: fasttrt.LibraryInfo) -> None:
+    done = run(path, "--library", rtx.path, "--verbose")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"written: {path.with_suffix('.plan')} (")
+    assert "precision: as the model states" in done.stdout
+    assert "fasttrt.tensorrt: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--minShapes=x"], "--minShapes: expected input:1x3, got 'x'"),
+        (["--memPoolSize=dlaSRAM:1"], "--memPoolSize: expected workspace:SIZE"),
+        (["--hardwareCompatibilityLevel=all"], "--hardwareCompatibilityLevel: expected one of"),
+        (["--profilingVerbosity=much"], "--profilingVerbosity: expected one of"),
+        (["--fp16", "--bf16"], "--precision: expected one of them, got fp16 and bf16"),
+        (["--dims=n"], "--dims: expected name=VALUE, got 'n'"),
+        (["--optShapes=z:1x2"], "z"),
+        (["--builderOptimizationLevel=9"], "optimization_level: expected"),
+    ],
+)
+def test_errors_are_a_message_and_a_code(
+    path: Path, rtx: fasttrt.LibraryInfo, arguments: list[str], message: str
+) -> None:
+    done = run(path, "--library", rtx.path, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not path.with_suffix(".plan").exists()
