@@ -76,8 +76,9 @@ class Engine:
             devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
             library: which TensorRT, see `fasttrt.library`.
             precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, see
-                `BuildConfig.precision`. After the load TensorRT's inspector must confirm 16 bits.
-                A plan must have been built with the same. On the CPU it does not count.
+                `BuildConfig.precision`. Where TensorRT chooses types (8.6), its inspector must
+                confirm 16 bits after the load. A plan must have been built with the same. On the
+                CPU it does not count.
             shapes: extents of dynamic inputs, see `fasttrt.build`.
             freeze: inputs made constant, see `fasttrt.build`; on the CPU too. Not of a plan.
             dims: named dimensions fixed, see `fasttrt.build`; on the CPU too. Not of a plan.

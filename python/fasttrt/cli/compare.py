@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fasttrt._bench.opening import by_name
+
 _NUMBER = "a number; with it, all other limits are yours too"
 
 
@@ -62,7 +64,7 @@ def compare(
         else:
             wanted: Any = precision  # which BuildConfig checks
             options["config"] = fasttrt.BuildConfig(precision=wanted, tf32=None if tf32 else False)
-            options["shapes"] = _by_name("shapes", shapes)
+            options["shapes"] = by_name("shapes", shapes)
         found = fasttrt.compare(
             model,
             inputs,
@@ -90,24 +92,11 @@ def compare(
     raise typer.Exit(0 if found.passed else 1)
 
 
-def _by_name(option: str, given: list[str] | None) -> dict[str, str] | None:
-    """``input=value`` as a mapping; a colon would not do, as names of tensors have them."""
-    from fasttrt import InputError
-
-    parsed = {}
-    for item in given or ():
-        name, _, value = item.rpartition("=")
-        if not (name and value):
-            raise InputError(f"--{option}: expected input=..., got {item!r}")
-        parsed[name] = value
-    return parsed or None
-
-
 def _numbers(given: list[str] | None) -> dict[str, tuple[float, float]] | None:
     from fasttrt import InputError
 
     ranges = {}
-    for name, value in (_by_name("range", given) or {}).items():
+    for name, value in (by_name("range", given) or {}).items():
         try:
             least, most = map(float, value.split(":"))
         except ValueError:
