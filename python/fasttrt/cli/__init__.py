@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fasttrt._version import __version__
-from fasttrt.cli import bench, build, cache, compare, doctor, profile, quantize, tune
+from fasttrt.cli import bench, build, cache, compare, doctor, inspect, profile, quantize, run, tune
 from fasttrt.errors import Error
 
 app = typer.Typer(
@@ -20,8 +20,10 @@ app.command()(bench.bench)
 app.command()(build.build)
 app.command()(compare.compare)
 app.command()(doctor.doctor)
+app.command()(inspect.inspect)
 app.command()(profile.profile)
 app.command()(quantize.quantize)
+app.command()(run.run)
 app.command()(tune.tune)
 
 

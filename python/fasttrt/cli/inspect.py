@@ -1,0 +1,138 @@
+"""``fasttrt inspect``: what is in an ONNX model or in a plan."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fasttrt._device import default_device
+from fasttrt._nodes import all_nodes
+from fasttrt._recording import control_flow
+from fasttrt.errors import Error, LibraryNotFoundError, ParseError, UnsupportedLibraryError
+from fasttrt.model import OnnxModel
+from fasttrt.plan import Plan, is_plan
+
+
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
+    ],
+    library: Annotated[
+        str, typer.Option(help="Which TensorRT shall parse a model, see fasttrt.library.")
+    ] = "auto",
+    parse: Annotated[bool, typer.Option(help="Let TensorRT parse a model.")] = True,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Load a plan, and list its layers; needs a GPU.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Tell what is in an ONNX model (and what TensorRT cannot parse of it) or in a plan."""
+    with file.open("rb") as stream:
+        begin = stream.read(8)
+    if is_plan(begin):
+        found = describe_plan(Plan.load(file))
+        if layers:
+            found["layers"] = _layers(file)
+    else:
+        found = describe_model(OnnxModel(file))
+        if parse:
+            found["parser"] = _parsed(file, library)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for line in _lines(found):
+        typer.echo(line)
+
+
+def describe_model(model: OnnxModel) -> dict[str, Any]:
+    """What a model says of itself, as JSON has it."""
+    proto = model.proto
+    weights = list(proto.graph.initializer)
+    return {
+        "kind": "ONNX model",
+        "sha256": model.sha256(),
+        "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
+        "ir_version": proto.ir_version,
+        "opsets": {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import},
+        "inputs": [_declared(tensor) for tensor in model.inputs],
+        "outputs": [_declared(tensor) for tensor in model.outputs],
+        "parameters": sum(prod(weight.dims) for weight in weights),
+        "operators": dict(Counter(node.op_type for node in all_nodes(proto)).most_common()),
+        "quantized": model.is_quantized,
+        "control_flow": control_flow(model),
+    }
+
+
+def describe_plan(plan: Plan) -> dict[str, Any]:
+    """What is known of a plan, as JSON has it."""
+    return {"kind": "plan", "bytes": len(plan.data), "sha256": plan.digest} | plan.metadata
+
+
+def _declared(tensor: Any) -> dict[str, Any]:
+    shape = None if tensor.shape is None else [extent or "?" for extent in tensor.shape]
+    return {"name": tensor.name, "dtype": str(tensor.dtype), "shape": shape}
+
+
+def _parsed(file: Path, library: str) -> dict[str, Any]:
+    """What a TensorRT makes of a model."""
+    from fasttrt._library import find
+    from fasttrt._log import forwarded
+    from fasttrt.building import parsed
+    from fasttrt.folding import folded
+
+    device = default_device()
+    try:
+        found = find(library, device)
+        with forwarded():
+            builder = parsed(found, device, folded(OnnxModel(file)))
+    except ParseError as error:
+        refused = [issue._asdict() for issue in error.issues]
+        return {"library": str(found), "parses": False, "refused": refused}
+    except (LibraryNotFoundError, UnsupportedLibraryError, Error) as error:
+        return {"library": None, "problem": str(error).splitlines()[0]}
+    return {"library": str(found), "parses": True, "layers": builder.layer_count}
+
+
+def _layers(file: Path) -> list[Any]:
+    """TensorRT's own account of a plan's layers."""
+    import fasttrt
+
+    with fasttrt.Engine(file, device="cuda") as engine:
+        backend: Any = engine._backend
+        told = json.loads(backend.core.layer_information(), strict=False)
+    found: list[Any] = told.get("Layers", [])
+    return found
+
+
+def _lines(found: dict[str, Any]) -> Iterable[str]:
+    """A line a fact; what has parts is indented below its name."""
+    for name, value in found.items():
+        title = name.replace("_", " ")
+        if isinstance(value, dict) and value:
+            yield f"{title}:"
+            yield from (f"  {key}: {_short(item)}" for key, item in value.items())
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{title}:"
+            yield from (f"  {_item(item)}" for item in value)
+        else:
+            yield f"{title}: {_short(value)}"
+
+
+def _item(item: dict[str, Any]) -> str:
+    name = item.get("name", item.get("Name", ""))
+    rest = {key: value for key, value in item.items() if key not in ("name", "Name")}
+    return f"{name}  " + ", ".join(f"{key} {_short(value)}" for key, value in rest.items())
+
+
+def _short(value: Any) -> str:
+    if value is None or value in ("", [], {}):
+        return "-"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(part, (int, str)) for part in value):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return json.dumps(value)
