@@ -1,0 +1,45 @@
+"""A service that answers many clients at once; their samples share runs on the GPU.
+
+python examples/asyncio_service.py model.onnx 8000
+
+The model has one float32 input and one output, with the batch as first extent. A client sends a
+sample's bytes and gets the bytes of the result, again and again.
+"""
+
+import asyncio
+import sys
+from math import prod
+
+import numpy as np
+
+import fasttrt
+
+
+async def answer(
+    engine: fasttrt.Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Serve one client until it hangs up."""
+    extents = engine.inputs[0].shape[1:]
+    try:
+        while True:
+            sample = await reader.readexactly(4 * prod(extents))
+            x = np.frombuffer(sample, np.float32).reshape(1, *extents)
+            y = await engine.ainfer(x)
+            writer.write(y.tobytes())
+            await writer.drain()
+    except asyncio.IncompleteReadError:  # it hung up
+        writer.close()
+
+
+async def serve(model: str, port: int) -> None:
+    """Listen on this machine's loopback address."""
+    batching = fasttrt.Batching(max_size=8, max_delay_us=500)
+    with fasttrt.Engine(model, contexts=3, batching=batching) as engine:
+        server = await asyncio.start_server(lambda r, w: answer(engine, r, w), "127.0.0.1", port)
+        print(f"{engine} on port {server.sockets[0].getsockname()[1]}", flush=True)
+        async with server:
+            await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
