@@ -13,6 +13,17 @@ import fasttrt
 from fasttrt import _core
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Each failure at once to the file that FASTTRT_TEST_FAILURES names.
+
+    pytest shows them when all is over, which a run with a time limit may not live to see.
+    """
+    file = os.environ.get("FASTTRT_TEST_FAILURES")
+    if file and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        with Path(file).open("a") as stream:
+            stream.write(f"{report.nodeid} ({report.when})\n{report.longreprtext}\n\n")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing comes from the user's cache of engines, or goes there; of child processes too."""
