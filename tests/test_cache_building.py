@@ -370,18 +370,20 @@ def test_a_kill_in_the_middle_of_a_write_leaves_a_usable_cache(
             for number in range(3):
                 parts = {"model_sha256": str(number)}
                 with building(store.folder, digest_of(parts), "m"):
-                    store.write(Plan(b"ftrt" + os.urandom(1 << 22), {"cache": parts}))
+                    store.write(Plan(b"ftrt" + os.urandom(1 << 20) * 16, {"cache": parts}))
                 print(number, flush=True)
     """
-    partial = 0
-    for turn in range(12):
+    partial, rng = 0, np.random.default_rng()
+    for turn in range(100):
+        if turn >= 12 and partial > 0:
+            break
         child = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code), builds.root],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         for _ in range(3):
             assert line(child).isdigit()
-        time.sleep(0.004 * turn)
+        time.sleep(rng.uniform(0, 0.1))
         child.send_signal(signal.SIGKILL)
         child.communicate()
         partial += len(list((builds.root / "plans").glob("*.partial")))

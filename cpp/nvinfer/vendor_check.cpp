@@ -24,6 +24,7 @@ constexpr bool has_object = false;
   template <>        \
   constexpr bool has_object<vendor::V##name> = true;
 FASTTRT_OBJECTS(OBJECT)
+OBJECT(Layer)  // checked apart, see check_layer()
 #undef OBJECT
 
 template <class Interface, class R, class... A, class Find>

@@ -64,6 +64,17 @@ void check_object(const std::string& name) {
   }
 }
 
+// As the others, but its implementation has a name of its own, and the network deletes it.
+void check_layer() {
+  struct Opened : vendor::ILayer {
+    static std::size_t implementation() { return std::bit_cast<std::size_t>(&Opened::mLayer); }
+  };
+  ++tally.layouts;
+  tally.expect(
+      Opened::implementation() == sizeof(void*) && sizeof(vendor::ILayer) == 2 * sizeof(void*),
+      "ILayer is not a vtable and a pointer to its implementation");
+}
+
 template <class Parser>
 void check_parser() {
   if constexpr (Complete<Parser>) {
@@ -154,6 +165,7 @@ void check_layouts() {
 #define OBJECT(name) check_object<vendor::I##name, vendor::V##name>("I" #name);
   FASTTRT_OBJECTS(OBJECT)
 #undef OBJECT
+  check_layer();
   check_parser<vendor::IParser>();
   check_parser_refitter<vendor::IParserRefitter>();
 
