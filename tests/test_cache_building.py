@@ -29,6 +29,7 @@ from fasttrt._cache.store import Store
 from fasttrt._cache.timings import forget_timings, kept_timings
 from fasttrt._library import find
 from fasttrt.model import OnnxModel
+from fasttrt.transforms import transformed
 from support import models
 from support.process import python_output
 from support.shared_objects import compile_library
@@ -223,6 +224,29 @@ def test_a_model_that_changes_meanwhile_is_not_cached(
     assert source.plan.data
     assert "changed while it was built" in caplog.text
     assert cache.entries(builds.root) == []
+
+
+def test_a_file_that_was_replaced_after_it_was_read_is_not_cached(
+    builds: Builds, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = models.mlp().save(tmp_path / "m.onnx")
+    model = OnnxModel(path)
+    models.mlp().save(path)  # other weights of the same size
+    source = builds(model, BuildConfig(precision="fp16"))  # converts the graph as it was read
+    assert source.plan.data
+    assert "changed while it was built" in caplog.text
+    assert cache.entries(builds.root) == []
+
+
+def test_a_model_that_was_changed_is_another_than_one_that_was_saved_like_it(
+    builds: Builds,
+) -> None:
+    changed = transformed(OnnxModel(models.mlp().proto), dims={"batch": 2})
+    assert builds(changed, shapes=None).plan.metadata["changes"]
+    saved = builds(OnnxModel(changed.to_bytes()), shapes=None)
+    assert builds.count == 2
+    assert saved.plan.metadata["changes"] == []
+    assert saved.plan.metadata["model_sha256"] == OnnxModel(changed.to_bytes()).sha256()
 
 
 # Damage, and plans that do not load

@@ -13,6 +13,9 @@ from onnx import TensorProto
 
 import fasttrt
 from fasttrt import InputError
+from fasttrt.model import OnnxModel
+from fasttrt.precision.conversion import converted
+from fasttrt.transforms import transformed
 from support import models
 from support.perturbed import perturbed, perturbing, with_weight
 from support.real_models import REAL_MODELS, RealModel
@@ -231,6 +234,35 @@ def test_wrong_arguments_are_refused() -> None:
         pytest.raises(InputError, match="an engine takes no options of a build, got device too"),
     ):
         fasttrt.compare(made.proto, engine=engine, device="cpu")
+    with pytest.raises(InputError, match="is what takes its options, got device, shapes too"):
+        fasttrt.compare(made.proto, engine=lambda proto: never, device="cpu", shapes={})
+
+
+def test_an_engine_of_float16_throughout_is_held_against_its_float32_model() -> None:
+    """Its inputs' values are the model's too, in more bits."""
+    made = models.mlp()
+    proto = converted(OnnxModel(made.proto), "fp16", convert_io=True)[0].proto
+    (x,) = made.inputs()
+    for inputs in (None, x.astype(np.float16)):
+        found = fasttrt.compare(
+            proto, inputs, device="cpu", against=made.proto, thresholds={"atol": 0.2, "rtol": 0.1}
+        )
+        assert found.passed
+        assert found.outputs[0].reference_dtype == "float32"
+        error = found.outputs[0].max_abs_error
+        assert error is not None
+        assert error > 0
+
+
+def test_another_model_is_frozen_alike() -> None:
+    made = models.several()
+    a, b = made.inputs()
+    options: dict[str, Any] = {"device": "cpu", "shapes": {"a": a.shape}, "freeze": {"b": b}}
+    found = fasttrt.compare(made.proto, against=made.proto, **options)
+    assert found.passed
+    assert list(found.inputs) == ["a"]
+    plain = transformed(OnnxModel(made.proto), {"b": b}).proto  # which has no such input
+    assert fasttrt.compare(made.proto, against=plain, **options).passed
 
 
 @pytest.mark.parametrize("model", REAL_MODELS, ids=lambda model: model.name)

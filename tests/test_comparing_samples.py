@@ -137,6 +137,10 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     refused(one, tmp_path / "x.txt", "expected a .npy or .npz file or a folder of them")
     np.save(tmp_path / "evil.npy", np.array([{}], object), allow_pickle=True)
     refused(one, tmp_path / "evil.npy", "cannot be read: .*allow_pickle")
+    (tmp_path / "each").mkdir()
+    np.save(tmp_path / "each" / "a.npy", a)
+    np.save(tmp_path / "each" / "b.npy", np.array([{}], object), allow_pickle=True)
+    refused(two, tmp_path / "each", r"b\.npy cannot be read: .*allow_pickle")
     with pytest.raises(FileNotFoundError):
         fasttrt.compare(one, tmp_path / "none.npy", device="cpu")
     with pytest.raises(InputError, match="ranges: is for random inputs"):

@@ -127,6 +127,26 @@ def test_the_hash_follows_the_external_data(tmp_path: Path) -> None:
     assert OnnxModel(path).sha256() != before
 
 
+def test_the_hash_follows_sparse_external_data(tmp_path: Path) -> None:
+    proto = models.elementwise((4,)).proto
+    (dense,) = proto.graph.initializer
+    values = numpy_helper.from_array(np.ones(1, np.float32), dense.name)
+    values.ClearField("raw_data")
+    values.data_location = TensorProto.EXTERNAL
+    values.external_data.add(key="location", value="values.bin")
+    indices = numpy_helper.from_array(np.zeros(1, np.int64), "at")
+    sparse = onnx.SparseTensorProto(values=values, indices=indices, dims=[4])
+    del proto.graph.initializer[:]
+    proto.graph.sparse_initializer.append(sparse)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    hashes = set()
+    for number in (1, 2):
+        (tmp_path / "values.bin").write_bytes(np.float32(number).tobytes())
+        hashes.add(OnnxModel(path).sha256())
+    assert len(hashes) == 2
+
+
 def test_named_axes_change_a_copy(tmp_path: Path) -> None:
     path = models.same_name("?").save(tmp_path / "m.onnx")
     model = OnnxModel(path)

@@ -105,6 +105,10 @@ def test_what_cannot_be_verified_is_refused(tmp_path: Path) -> None:
         fasttrt.Engine(made.proto, device="cuda", verify={"z": {"atol": 1}})
     with pytest.raises(InputError, match=r"expected fasttrt\.Thresholds"):
         fasttrt.Engine(made.proto, device="cuda", verify=1)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected True, False or thresholds, got None"):
+        fasttrt.Engine(made.proto, device="cuda", verify=None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="got weights= of another besides"):
+        fasttrt.Engine(made.proto, device="cuda", weights=models.mlp().to_bytes(), verify=True)
 
 
 def test_where_auto_falls_back_the_warning_says_so(no_gpu: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from fasttrt import BuildConfig, _core
 from fasttrt._library import find
 from fasttrt._mismatch import hints, known_mismatch
 from fasttrt.model import OnnxModel
-from fasttrt.refitting import give_weights
+from fasttrt.refitting import give_weights, took_weights
 from fasttrt.structure import structure
 from support import models
 from support.process import python_output
@@ -90,6 +90,23 @@ def test_weights_of_another_model_are_refused_before_loading() -> None:
     assert give_weights(_core.EngineOptions(), metadata, same)
     with pytest.raises(fasttrt.InputError, match="not the one that the engine was built from"):
         give_weights(_core.EngineOptions(), metadata, other)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_verdict_holds_as_long_as_the_weights_do(
+    rtx: fasttrt.LibraryInfo, build: Any, same: bool
+) -> None:
+    """A plan without weights, which gets them when it is loaded, keeps what was verified of it."""
+    made = models.mlp(batch=4)
+    metadata = build(made.proto, progress=False).metadata | {"verification": {"passed": True}}
+    weights = OnnxModel((made if same else models.mlp(batch=4)).proto)
+    given = give_weights(_core.EngineOptions(), metadata, weights)
+    assert given is not None
+    model, new = given
+    assert new is None  # as of a plan that cannot be refitted; so the engine is not asked
+    took_weights(cast("_core.Engine", None), metadata, model, new)
+    assert ("verification" in metadata) == same
+    assert metadata["model_sha256"] == weights.sha256()
 
 
 def test_no_bytes_are_no_model() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fasttrt.external_data import external_tensors
+
 if TYPE_CHECKING:
     import onnx
     from google.protobuf.message import Message
@@ -30,7 +32,7 @@ def model_sha256(
         digest.update(content)
     else:
         _add_message(digest, content)
-    for name in _external_names(proto):
+    for name in sorted({file for _, file in external_tensors(proto)}):
         file = folder / name
         # Names and sizes too: the same bytes cut into other files are another model. The parser
         # reports a file that is missing, with the tensor's name.
@@ -76,15 +78,3 @@ def _items(value: Any) -> Iterable[Any]:
     """What a field holds: one value, or those of a repeated field."""
     is_single = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
     return [value] if is_single else value
-
-
-def _external_names(proto: "onnx.ModelProto") -> list[str]:
-    import onnx.external_data_helper as external
-
-    return sorted(
-        {
-            external.ExternalDataInfo(tensor).location
-            for tensor in external._get_all_tensors(proto)
-            if external.uses_external_data(tensor)
-        }
-    )

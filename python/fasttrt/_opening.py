@@ -120,7 +120,7 @@ def open_backend(
     if verify is not False:
         from fasttrt.comparing.verification import check_verify
 
-        check_verify(verify, source, device)
+        check_verify(verify, source, device, options.weights)
     problem = ""
     if device == "auto" and devices is None:
         ordinal, problem = _find_gpu(library, source)

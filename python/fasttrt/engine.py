@@ -116,9 +116,9 @@ class Engine:
             verify: after the build, hold the engine's answers to random inputs against ONNX
                 Runtime's, as `fasttrt.compare` does. True: within limits that follow from its
                 precision. A mapping or `Thresholds`: within these. The verdict stays with the plan:
-                see `verification`. Refused for ``device="cpu"``, which is ONNX Runtime itself, and
-                for a plan; where ``"auto"`` falls back to the CPU, its warning says that nothing
-                was compared.
+                see `verification`. Refused for ``device="cpu"``, which is ONNX Runtime itself, for
+                a plan, and with ``weights``; where ``"auto"`` falls back to the CPU, its warning
+                says that nothing was compared.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`. BuildError also where

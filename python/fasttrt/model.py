@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from fasttrt.external_data import check_external_data
 
 if TYPE_CHECKING:
     import onnx
+
+_Version: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class OnnxModel:
         self.arguments: dict[str, dict[str, Any]] = {}
         """The ``freeze`` and ``dims`` that it was changed with, as JSON has them."""
         self._bytes: bytes | None = None
+        self._version: _Version | None = None
         try:
             if isinstance(source, onnx.ModelProto):
                 self.proto = source
@@ -61,6 +64,7 @@ class OnnxModel:
                 self.proto = onnx.load_model_from_string(source)
             else:
                 self.path = Path(source)
+                self._version = _version_of(self.path)
                 self.proto = onnx.load(self.path, load_external_data=False)
         except DecodeError as error:
             where = str(self.path) if self.path else "these bytes"
@@ -76,6 +80,14 @@ class OnnxModel:
     def is_changed(self) -> bool:
         """Whether it differs from what was read."""
         return bool(self.changes)
+
+    @property
+    def is_as_read(self) -> bool:
+        """Whether the file that it came from, if any, is still the one that was read."""
+        try:
+            return self.path is None or _version_of(self.path) == self._version
+        except OSError:
+            return False
 
     def copy_proto(self) -> "onnx.ModelProto":
         """A copy to be changed. External data is not read."""
@@ -167,6 +179,12 @@ class OnnxModel:
         content = self.path if self.path and not self.is_changed else self._bytes or self.proto
         folder = self.path.parent if self.path else Path()  # where TensorRT looks
         return model_sha256(content, self.proto, folder)
+
+
+def _version_of(path: Path) -> _Version:
+    """What differs once a file was replaced or written."""
+    info = path.stat()
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def declared_inputs(proto: "onnx.ModelProto") -> tuple[DeclaredTensor, ...]:

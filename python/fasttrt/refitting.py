@@ -32,8 +32,7 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
             hand_over(model, core.refit_file, core.refit)
         except InputError as error:
             raise InputError(f"refit: {error}{_unknown(refittable, model)}") from None
-    metadata["model_sha256"] = model.original.sha256()
-    metadata.pop("verification", None)  # was of the other weights
+    _record(metadata, model)
 
 
 def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
@@ -51,8 +50,11 @@ def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
 
 def give_weights(
     options: _core.EngineOptions, metadata: dict[str, Any], model: OnnxModel | None
-) -> Structure | None:
-    """Have an engine begin with a model's weights; the model's structure for `took_weights`.
+) -> tuple[OnnxModel, Structure | None] | None:
+    """Have an engine begin with a model's weights.
+
+    Returns:
+        For `took_weights`: the model as the build would have changed it, and its structure.
 
     Raises:
         InputError: the model has another structure than that in ``metadata``.
@@ -69,7 +71,7 @@ def give_weights(
     built = metadata.get("structure")
     new = check_same(built, model) if built else None
     hand_over(model, options.set_weights_file, options.set_weights)
-    return new
+    return model, new
 
 
 def took_weights(
@@ -81,10 +83,16 @@ def took_weights(
         InputError: some are part of the plan, with other values.
     """
     if new is not None:
-        model = as_built(model, metadata)
         check_changes(metadata["structure"], new, model, set(core.refittable_weights()))
-    metadata["model_sha256"] = model.original.sha256()
-    metadata.pop("verification", None)  # was of the other weights
+    _record(metadata, model)
+
+
+def _record(metadata: dict[str, Any], model: OnnxModel) -> None:
+    """Where the weights come from now."""
+    digest = model.original.sha256()
+    if metadata.get("model_sha256") != digest:
+        metadata.pop("verification", None)  # was of the other weights
+    metadata["model_sha256"] = digest
 
 
 def is_stripped(metadata: dict[str, Any]) -> bool:

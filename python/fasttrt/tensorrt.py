@@ -71,7 +71,7 @@ class TensorRTBackend:
         if batching is not None:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         options.weight_streaming_budget = weight_streaming_budget
-        new = give_weights(options, self.metadata, weights)
+        given = give_weights(options, self.metadata, weights)
         self._kernels = KeptKernels.of(cache, plan, found, device)
         if self._kernels is not None:
             self._kernels.give(options)
@@ -82,8 +82,8 @@ class TensorRTBackend:
                 lines = [str(error), *hints(plan, found, engine_host_code, loaded)]
                 lines.append(f"({both_sides(plan, found, device)})")
                 raise EngineLoadError("\n".join(lines)) from None
-            if weights is not None:
-                took_weights(self.core, self.metadata, weights, new)
+            if given is not None:
+                took_weights(self.core, self.metadata, *given)
         self._keep_kernels()  # now, as not every process gets to close its engines
         declared = {
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))

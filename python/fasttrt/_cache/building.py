@@ -87,7 +87,9 @@ def cached_build(
     found = find(library, ordinal)
     gpu = None if ordinal is None else gpu_model(ordinal)
     content = model.sha256()
-    extra = {"plugins": describe(plugins)}
+    extra: dict[str, object] = {"plugins": describe(plugins)}
+    if model.is_changed:  # the plan tells of it, and a model that was saved like this is another
+        extra["changed_by"] = digest_of(model.arguments)
     parts = key_parts(content, config, shapes, found, gpu, extra)
     store, key = Store(cache), digest_of(parts)
     name = str(model.path or "a model in memory")
@@ -132,8 +134,11 @@ def cached_build(
 
 
 def _is_unchanged(model: OnnxModel, content: str) -> bool:
-    """Whether the files that TensorRT has read are still those that the key was made of."""
+    """Whether the files that TensorRT has read are still those that the key was made of.
+
+    And whether the graph, which was read before the key was made, is the file's.
+    """
     try:
-        return model.sha256() == content
+        return model.is_as_read and model.sha256() == content
     except OSError:
         return False

@@ -90,9 +90,14 @@ def compare(
             f"engine: an engine takes no options of a build, got {', '.join(sorted(options))} too"
         )
     changes = {name: options.pop(name) for name in ("freeze", "dims") if name in options}
+    if engine is not None and options:
+        raise InputError(
+            "engine: a function that makes the engine is what takes its options, got "
+            f"{', '.join(sorted(options))} too"
+        )
     source = transformed(OnnxModel(model), **changes)
     _check(samples, seed, thresholds, source)  # before a build, which may take long
-    held = reference(against, source)
+    held = reference(against, source, changes.get("freeze"))
     with ExitStack() as stack:
         if isinstance(engine, Engine):
             make: Make | None = None

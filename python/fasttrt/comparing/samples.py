@@ -72,7 +72,7 @@ def _saved(path: Path, specs: tuple[TensorSpec, ...]) -> Iterator[Named]:
         raise InputError(f"inputs: expected .npy or .npz files in {path}, it holds none")
     names = {spec.name for spec in specs}
     if {file.stem for file in files} == names and all(f.suffix == ".npy" for f in files):
-        yield {file.stem: _typed(np.load(file), file.stem, specs) for file in files}
+        yield {file.stem: _typed(_content(file), file.stem, specs) for file in files}
         return
     for file in files:
         yield _load(file, specs)
@@ -81,15 +81,9 @@ def _saved(path: Path, specs: tuple[TensorSpec, ...]) -> Iterator[Named]:
 def _load(file: Path, specs: tuple[TensorSpec, ...]) -> Named:
     if file.suffix not in {".npy", ".npz"}:
         raise InputError(f"inputs: expected a .npy or .npz file or a folder of them, got {file}")
-    try:
-        content = np.load(file)  # never pickled objects, which are programs
-        if file.suffix == ".npz":
-            with content:
-                return {name: _typed(content[name], name, specs) for name in content.files}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # numpy raises ValueError, EOFError, BadZipFile, ...
-        raise InputError(f"inputs: {file} cannot be read: {error}") from error
+    content = _content(file)
+    if isinstance(content, dict):
+        return {name: _typed(array, name, specs) for name, array in content.items()}
     if len(specs) != 1:
         names = ", ".join(spec.name for spec in specs)
         raise InputError(
@@ -97,6 +91,20 @@ def _load(file: Path, specs: tuple[TensorSpec, ...]) -> Named:
             f"arrays named {names}"
         )
     return {specs[0].name: _typed(content, specs[0].name, specs)}
+
+
+def _content(file: Path) -> Any:
+    """The array of a ``.npy``, or those of a ``.npz`` by name."""
+    try:
+        content = np.load(file)  # never pickled objects, which are programs
+        if file.suffix != ".npz":
+            return content
+        with content:
+            return dict(content)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy raises ValueError, EOFError, BadZipFile, ...
+        raise InputError(f"inputs: {file} cannot be read: {error}") from error
 
 
 def _typed(array: Array, name: str, specs: tuple[TensorSpec, ...]) -> Array:

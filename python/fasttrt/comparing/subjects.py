@@ -9,9 +9,11 @@ import numpy as np
 
 from fasttrt._arguments import ordered
 from fasttrt._backend import Backend
+from fasttrt._casting import is_lossless
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 from fasttrt.reference import ReferenceBackend
+from fasttrt.transforms import Freeze, transformed
 
 if TYPE_CHECKING:
     import onnx
@@ -34,11 +36,21 @@ class Subject:
     backend: Backend
     on_gpu: bool
 
-    def run(self, feeds: Named) -> dict[str, Array]:
-        """The outputs by name; ``feeds`` may hold more than the inputs."""
+    def run(self, feeds: Named, *, widen: bool = False) -> dict[str, Array]:
+        """The outputs by name; ``feeds`` may hold more than the inputs.
+
+        With ``widen`` arrays get the input's type where that changes no value: a reference takes
+        what an engine whose inputs were converted to 16 bits takes.
+        """
         names = {spec.name for spec in self.backend.inputs}
         fed = {name: array for name, array in feeds.items() if name in names}
-        results = self.backend.run(ordered(self.backend.inputs, fed), None)
+        arrays = ordered(self.backend.inputs, fed)
+        if widen:
+            arrays = [
+                array.astype(spec.dtype) if is_lossless(array.dtype, spec.dtype) else array
+                for spec, array in zip(self.backend.inputs, arrays, strict=True)
+            ]
+        results = self.backend.run(arrays, None)
         specs = self.backend.outputs
         return {spec.name: array for spec, array in zip(specs, results, strict=True)}
 
@@ -91,7 +103,7 @@ class OnnxReference:
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
         """The outputs by name."""
-        return self._subject.run(feeds)
+        return self._subject.run(feeds, widen=True)
 
 
 class EngineReference:
@@ -105,7 +117,7 @@ class EngineReference:
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
         """The outputs by name."""
-        return self._subject.run(feeds)
+        return self._subject.run(feeds, widen=True)
 
 
 class FunctionReference:
@@ -137,8 +149,13 @@ class FunctionReference:
         return {n: np.asarray(array) for n, array in zip(self._outputs, arrays, strict=True)}
 
 
-def reference(against: "Against | None", model: OnnxModel) -> Reference:
-    """What ``against`` means; None is ONNX Runtime with the same model."""
+def reference(
+    against: "Against | None", model: OnnxModel, freeze: Freeze | None = None
+) -> Reference:
+    """What ``against`` means; None is ONNX Runtime with the same model.
+
+    Of another model those inputs are frozen as well that it has.
+    """
     from fasttrt.engine import Engine
 
     if against is None:
@@ -147,4 +164,7 @@ def reference(against: "Against | None", model: OnnxModel) -> Reference:
         return EngineReference(against)
     if callable(against) and not isinstance(against, os.PathLike):
         return FunctionReference(against, model)
-    return OnnxReference(OnnxModel(against))
+    other = OnnxModel(against)
+    names = {tensor.name for tensor in other.inputs}
+    frozen = {name: value for name, value in (freeze or {}).items() if name in names}
+    return OnnxReference(transformed(other, frozen))

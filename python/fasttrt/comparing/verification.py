@@ -17,7 +17,9 @@ Verify: TypeAlias = "bool | ThresholdsLike"
 _KEY = "verification"
 
 
-def check_verify(verify: Verify, source: OnnxModel | Plan, device: str) -> None:
+def check_verify(
+    verify: Verify, source: OnnxModel | Plan, device: str, weights: OnnxModel | None = None
+) -> None:
     """Check the argument before anything takes time.
 
     Raises:
@@ -32,6 +34,13 @@ def check_verify(verify: Verify, source: OnnxModel | Plan, device: str) -> None:
         raise InputError(
             'verify: compares with ONNX Runtime on the CPU, which is what device="cpu" runs'
         )
+    if weights is not None:
+        raise InputError(
+            "verify: compares with the model that is built, got weights= of another besides; give "
+            "the model that has them"
+        )
+    if verify is None:
+        raise InputError("verify: expected True, False or thresholds, got None")
     _asked(verify, source)
 
 
