@@ -330,6 +330,25 @@ def test_float64_and_unknown_operators_are_left_alone() -> None:
     assert (changes.converted, set(changes.kept)) == (1, {"whirl", "after"})
 
 
+def test_what_onnx_cannot_check_is_converted_all_the_same() -> None:
+    """Plugins are often written without a domain, and outputs without a shape."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "before"),
+        helper.make_node("Whirl_TRT", ["a"], ["b"], "whirl", domain="com.example"),
+        helper.make_node("Relu", ["b"], ["y"], "after"),
+        helper.make_node("Reshape", ["a", "shape"], ["z"], "reshaped"),
+    ]
+    inputs = [value("x", 1, [4]), value("shape", TensorProto.INT64, ["rank"])]
+    proto = make(nodes, inputs, [value("y", 1, [4]), value("z", 1, ["n"])], domains=["com.example"])
+    proto.graph.node[1].ClearField("domain")
+    proto.graph.output[1].type.tensor_type.ClearField("shape")
+    result, changes = converted(OnnxModel(proto), "fp16")
+    assert (changes.converted, set(changes.kept)) == (1, {"whirl", "after"})
+    (whirl,) = (n for n in result.proto.graph.node if n.op_type == "Whirl_TRT")
+    (relu,) = (n for n in result.proto.graph.node if n.name == "before")
+    assert whirl.input[0] != relu.output[0]  # of float32, which the plugin was given before
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("kind", "opset"), [("int8", 13), ("int8", 21), ("fp8", 19), ("int8", 23)])
 def test_explicit_quantization_stays(kind: str, opset: int, precision: Precision) -> None:

@@ -16,7 +16,7 @@ from fasttrt import BuildConfig, _core
 from fasttrt._library import find
 from fasttrt.building import parsed
 from fasttrt.model import OnnxModel
-from fasttrt.precision import DTYPES, applying, rules
+from fasttrt.precision import DTYPES, applying, conversion, rules
 from fasttrt.structure import check_same, structure
 from support import models
 from support.models import make, value
@@ -192,6 +192,23 @@ def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) 
         check_same(
             metadata["structure"], applying.converted_as_built(OnnxModel(wrong.proto), metadata)
         )
+
+
+def test_what_was_kept_for_its_weights_stays_so_with_others(library: _core.Library) -> None:
+    """A constant that does not fit, and what follows from it; and a node that moves values."""
+    new, old = models.mlp(), models.mlp()
+    (w,) = (t for t in old.proto.graph.initializer if t.name == "w0")
+    w.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(w) * np.float32(1e6), "w0"))
+    for proto in (new.proto, old.proto):
+        proto.graph.node[-1].output[0] = "last"
+        proto.graph.node.append(helper.make_node("Identity", ["last"], ["y"], "moved"))
+    built, changes = conversion.converted(OnnxModel(old.proto), "fp16", refused=["moved"])
+    assert {"gemm0", "moved"} <= changes.kept.keys()
+    config = BuildConfig(precision="fp16", refit=True)
+    metadata = {"config": config.to_json(), "conversion": vars(changes)}
+    other = applying.converted_as_built(OnnxModel(new.proto), metadata)
+    assert parsed(library, None, other).outputs()
+    check_same(structure(built), other)
 
 
 class Version8(SimpleNamespace):

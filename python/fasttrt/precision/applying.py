@@ -1,7 +1,7 @@
 """The precision that a build asks for, brought about by the means of the library at hand."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fasttrt import _core
@@ -111,6 +111,8 @@ def parse(
 def converted_as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
     """A model with new weights for an engine, converted as the engine's was.
 
+    What the build kept in float32 for its weights' sake stays so, whether or not the new ones fit.
+
     Args:
         model: the model.
         metadata: of the engine's plan.
@@ -120,13 +122,21 @@ def converted_as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxMod
         return model
     from fasttrt.precision.conversion import REFUSED, converted
 
-    return converted(
-        model,
-        config["precision"],
-        keep_fp32=config["keep_fp32"],
-        convert_io=config["convert_io"],
-        refused=[name for name, why in changes["kept"].items() if why.endswith(REFUSED)],
-    )[0]
+    def convert(refused: Collection[str]) -> "tuple[OnnxModel, Changes]":
+        return converted(
+            model,
+            config["precision"],
+            keep_fp32=config["keep_fp32"],
+            convert_io=config["convert_io"],
+            refused=refused,
+        )
+
+    kept = changes["kept"]
+    refused = {name for name, why in kept.items() if why.endswith(REFUSED)}
+    result, new = convert(refused)
+    if fitting := kept.keys() - new.kept.keys():
+        result, _ = convert(refused | fitting)
+    return result
 
 
 def _check_converted(

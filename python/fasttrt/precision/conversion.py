@@ -48,7 +48,7 @@ def converted(
         refused: names of nodes that TensorRT has refused to do in that type.
 
     Returns:
-        The model, checked by ONNX, and what was done.
+        The model, checked by ONNX if the given one passes that, and what was done.
 
     Raises:
         InputError: ``keep_fp32`` names what is not there.
@@ -70,7 +70,11 @@ def converted(
         raise BuildError(
             f'precision="{precision}": nothing in the model can compute in {dtype}{why}'
         )
-    _check(without_weights(proto), precision)
+    problem = _problem(without_weights(proto))
+    # What ONNX cannot check as it was given (operators of plugins, outputs without a shape) is for
+    # TensorRT's parser to judge.
+    if problem and not _problem(_prepared(without_weights(model.proto), opset, precision)):
+        raise BuildError(f'precision="{precision}": the converted model is not valid: {problem}')
     weights.load(proto)
     return model.changed(proto, _lines(changes, f'precision="{precision}"')), changes
 
@@ -113,21 +117,19 @@ def _prepared(proto: "onnx.ModelProto", opset: int, precision: str) -> "onnx.Mod
         ) from error
 
 
-def _check(proto: "onnx.ModelProto", precision: str) -> None:
-    """By ONNX's checker and its inference of types, which sees where two types meet.
+def _problem(proto: "onnx.ModelProto") -> str:
+    """What ONNX's checker and its inference of types, which sees where two meet, have against it.
 
-    Raises:
-        BuildError: the model is not valid.
+    Empty if nothing.
     """
     import onnx
 
     try:
         onnx.checker.check_model(proto)
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
-    except Exception as error:
-        raise BuildError(
-            f'precision="{precision}": the converted model is not valid: {error}'
-        ) from error
+    except Exception as error:  # of several classes
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _computes_in(graph: "onnx.GraphProto", precision: str) -> bool:

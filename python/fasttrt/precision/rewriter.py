@@ -242,7 +242,7 @@ class Rewriter:
         return Kind.PLAIN
 
     def _note(self, node: "onnx.NodeProto", why: str) -> None:
-        if node.op_type not in rules.FOLLOWS:
+        if node.op_type not in rules.FOLLOWS or self._keep(node):
             self.changes.kept[node.name] = f"{node.op_type}: {why}"
 
     def _initializers(self, scope: Scope) -> "Iterator[onnx.TensorProto]":
