@@ -1,6 +1,6 @@
 """A service that answers many clients at once; their samples share runs on the GPU.
 
-python examples/asyncio_service.py model.onnx 8000
+python examples/asyncio_service.py model.onnx 8000 [auto]
 
 The model has one float32 input and one output, with the batch as first extent. A client sends a
 sample's bytes and gets the bytes of the result, again and again.
@@ -31,10 +31,10 @@ async def answer(
         writer.close()
 
 
-async def serve(model: str, port: int) -> None:
+async def serve(model: str, port: int, device: str) -> None:
     """Listen on this machine's loopback address."""
     batching = fasttrt.Batching(max_size=8, max_delay_us=500)
-    with fasttrt.Engine(model, contexts=3, batching=batching) as engine:
+    with fasttrt.Engine(model, device=device, contexts=3, batching=batching) as engine:
         server = await asyncio.start_server(lambda r, w: answer(engine, r, w), "127.0.0.1", port)
         print(f"{engine} on port {server.sockets[0].getsockname()[1]}", flush=True)
         async with server:
@@ -42,4 +42,4 @@ async def serve(model: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), (sys.argv[3:] or ["auto"])[0]))

@@ -1,0 +1,165 @@
+"""Every block of code on the documentation's pages runs, in the order in which a reader meets them.
+
+A page's blocks share one namespace and one folder. The first page starts with nothing, as its
+reader does; the others have what it made: ``m.onnx``, an array ``x`` for it, and some samples. A
+block that needs more than a CPU says so in a comment before it: ``<!-- needs: gpu torch -->``.
+Where that is missing Python is compiled all the same, and commands are held against their options.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import logging
+import re
+import shlex
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner, Result
+
+import fasttrt
+from fasttrt import _core
+from fasttrt.cli import app
+from support.doc_blocks import Block, blocks, commands
+
+ROOT = Path(__file__).parent.parent
+FIRST = ROOT / "docs" / "index.md"
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+SHOWN = {"", "text", "toml"}
+"""What is no code: output, and files."""
+ELSEWHERE = ("pip ", "python ", "export ")
+"""What is not run here: it changes the machine, or the examples' own tests run it."""
+
+pytestmark = pytest.mark.skipif(not FIRST.is_file(), reason="the documentation is not here")
+
+
+def missing(need: str) -> str:
+    """Why what a block needs is not here; empty if it is."""
+    if need == "gpu":
+        return _core.driver_problem()
+    if need == "builder":  # a TensorRT that builds here; TensorRT-RTX does without a GPU
+        try:
+            found = fasttrt.library()
+        except (fasttrt.LibraryNotFoundError, fasttrt.UnsupportedLibraryError) as error:
+            return str(error)
+        return "" if found.can_build else found.problem
+    if need in ("torch", "cupy", "jax", "matplotlib"):
+        return "" if find_spec(need) else f"{need} is not installed"
+    raise ValueError(f"needs: {need!r} is not known")
+
+
+def is_runnable(block: Block) -> bool:
+    return not any(map(missing, block.needs))
+
+
+def run_python(block: Block, namespace: dict[str, Any]) -> None:
+    source = "\n" * (block.line - 1) + block.text
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(source, str(block.page), "exec", flags=flags, dont_inherit=True)
+    if not is_runnable(block):
+        return
+    if code.co_flags & inspect.CO_COROUTINE:
+
+        async def waited() -> None:
+            await eval(code, namespace)
+
+        asyncio.run(waited())
+    else:
+        exec(code, namespace)
+
+
+def invoke(arguments: list[str]) -> Result:
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "120", "TERM": "dumb"})
+
+
+def run_command(block: Block, command: str) -> None:
+    words = shlex.split(command, comments=True)
+    where = f"{block.page.name}:{block.line}: {command}"
+    if words[0] != "fasttrt":
+        assert command.startswith(ELSEWHERE), where
+        for word in words[1:] if words[0] == "python" else ():
+            assert not word.endswith(".py") or (ROOT / word).is_file(), where
+        return
+    if not is_runnable(block):
+        shown = invoke([words[1], "--help"])
+        assert shown.exit_code == 0, where
+        for option in re.findall(r"--[\w-]+", command):
+            assert re.search(rf"{option}\b", shown.output), f"{where}: no {option}"
+        return
+    result = invoke(words[1:])
+    # Doctor's verdict on a machine without a GPU.
+    expected = 1 if words[1] == "doctor" and _core.driver_problem() else 0
+    assert result.exit_code == expected, f"{where}\n{result.output}\n{result.exception!r}"
+
+
+def prepare(folder: Path) -> dict[str, Any]:
+    """What the first page leaves to the others."""
+    namespace: dict[str, Any] = {}
+    run_python(next(block for block in blocks(FIRST) if block.language == "python"), namespace)
+    rng = np.random.default_rng()
+    samples = folder / "samples"
+    samples.mkdir()
+    for i in range(20):
+        np.savez(samples / f"{i}.npz", x=rng.standard_normal((1, 784)).astype(np.float32))
+    x = rng.standard_normal((8, 784)).astype(np.float32)
+    return {"fasttrt": fasttrt, "np": np, "onnx": onnx, "x": x}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in; what says that there is no GPU is not an error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTTRT_CACHE_DIR", str(tmp_path / "cache"))
+    ours = logging.getLogger("fasttrt")
+    level, handlers = ours.level, logging.root.handlers[:]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "running on the CPU", RuntimeWarning)
+        yield tmp_path
+    ours.setLevel(level)
+    logging.root.handlers[:] = handlers
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_code_runs(page: Path, folder: Path) -> None:
+    namespace = {} if page == FIRST else prepare(folder)
+    try:
+        for block in blocks(page):
+            if block.language == "python":
+                run_python(block, namespace)
+            elif block.language == "bash":
+                for command in commands(block):
+                    run_command(block, command)
+            else:
+                assert block.language in SHOWN, f"{page}:{block.line}: {block.language}"
+    finally:
+        for value in list(namespace.values()):
+            if isinstance(value, fasttrt.Engine):
+                value.close()
+
+
+def test_no_page_is_hidden() -> None:
+    """All pages are in the navigation, so that mkdocs checks their links."""
+    settings = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.relative_to(ROOT / "docs").as_posix() in settings
+
+
+def test_a_wrong_block_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("text\n\n<!-- needs: gpu -->\n```python\nx = = 1\n```\n")
+    (block,) = blocks(page)
+    assert (block.line, block.needs) == (5, frozenset({"gpu"}))
+    with pytest.raises(SyntaxError):
+        run_python(block, {})
+    page.write_text("```bash\nfasttrt compare m.onnx \\\n  --no-such-option\n```\n")
+    (block,) = blocks(page)
+    with pytest.raises(AssertionError, match="No such option"):
+        run_command(block, *commands(block))
