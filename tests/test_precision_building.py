@@ -336,6 +336,25 @@ def test_trained_models_build(real: RealModel, precision: Precision, build: Buil
     assert changes["converted"] > len(changes["kept"])
 
 
+def test_options_of_builds_that_do_not_count_are_told(
+    build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = models.mlp()
+    config = BuildConfig(refit=True, workspace=1 << 20, engine_host_code=True)
+    with caplog.at_level(logging.INFO, "fasttrt"):
+        fasttrt.Engine(model.proto, device="cpu", config=config).close()
+        fasttrt.Engine(model.proto, device="cpu", config=BuildConfig()).close()
+    told = [r.getMessage() for r in caplog.records if "do not count" in r.getMessage()]
+    assert told == ["the CPU builds nothing, so these options do not count: workspace, refit"]
+    plan = build(model.proto, shapes={"x": (2, 16)}, precision="fp16")
+    config = BuildConfig(precision="fp16", refit=True, workspace=1 << 20)  # the first is checked
+    with caplog.at_level(logging.INFO, "fasttrt"), pytest.raises(fasttrt.Error):
+        fasttrt.Engine(plan, device="cuda:999", shapes={"x": (3, 16)}, config=config)
+    assert "a plan is built already, so these options do not count: workspace, refit, s" in (
+        caplog.text
+    )
+
+
 def test_the_cpu_says_that_it_has_none(caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("onnxruntime")
     with (

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fasttrt import _ort
 from fasttrt.errors import InputError, ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
@@ -118,10 +119,11 @@ def folded(model: "onnx.ModelProto") -> "onnx.ModelProto":
         path = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(path)
         try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"],
-                disabled_optimizers=["MatMulAddFusion"],  # which gives nodes other names
-            )  # fmt: skip
+            _ort.open_session(
+                model.SerializeToString(),
+                options,
+                disabled=["MatMulAddFusion"],  # which gives nodes other names
+            )
         except Exception as error:  # of classes that ONNX Runtime does not export
             issue = ParseIssue(-1, "", "", str(error))
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error

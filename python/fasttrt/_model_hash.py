@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fasttrt.external_data import external_tensors
-
 if TYPE_CHECKING:
     import onnx
     from google.protobuf.message import Message
@@ -16,14 +14,14 @@ _MOST = 2**31 - 1  # bytes that protobuf serializes at once
 
 
 def model_sha256(
-    content: "Path | bytes | onnx.ModelProto", proto: "onnx.ModelProto", folder: Path
+    content: "Path | bytes | onnx.ModelProto", files: Iterable[str], folder: Path
 ) -> str:
     """The hash of a model and of the external data that it names.
 
     Args:
         content: the model's file, its bytes, or what would be serialized.
-        proto: the model, which says what external data there is.
-        folder: what the names of external data are relative to.
+        files: names of the external data.
+        folder: what these are relative to.
     """
     digest = hashlib.sha256()
     if isinstance(content, Path):
@@ -32,7 +30,7 @@ def model_sha256(
         digest.update(content)
     else:
         _add_message(digest, content)
-    for name in sorted({file for _, file in external_tensors(proto)}):
+    for name in sorted(set(files)):
         file = folder / name
         # Names and sizes too: the same bytes cut into other files are another model. The parser
         # reports a file that is missing, with the tensor's name.

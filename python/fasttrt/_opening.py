@@ -135,12 +135,15 @@ def open_backend(
         if config.is_reduced:
             why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
             logger.warning(why, config.precision)
+        _note_unused("the CPU builds nothing", config.for_builds)
         if problem:
             unverified = "; verify= has nothing to compare" if verify is not False else ""
             _warn_once(problem + unverified)
         return reference, None
     if isinstance(source, Plan):
         check_plan(source, config.precision)
+        unused = config.for_builds if shapes is None else [*config.for_builds, "shapes"]
+        _note_unused("a plan is built already", unused)
         sources = [Source(source)] * len(wanted)
     else:
         if config.strip_weights and options.weights is None:
@@ -257,6 +260,11 @@ def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tupl
     if isinstance(source, OnnxModel) and not found.can_parse:
         problem = problem or found.parser_problem
     return (None, problem) if problem else (0, "")
+
+
+def _note_unused(why: str, names: Sequence[str]) -> None:
+    if names:
+        logger.info("%s, so these options do not count: %s", why, ", ".join(names))
 
 
 def _warn_once(problem: str) -> None:

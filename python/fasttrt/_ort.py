@@ -1,7 +1,7 @@
 """Arrays in and out of ONNX Runtime, also of the types that it does not exchange with numpy."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,7 +20,9 @@ _CRASHING_OPTIMIZERS = ["FuseFp16InitializerToFp32NodeTransformer"]
 
 
 def open_session(
-    source: str | bytes, options: "onnxruntime.SessionOptions | None" = None
+    source: str | bytes,
+    options: "onnxruntime.SessionOptions | None" = None,
+    disabled: Sequence[str] = (),
 ) -> "onnxruntime.InferenceSession":
     """A session on the CPU for a file or its content. Every session of fasttrt is made here."""
     import onnxruntime
@@ -29,7 +31,7 @@ def open_session(
         source,
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=_CRASHING_OPTIMIZERS,
+        disabled_optimizers=[*_CRASHING_OPTIMIZERS, *disabled],
     )
 
 

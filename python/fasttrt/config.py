@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -138,6 +138,12 @@ class BuildConfig:
     def is_reduced(self) -> bool:
         """Whether 16 bits are asked for."""
         return self.precision in ("fp16", "bf16")
+
+    @property
+    def for_builds(self) -> list[str]:
+        """What of it was given, and counts for builds alone, by name."""
+        names = (f.name for f in fields(self) if getattr(self, f.name) != f.default)
+        return [name for name in names if name not in ("engine_host_code", "precision")]
 
     @property
     def allows_tf32(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from fasttrt._log import logger
 from fasttrt._model_hash import model_sha256
 from fasttrt.errors import InputError, ParseError, ParseIssue
-from fasttrt.external_data import check_external_data
+from fasttrt.external_data import check_external_data, external_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -178,7 +178,7 @@ class OnnxModel:
         """
         content = self.path if self.path and not self.is_changed else self._bytes or self.proto
         folder = self.path.parent if self.path else Path()  # where TensorRT looks
-        return model_sha256(content, self.proto, folder)
+        return model_sha256(content, (file for _, file in external_tensors(self.proto)), folder)
 
 
 def _version_of(path: Path) -> _Version:
