@@ -51,7 +51,10 @@ def missing(need: str) -> str:
         except (fasttrt.LibraryNotFoundError, fasttrt.UnsupportedLibraryError) as error:
             return str(error)
         return "" if found.can_build else found.problem
-    if need in ("torch", "cupy", "jax", "matplotlib"):
+    if need == "v10":  # where engines run on a GPU: what TensorRT 8.6 has not
+        is_old = not _core.driver_problem() and fasttrt.library().generation == "v8"
+        return "TensorRT 8.6 has it not" if is_old else ""
+    if need in ("torch", "cupy", "jax"):
         return "" if find_spec(need) else f"{need} is not installed"
     raise ValueError(f"needs: {need!r} is not known")
 
@@ -159,6 +162,9 @@ def test_a_wrong_block_is_found(tmp_path: Path) -> None:
     assert (block.line, block.needs) == (5, frozenset({"gpu"}))
     with pytest.raises(SyntaxError):
         run_python(block, {})
+    page.write_text("<!-- needs: GPU -->\n```python\n```\n")
+    with pytest.raises(ValueError, match="expected <!-- needs"):
+        list(blocks(page))
     page.write_text("```bash\nfasttrt compare m.onnx \\\n  --no-such-option\n```\n")
     (block,) = blocks(page)
     with pytest.raises(AssertionError, match="No such option"):

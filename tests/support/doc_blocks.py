@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)(?P<rest>.*)$")
-_NEEDS = re.compile(r"^ *<!-- needs: (?P<needs>[a-z ]+) -->$")
+_NEEDS = re.compile(r"^ *<!-- needs: (?P<needs>[a-z0-9 ]+) -->$")
 
 
 class Block(NamedTuple):
@@ -28,7 +28,7 @@ def blocks(page: Path) -> Iterator[Block]:
     """The blocks of a page, in order.
 
     Raises:
-        ValueError: a block does not end, or a comment about needs has no block.
+        ValueError: a block does not end, or a comment about needs has another form or no block.
     """
     needs: frozenset[str] = frozenset()
     lines = iter(enumerate(page.read_text("utf-8").splitlines(), 1))
@@ -36,6 +36,8 @@ def blocks(page: Path) -> Iterator[Block]:
         if marker := _NEEDS.match(line):
             needs = frozenset(marker["needs"].split())
             continue
+        if line.lstrip().startswith("<!-- need"):
+            raise ValueError(f"{page}:{number}: expected <!-- needs: a b -->, got {line}")
         fence = _FENCE.match(line)
         if fence is None:
             if needs:
