@@ -41,13 +41,14 @@ PATIENCE = 120
 # A process that gets a model's plan, and prints how, and the plan's digest. It waits for the others
 # at the door.
 CHILD = """
-import logging, sys, time
+import logging, signal, sys, time
 from pathlib import Path
 from fasttrt import BuildConfig
 from fasttrt._cache.building import cached_build
 from fasttrt.model import OnnxModel
 
 logging.basicConfig(stream=sys.stderr, format="%(message)s")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # however the tests were started
 model, root, library, door = map(Path, sys.argv[1:5])
 steps = 0
 
@@ -356,7 +357,10 @@ def test_who_waits_says_for_whom_and_can_be_interrupted(
         told = child.stderr.readline()
         assert f"{path}: waiting for process {os.getpid()}" in told
         assert "has been building the model of ours for" in told
-        child.send_signal(signal.SIGINT)
+        while child.poll() is None:  # one that comes in a destructor is lost, as any Ctrl-C there
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=2)
         _, rest = child.communicate(timeout=PATIENCE)
         assert rest.rstrip().endswith("KeyboardInterrupt")
     assert cache.entries(builds.root) == []
