@@ -71,7 +71,10 @@ class Engine::Lease {
     } catch (...) {
       const std::lock_guard lock(engine_.mutex_);
       guard_.reset();
-      --engine_.session_count_;
+      // Who waits waits for a session to be given back. If there is none, it has to try itself.
+      if (--engine_.session_count_ == 0 && !engine_.waiting_.empty()) {
+        engine_.waiting_.front()->ready.notify_one();
+      }
       engine_.leave();
       throw;
     }
@@ -85,10 +88,18 @@ class Engine::Lease {
       engine_.leave();
       throw;
     }
-    self.ready.wait(lock, [&] { return self.session != nullptr || engine_.closed_; });
+    self.ready.wait(lock, [&] {
+      return self.session != nullptr || engine_.closed_ || engine_.session_count_ == 0;
+    });
     session_ = std::move(self.session);
     if (session_ != nullptr) return;
     std::erase(engine_.waiting_, &self);
+    if (!engine_.closed_) {
+      ++engine_.session_count_;
+      lock.unlock();
+      make();
+      return;
+    }
     guard_.reset();
     engine_.leave();
     throw Error("the engine is closed");
