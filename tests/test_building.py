@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from onnx import TensorProto, helper
 import fasttrt
 from fasttrt import BuildConfig, BuildProgress, Plan
 from support import models
-from support.process import python_output
+from support.process import python_output, run_python
 
 Build = Callable[..., Plan]
 FIXED = {"x": (2, 16)}
@@ -139,6 +140,14 @@ def test_defaults_are_derived_and_logged(build: Build, caplog: pytest.LogCapture
     assert messages == [
         "no shapes= given; building for x min (1, 1, 8) opt (8, 128, 8) max (32, 512, 8)"
     ]
+
+
+def test_names_need_not_be_text(build: Build) -> None:
+    """ONNX wants UTF-8, and neither protobuf nor TensorRT looks."""
+    content = models.mlp().to_bytes()
+    assert content.count(b"batch") > 0
+    plan = build(content.replace(b"batch", b"b\xfftch"), shapes=FIXED)
+    assert plan.metadata["inputs"][0]["dimensions"][0] == "b\ufffdtch"
 
 
 def test_what_cannot_be_derived_is_asked_for_exactly(build: Build) -> None:
@@ -483,6 +492,37 @@ def test_ctrl_c_stops_a_build_and_leaves_the_process_usable(
     """
     printed = python_output(code, sender, FASTTRT_LIBRARY=str(rtx.path))
     assert printed.splitlines() == ["interrupted", "True"]
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "os.fork() and os.wait()"], ids=repr)
+def test_the_process_may_end_while_daemon_threads_build(rtx: fasttrt.LibraryInfo, end: str) -> None:
+    """TensorRT would crash: what it has of static objects goes while its threads use it."""
+    code = """
+        import os, sys, threading, warnings
+        import fasttrt
+        from support.models import deep
+        warnings.simplefilter("ignore")  # forking with threads
+        proto = deep(200).proto
+        started = threading.Semaphore(0)
+
+        def run():
+            options = {"shapes": {"x": (2, 16)}, "progress": lambda step: started.release()}
+            while True:
+                try:
+                    fasttrt.build(proto, **options)
+                except fasttrt.Error:
+                    pass
+
+        for _ in range(2):
+            threading.Thread(target=run, daemon=True).start()
+        for _ in range(400):
+            started.acquire()
+        print("ending", flush=True)
+    """
+    code = f"{textwrap.dedent(code)}\n{end}"
+    for _ in range(3):  # it did so in one of three
+        done = run_python(code, FASTTRT_LIBRARY=str(rtx.path))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "ending\n", "")
 
 
 def test_signal_handlers_run_during_a_build(build: Build, deep: onnx.ModelProto) -> None:

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bindings/buffer.hpp"
+#include "bindings/ending.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "engine/plan_builder.hpp"
@@ -72,6 +73,7 @@ std::span<const std::byte> view(std::string_view bytes) {
 // log and the progress to `poll` and notices Ctrl-C. So TensorRT's threads never need the GIL.
 py::tuple build(PlanBuilder& builder, const BuildOptions& options,
                 const std::vector<Profile>& profiles, const py::function& poll) {
+  const LongCall call;
   ProgressQueue progress;
   auto result =
       std::async(std::launch::async, [&] { return builder.build(options, profiles, progress); });
@@ -84,7 +86,8 @@ py::tuple build(PlanBuilder& builder, const BuildOptions& options,
       const GilRelease release;
       done = result.wait_for(interval) == std::future_status::ready;
     }
-    if (stopped) continue;  // TensorRT gets to its next step before it can stop
+    if (is_ending()) progress.cancel();
+    if (stopped || progress.cancelled()) continue;  // it gets to its next step before it can stop
     try {
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
       poll(progress.take(), done);
@@ -101,10 +104,12 @@ py::tuple build(PlanBuilder& builder, const BuildOptions& options,
 py::list describe(const std::vector<NetworkTensor>& tensors) {
   py::list result;
   for (const auto& tensor : tensors) {
+    py::list names;
+    for (const auto& name : tensor.dimension_names) names.append(to_str(name));
     result.append(py::make_tuple(
         to_str(tensor.name), nvinfer::dtype_name(tensor.dtype),
         py::tuple(py::cast(std::vector<std::int64_t>(tensor.shape.begin(), tensor.shape.end()))),
-        py::tuple(py::cast(tensor.dimension_names)), tensor.is_shape_tensor));
+        py::tuple(names), tensor.is_shape_tensor));
   }
   return result;
 }
@@ -145,14 +150,16 @@ void register_builder(py::module_& module) {
   // Parsing and building take seconds to hours and touch no Python object while they run.
   py::class_<PlanBuilder>(module, "PlanBuilder")
       .def(py::init([](const LibraryHandle& library, std::optional<int> device) {
+             const LongCall call;
              const GilRelease unlocked;
              return std::make_unique<PlanBuilder>(library.library, device);
            }),
            py::arg("library"), py::arg("device"))
-      .def("parse_file", &PlanBuilder::parse_file, py::arg("path"), ReleaseGil())
+      .def("parse_file", &PlanBuilder::parse_file, py::arg("path"), LongCallGuard())
       .def(
           "parse",
           [](PlanBuilder& self, std::string_view model, const std::string& base) {
+            const LongCall call;
             const GilRelease unlocked;  // the caller's bytes stay alive and unchanged
             self.parse(view(model), base);
           },

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "bindings/buffer.hpp"
+#include "bindings/ending.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "bindings/run_arguments.hpp"
@@ -37,11 +38,14 @@ CUstream_st* as_stream(std::uintptr_t handle) {
 class PyEngine {
  public:
   PyEngine(const LibraryHandle& library, const py::buffer& plan, const EngineOptions& options) {
+    const LongCall call;
     {
       const Buffer buffer("plan", plan);
       const GilRelease release;  // safe: `buffer` holds the memory, and no Python object is touched
       engine_ = std::make_unique<Engine>(library.library, buffer.bytes(), options);
+      if (is_ending()) engine_.reset();  // nobody would close it
     }
+    if (engine_ == nullptr) throw Error("the interpreter is ending");
     for (const auto& tensor : engine_->inputs()) {
       inputs_.push_back({tensor, numpy_dtype(tensor.dtype)});
     }

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/ending.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
 #include "nvinfer/discovery.hpp"
@@ -42,7 +43,7 @@ void register_library(py::module_& module) {
       .def(
           "load_plugins",
           [](const Handle& self, const std::string& path) { self.library->load_plugins(path); },
-          py::arg("path"), ReleaseGil(),  // runs the library's code; no Python object is touched
+          py::arg("path"), LongCallGuard(),  // runs the library's code; no Python object is touched
           "Register the plugins of a shared library with this TensorRT, once.")
       .def("__str__", [](const Handle& self) { return self.library->str(); });
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
+from fasttrt import _core
 from fasttrt._arguments import as_array, has_exchange, ordered, targets
 from fasttrt._opening import RunOptions, open_backend
 from fasttrt.arrays import is_device_array
@@ -355,6 +356,12 @@ def _flat(inputs: tuple[Any, ...]) -> Iterable[Any]:
 
 @atexit.register
 def _close_all() -> None:
-    """Free the GPU while the driver and the interpreter are still there."""
-    for engine in list(_open_engines):
-        engine.close()
+    """Free the GPU while the driver and the interpreter are still there.
+
+    Builds and loads on daemon threads are stopped or waited for, as TensorRT would crash.
+    """
+    try:
+        _core.end_long_calls()
+    finally:
+        for engine in list(_open_engines):
+            engine.close()

@@ -52,6 +52,16 @@ def run():
 threading.Thread(target=run, daemon=True).start()
 time.sleep(0.2)
 """,
+    "daemon thread that loads engines": """
+def run():
+    while True:
+        try:
+            fasttrt.Engine(sys.argv[1], device="cuda", cache=False)
+        except fasttrt.Error:
+            pass
+threading.Thread(target=run, daemon=True).start()
+time.sleep(0.2)
+""",
     "daemon threads that never stop": """
 def run():
     while True:

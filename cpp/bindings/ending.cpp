@@ -1,0 +1,68 @@
+#include "bindings/ending.hpp"
+
+#include <pthread.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#include "bindings/gil.hpp"
+#include "common/error.hpp"
+
+namespace fasttrt::bindings {
+namespace {
+
+struct State {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int under_way = 0;
+  bool ending = false;
+};
+
+// Never destroyed: threads may come here while the process ends.
+State* current = nullptr;
+
+State& state() noexcept {
+  static const bool made = [] {
+    current = new State;  // NOLINT(bugprone-unhandled-exception-at-new)
+    // A forked process has none of the threads that are in such calls.
+    pthread_atfork(nullptr, nullptr, [] { current = new State; });
+    return true;
+  }();
+  (void)made;
+  return *current;
+}
+
+}  // namespace
+
+LongCall::LongCall() {
+  const std::lock_guard lock(state().mutex);
+  if (state().ending) throw Error("the interpreter is ending");
+  ++state().under_way;
+}
+
+LongCall::~LongCall() {
+  const std::lock_guard lock(state().mutex);
+  --state().under_way;
+  state().changed.notify_all();
+}
+
+bool is_ending() noexcept {
+  const std::lock_guard lock(state().mutex);
+  return state().ending;
+}
+
+void end_long_calls() {
+  constexpr std::chrono::milliseconds interval(50);
+  for (;;) {
+    {
+      const GilRelease release;  // they need it to come to their ends
+      std::unique_lock lock(state().mutex);
+      state().ending = true;
+      if (state().changed.wait_for(lock, interval, [] { return state().under_way <= 0; })) return;
+    }
+    if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+  }
+}
+
+}  // namespace fasttrt::bindings
