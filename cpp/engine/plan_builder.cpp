@@ -76,12 +76,16 @@ void PlanBuilder::check(bool parsed, const nvinfer::ErrorScope& errors,
 }
 
 void PlanBuilder::parse_file(const std::string& path) {
+  std::optional<cuda::ContextGuard> guard;  // plugins may look at the device
+  if (device_ != nullptr) guard.emplace(*device_);
   const nvinfer::ErrorScope errors;
   const bool parsed = parser_->parse_file(path);
   check(parsed, errors, "reading " + path);
 }
 
 void PlanBuilder::parse(std::span<const std::byte> model, const std::string& base) {
+  std::optional<cuda::ContextGuard> guard;  // plugins may look at the device
+  if (device_ != nullptr) guard.emplace(*device_);
   const nvinfer::ErrorScope errors;
   const bool parsed = parser_->parse(model, base);
   check(parsed, errors, "reading the model");

@@ -1,6 +1,7 @@
 """The TensorRT backend: a plan on a GPU."""
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -55,6 +56,7 @@ class TensorRTBackend:
                 model.
         """
         self.metadata = dict(plan.metadata)
+        self._weights_lock = threading.Lock()  # so that the metadata are of the core's weights
         if library == "auto":
             library = family_for(plan)
         found = find(library, device)
@@ -83,7 +85,11 @@ class TensorRTBackend:
                 lines.append(f"({both_sides(plan, found, device)})")
                 raise EngineLoadError("\n".join(lines)) from None
             if given is not None:
-                took_weights(self.core, self.metadata, *given)
+                try:
+                    took_weights(self.core, self.metadata, *given)
+                except BaseException:
+                    self.core.close()  # now, not when the last traceback goes
+                    raise
         self._keep_kernels()  # now, as not every process gets to close its engines
         declared = {
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
@@ -141,13 +147,14 @@ class TensorRTBackend:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan; see `Plan.save`."""
-        with forwarded():
-            data = self.core.serialize(is_stripped(self.metadata))
-        Plan(data, self.metadata).save(path)
+        with forwarded(), self._weights_lock:
+            plan = Plan(self.core.serialize(is_stripped(self.metadata)), dict(self.metadata))
+        plan.save(path)
 
     def refit(self, model: OnnxModel) -> None:
         """Replace the weights; see `Engine.refit`."""
-        refit(self.core, self.metadata, model)
+        with self._weights_lock:
+            refit(self.core, self.metadata, model)
 
     def close(self) -> None:
         """Free everything, after runs under way."""
