@@ -276,6 +276,10 @@ def test_all_are_refitted_and_an_error_names_the_gpu() -> None:
     with pytest.raises(InputError, match=r"cuda:3: other weights; refitted already: cuda:0"):
         backend.refit(model)
     assert [len(recorder.refitted) for recorder in recorders] == [2, 1, 1]
+    recorders[1].error = fasttrt.CudaError("lost", 719, "cuStreamSynchronize")
+    with pytest.raises(fasttrt.CudaError, match="cuda:3: lost") as caught:
+        backend.refit(model)
+    assert (caught.value.code, caught.value.call) == (719, "cuStreamSynchronize")
 
 
 def test_all_are_closed_even_if_one_fails() -> None:

@@ -19,19 +19,17 @@ struct State {
   bool ending = false;
 };
 
-// Never destroyed: threads may come here while the process ends.
-State* current = nullptr;
-
-State& state() noexcept {
-  static const bool made = [] {
-    current = new State;  // NOLINT(bugprone-unhandled-exception-at-new)
-    // A forked process has none of the threads that are in such calls.
-    pthread_atfork(nullptr, nullptr, [] { current = new State; });
-    return true;
+// Never destroyed: threads may come here while the process ends. A forked process begins anew, as
+// it has none of the threads that are in such calls.
+State*& current() {
+  static State* state = [] {
+    pthread_atfork(nullptr, nullptr, [] { current() = new State; });
+    return new State;
   }();
-  (void)made;
-  return *current;
+  return state;
 }
+
+State& state() { return *current(); }
 
 }  // namespace
 

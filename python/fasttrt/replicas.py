@@ -71,7 +71,9 @@ class ReplicatedBackend:
             except Error as error:
                 done = ",".join(map(str, self._ordinals[: self._ordinals.index(ordinal)]))
                 state = f"; refitted already: cuda:{done}" if done else ""
-                raise type(error)(f"cuda:{ordinal}: {error}{state}") from error
+                told = type(error)(f"cuda:{ordinal}: {error}{state}")
+                vars(told).update(vars(error))  # a CudaError's code, say
+                raise told from error
 
     def close(self) -> None:
         """Close all of them, even if one fails."""
