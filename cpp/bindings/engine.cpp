@@ -2,6 +2,7 @@
 #include "engine/engine.hpp"
 
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -55,6 +56,11 @@ class PyEngine {
   }
 
   ~PyEngine() {
+    if (getpid() != owner_) {
+      // Forked: CUDA does not work here, and the threads of runs that were under way are not here.
+      (void)engine_.release();  // NOLINT(bugprone-unused-return-value): left as it is
+      return;
+    }
     // Freeing may wait for runs of other threads, and for the library's own threads.
     const GilRelease release;
     engine_.reset();
@@ -268,6 +274,7 @@ class PyEngine {
   }
 
   static constexpr std::size_t most_shapes = 1024;
+  const pid_t owner_ = getpid();
   std::unique_ptr<Engine> engine_;
   std::vector<Binding> inputs_;
   std::vector<Binding> outputs_;

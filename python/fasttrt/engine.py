@@ -354,6 +354,9 @@ def _flat(inputs: tuple[Any, ...]) -> Iterable[Any]:
     return inputs
 
 
+os.register_at_fork(after_in_child=_open_engines.clear)  # they are the parent's
+
+
 @atexit.register
 def _close_all() -> None:
     """Free the GPU while the driver and the interpreter are still there.

@@ -52,6 +52,22 @@ def run():
 threading.Thread(target=run, daemon=True).start()
 time.sleep(0.2)
 """,
+    "forked while threads run": """
+import os, warnings
+def run():
+    while True:
+        try:
+            run_once()
+        except fasttrt.Error:
+            pass
+for _ in range(3):
+    threading.Thread(target=run, daemon=True).start()
+time.sleep(0.2)
+warnings.simplefilter("ignore")  # forking with threads
+if os.fork() == 0:
+    sys.exit(0)  # without a word to the GPU, which it has no way to
+assert os.wait()[1] == 0
+""",
     "daemon thread that loads engines": """
 def run():
     while True:
