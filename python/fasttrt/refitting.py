@@ -11,7 +11,7 @@ from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.precision.applying import converted_as_built
 from fasttrt.structure import Structure, check_changes, check_same
-from fasttrt.transforms import transformed
+from fasttrt.transforms import retransformed
 
 
 def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> None:
@@ -44,7 +44,7 @@ def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
     if "changes" not in metadata:  # a plan of another tool
         return model
     if not model.is_changed:
-        model = transformed(model, **metadata.get("arguments", {}))
+        model = retransformed(model, metadata.get("arguments", {}))
     return converted_as_built(folded(model), metadata)
 
 

@@ -54,14 +54,37 @@ def transformed(
     return changed
 
 
+def retransformed(model: OnnxModel, arguments: Mapping[str, Mapping[str, Any]]) -> OnnxModel:
+    """A model changed as another one was, by that one's ``arguments``.
+
+    Raises:
+        InputError: as `transformed`.
+    """
+    freeze = {name: _from_json(value) for name, value in arguments.get("freeze", {}).items()}
+    return transformed(model, freeze, arguments.get("dims"))
+
+
 def _as_json(tensor: "onnx.TensorProto") -> Any:
-    """The values as Python's numbers, of which `_as_declared` makes the same again."""
+    """The values as Python's numbers, of which `_from_json` and `_as_declared` make the same again.
+
+    An array without any is its type and its shape, which lists cannot hold.
+    """
     from onnx import numpy_helper
 
     array = np.asarray(numpy_helper.to_array(tensor))
+    if array.size == 0:
+        return {"dtype": str(array.dtype), "shape": list(array.shape)}
     if array.dtype.kind not in "biuf":  # of ml_dtypes
         array = array.astype(np.int64 if is_integer(array.dtype) else np.float64)
     return array.tolist()
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    import ml_dtypes
+
+    return np.empty(value["shape"], getattr(ml_dtypes, value["dtype"], value["dtype"]))
 
 
 def _freeze_inputs(
