@@ -85,8 +85,14 @@ class RunOptions:
             InputError: names it, and ``problem``, why there is no TensorRT.
         """
         reason = f" ({problem})" if problem else ""
-        for name in ("plugins", "weights", "weight_streaming_budget"):
-            if getattr(self, name) not in (None, ()):
+        wanted = {
+            "plugins": bool(self.plugins),
+            "weights": self.weights is not None,
+            "weight_streaming_budget": self.weight_streaming_budget is not None,
+            "cuda_graph=True": self.cuda_graph is True,
+        }
+        for name, is_wanted in wanted.items():
+            if is_wanted:
                 raise InputError(f"{name}: needs a GPU; the engine runs on the CPU{reason}")
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
