@@ -140,7 +140,7 @@ def test_a_frozen_input_is_compared_in_host_memory(torch: Any) -> None:
         assert y.device == x.device
         error = (y.cpu().double() - expected).abs().max() / expected.abs().max()
         assert float(error) < product_tolerance()
-        with pytest.raises(fasttrt.InputError, match="scale: .* in host memory.* on cuda:0"):
+        with pytest.raises(fasttrt.InputError, match=r"scale: .* in host memory.* on cuda:0"):
             engine(x, scale.cuda())
         with pytest.raises(fasttrt.InputError, match=r"scale: expected float32\[8\] = .*, got"):
             engine(x, scale + 1)

@@ -1,7 +1,6 @@
 """``fasttrt tune``."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -46,7 +45,8 @@ def tune(
     """Find the options with which a model runs best and is right, and write them to a file.
 
     One option after the other is changed, from the best so far: precision, optimization level, CUDA
-    graph, contexts. Answers are held against ONNX Runtime's, see fasttrt compare. Use the file with
+    graph, contexts. It has to gain more than the spread of the measured rounds, else the simpler
+    options stay. Answers are held against ONNX Runtime's, see fasttrt compare. Use the file with
     Engine(model, **fasttrt.load_config("fasttrt.toml")), or as --config of other commands.
     """
     from fasttrt import InputError
@@ -78,6 +78,8 @@ def tune(
         typer.echo(json.dumps(_document(search, best, output), indent=2))
         return
     typer.echo(_line(best))
+    if best == search.trials[0] and len(search.trials) > 1:
+        typer.echo(f"{len(search.trials) - 1} others are not better by more than noise, or wrong")
     if search.out_of_time:
         typer.echo(f"after {budget:g} s not all was tried; --budget gives more")
     if search.on_cpu:
@@ -86,22 +88,27 @@ def tune(
 
 
 def _line(trial: "Trial") -> str:
+    from fasttrt._bench.tuning import spread
+
     c = trial.candidate
     level = "default" if c.optimization_level is None else c.optimization_level
     told = (
         f"precision {c.precision or 'as stated'}, level {level}, CUDA graph {c.cuda_graph}, "
         f"contexts {c.contexts}: "
     )
-    if trial.latency is None or trial.rate is None:
+    if not trial.latencies:
         return told + (trial.note.splitlines() or ["did not run"])[0]
     error = "" if trial.error is None else f", largest error {trial.error:.3g}"
-    return told + f"{trial.latency:.1f} us, {trial.rate:.1f} calls/s{error}"
+    spreads = f"(spread {spread(trial.latencies):.1f})", f"(spread {spread(trial.rates):.1f})"
+    return told + (
+        f"{trial.latency:.1f} us {spreads[0]}, {trial.rate:.1f} calls/s {spreads[1]}{error}"
+    )
 
 
 def _document(search: "Search", best: "Trial", output: Path) -> dict[str, Any]:
     return {
-        "best": asdict(best),
-        "trials": [asdict(trial) for trial in search.trials],
+        "best": best.to_json(),
+        "trials": [trial.to_json() for trial in search.trials],
         "out_of_time": search.out_of_time,
         "path": str(output),
     }
