@@ -78,6 +78,31 @@ def test_an_unknown_goal_is_refused(path: Path) -> None:
     assert "--goal" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--precision", "fp16,half"), "precision: expected"),
+        (("--level", "0,6"), "optimization_level: expected an integer from 0 to 5, got 6"),
+        (("--level", "-1"), "--level: expected integers >= 0"),
+        (("-o", "none/fasttrt.toml"), "--output: expected a file in a folder that exists"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_measured(
+    path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = run(path, *arguments)
+    assert isinstance(done.exception, fasttrt.InputError)
+    assert message in str(done.exception)
+    assert "calls/s" not in done.output
+
+
+def test_the_lowest_level_may_be_tried(path: Path) -> None:
+    done = run(path, "--level", "0", "--precision", "none", "--json")
+    assert done.exit_code == 0, done.exception
+    levels = [each["candidate"]["optimization_level"] for each in json.loads(done.stdout)["trials"]]
+    assert 0 in levels
+
+
 def test_the_budget_ends_the_search(path: Path) -> None:
     done = run(path, "--budget", "0", "--json")
     assert done.exit_code == 0, done.exception

@@ -127,17 +127,24 @@ class Search:
         """The best of what was tried.
 
         Raises:
+            InputError: an option has no such value.
+            ParseError: it is no ONNX model.
             Error: no candidate is within the limits; quotes why.
         """
         start = time.perf_counter()
         base = Candidate(contexts=contexts[0] if contexts else 2)
-        best = self._tried(base, None)
         axes: dict[str, Sequence[Any]] = {
             "precision": precisions,
             "optimization_level": levels,
             "cuda_graph": graphs,
             "contexts": contexts,
         }
+        for name, values in axes.items():  # before any is measured
+            for value in values:
+                wanted: Any = {name: value}
+                self.engine_options(replace(base, **wanted))
+        OnnxModel(self.model)
+        best = self._tried(base, None)
         for name, values in axes.items():
             centre = best.candidate if best is not None else base
             for value in values:

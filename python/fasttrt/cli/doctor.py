@@ -11,6 +11,7 @@ import typer
 from fasttrt import _core, cache
 from fasttrt._device import default_device
 from fasttrt._version import __version__
+from fasttrt.cli import _options
 from fasttrt.cli._libraries import in_process, libraries
 
 _OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "cupy-cuda12x", "cupy-cuda13x", "jax")
@@ -43,11 +44,9 @@ class Report:
 
 
 def doctor(
-    library: Annotated[
-        str, typer.Option(help="Which TensorRT the self-test takes, see fasttrt.library.")
-    ] = "auto",
+    library: Annotated[str, typer.Option(help="Which TensorRT the self-test takes.")] = "auto",
     self_test: Annotated[bool, typer.Option(help="Build and run a tiny network.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Tell what is here, what it can do and what is missing; exit with 1 if no engine runs."""
     report = examine()

@@ -1,10 +1,11 @@
 """``fasttrt tune``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from fasttrt.cli import _options
 
 if TYPE_CHECKING:
     from fasttrt._bench.tuning import Goal, Search, Trial
@@ -31,16 +32,14 @@ def tune(
     rtol: Annotated[float | None, typer.Option(help="The largest relative error.", min=0)] = None,
     cosine: Annotated[float | None, typer.Option(help="The least similarity.", max=1)] = None,
     top1: Annotated[float | None, typer.Option(help="The least agreement.", min=0, max=1)] = None,
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help='"auto", "cuda", "cuda:N", "cpu".')] = None,
-    library: Annotated[str | None, typer.Option(help="Which TensorRT, see library().")] = None,
+    shapes: _options.Shapes = None,
+    device: _options.Device = None,
+    library: _options.Library = None,
     budget: Annotated[float, typer.Option(help="Seconds; none is begun later.", min=0)] = 300.0,
     duration: Annotated[float, typer.Option(help="Seconds of a series.", min=0.01)] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of random inputs.", min=0)] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    seed: _options.Seed = 0,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Find the options with which a model runs best and is right, and write them to a file.
 
@@ -56,6 +55,8 @@ def tune(
 
     if goal not in ("latency", "throughput"):
         raise InputError(f'--goal: expected "latency" or "throughput", got {goal!r}')
+    _options.show_log(verbose)
+    _options.check_output(output)
     limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
     options = engine_options(None, device, library, shapes)
     search = Search(
@@ -66,7 +67,7 @@ def tune(
     )  # fmt: skip
     best = search.run(
         precision.split(",") if precision != "none" else [],
-        integers("level", level) if level != "none" else [],
+        integers("level", level, least=0) if level != "none" else [],
         ["auto", False] if cuda_graph else ["auto"],
         integers("contexts", contexts),
     )
@@ -75,7 +76,7 @@ def tune(
         comment += f"\n{_NOISE}"
     output.write_text(as_file(best, options, comment), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(_document(search, best, output), indent=2))
+        typer.echo(_options.json_text(_document(search, best, output)))
         return
     typer.echo(_line(best))
     if best == search.trials[0] and len(search.trials) > 1:
