@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fasttrt._torch_arrays import to_array, to_tensor
+from fasttrt._torch_arrays import check_frozen, to_array, to_tensor
 from fasttrt._torch_export import (
     Dynamic,
     Exporter,
@@ -23,7 +23,7 @@ from fasttrt._torch_tree import Call, Structure, flatten
 from fasttrt.engine import Engine
 from fasttrt.errors import InputError, LibraryNotFoundError
 from fasttrt.model import OnnxModel
-from fasttrt.transforms import described, frozen_values
+from fasttrt.transforms import frozen_values
 
 
 def from_torch(
@@ -109,7 +109,7 @@ def from_torch(
         frozen = frozen_values(OnnxModel(path), engine_options.get("freeze") or {})
         for name, tensor in zip(inputs.tensors, tensors, strict=True):
             if name in frozen:
-                _check_frozen(name, frozen[name], tensor.cpu())
+                check_frozen(name, frozen[name], tensor.cpu())
         engine = Engine(path, shapes=profile_of(ranges, shapes) or None, **engine_options)
     return TorchModule(engine, call, inputs, outputs, names, frozen)
 
@@ -135,26 +135,6 @@ def _device(module: Any) -> Any:
     if len(devices) > 1:
         raise InputError(f"module: expected it on one device, got {sorted(map(str, devices))}")
     return next(iter(devices), None)
-
-
-def _check_frozen(name: str, value: np.ndarray[Any, Any], tensor: Any) -> None:
-    """See that a frozen input is given as it was frozen, bit by bit.
-
-    Raises:
-        InputError: it is not; or it is on a GPU, where looking at it would take waiting for it.
-    """
-    expected = f"{name}: expected {described(value)}, which freeze= has made a constant"
-    if tensor.device.type != "cpu":
-        raise InputError(
-            f"{expected}, in host memory, where it can be compared without waiting, got a tensor "
-            f"on {tensor.device}"
-        )
-    given = to_array(tensor.detach())
-    if (given.dtype, given.shape) != (value.dtype, value.shape):
-        raise InputError(f"{expected}, got {described(given)}")
-    if given.tobytes() != value.tobytes():
-        got = described(given)
-        raise InputError(f"{expected}, got {'others' if got == described(value) else got}")
 
 
 class TorchModule:
@@ -215,7 +195,7 @@ class TorchModule:
                     "engine gives none; call it under torch.no_grad() or with tensor.detach()"
                 )
         for i, value in self._frozen.items():
-            _check_frozen(self._inputs.tensors[i], value, tensors[i])
+            check_frozen(self._inputs.tensors[i], value, tensors[i])
         arrays = [to_array(tensors[i].detach()) for i in self._order]
         results = self.engine.infer(*arrays)
         if len(self.engine.outputs) == 1:
