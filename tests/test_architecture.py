@@ -33,6 +33,7 @@ ABOVE = {
     "shapes": {"_core", "model", "building", "engine", "plan", "tensorrt", "reference"},
     "_model_hash": {"*"},
     "_cache/folder": {"_core", "building", "engine", "plan", "tensorrt", "_opening"},
+    "_cache/library_build": {"building", "engine", "plan", "tensorrt", "_opening"},
     "_cache/key": {"building", "engine", "tensorrt", "_opening"},
     "_cache/lock": {"_core", "building", "engine", "plan", "tensorrt", "_opening"},
     "_cache/store": {"_core", "building", "engine", "tensorrt", "_opening"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ import pytest
 import fasttrt
 from fasttrt import BuildConfig, BuildProgress, InputError, Plan, cache
 from fasttrt._cache.building import TIMINGS_REFUSED, Source, cached_build
+from fasttrt._cache.library_build import library_build
 from fasttrt._cache.lock import building
 from fasttrt._cache.store import Store
 from fasttrt._cache.timings import forget_timings, kept_timings
@@ -32,7 +34,7 @@ from fasttrt.model import OnnxModel
 from fasttrt.transforms import transformed
 from support import models
 from support.process import python_output
-from support.shared_objects import compile_library
+from support.shared_objects import compile_library, place
 
 TESTS = Path(__file__).parent
 SHAPES = {"x": (2, 16)}
@@ -163,6 +165,40 @@ def test_another_model_option_or_shape_is_built(builds: Builds) -> None:
     assert builds.count == len(given)
     assert [builds(m, config, shapes=s).plan for m, config, s in given] == plans
     assert builds.count == len(given)
+
+
+def test_no_argument_is_forgotten(builds: Builds) -> None:
+    """What is built depends on an argument, or does not; a new one has to be added here.
+
+    Options of `BuildConfig` are in test_cache_key.py, and so are libraries and GPUs.
+    """
+    another: dict[str, tuple[Any, bool] | None] = {
+        "model": (models.mlp().proto, True),
+        "config": (BuildConfig(workspace=1 << 24), True),
+        "shapes": ({"x": (3, 16)}, True),
+        "plugins": None,  # see test_plugins_count
+        "library": None,
+        "device": None,
+        "progress": (None, False),
+        "cache": (None, False),
+    }
+    assert inspect.signature(cached_build).parameters.keys() == another.keys()
+    model = models.mlp().proto
+    builds(model)
+    for name, given in another.items():
+        if given is not None:
+            before = len(cache.entries(builds.root))
+            builds(**{"model": model, name: given[0]})
+            assert len(cache.entries(builds.root)) - before == given[1], name
+
+
+def test_the_same_library_elsewhere_builds_the_same(builds: Builds, tmp_path: Path) -> None:
+    path = models.mlp(batch=2).save(tmp_path / "m.onnx")
+    digest = builds(path, shapes=None).plan.digest
+    for file in builds.library.parent.glob("*.so*"):
+        place(file, tmp_path / "elsewhere")
+    arguments = (path, builds.root, tmp_path / "elsewhere", tmp_path)
+    assert python_output(CHILD, *arguments).splitlines() == ["ready", f"found {digest}"]
 
 
 def test_plugins_count(builds: Builds, tmp_path: Path) -> None:
@@ -556,7 +592,8 @@ def test_timings_are_kept_by_release_and_gpu(builds: Builds) -> None:
         False, True, False, True,
     ]  # fmt: skip
     (first, _) = sorted(path.name for path in (builds.root / "timings").iterdir())
-    assert first == f"rtx-{library.version}-NVIDIA-H100-80GB-HBM3-9.0.timings"
+    release = f"rtx-{library.version}-{library_build(library)}"
+    assert first == f"{release}-NVIDIA-H100-80GB-HBM3-9.0.timings"
     file = builds.root / "timings" / first
     content = bytearray(file.read_bytes())
     content[-1] ^= 1

@@ -6,8 +6,11 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,10 +23,11 @@ from fasttrt import BuildConfig, _core
 from fasttrt._cache.key import digest_of, key_parts, plain
 from fasttrt._library import find
 from fasttrt._model_hash import _add_message
-from fasttrt.config import TF32_VARIABLE
+from fasttrt.config import LOAD_OPTIONS, TF32_VARIABLE
 from fasttrt.model import OnnxModel
 from support import models
 from support.process import python_output
+from support.shared_objects import place
 
 H100 = ("NVIDIA H100 80GB HBM3", 9, 0)
 
@@ -82,20 +86,41 @@ def _pair(name: str) -> tuple[BuildConfig, BuildConfig]:
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(BuildConfig)])
-def test_every_option_changes_the_key(key: Callable[..., str], name: str) -> None:
+def test_every_option_that_changes_the_plan_changes_the_key(
+    key: Callable[..., str], name: str
+) -> None:
     one, other = _pair(name)
     assert [f.name for f in dataclasses.fields(BuildConfig)
             if getattr(one, f.name) != getattr(other, f.name)] == [name]  # fmt: skip
-    assert key(config=one) != key(config=other)
+    assert (key(config=one) != key(config=other)) == (name not in LOAD_OPTIONS)
 
 
-def test_what_else_is_given_changes_the_key(key: Callable[..., str]) -> None:
-    class Newer:
-        family, version = "rtx", "1.99.0"
+@pytest.mark.parametrize("name", sorted(LOAD_OPTIONS))
+def test_what_is_not_in_the_key_does_not_reach_the_build(library: _core.Library, name: str) -> None:
+    asked = []
+    for config in _pair(name):
+        options = config.to_core(library)
+        fields = [field for field in dir(options) if field[0] != "_" and field[:4] != "set_"]
+        assert "refit" in fields
+        asked.append({field: getattr(options, field) for field in fields})
+    assert asked[0] == asked[1]
 
-    class Other:
-        family, version = "tensorrt", "1.6.1"
 
+def test_what_else_is_given_changes_the_key(
+    key: Callable[..., str], library: _core.Library, tmp_path: Path
+) -> None:
+    def like(**changed: str) -> SimpleNamespace:
+        names = ("family", "version", "path", "parser_path")
+        return SimpleNamespace(**{name: getattr(library, name) for name in names} | changed)
+
+    moved = place(Path(library.path), tmp_path / "moved")
+    assert key(library=like()) == key(library=like(path=str(moved))) == key()
+    patched = Path(shutil.copy(library.path, tmp_path))
+    with patched.open("r+b") as file:  # as another linker would: what it says of itself
+        file.seek(256)
+        file.write(b"another")
+    shorter = Path(shutil.copy(library.path, tmp_path / "shorter"))
+    os.truncate(shorter, shorter.stat().st_size - 1)
     given: list[dict[str, Any]] = [
         {},
         {"sha256": "ac"},
@@ -104,8 +129,12 @@ def test_what_else_is_given_changes_the_key(key: Callable[..., str]) -> None:
         {"shapes": {"y": (1, 3)}},
         {"shapes": [{"x": (1, 3)}, {"x": (2, 3)}]},
         {"shapes": [{"x": (2, 3)}, {"x": (1, 3)}]},
-        {"library": Newer},
-        {"library": Other},
+        {"library": like(version="1.99.0")},
+        {"library": like(family="tensorrt")},
+        {"library": like(path=str(patched))},
+        {"library": like(path=str(shorter))},
+        {"library": like(parser_path=str(patched))},
+        {"library": like(parser_path="")},
         {"gpu": None},
         {"gpu": ("NVIDIA L40S", 8, 9)},
         {"gpu": (H100[0], 9, 1)},

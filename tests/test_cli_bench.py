@@ -68,12 +68,14 @@ def test_the_table_names_its_conditions(path: Path) -> None:
         (("--shapes", "x"), "--shapes: expected input=..."),
         (("--shapes", "x=1x16:2x16:4x16", "--batch", "5"), "batch: x expected 1 to 4, got 5"),
         (("--plot", "m.png"), "--plot: expected several values"),
+        (("--plot", "m.foo"), "--plot: expected one of .png, .svg, .pdf, got 'm.foo'"),
     ],
 )
 def test_what_does_not_fit_is_named(path: Path, arguments: tuple[str, ...], message: str) -> None:
     done = run(path, *arguments)
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
+    assert not done.stdout  # before anything is measured
 
 
 def test_a_plot_is_an_image(path: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,27 @@ def test_it_writes_a_plan_with_what_was_asked(
     config = plan.metadata["config"]
     assert (config["workspace"], config["optimization_level"]) == (64 << 20, 2)
     assert (config["refit"], config["strip_weights"], config["precision"]) == (False, False, "fp16")
+
+
+def test_a_config_file_gives_options(path: Path, rtx: fasttrt.LibraryInfo) -> None:
+    file = path.with_name("fasttrt.toml")
+    file.write_text(
+        '[engine]\nprecision = "tf32"\ndevice = "auto"\ncontexts = 3\n'
+        "[build]\nworkspace = 67108864\noptimization_level = 2\n"
+        '[shapes]\nx = "1x16:7x16:9x16"\n'
+    )
+
+    def built(*arguments: str) -> tuple[Any, Any]:
+        done = run(path, "--library", rtx.path, "--config", file, "--json", *arguments)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        config = found["config"]
+        options = ("precision", "workspace", "optimization_level")
+        return [config[name] for name in options], found["profiles"][0]["x"]
+
+    assert built() == (["tf32", 64 << 20, 2], [[1, 16], [7, 16], [9, 16]])
+    asked = ("--fp16", "--builderOptimizationLevel", "4", "--optShapes", "x:2x16")
+    assert built(*asked) == (["fp16", 64 << 20, 4], [[2, 16]] * 3)
 
 
 def test_what_changes_the_model_reaches_the_build(tmp_path: Path, rtx: fasttrt.LibraryInfo) -> None:
@@ -100,6 +122,7 @@ def test_the_summary_and_the_log(path: Path, rtx: fasttrt.LibraryInfo) -> None:
         (["--fp16", "--bf16"], "--precision: expected one of them, got fp16 and bf16"),
         (["--dims=n"], "--dims: expected name=VALUE, got 'n'"),
         (["--optShapes=z:1x2"], "z"),
+        (["-o", "/none/m.plan"], "--output: expected a file in a folder that exists"),
         (["--builderOptimizationLevel=9"], "optimization_level: expected"),
     ],
 )

@@ -111,6 +111,38 @@ def test_a_plan_does_not_run_on_the_cpu(path: Path, tmp_path: Path) -> None:
     assert "cut short" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--precision", "fp16"], "--precision"),
+        (["--shapes", "x=1x16"], "--shapes"),
+        (["--no-tf32"], "--no-tf32"),
+    ],
+)
+def test_what_a_plan_would_ignore_is_refused(
+    path: Path, tmp_path: Path, arguments: list[str], name: str
+) -> None:
+    plan = tmp_path / "m.plan"
+    plan.write_bytes(b"FASTTRT\0 cut short")
+    done = run(path, "--plan", plan, *arguments)
+    assert done.exit_code == 2
+    assert done.stderr == f"error: {name}: not with --plan, which is built already\n"
+
+
+def test_a_config_file_gives_options(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "fasttrt.toml"
+    file.write_text('[engine]\nprecision = "fp16"\n[shapes]\nx = "1x16:7x16:9x16"\n')
+    done = run(path, "--config", file, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["inputs"]["x"].startswith("7x16, 1x16, 9x16")
+    assert "precision=fp16 is for GPUs" in caplog.text
+    caplog.clear()
+    assert run(path, "--config", file, "--precision", "bf16").exit_code == 0
+    assert "precision=bf16 is for GPUs" in caplog.text
+
+
 def test_the_precision_is_the_builds(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert run(path, "--precision", "fp16").exit_code == 0
     assert "precision=fp16 is for GPUs" in caplog.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from typer.testing import CliRunner
 import fasttrt
 from fasttrt.cli import app
 from fasttrt.cli.doctor import try_out
-from support.shared_objects import compile_library
+from support.process import python_output
+from support.shared_objects import claim_version, compile_library, place
 
 
 def run(*arguments: str) -> Any:
@@ -27,6 +30,8 @@ def test_a_machine_with_tensorrt_and_no_gpu(rtx: fasttrt.LibraryInfo, no_gpu: st
     assert no_gpu in done.output
     assert "self-test built: a plan of" in done.output
     assert "onnxruntime" in done.output
+    assert "without a GPU TensorRT-RTX comes first" in done.output
+    assert done.output.count(no_gpu) == 1
     assert done.output.endswith("no engine runs here\n")
 
 
@@ -51,6 +56,80 @@ def test_a_machine_with_nothing(
     assert str(tmp_path) in done.output  # what was tried
     assert "no TensorRT can be used: pip install" in done.output
     assert "self-test" not in done.output
+    for found in json.loads(run("--json").stdout)["libraries"]:  # elsewhere
+        assert found["used"] is False
+        assert "nothing else is tried then" in found["why"]
+
+
+def listed(*folders: Path, **environment: Any) -> list[dict[str, Any]]:
+    """The libraries, with these folders on the loader's search path."""
+    code = """
+        import json
+        from fasttrt.cli.doctor import examine
+        print(json.dumps(examine().libraries))
+    """
+    path = os.pathsep.join(map(str, folders))
+    found: list[dict[str, Any]] = json.loads(
+        python_output(code, LD_LIBRARY_PATH=path, **environment)
+    )
+    return found
+
+
+def test_every_library_is_listed_with_the_reason(
+    rtx: fasttrt.LibraryInfo, tmp_path: Path, no_gpu: str
+) -> None:
+    """Two of one family as well, which must not meet in one process."""
+    other = claim_version(tmp_path, "libtensorrt_rtx.so.1", 10799)
+    tensorrt = claim_version(tmp_path, "libnvinfer.so.10", 101600)
+    lean = claim_version(tmp_path / "lean", "libnvinfer_lean.so.11", 110400)
+    found = {each["path"]: each for each in listed(tmp_path, lean.parent)}
+    about = {path: (each["version"], each["used"], each["why"]) for path, each in found.items()}
+    why = "without a GPU TensorRT-RTX comes first, as it alone builds then"
+    assert about[str(rtx.path)] == (rtx.version, True, why)
+    assert about[str(other)] == ("1.7.99", False, f"{rtx.path} is found before it")
+    assert about[str(tensorrt)] == ("10.16.0", False, f"{rtx} comes first")
+    assert about[str(lean)] == ("11.4.0", False, f"{rtx} comes first")
+    assert [each["used"] for each in found.values()] == [True, *[False] * (len(found) - 1)]
+
+    in_place = listed(lean.parent, FASTTRT_LIBRARY=str(tmp_path))
+    assert [(each["path"], each["why"]) for each in in_place[:2]] == [
+        (str(other), f"FASTTRT_LIBRARY is {tmp_path}"),
+        (str(tensorrt), "rtx 1.7.99 comes first"),
+    ]
+    assert {str(rtx.path), str(lean)} <= {each["path"] for each in in_place[2:]}
+    for each in in_place[2:]:
+        assert each["why"] == f"FASTTRT_LIBRARY is {tmp_path}, and nothing else is tried then"
+
+
+def test_releases_side_by_side(vendor_library: Callable[[str], Path], no_gpu: str) -> None:
+    folders = [vendor_library(name) for name in ("rtx-1.7", "lean-10", "lean-11")]
+    found = listed(*folders, FASTTRT_LIBRARY=str(vendor_library("rtx-1.6")))
+    assert [found[0]["version"][:3], found[0]["used"], found[0]["can_build"]] == ["1.6", True, True]
+    versions = {each["version"].rpartition(".")[0] for each in found}
+    assert {"1.6", "1.7", "10.16", "11.4"} <= versions
+    for each in found:
+        assert each["can_build"] == (each["family"] == "rtx")
+
+
+def test_what_cannot_be_used_is_listed_with_the_reason(
+    rtx: fasttrt.LibraryInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim_version(tmp_path, "libnvinfer.so.8", 8401)
+    code = "#include <stdlib.h>\nint getInferLibVersion() { abort(); }"
+    compile_library(tmp_path / "libnvinfer.so.10", code)
+    place(rtx.path, tmp_path)
+    monkeypatch.setenv("FASTTRT_LIBRARY", str(tmp_path / rtx.path.name))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    report = json.loads(run("--json", "--no-self-test").stdout)
+    assert report["libraries"][0]["used"] is True
+    unusable = "\n".join(report["unusable"])
+    assert "libnvinfer.so.8: TensorRT 8.4.1" in unusable
+    assert "libnvinfer.so.10: the process ended with signal 6" in unusable
+    assert not report["not_found"]
+    monkeypatch.setenv("FASTTRT_LIBRARY", str(tmp_path / "libnvinfer.so.10"))
+    done = run()
+    assert done.exit_code == 1
+    assert "TensorRT  the process ended with signal 6" in done.output
 
 
 def test_without_the_self_test(rtx: fasttrt.LibraryInfo) -> None:

@@ -67,6 +67,28 @@ def test_layers_want_a_gpu(build: Any, tmp_path: Path, no_gpu: str) -> None:
     assert no_gpu in str(done.exception)
 
 
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = models.mlp().save(tmp_path / "m.onnx")
+    done = run(path, "--layers")
+    assert isinstance(done.exception, fasttrt.InputError)
+    assert "--layers: expected a plan" in str(done.exception)
+    done = run(path, "--library", tmp_path / "none")
+    assert isinstance(done.exception, fasttrt.LibraryNotFoundError)
+
+
+def test_a_model_is_told_of_without_a_library_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.mlp().save(tmp_path / "m.onnx")
+    monkeypatch.setenv("FASTTRT_LIBRARY", str(tmp_path / "none"))
+    done = run(path, "--json")
+    assert done.exit_code == 0
+    parser = json.loads(done.stdout)["parser"]
+    assert parser["library"] is None
+    assert parser["problem"].startswith("no TensorRT library was found.")
+    assert not parser["problem"].endswith("Tried:")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model at all"])
 def test_what_is_neither(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)

@@ -71,8 +71,14 @@ def test_options_arrive(files: tuple[Path, Path], tmp_path: Path) -> None:
 def test_errors_are_fasttrts(files: tuple[Path, Path], tmp_path: Path) -> None:
     path, folder = files
     code, _, error = run(path, tmp_path / "none", "--library", "none")
+    assert code == 2  # as wherever a file that is named is not there
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code, _, error = run(path, empty, "--library", "none")
     assert code == 1
     assert isinstance(error, fasttrt.InputError)
+    code, _, error = run(path, folder, "--library", "none", "-o", tmp_path / "none" / "o.onnx")
+    assert "--output: expected a file in a folder that exists" in str(error)
     code, _, error = run(path, folder, "--method", "kl")
     assert isinstance(error, fasttrt.InputError)
     assert not path.with_name("net.int8.onnx").exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 import fasttrt
@@ -65,7 +66,9 @@ def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["-o", "out.txt"], "--output: expected a .npz"),
+        (["-o", "none/out.npz"], "--output: expected a file in a folder that exists, got 'none/"),
         (["--shapes", "x"], "--shapes: expected input=..., got 'x'"),
+        (["--seed", "1", "--inputs", "."], "--seed: expected no --inputs with it"),
     ],
 )
 def test_errors_name_the_option(path: Path, arguments: list[str], message: str) -> None:
@@ -73,3 +76,33 @@ def test_errors_name_the_option(path: Path, arguments: list[str], message: str) 
     assert done.exit_code != 0
     assert isinstance(done.exception, fasttrt.InputError)  # a line on standard error from main()
     assert message in str(done.exception)
+
+
+def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
+    x, y = (models.value(name, TensorProto.FLOAT, [6]) for name in "xy")
+    proto = models.make([helper.make_node("Sqrt", ["x"], ["y"])], [x], [y])
+    path = models.Model(proto, np.sqrt).save(tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.array([-1, 4, np.inf, 9, -3, np.nan], np.float32))
+    done = run(path, "--inputs", tmp_path / "x.npy", "--json")
+    ((found,),) = json.loads(done.stdout, parse_constant=pytest.fail)["results"]
+    assert (found["least"], found["mean"], found["most"]) == (2, 2.5, 3)
+    assert (found["nan"], found["inf"]) == (3, 1)
+    assert found["first"] == [None, 2, None, 3]
+
+
+def test_results_that_are_text_are_told_by_their_shape(tmp_path: Path) -> None:
+    x, y = models.value("x", TensorProto.FLOAT, [2]), models.value("y", TensorProto.STRING, [2])
+    node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING)
+    path = models.Model(models.make([node], [x], [y]), str).save(tmp_path / "m.onnx")
+    done = run(path, "--json")
+    assert done.exit_code == 0, done.exception
+    ((found,),) = json.loads(done.stdout)["results"]
+    assert (found["name"], found["shape"]) == ("y", [2])
+
+
+def test_a_file_that_is_named_as_a_plan_is_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "m.plan").write_bytes(b"no plan")
+    for command in ("run", "bench", "inspect"):
+        done = CliRunner().invoke(app, [command, str(tmp_path / "m.plan")])
+        assert isinstance(done.exception, fasttrt.EngineLoadError)
+        assert "is no plan" in str(done.exception)

@@ -17,6 +17,7 @@ from fasttrt._library import find
 from fasttrt.building import parsed
 from fasttrt.model import OnnxModel
 from fasttrt.precision import DTYPES, applying, conversion, rules
+from fasttrt.refitting import as_built
 from fasttrt.structure import check_same, structure
 from support import models
 from support.models import make, value
@@ -184,14 +185,19 @@ def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) 
     metadata["structure"] = structure(network.model)
     assert "w0_float16" in metadata["structure"]["weights"]
     assert "w1" in metadata["structure"]["weights"]
-    new = applying.converted_as_built(OnnxModel(other.proto), metadata)
-    assert check_same(metadata["structure"], new) != metadata["structure"]
+    metadata["changes"] = list(network.model.changes)
+    assert as_built(OnnxModel(other.proto), metadata)[1] not in (None, metadata["structure"])
     (w,) = (t for t in wrong.proto.graph.initializer if t.name == "w0")
     w.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(w) * np.float32(1e6), "w0"))
-    with pytest.raises(fasttrt.InputError, match="it has no weight w0_float16"):
-        check_same(
-            metadata["structure"], applying.converted_as_built(OnnxModel(wrong.proto), metadata)
-        )
+    with pytest.raises(fasttrt.InputError, match="it has no weight w0_float16") as caught:
+        as_built(OnnxModel(wrong.proto), metadata)
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith('The engine was built with precision="fp16"')
+    assert lines[2].startswith("  gemm0 (Gemm: a constant of ")
+    assert lines[2].endswith(" is beyond float16, which ends at 65504)")
+    with pytest.raises(fasttrt.InputError) as caught:  # another model, whose weights do fit
+        as_built(OnnxModel(models.mlp((16, 24, 4)).proto), metadata)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_what_was_kept_for_its_weights_stays_so_with_others(library: _core.Library) -> None:
@@ -206,7 +212,8 @@ def test_what_was_kept_for_its_weights_stays_so_with_others(library: _core.Libra
     assert {"gemm0", "moved"} <= changes.kept.keys()
     config = BuildConfig(precision="fp16", refit=True)
     metadata = {"config": config.to_json(), "conversion": vars(changes)}
-    other = applying.converted_as_built(OnnxModel(new.proto), metadata)
+    other, wide = applying.converted_as_built(OnnxModel(new.proto), metadata)
+    assert not wide
     assert parsed(library, None, other).outputs()
     check_same(structure(built), other)
 

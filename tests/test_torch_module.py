@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
@@ -174,6 +175,61 @@ def test_nested_arguments_and_results(exporter: str) -> None:
         with pytest.raises(InputError, match="do not fit forward"):
             engine(x, states, unknown=1)
         check(engine, module, x, states, scale=2.5, extra=extra)
+
+
+class Scaled(nn.Module):  # type: ignore[misc, name-defined]
+    """A linear layer, scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x: Any, scale: Any) -> Any:
+        return self.linear(x) * scale
+
+
+def test_a_frozen_input_has_its_value_in_each_call(exporter: str) -> None:
+    module, x, scale = Scaled().eval(), torch.randn(4, 3), torch.randn(2)
+    freeze = {"scale": scale.numpy()}
+    with convert(module, (x, scale), exporter=exporter, freeze=freeze) as engine:
+        assert [spec.name for spec in engine.engine.inputs] == ["x"]
+        check(engine, module, torch.randn(4, 3), scale)
+        check(engine, module, torch.randn(4, 3), scale=scale.clone())
+        expected = re.escape(f"scale: expected float32[2] = {scale.tolist()}, which freeze= has")
+        for other, got in (
+            (scale + 1, r"float32\[2\] = "),
+            (scale.double(), r"float64\[2\] = "),
+            (scale[:1], r"float32\[1\] = "),
+            (torch.empty(2, device="meta"), "a tensor on meta"),  # whose values cannot be seen
+        ):
+            for args, kwargs in (((x, other), {}), ((x,), {"scale": other})):
+                with pytest.raises(InputError, match=f"{expected}.*, got {got}"):
+                    engine(*args, **kwargs)
+        with pytest.raises(InputError, match="scale: expected a tensor that wants no gradient"):
+            engine(x, scale.clone().requires_grad_())
+        check(engine, module, x, scale)  # as usable as before
+
+
+def test_frozen_values_are_compared_bit_by_bit() -> None:
+    module, x = Scaled().eval(), torch.randn(1, 3)
+    scale = torch.tensor([torch.nan, 0.0])
+    with convert(module, (x, scale), freeze={"scale": scale.tolist()}) as engine:
+        assert engine(x, scale)[0, 0].isnan()
+        with pytest.raises(InputError, match=r"got float32\[2\] = \[nan, -0.0\]"):
+            engine(x, torch.tensor([torch.nan, -0.0]))
+    scale = torch.randn(9, 1, 2)  # too long to be shown
+    with convert(module, (x, scale), freeze={"scale": scale.numpy()}) as engine:
+        check(engine, module, x, scale)
+        with pytest.raises(
+            InputError, match=r"^scale: expected float32\[9, 1, 2\], .* got others$"
+        ):
+            engine(x, scale + 1)
+
+
+def test_an_example_unlike_the_frozen_value_is_refused() -> None:
+    message = r"scale: expected float32\[2\] = \[2.0, 3.0\], .* got float32\[2\] = \[1.0, 1.0\]"
+    with pytest.raises(InputError, match=message):
+        convert(Scaled().eval(), (torch.randn(4, 3), torch.ones(2)), freeze={"scale": [2.0, 3.0]})
 
 
 def test_a_default_may_be_given() -> None:

@@ -55,13 +55,17 @@ def test_a_budget_is_a_number_of_bytes(budget: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"weight_streaming_budget": 1}, {"weights": models.mlp().to_bytes()}]
+    ("option", "name"),
+    [
+        ({"weight_streaming_budget": 1}, "weight_streaming_budget"),
+        ({"weights": models.mlp().to_bytes()}, "weights"),
+        ({"cuda_graph": True}, "cuda_graph=True"),
+    ],
 )
-def test_the_cpu_refuses_what_it_cannot_do(option: dict[str, Any], no_gpu: str) -> None:
-    (name,) = option
-    with pytest.raises(fasttrt.InputError, match=f"{name}: needs a GPU; the engine runs on the C"):
+def test_the_cpu_refuses_what_it_cannot_do(option: dict[str, Any], name: str, no_gpu: str) -> None:
+    with pytest.raises(fasttrt.InputError, match=f"^{name}: needs a GPU; the engine runs on the C"):
         fasttrt.Engine(models.mlp().proto, device="cpu", **option)
-    with pytest.raises(fasttrt.InputError, match=f"{name}: needs a GPU.*driver"):
+    with pytest.raises(fasttrt.InputError, match=f"^{name}: needs a GPU.*driver"):
         fasttrt.Engine(models.mlp().proto, **option)  # device="auto" has fallen back
 
 

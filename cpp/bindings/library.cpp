@@ -47,6 +47,17 @@ void register_library(py::module_& module) {
           "Register the plugins of a shared library with this TensorRT, once.")
       .def("__str__", [](const Handle& self) { return self.library->str(); });
 
+  module.def(
+      "library_candidates",
+      [](std::string choice, std::string environment, std::vector<std::string> packages,
+         std::pair<int, int> capability) {
+        return nvinfer::library_candidates({std::move(choice), std::move(environment),
+                                            std::move(packages), capability.first,
+                                            capability.second});
+      },
+      py::arg("choice"), py::arg("environment"), py::arg("packages"), py::arg("capability"),
+      "What find_library tries, in order: paths, and sonames for the loader's own search.");
+
   // Opening libraries reads files of 100 MB and more and touches no Python object.
   module.def(
       "find_library",
@@ -59,6 +70,11 @@ void register_library(py::module_& module) {
       },
       py::arg("choice"), py::arg("environment"), py::arg("packages"), py::arg("capability"),
       ReleaseGil(), "Find and open a library; capability is the GPU's, (0, 0) if there is none.");
+
+  module.def(
+      "open_library", [](const std::string& name) { return Handle{nvinfer::Library::open(name)}; },
+      py::arg("name"), ReleaseGil(),
+      "Open a library by its path, or by a soname that the loader finds.");
 }
 
 }  // namespace fasttrt::bindings

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "common/error.hpp"
 
@@ -47,26 +48,61 @@ std::optional<Family> family_from(std::string_view name) {
   return std::nullopt;
 }
 
+struct Candidate {
+  std::string name;
+  bool is_path;  // else a soname, for the loader's own search
+};
+
+void add_folders(std::vector<Candidate>& candidates, std::span<const std::string> folders,
+                 Family family) {
+  for (const auto& folder : folders) {
+    for (const char* soname : sonames(family)) {
+      candidates.push_back({(fs::path(folder) / soname).string(), true});
+    }
+  }
+}
+
+std::vector<Family> families_of(const SearchRequest& request) {
+  if (const auto family = family_from(request.choice)) return {*family};
+  if (request.capability_major > 0) return {Family::tensorrt, Family::rtx, Family::lean};
+  return {Family::rtx, Family::tensorrt, Family::lean};
+}
+
+// The file or folder that is named; empty if none is.
+fs::path place_of(const SearchRequest& request) {
+  if (request.choice != "auto" && !family_from(request.choice)) return request.choice;
+  return request.environment;
+}
+
+// What is tried, in order.
+std::vector<Candidate> candidates_of(const SearchRequest& request) {
+  const auto place = place_of(request);
+  std::error_code ignored;
+  // Absolute, as the loader would search for a name without a slash.
+  if (!place.empty() && !fs::is_directory(place, ignored)) {
+    return {{fs::absolute(place).string(), true}};
+  }
+  const std::vector<std::string> system(system_folders.begin(), system_folders.end());
+  std::vector<Candidate> candidates;
+  for (const auto family : families_of(request)) {
+    if (!place.empty()) {
+      add_folders(candidates, {{place.string()}}, family);
+      continue;
+    }
+    add_folders(candidates, request.packages, family);
+    for (const char* soname : sonames(family)) candidates.push_back({soname, false});
+    add_folders(candidates, system, family);
+  }
+  return candidates;
+}
+
 class Search {
  public:
   explicit Search(const SearchRequest& request) : request_(request) {}
 
-  // A file, or a folder with libraries of the families.
-  std::shared_ptr<const Library> in_place(const fs::path& place, std::span<const Family> families) {
-    std::error_code ignored;
-    // Absolute, as the loader would search for a name without a slash.
-    if (!fs::is_directory(place, ignored)) return open(fs::absolute(place).string(), true);
-    return in_folders({{place.string()}}, families);
-  }
-
-  std::shared_ptr<const Library> everywhere(std::span<const Family> families) {
-    for (const auto family : families) {
-      if (auto found = in_folders(request_.packages, {{family}})) return found;
-      for (const char* soname : sonames(family)) {
-        if (auto found = open(soname, false)) return found;
-      }
-      const std::vector<std::string> system(system_folders.begin(), system_folders.end());
-      if (auto found = in_folders(system, {{family}})) return found;
+  std::shared_ptr<const Library> first(std::span<const Candidate> candidates) {
+    for (const auto& [name, is_path] : candidates) {
+      if (auto found = open(name, is_path)) return found;
     }
     return second_choice_;
   }
@@ -86,18 +122,6 @@ class Search {
   }
 
  private:
-  std::shared_ptr<const Library> in_folders(std::span<const std::string> folders,
-                                            std::span<const Family> families) {
-    for (const auto family : families) {
-      for (const auto& folder : folders) {
-        for (const char* soname : sonames(family)) {
-          if (auto found = open((fs::path(folder) / soname).string(), true)) return found;
-        }
-      }
-    }
-    return nullptr;
-  }
-
   std::shared_ptr<const Library> open(const std::string& name, bool is_path) {
     tried_.push_back(name);
     std::error_code ignored;
@@ -128,27 +152,23 @@ class Search {
 
 }  // namespace
 
-std::shared_ptr<const Library> find_library(const SearchRequest& request) {
-  std::vector<Family> families;
-  std::string place = request.environment;
-  if (const auto family = family_from(request.choice)) {
-    families = {*family};
-  } else if (request.capability_major > 0) {
-    families = {Family::tensorrt, Family::rtx, Family::lean};
-  } else {
-    families = {Family::rtx, Family::tensorrt, Family::lean};
-  }
-  if (request.choice != "auto" && !family_from(request.choice)) place = request.choice;
+std::vector<std::string> library_candidates(const SearchRequest& request) {
+  std::vector<std::string> names;
+  for (auto& candidate : candidates_of(request)) names.push_back(std::move(candidate.name));
+  return names;
+}
 
+std::shared_ptr<const Library> find_library(const SearchRequest& request) {
+  const auto place = place_of(request);
   // What was named is taken as it is, whether or not this GPU suits it.
   SearchRequest unconditional = request;
   if (!place.empty()) unconditional.capability_major = 0;
   Search search(unconditional);
-  auto found = place.empty() ? search.everywhere(families) : search.in_place(place, families);
+  auto found = search.first(candidates_of(request));
   if (found == nullptr) search.fail();
   if (const auto family = family_from(request.choice); family && found->family() != *family) {
-    throw UnsupportedLibraryError("library=\"" + request.choice + "\" was asked for, but " + place +
-                                  " is " + found->str());
+    throw UnsupportedLibraryError("library=\"" + request.choice + "\" was asked for, but " +
+                                  place.string() + " is " + found->str());
   }
   return found;
 }

@@ -28,6 +28,10 @@ struct SearchRequest {
 // UnsupportedLibraryError if only unusable libraries were found.
 [[nodiscard]] std::shared_ptr<const Library> find_library(const SearchRequest& request);
 
+// What `find_library` tries, in this order, until it finds one: paths, which need not exist, and
+// sonames for the loader.
+[[nodiscard]] std::vector<std::string> library_candidates(const SearchRequest& request);
+
 // Why a library cannot run on a GPU of this compute capability, in a sentence; empty if nothing
 // speaks against it.
 [[nodiscard]] std::string gpu_problem(Family family, const Version& version, int major, int minor);

@@ -73,6 +73,17 @@ def find(choice: str | os.PathLike[str], device: int | None) -> _core.Library:
         )
 
 
+def candidates(environment: str) -> list[str]:
+    """What `find` tries for ``"auto"``, in order: paths, which need not exist, and sonames.
+
+    Args:
+        environment: for ``$FASTTRT_LIBRARY``; empty: as if it were not set.
+    """
+    return _core.library_candidates(
+        "auto", environment, _package_folders(), capability(default_device())
+    )
+
+
 def describe(found: _core.Library, device: int | None) -> LibraryInfo:
     """What a library can do on a GPU (None: no GPU)."""
     driver = _core.driver_problem() if device is None else ""

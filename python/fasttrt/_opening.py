@@ -23,7 +23,7 @@ from fasttrt.errors import (
     UnsupportedLibraryError,
 )
 from fasttrt.model import OnnxModel
-from fasttrt.plan import Bytes, Plan, is_plan
+from fasttrt.plan import Bytes, Plan, is_plan, is_plan_file
 from fasttrt.plugins import Plugins
 from fasttrt.precision.inspection import check_plan, confirm
 from fasttrt.progress import ProgressCallback
@@ -85,8 +85,14 @@ class RunOptions:
             InputError: names it, and ``problem``, why there is no TensorRT.
         """
         reason = f" ({problem})" if problem else ""
-        for name in ("plugins", "weights", "weight_streaming_budget"):
-            if getattr(self, name) not in (None, ()):
+        wanted = {
+            "plugins": bool(self.plugins),
+            "weights": self.weights is not None,
+            "weight_streaming_budget": self.weight_streaming_budget is not None,
+            "cuda_graph=True": self.cuda_graph is True,
+        }
+        for name, is_wanted in wanted.items():
+            if is_wanted:
                 raise InputError(f"{name}: needs a GPU; the engine runs on the CPU{reason}")
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
@@ -235,15 +241,8 @@ def _read(model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan") -> O
     if isinstance(model, (bytes, memoryview)):
         return Plan.from_bytes(model) if is_plan(model) else OnnxModel(bytes(model))
     if isinstance(model, (str, os.PathLike)):
-        with Path(model).open("rb") as file:
-            begin = file.read(8)
-        is_onnx = Path(model).suffix == ".onnx" or not (is_plan(begin) or _named_plan(model))
-        return OnnxModel(model) if is_onnx else Plan.load(model)
+        return Plan.load(model) if is_plan_file(model) else OnnxModel(model)
     return OnnxModel(model)
-
-
-def _named_plan(path: str | os.PathLike[str]) -> bool:
-    return Path(path).suffix in {".plan", ".engine", ".trt"}
 
 
 def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tuple[int | None, str]:

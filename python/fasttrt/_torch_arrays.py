@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt.errors import InputError
+from fasttrt.transforms import described
 
 
 def to_array(tensor: Any) -> Any:
@@ -40,3 +41,23 @@ def to_tensor(array: Any) -> Any:
         raise InputError(f"expected a result of a type that PyTorch has, got {array.dtype}")
     bits = np.int16 if array.itemsize == 2 else np.uint8
     return torch.from_numpy(array.view(bits)).view(own)
+
+
+def check_frozen(name: str, value: np.ndarray[Any, Any], tensor: Any) -> None:
+    """See that a frozen input is given as it was frozen, bit by bit.
+
+    Raises:
+        InputError: it is not; or it is on a GPU, where looking at it would take waiting for it.
+    """
+    expected = f"{name}: expected {described(value)}, which freeze= has made a constant"
+    if tensor.device.type != "cpu":
+        raise InputError(
+            f"{expected}, in host memory, where it can be compared without waiting, got a tensor "
+            f"on {tensor.device}"
+        )
+    given = to_array(tensor.detach())
+    if (given.dtype, given.shape) != (value.dtype, value.shape):
+        raise InputError(f"{expected}, got {described(given)}")
+    if given.tobytes() != value.tobytes():
+        got = described(given)
+        raise InputError(f"{expected}, got {'others' if got == described(value) else got}")

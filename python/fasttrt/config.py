@@ -13,6 +13,8 @@ from fasttrt.errors import BuildError, InputError
 Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 
 TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
+LOAD_OPTIONS = frozenset({"engine_host_code"})
+"""Those of `BuildConfig` that count when a plan is loaded, and change nothing of what is built."""
 _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
 
 
@@ -143,7 +145,7 @@ class BuildConfig:
     def for_builds(self) -> list[str]:
         """What of it was given, and counts for builds alone, by name."""
         names = (f.name for f in fields(self) if getattr(self, f.name) != f.default)
-        return [name for name in names if name not in ("engine_host_code", "precision")]
+        return [name for name in names if name not in {*LOAD_OPTIONS, "precision"}]
 
     @property
     def allows_tf32(self) -> bool:
@@ -207,7 +209,8 @@ class BuildConfig:
     def to_json(self) -> dict[str, Any]:
         """What of it goes into the built plan."""
         values = asdict(self)
-        del values["timing_cache"], values["engine_host_code"]  # of this machine, not of the plan
+        for name in ("timing_cache", *LOAD_OPTIONS):  # of this machine, not of the plan
+            del values[name]
         values["keep_fp32"], values["tf32"] = list(self.keep_fp32), self.allows_tf32
         values["compute_capabilities"] = [str(c) for c in self.compute_capabilities]
         return values

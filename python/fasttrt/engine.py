@@ -93,7 +93,7 @@ class Engine:
                 recorded as a CUDA graph and replayed from then on, which takes the host half the
                 time; what cannot be recorded (results whose size depends on the data, a model with
                 an If or a Loop) is queued each time, which the log says once. True: that is an
-                `Error`. False: nothing is recorded.
+                `Error`, and so is the CPU. False: nothing is recorded.
             wait: how a thread waits for the GPU. ``"spin"``: it asks again and again, the quickest,
                 and keeps a core busy. ``"yield"``: the same, but other threads get the core in
                 between. ``"block"``: asleep; waking up takes some 20 us. ``"auto"``: it spins for

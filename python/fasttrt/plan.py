@@ -34,6 +34,7 @@ _FIELDS = struct.Struct("<8sIIQQQ")
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _HEADER_SIZE = _FIELDS.size + _DIGEST_SIZE
 _PAGE = 4096
+_SUFFIXES = {".plan", ".engine", ".trt"}
 
 # The vendor's header, as read off plans of TensorRT 8.6 and TensorRT-RTX 1.6 and 1.7: a magic of
 # "?trt", the whole size at 16, and the release that built it, a byte a number, at 24.
@@ -154,6 +155,14 @@ def peek(stream: BinaryIO, name: str) -> dict[str, Any]:
 def is_plan(content: Bytes) -> bool:
     """Whether bytes look like a plan, ours or the vendor's, rather than an ONNX model."""
     return content[: len(_MAGIC)] == _MAGIC or is_vendor_plan(content)
+
+
+def is_plan_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a plan rather than an ONNX model: by its name, or else how it begins."""
+    with Path(path).open("rb") as stream:
+        begin = stream.read(len(_MAGIC))
+    suffix = Path(path).suffix
+    return suffix in _SUFFIXES or (suffix != ".onnx" and is_plan(begin))
 
 
 def is_vendor_plan(content: Bytes) -> bool:

@@ -11,7 +11,7 @@ from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.precision.applying import converted_as_built
 from fasttrt.structure import Structure, check_changes, check_same
-from fasttrt.transforms import transformed
+from fasttrt.transforms import retransformed
 
 
 def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> None:
@@ -23,11 +23,11 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
         Error: the engine was not built to be refitted, or TensorRT failed midway.
         UnsupportedLibraryError: the library cannot refit engines.
     """
-    model = as_built(model, metadata)
+    model, new = as_built(model, metadata)
     with forwarded():
         refittable = core.refittable_weights()
-        if built := metadata.get("structure"):
-            check_changes(built, check_same(built, model), model, set(refittable))
+        if new is not None:
+            check_changes(metadata["structure"], new, model, set(refittable))
         try:
             hand_over(model, core.refit_file, core.refit)
         except InputError as error:
@@ -35,17 +35,27 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
     _record(metadata, model)
 
 
-def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
+def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> tuple[OnnxModel, Structure | None]:
     """A model after the changes that the build has made to its own, see `fasttrt.build`.
 
+    Returns:
+        The model, and its structure, which is that of the build's; None if the plan tells none.
+
     Raises:
-        InputError: the model has not the inputs or dimensions that were changed there.
+        InputError: the model has not the inputs or dimensions that were changed there, or another
+            structure; says so if that is because weights do not fit the engine's precision.
     """
-    if "changes" not in metadata:  # a plan of another tool
-        return model
-    if not model.is_changed:
-        model = transformed(model, **metadata.get("arguments", {}))
-    return converted_as_built(folded(model), metadata)
+    wide: dict[str, str] = {}
+    if "changes" in metadata:  # else a plan of another tool
+        if not model.is_changed:
+            model = retransformed(model, metadata.get("arguments", {}))
+        model, wide = converted_as_built(folded(model), metadata)
+    if "structure" not in metadata:
+        return model, None
+    try:
+        return model, check_same(metadata["structure"], model)
+    except InputError as error:
+        raise InputError(f"{error}{_too_wide(wide, metadata)}") from None
 
 
 def give_weights(
@@ -67,9 +77,7 @@ def give_weights(
                 'that has them, as in Engine(plan, weights="m.onnx")'
             )
         return None
-    model = as_built(model, metadata)
-    built = metadata.get("structure")
-    new = check_same(built, model) if built else None
+    model, new = as_built(model, metadata)
     hand_over(model, options.set_weights_file, options.set_weights)
     return model, new
 
@@ -98,6 +106,18 @@ def _record(metadata: dict[str, Any], model: OnnxModel) -> None:
 def is_stripped(metadata: dict[str, Any]) -> bool:
     """Whether a plan has no weights."""
     return bool(metadata.get("config", {}).get("strip_weights"))
+
+
+def _too_wide(nodes: Mapping[str, str], metadata: Mapping[str, Any]) -> str:
+    """Why nodes stay in float32 which the engine computes in 16 bits."""
+    if not nodes:
+        return ""
+    lines = [f"\n  {name} ({why})" for name, why in nodes.items()]
+    precision = metadata["config"]["precision"]
+    return (
+        f'\nThe engine was built with precision="{precision}"; with these weights nodes that it '
+        f"computes so have to stay in float32:{''.join(lines[:20])}"
+    )
 
 
 def _unknown(refittable: list[str], model: OnnxModel) -> str:

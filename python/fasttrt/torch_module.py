@@ -1,13 +1,15 @@
 """A PyTorch module run by an engine: `from_torch`."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fasttrt._torch_arrays import to_array, to_tensor
+import numpy as np
+
+from fasttrt._torch_arrays import check_frozen, to_array, to_tensor
 from fasttrt._torch_export import (
     Dynamic,
     Exporter,
@@ -20,6 +22,8 @@ from fasttrt._torch_export import (
 from fasttrt._torch_tree import Call, Structure, flatten
 from fasttrt.engine import Engine
 from fasttrt.errors import InputError, LibraryNotFoundError
+from fasttrt.model import OnnxModel
+from fasttrt.transforms import frozen_values
 
 
 def from_torch(
@@ -50,7 +54,8 @@ def from_torch(
             the second.
         opset: of the ONNX model; None: the exporter's choice. TensorRT 8.6 wants at most 17.
         engine_options: of `Engine`: ``device``, ``library``, ``config`` and so on, but ``shapes``.
-            The device of a module on a GPU is that GPU unless given.
+            The device of a module on a GPU is that GPU unless given. Inputs in ``freeze`` must have
+            the value there in the example and in each call.
 
     Returns:
         The engine as a callable that takes and gives tensors as the module does.
@@ -101,8 +106,12 @@ def from_torch(
                 f"the result {', '.join(sorted(varying))} is a number that may depend on the "
                 "extents in dynamic=; expected tensors and constants"
             )
+        frozen = frozen_values(OnnxModel(path), engine_options.get("freeze") or {})
+        for name, tensor in zip(inputs.tensors, tensors, strict=True):
+            if name in frozen:
+                check_frozen(name, frozen[name], tensor.cpu())
         engine = Engine(path, shapes=profile_of(ranges, shapes) or None, **engine_options)
-    return TorchModule(engine, call, inputs, outputs, names)
+    return TorchModule(engine, call, inputs, outputs, names, frozen)
 
 
 def _output_names(results: Sequence[str], inputs: Sequence[str]) -> list[str]:
@@ -141,6 +150,7 @@ class TorchModule:
         inputs: Structure,
         outputs: Structure,
         output_names: Sequence[str],
+        frozen: Mapping[str, np.ndarray[Any, Any]],
     ) -> None:
         """Take over an engine; see `from_torch`."""
         self.engine = engine
@@ -150,6 +160,7 @@ class TorchModule:
         self._plain = len(inputs.names) if plain else -1
         """How many tensors in a row are all that there is, which need not be looked up."""
         place = {name: i for i, name in enumerate(inputs.tensors)}
+        self._frozen = {place[name]: value for name, value in frozen.items()}
         # An exporter may drop an input that nothing depends on.
         self._order = [place[spec.name] for spec in engine.inputs]
         given = {spec.name: i for i, spec in enumerate(engine.outputs)}
@@ -163,7 +174,8 @@ class TorchModule:
 
         Args:
             args: as ``forward`` takes them.
-            kwargs: the same. What is no tensor has to be as in the example.
+            kwargs: the same. What is no tensor has to be as in the example, and what ``freeze`` has
+                made a constant has to be a tensor in host memory of that value.
 
         Returns:
             What ``forward`` returns, in the same tuples, lists and dicts.
@@ -176,15 +188,15 @@ class TorchModule:
         tensors: Sequence[Any] = args
         if kwargs or len(args) != self._plain or not all(isinstance(a, torch.Tensor) for a in args):
             tensors = self._inputs.take(self._call.match(args, kwargs), "")
-        arrays = []
-        for i in self._order:
-            tensor = tensors[i]
-            if tensor.requires_grad and torch.is_grad_enabled():
+        for i in (*self._order, *self._frozen):
+            if tensors[i].requires_grad and torch.is_grad_enabled():
                 raise InputError(
                     f"{self._inputs.tensors[i]}: expected a tensor that wants no gradient, as an "
                     "engine gives none; call it under torch.no_grad() or with tensor.detach()"
                 )
-            arrays.append(to_array(tensor.detach()))
+        for i, value in self._frozen.items():
+            check_frozen(self._inputs.tensors[i], value, tensors[i])
+        arrays = [to_array(tensors[i].detach()) for i in self._order]
         results = self.engine.infer(*arrays)
         if len(self.engine.outputs) == 1:
             results = (results,)

@@ -54,14 +54,46 @@ def transformed(
     return changed
 
 
+def retransformed(model: OnnxModel, arguments: Mapping[str, Mapping[str, Any]]) -> OnnxModel:
+    """A model changed as another one was, by that one's ``arguments``.
+
+    Raises:
+        InputError: as `transformed`.
+    """
+    freeze = {name: _from_json(value) for name, value in arguments.get("freeze", {}).items()}
+    return transformed(model, freeze, arguments.get("dims"))
+
+
+def frozen_values(model: OnnxModel, freeze: Freeze) -> dict[str, np.ndarray[Any, Any]]:
+    """The constants that ``freeze`` makes of a model's inputs.
+
+    Raises:
+        InputError: as `transformed`.
+    """
+    return _declared_values(model.inputs, freeze)
+
+
 def _as_json(tensor: "onnx.TensorProto") -> Any:
-    """The values as Python's numbers, of which `_as_declared` makes the same again."""
+    """The values as Python's numbers, of which `_from_json` and `_as_declared` make the same again.
+
+    An array without any is its type and its shape, which lists cannot hold.
+    """
     from onnx import numpy_helper
 
     array = np.asarray(numpy_helper.to_array(tensor))
+    if array.size == 0:
+        return {"dtype": str(array.dtype), "shape": list(array.shape)}
     if array.dtype.kind not in "biuf":  # of ml_dtypes
         array = array.astype(np.int64 if is_integer(array.dtype) else np.float64)
     return array.tolist()
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    import ml_dtypes
+
+    return np.empty(value["shape"], getattr(ml_dtypes, value["dtype"], value["dtype"]))
 
 
 def _freeze_inputs(
@@ -69,19 +101,25 @@ def _freeze_inputs(
 ) -> list[str]:
     import onnx
 
-    known = {tensor.name: tensor for tensor in inputs}
     lines = []
-    for name, value in freeze.items():
-        if name not in known:
-            has = ", ".join(known) or "none left"
-            raise InputError(f"freeze: the model has no input {name!r}; it has {has}")
-        array = _as_declared(known[name], value)
+    for name, array in _declared_values(inputs, freeze).items():
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
         if proto.ir_version >= _FIRST_IR_VERSION_WITH_CONSTANTS:
             place = [declared.name for declared in proto.graph.input].index(name)
             del proto.graph.input[place]
-        lines.append(f"{name}: the input is a constant, {_described(array)}")
+        lines.append(f"{name}: the input is a constant, {described(array)}")
     return lines
+
+
+def _declared_values(
+    inputs: tuple[DeclaredTensor, ...], freeze: Freeze
+) -> dict[str, np.ndarray[Any, Any]]:
+    known = {tensor.name: tensor for tensor in inputs}
+    for name in freeze:
+        if name not in known:
+            has = ", ".join(known) or "none left"
+            raise InputError(f"freeze: the model has no input {name!r}; it has {has}")
+    return {name: _as_declared(known[name], value) for name, value in freeze.items()}
 
 
 def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
@@ -94,7 +132,7 @@ def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
         raise InputError(f"freeze: {tensor.name}: only tensors of numbers can be frozen")
     try:
         array = np.asarray(value)
-    except ValueError as error:  # lists of unequal lengths
+    except (ValueError, TypeError, RuntimeError) as error:  # unequal lists, a GPU's tensor
         raise InputError(f"freeze: {tensor.name}: expected an array, got {value!r}") from error
     if array.dtype != tensor.dtype:
         if hasattr(value, "dtype") or not _fits(array, tensor.dtype):
@@ -132,7 +170,7 @@ def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
     return dtype.kind != "b" and np.array_equal(converted.astype(array.dtype), array)
 
 
-def _described(array: np.ndarray[Any, Any]) -> str:
+def described(array: np.ndarray[Any, Any]) -> str:
     """For instance ``int64[2] = [1, 2]``; of long arrays the type alone."""
     kind = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
     return f"{kind} = {array.tolist()}" if array.size <= _SHOWN else kind

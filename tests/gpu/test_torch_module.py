@@ -117,3 +117,30 @@ def test_results_keep_their_structure(torch: Any) -> None:
         torch.testing.assert_close(result["rest"][0], a * 2)
         torch.testing.assert_close(result["rest"][1][0], c - a)
         assert result["rest"][1][1] is None
+
+
+def test_a_frozen_input_is_compared_in_host_memory(torch: Any) -> None:
+    """What is on the GPU would have to be waited for."""
+
+    class Scaled(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(16, 8)
+
+        def forward(self, x: Any, scale: Any) -> Any:
+            return self.linear(x) * scale
+
+    module, scale = Scaled().eval().cuda(), torch.randn(8)
+    example = (torch.randn(4, 16), scale)
+    with convert(module, example, freeze={"scale": scale.numpy()}) as engine:
+        x = torch.randn(4, 16, device="cuda")
+        with torch.no_grad():
+            expected = (module.linear.double()(x.double()) * scale.cuda().double()).cpu()
+        y = engine(x, scale)
+        assert y.device == x.device
+        error = (y.cpu().double() - expected).abs().max() / expected.abs().max()
+        assert float(error) < product_tolerance()
+        with pytest.raises(fasttrt.InputError, match=r"scale: .* in host memory.* on cuda:0"):
+            engine(x, scale.cuda())
+        with pytest.raises(fasttrt.InputError, match=r"scale: expected float32\[8\] = .*, got"):
+            engine(x, scale + 1)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasttrt._bench.closed_loop import Scale, drive
+from fasttrt._bench.closed_loop import Rates, Scale, drive
 from fasttrt._bench.statistics import Stats, summarize
 from fasttrt._bench.timing import timed
 from fasttrt.engine import Engine
@@ -23,6 +23,8 @@ TERMS = {
     "enqueue": "Enqueue Time",
 }
 """trtexec's names of what the core measures."""
+ROUNDS = 5
+"""Parts of a measurement, to tell how much it varies."""
 LATENCY, WALL = "Latency", "infer() wall time"
 
 
@@ -84,8 +86,7 @@ def measure(
         InputError: the engine is on several GPUs.
         Error: a tensor is on the host, or the size of a result depends on the data.
     """
-    if "," in engine.device:
-        raise InputError(f"device: expected one GPU or the CPU, got {engine.device}")
+    refuse_several(engine)
     times: dict[str, Stats] = {}
     throughput, graph = None, "none"
     if engine.device != "cpu":
@@ -98,15 +99,10 @@ def measure(
         throughput = 1e6 * len(sums) / found["total"]
         graph = "yes" if found["graph"] else "no"
     if concurrency == 1:
-        walls = _one_after_the_other(engine, inputs, effort)
+        walls = wall_times(engine, inputs, effort)
         rate = 1e6 * len(walls) / sum(walls)
     else:
-        scale = Scale(3, effort.duration / 3, 0)
-        rates = drive(engine.infer, inputs, concurrency, scale, effort.warmup, lambda y, i: None)
-        if not rates.latencies:
-            raise InputError(
-                f"duration: expected time for a call of each thread, got {effort.duration:g} s"
-            )
+        rates = call_rates(engine, inputs, effort, concurrency)
         walls, rate = rates.latencies, rates.median
     times[WALL] = summarize(walls)
     shapes = {array.shape[:1] for array in inputs[0]}
@@ -115,6 +111,12 @@ def measure(
         model, engine.device, precision, batch, contexts, concurrency, throughput, rate, times,
         graph, wait,
     )  # fmt: skip
+
+
+def refuse_several(engine: Engine) -> None:
+    """Raise InputError for an engine on several GPUs."""
+    if "," in engine.device:
+        raise InputError(f"device: expected one GPU or the CPU, got {engine.device}")
 
 
 def as_the_engine_computes(engine: Engine, arrays: Arrays) -> Arrays:
@@ -135,13 +137,29 @@ def _phases(engine: Engine, arrays: Arrays, effort: Effort) -> dict[str, Any]:
     return found
 
 
-def _one_after_the_other(engine: Engine, inputs: Sequence[Arrays], effort: Effort) -> list[float]:
+def wall_times(engine: Engine, inputs: Sequence[Arrays], effort: Effort) -> list[float]:
+    """How long infer() takes in us, one call after the other; inputs take turns."""
     start, warm = time.perf_counter(), 0
     while warm < 3 or time.perf_counter() - start < effort.warmup:
         engine.infer(*inputs[warm % len(inputs)])
         warm += 1
     each = (time.perf_counter() - start) / warm
     return timed(engine.infer, inputs, _fitting(effort.runs, effort.duration, each))
+
+
+def call_rates(engine: Engine, inputs: Sequence[Arrays], effort: Effort, concurrency: int) -> Rates:
+    """Calls of infer() a second by so many threads, in `ROUNDS`.
+
+    Raises:
+        InputError: the time is too short for a call of each.
+    """
+    scale = Scale(ROUNDS, effort.duration / ROUNDS, 0)
+    rates = drive(engine.infer, inputs, concurrency, scale, effort.warmup, lambda y, i: None)
+    if not rates.latencies:
+        raise InputError(
+            f"duration: expected time for a call of each thread, got {effort.duration:g} s"
+        )
+    return rates
 
 
 def _fitting(runs: int, duration: float, seconds: float) -> int:

@@ -11,7 +11,7 @@ from fasttrt.comparing.drawing import Drawing
 from fasttrt.engine import Engine
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
-from fasttrt.plan import is_plan
+from fasttrt.plan import is_plan_file
 from fasttrt.shapes import NetworkInput, resolve
 from fasttrt.spec import Range
 
@@ -20,10 +20,7 @@ Source: TypeAlias = "str | os.PathLike[str]"
 
 def onnx_model(model: Source) -> OnnxModel | None:
     """The model, or None for a plan."""
-    with open(model, "rb") as file:  # noqa: PTH123
-        if is_plan(file.read(64)):
-            return None
-    return OnnxModel(model)
+    return None if is_plan_file(model) else OnnxModel(model)
 
 
 def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | None:

@@ -21,8 +21,8 @@ def by_name(option: str, given: list[str] | None) -> dict[str, str] | None:
     return parsed or None
 
 
-def integers(option: str, given: str) -> list[int]:
-    """``1,8,32`` as a list of integers from 1 on.
+def integers(option: str, given: str, least: int = 1) -> list[int]:
+    """``1,8,32`` as a list of integers.
 
     Raises:
         InputError: names the option.
@@ -30,9 +30,9 @@ def integers(option: str, given: str) -> list[int]:
     try:
         values = [int(part) for part in given.split(",")]
     except ValueError:
-        values = [0]
-    if min(values) < 1:
-        raise InputError(f"--{option}: expected integers >= 1 as in 1,8,32, got {given!r}")
+        values = []
+    if not values or min(values) < least:
+        raise InputError(f"--{option}: expected integers >= {least} as in 1,8,32, got {given!r}")
     return values
 
 

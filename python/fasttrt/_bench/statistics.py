@@ -1,6 +1,8 @@
 """Statistics by trtexec's formulas."""
 
+import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -31,3 +33,10 @@ def summarize(times: Sequence[float]) -> Stats:
         count, ordered[0], ordered[-1], sum(ordered) / count, median,
         percentile(90), percentile(95), percentile(99),
     )  # fmt: skip
+
+
+def in_rounds(times: Sequence[float], rounds: int) -> list[float]:
+    """The medians of so many parts of a series (fewer, if it is shorter), in order."""
+    count = min(rounds, len(times))
+    ends = [len(times) * k // count for k in range(count + 1)]
+    return [statistics.median(times[a:b]) for a, b in pairwise(ends)]

@@ -90,6 +90,12 @@ def remarks(cases: Sequence[Case]) -> list[str]:
     return lines
 
 
+def check_swept(*axes: Sequence[int]) -> None:
+    """Raise InputError unless one of the axes has several values."""
+    if all(len(set(values)) < 2 for values in axes):
+        raise InputError("--plot: expected several values of --batch, --concurrency or --contexts")
+
+
 def plotted(cases: Sequence[Case]) -> tuple[dict[str, list[tuple[float, float]]], str]:
     """Lines of the median wall time by what was swept, and what that is.
 

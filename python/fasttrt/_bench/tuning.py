@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
-from fasttrt._bench.cases import WALL, Arrays, Effort, measure
+from fasttrt._bench.cases import ROUNDS, Effort, call_rates, refuse_several, wall_times
 from fasttrt._bench.inputs import draw
+from fasttrt._bench.statistics import in_rounds
 from fasttrt.comparing import compare
 from fasttrt.config import BuildConfig
 from fasttrt.engine import Engine
@@ -37,19 +39,57 @@ class Trial:
     """Whether all outputs are within the limits."""
     error: float | None
     """The largest absolute error of all outputs; None where it did not run."""
-    latency: float | None
-    """Median wall time of infer(), one call after the other, in us."""
-    rate: float | None
-    """Calls a second, from as many threads as ``concurrency``."""
+    latencies: tuple[float, ...] = ()
+    """Median wall time of infer() in each of the rounds, one call after the other, in us."""
+    rates: tuple[float, ...] = ()
+    """Calls a second in each of the rounds, from as many threads as ``concurrency``."""
     note: str = ""
+    """Why it did not run, or is wrong."""
+
+    @property
+    def latency(self) -> float:
+        """The median of the rounds."""
+        return median(self.latencies)
+
+    @property
+    def rate(self) -> float:
+        """The median of the rounds."""
+        return median(self.rates)
 
     def better_than(self, other: "Trial | None", goal: Goal) -> bool:
-        """Whether it is the one to take."""
-        if not self.passed or self.latency is None or self.rate is None:
+        """Whether it is the one to take: it gains more than the rounds of either differ."""
+        if not self.passed:
             return False
-        if other is None or other.latency is None or other.rate is None:
+        if other is None:
             return True
-        return self.latency < other.latency if goal == "latency" else self.rate > other.rate
+        if goal == "latency":
+            gain, rounds = other.latency - self.latency, (self.latencies, other.latencies)
+        else:
+            gain, rounds = self.rate - other.rate, (self.rates, other.rates)
+        return gain > max(map(spread, rounds))
+
+    def with_rounds_of(self, again: "Trial") -> "Trial":
+        """The same, measured for longer."""
+        return replace(
+            self, latencies=self.latencies + again.latencies, rates=self.rates + again.rates
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with medians and spreads."""
+        medians: dict[str, Any] = dict.fromkeys(
+            ("latency", "latency_spread", "rate", "rate_spread")
+        )
+        if self.latencies:
+            medians = {
+                "latency": self.latency, "latency_spread": spread(self.latencies),
+                "rate": self.rate, "rate_spread": spread(self.rates),
+            }  # fmt: skip
+        return asdict(self) | medians
+
+
+def spread(rounds: Sequence[float]) -> float:
+    """Between the smallest and the largest."""
+    return max(rounds) - min(rounds)
 
 
 @dataclass
@@ -57,7 +97,9 @@ class Search:
     """Goes through one option after the other, each from the best that was found so far.
 
     So not all combinations are tried: precisions first, which matter most, then optimization
-    levels, CUDA graphs, contexts.
+    levels, CUDA graphs, contexts. The first candidate, without any of them, stays the best until
+    another gains more than noise, see `Trial.better_than`: also next to the best so far as it is
+    measured again then, as the machine may have become quicker.
     """
 
     model: Path
@@ -85,17 +127,24 @@ class Search:
         """The best of what was tried.
 
         Raises:
+            InputError: an option has no such value.
+            ParseError: it is no ONNX model.
             Error: no candidate is within the limits; quotes why.
         """
         start = time.perf_counter()
         base = Candidate(contexts=contexts[0] if contexts else 2)
-        best = self._tried(base, None)
         axes: dict[str, Sequence[Any]] = {
             "precision": precisions,
             "optimization_level": levels,
             "cuda_graph": graphs,
             "contexts": contexts,
         }
+        for name, values in axes.items():  # before any is measured
+            for value in values:
+                wanted: Any = {name: value}
+                self.engine_options(replace(base, **wanted))
+        OnnxModel(self.model)
+        best = self._tried(base, None)
         for name, values in axes.items():
             centre = best.candidate if best is not None else base
             for value in values:
@@ -128,39 +177,41 @@ class Search:
         except InputError:
             raise  # the call is wrong, not the candidate
         except Error as error:
-            trial = Trial(candidate, False, None, None, None, str(error))
+            trial = Trial(candidate, False, None, note=str(error))
         self.trials.append(trial)
         self.report(trial)
+        if best is not None and trial.better_than(best, self.goal):
+            longer = best.with_rounds_of(self._measured_again(best))
+            self.trials[self.trials.index(best)] = best = longer
         return trial if trial.better_than(best, self.goal) else best
 
     def _measured(self, candidate: Candidate) -> Trial:
-        model = OnnxModel(self.model)
-        with Engine(self.model, **self.engine_options(candidate)) as engine:
+        with self._opened(candidate) as engine:
             self.on_cpu = engine.device == "cpu"
             found = compare(
                 self.model, self.inputs, engine=engine, seed=None if self.inputs else self.seed,
                 thresholds=self.thresholds, bisect=False,
             )  # fmt: skip
             errors = [o.max_abs_error for o in found.outputs if o.max_abs_error is not None]
-            error = max(errors, default=None)
+            trial = Trial(candidate, found.passed, max(errors, default=None))
             if not found.passed:
                 reasons = [f"{o.name}: {reason}" for o in found.outputs for reason in o.reasons]
-                return Trial(candidate, False, error, None, None, "; ".join(reasons))
-            arrays = draw(engine, model, None, self.seed)
-            return Trial(candidate, True, error, *self._speed(engine, arrays, candidate))
+                return replace(trial, note="; ".join(reasons))
+            return self._timed(engine, trial)
 
-    def _speed(
-        self, engine: Engine, arrays: Sequence[Arrays], candidate: Candidate
-    ) -> tuple[float, float]:
-        alone, together = (
-            measure(
-                engine, arrays, self.effort, model=str(self.model),
-                precision=candidate.precision or "as stated", contexts=candidate.contexts,
-                concurrency=threads, wait=self.options.get("wait", "auto"),
-            )
-            for threads in (1, self.concurrency)
-        )  # fmt: skip
-        return alone.times[WALL].median, together.rate
+    def _measured_again(self, trial: Trial) -> Trial:
+        with self._opened(trial.candidate) as engine:
+            return self._timed(engine, trial)
+
+    def _opened(self, candidate: Candidate) -> Engine:
+        return Engine(self.model, **self.engine_options(candidate))
+
+    def _timed(self, engine: Engine, trial: Trial) -> Trial:
+        refuse_several(engine)
+        arrays = draw(engine, OnnxModel(self.model), None, self.seed)
+        walls = wall_times(engine, arrays, self.effort)
+        rates = call_rates(engine, arrays, self.effort, self.concurrency)
+        return replace(trial, latencies=tuple(in_rounds(walls, ROUNDS)), rates=tuple(rates.rounds))
 
 
 def as_file(best: Trial, others: dict[str, Any], comment: str) -> str:

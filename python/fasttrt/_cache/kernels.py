@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fasttrt import _core
 from fasttrt._cache.key import digest_of
+from fasttrt._cache.library_build import library_build
 from fasttrt._cache.sealed import read_sealed, write_sealed
 from fasttrt._cache.store import KERNELS, Store
 from fasttrt._device import gpu_model
@@ -21,7 +22,7 @@ class KeptKernels:
         """Take what belongs to a plan in the cache's folder ``root``."""
         parts = {
             "plan": plan.digest,
-            "library": [library.family, library.version],
+            "library": [library.family, library.version, library_build(library)],
             "gpu": list(gpu_model(device)),
             # TensorRT-RTX looks at it when it compiles, and refuses a plan that was built with
             # another value; so it may be in the kernels as well.

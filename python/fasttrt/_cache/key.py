@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fasttrt import _core
+from fasttrt._cache.library_build import library_build
 from fasttrt._version import __version__
-from fasttrt.config import TF32_VARIABLE, BuildConfig
+from fasttrt.config import LOAD_OPTIONS, TF32_VARIABLE, BuildConfig
 from fasttrt.errors import InputError
 from fasttrt.plan import FORMAT
 from fasttrt.shapes import Shapes, parse_range
@@ -29,7 +30,7 @@ def key_parts(
 
     Args:
         model_sha256: of the model that is built, external data included.
-        config: every field of it counts.
+        config: every field of it counts, but for `LOAD_OPTIONS`.
         shapes: as the caller wrote them; spellings of the same ranges are the same.
         library: what was found.
         gpu: name and compute capability; None if there is none.
@@ -40,7 +41,9 @@ def key_parts(
         TypeError: a value of a kind that has no fixed form.
     """
     options = {
-        field.name: plain(getattr(config, field.name)) for field in dataclasses.fields(config)
+        field.name: plain(getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if field.name not in LOAD_OPTIONS
     }
     return {
         "fasttrt": __version__,
@@ -48,7 +51,11 @@ def key_parts(
         "model_sha256": model_sha256,
         "config": options,
         "shapes": _ranges(shapes),
-        "library": {"family": library.family, "version": library.version},
+        "library": {
+            "family": library.family,
+            "version": library.version,
+            "build": library_build(library),
+        },
         "gpu": _target(config, gpu),
         "environment": {TF32_VARIABLE: os.environ.get(TF32_VARIABLE)},
         "extra": plain(extra),

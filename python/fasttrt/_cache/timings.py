@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fasttrt import _core
 from fasttrt._cache.folder import UntrustedError
+from fasttrt._cache.library_build import library_build
 from fasttrt._cache.sealed import read_sealed, write_sealed
 from fasttrt._cache.store import TIMINGS, Store
 from fasttrt._files import PRIVATE
@@ -58,4 +59,5 @@ def forget_timings(store: Store, library: _core.Library, gpu: tuple[str, int, in
 def _name(library: _core.Library, gpu: tuple[str, int, int]) -> str:
     name, major, minor = gpu
     words = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
-    return f"{library.family}-{library.version}-{words}-{major}.{minor}"
+    release = f"{library.family}-{library.version}-{library_build(library)}"
+    return f"{release}-{words}-{major}.{minor}"

@@ -2,12 +2,15 @@
 
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from fasttrt.errors import InputError
+from fasttrt.errors import Error, InputError
 from fasttrt.shapes import parse_range
 from fasttrt.spec import Shape
 
@@ -20,9 +23,31 @@ OptShapes: TypeAlias = Annotated[
 MaxShapes: TypeAlias = Annotated[
     str | None, typer.Option("--maxShapes", help="The largest, in the same form.")
 ]
-Library: TypeAlias = Annotated[
-    str, typer.Option(help='Which TensorRT: "auto", "rtx", "tensorrt" or a path.')
+Shapes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
 ]
+Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="A fasttrt.toml with other options.", exists=True, dir_okay=False),
+]
+Device: TypeAlias = Annotated[
+    str | None, typer.Option(help='"auto", "cuda", "cuda:N" or "cpu". [default: auto]')
+]
+Library: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help='Which TensorRT: "auto", "rtx", "tensorrt", "lean" or a path. [default: auto]'
+    ),
+]
+Precision: TypeAlias = Annotated[
+    str | None, typer.Option(help="fp32, tf32, fp16 or bf16; else the model's types.")
+]
+Samples: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="A .npz, a .npy or a folder of them; else random inputs.", exists=True),
+]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Of random inputs.", min=0)]
 Dims: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="dimension=8, or input.axis=8; may be repeated.")
 ]
@@ -80,6 +105,46 @@ def by_name(option: str, given: Sequence[str] | None) -> dict[str, Any] | None:
         if not name:
             raise InputError(f"--{option}: expected name=VALUE, got {item!r}")
     return found or None
+
+
+def check_output(path: Path | None, option: str = "output") -> None:
+    """See, before any work, that a file can be written.
+
+    Raises:
+        InputError: its folder does not exist, or it is a folder itself.
+    """
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise InputError(f"--{option}: expected a file in a folder that exists, got {str(path)!r}")
+
+
+def check_plot(path: Path | None, kinds: Collection[str]) -> None:
+    """See, before any work, that a plot can be drawn.
+
+    Raises:
+        InputError: it is of another kind than these suffixes.
+        Error: there is no matplotlib.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in kinds:
+        raise InputError(f"--plot: expected one of {', '.join(kinds)}, got {str(path)!r}")
+    if find_spec("matplotlib") is None:
+        raise Error("--plot: expected matplotlib, which is not installed")
+
+
+def json_text(value: Any) -> str:
+    """JSON as the standard has it: null for a number that is not finite."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 def show_log(wanted: bool) -> None:

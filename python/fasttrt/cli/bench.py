@@ -1,13 +1,11 @@
 """``fasttrt bench``."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from fasttrt._bench.cases import Case
+from fasttrt.cli import _options
 
 
 def bench(
@@ -27,24 +25,19 @@ def bench(
     concurrency: Annotated[
         str, typer.Option(help="Threads, each with one call after the other, as in 1,8.")
     ] = "1",
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A fasttrt.toml with other options.", exists=True, dir_okay=False),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help='"auto", "cuda", "cuda:N", "cpu".')] = None,
-    library: Annotated[str | None, typer.Option(help="Which TensorRT, see library().")] = None,
+    shapes: _options.Shapes = None,
+    config: _options.Config = None,
+    device: _options.Device = None,
+    library: _options.Library = None,
     runs: Annotated[int, typer.Option(help="Timed runs of a case, at most.", min=3)] = 1000,
     duration: Annotated[float, typer.Option(help="Seconds of a series, at most.", min=0.01)] = 3.0,
     warmup: Annotated[float, typer.Option(help="Seconds before it.", min=0)] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of the inputs' random values.", min=0)] = 0,
+    seed: _options.Seed = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Draw what was swept: a .png, .svg or .pdf.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Measure throughput and latency in trtexec's terms, and the wall time of infer().
 
@@ -55,21 +48,28 @@ def bench(
     from fasttrt._bench.cases import Effort
     from fasttrt._bench.opening import engine_options, integers
 
+    _options.show_log(verbose)
     options = engine_options(config, device, library, shapes)
+    batches = integers("batch", batch) if batch else []
+    counts = integers("contexts", contexts) if contexts else [options.get("contexts", 2)]
+    threads = integers("concurrency", concurrency)
+    _options.check_plot(plot, (".png", ".svg", ".pdf"))
+    if plot is not None:
+        sweeps.check_swept(batches, threads, counts)
     cases = list(
         sweeps.sweep(
             models,
             precisions=precision.split(",") if precision else [None],
-            batches=integers("batch", batch) if batch else [],
-            contexts=integers("contexts", contexts) if contexts else [options.get("contexts", 2)],
-            concurrency=integers("concurrency", concurrency),
+            batches=batches,
+            contexts=counts,
+            concurrency=threads,
             options=options,
             effort=Effort(runs, duration, warmup),
             seed=seed,
         )
     )
     if as_json:
-        typer.echo(json.dumps([case.to_json() for case in cases], indent=2))
+        typer.echo(_options.json_text([case.to_json() for case in cases]))
     else:
         from rich.console import Console
 
@@ -80,15 +80,7 @@ def bench(
         for line in sweeps.remarks(cases):
             typer.echo(line)
     if plot is not None:
-        _draw(plot, cases)
+        from fasttrt._bench import plots
 
-
-def _draw(path: Path, cases: "list[Case]") -> None:
-    from fasttrt._bench import plots, sweeps
-    from fasttrt.errors import Error
-
-    lines, axis = sweeps.plotted(cases)
-    try:
-        plots.draw(path, lines, "fasttrt bench", axis, "median wall time of infer(), us")
-    except ImportError:
-        raise Error("--plot: expected matplotlib, which is not installed") from None
+        lines, axis = sweeps.plotted(cases)
+        plots.draw(plot, lines, "fasttrt bench", axis, "median wall time of infer(), us")

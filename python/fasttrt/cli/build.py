@@ -1,13 +1,14 @@
 """``fasttrt build``, with trtexec's spellings where trtexec has the option."""
 
-import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
+from fasttrt._bench.opening import engine_options
 from fasttrt.cli import _options as options
 from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError
@@ -29,7 +30,7 @@ def build(
     least: options.MinShapes = None,
     best: options.OptShapes = None,
     most: options.MaxShapes = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, tf32, fp16 or bf16.")] = None,
+    precision: options.Precision = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="--precision fp16.")] = False,
     bf16: Annotated[bool, typer.Option("--bf16", help="--precision bf16.")] = False,
     memory: Annotated[
@@ -60,7 +61,8 @@ def build(
     streaming: Annotated[
         bool, typer.Option("--allowWeightStreaming", help="Weights may stay in host memory.")
     ] = False,
-    library: options.Library = "auto",
+    config: options.Config = None,
+    library: options.Library = None,
     device: Annotated[str | None, typer.Option(help='"cuda" or "cuda:N" to build for.')] = None,
     freeze: options.Freeze = None,
     dims: options.Dims = None,
@@ -75,31 +77,40 @@ def build(
     import fasttrt
 
     options.show_log(verbose)
-    config = BuildConfig(
-        workspace=_workspace(memory),
-        timing_cache=timing_cache,
-        optimization_level=level,
-        max_aux_streams=streams,
-        hardware_compatibility=_one_of("hardwareCompatibilityLevel", hardware, _LEVELS),
-        profiling_verbosity=_one_of("profilingVerbosity", verbosity, _VERBOSITIES),
-        version_compatible=version_compatible,
-        exclude_lean_runtime=exclude_lean,
-        refit=refit or strip,
-        strip_weights=strip,
-        weight_streaming=streaming,
-        precision=_precision(precision, fp16, bf16),
-    )
+    path = output or model.with_suffix(".plan")
+    options.check_output(path)
+    asked: dict[str, Any] = {
+        "workspace": _workspace(memory),
+        "timing_cache": timing_cache,
+        "optimization_level": level,
+        "max_aux_streams": streams,
+        "hardware_compatibility": _one_of("hardwareCompatibilityLevel", hardware, _LEVELS),
+        "profiling_verbosity": _one_of("profilingVerbosity", verbosity, _VERBOSITIES),
+        "version_compatible": version_compatible,
+        "exclude_lean_runtime": exclude_lean,
+        "refit": refit or strip,
+        "strip_weights": strip,
+        "weight_streaming": streaming,
+        "precision": _precision(precision, fp16, bf16),
+    }
+    given = engine_options(config, device, library, None)
+    base, default = given.get("config") or BuildConfig(), BuildConfig()
+    if asked["precision"] is None:
+        asked["precision"] = given.get("precision")
+    changed = {name: value for name, value in asked.items() if value != getattr(default, name)}
     begin = time.perf_counter()
     plan = fasttrt.build(
-        model, config, shapes=options.shapes_of(least, best, most), library=library, device=device,
+        model, replace(base, **changed),
+        shapes=options.shapes_of(least, best, most) or given.get("shapes"),
+        library=given.get("library", "auto"),
+        device=None if given.get("device") == "auto" else given.get("device"),
         freeze=options.by_name("freeze", freeze), dims=options.by_name("dims", dims),
-        plugins=tuple(plugins or ()),
+        plugins=tuple(plugins or given.get("plugins", ())),
     )  # fmt: skip
     seconds = time.perf_counter() - begin
-    path = output or model.with_suffix(".plan")
     plan.save(path)
     found = {"path": str(path), "seconds": seconds, "bytes": path.stat().st_size, **plan.metadata}
-    typer.echo(json.dumps(found, indent=2) if as_json else _summary(found))
+    typer.echo(options.json_text(found) if as_json else _summary(found))
 
 
 def _precision(given: str | None, fp16: bool, bf16: bool) -> Precision | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fasttrt import cache
+from fasttrt.cli import _options
 
 app = typer.Typer(help="The cache of built engines.", no_args_is_help=True)
 
@@ -15,7 +16,7 @@ _Folder = Annotated[
     Path | None,
     typer.Option("--folder", help="The cache's folder, if not the usual one.", show_default=False),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+_Json = _options.AsJson
 
 
 @app.command("path")

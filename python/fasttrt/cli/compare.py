@@ -1,22 +1,21 @@
 """``fasttrt compare``."""
 
-import json
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fasttrt._bench.opening import by_name
+from fasttrt._bench.opening import by_name, engine_options
+from fasttrt.cli import _options
 
 _NUMBER = "a number; with it, all other limits are yours too"
 
 
 def compare(
     model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
-    inputs: Annotated[
-        Path | None,
-        typer.Option(help="A .npz, a .npy or a folder of them; else random inputs.", exists=True),
-    ] = None,
+    inputs: _options.Samples = None,
     against: Annotated[
         Path | None,
         typer.Option(help="Another ONNX model as the reference.", exists=True, dir_okay=False),
@@ -25,12 +24,10 @@ def compare(
         Path | None,
         typer.Option(help="A plan to judge instead of a new build.", exists=True, dir_okay=False),
     ] = None,
-    device: Annotated[str, typer.Option(help='"auto", "cuda", "cuda:N" or "cpu".')] = "auto",
-    library: Annotated[str, typer.Option(help="Which TensorRT, see fasttrt.library.")] = "auto",
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
-    ] = None,
+    config: _options.Config = None,
+    device: _options.Device = None,
+    library: _options.Library = None,
+    shapes: _options.Shapes = None,
     ranges: Annotated[
         list[str] | None,
         typer.Option("--range", help="input=LEAST:MOST of random values, MOST excluded."),
@@ -41,13 +38,11 @@ def compare(
     rtol: Annotated[float | None, typer.Option(help=f"Relative: {_NUMBER}.", min=0)] = None,
     cosine: Annotated[float | None, typer.Option(help="The least similarity.", max=1)] = None,
     top1: Annotated[float | None, typer.Option(help="The least agreement.", min=0, max=1)] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help='"fp32", "tf32", "fp16" or "bf16"; if not given, the model\'s types.'),
-    ] = None,
+    precision: _options.Precision = None,
     tf32: Annotated[bool, typer.Option(help="Whether float32 may be rounded to TF32.")] = True,
     bisect: Annotated[bool, typer.Option(help="Look for the first node that differs.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Hold an engine's answers against ONNX Runtime's.
 
@@ -55,32 +50,40 @@ def compare(
     """
     import fasttrt
 
+    _options.show_log(verbose)
     given = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
     thresholds = {name: value for name, value in given.items() if value is not None}
-    options: dict[str, Any] = {"device": device, "library": library}
     try:
-        if plan is not None:
-            options = {"engine": fasttrt.Engine(plan, **options)}
-        else:
-            wanted: Any = precision  # which BuildConfig checks
-            options["config"] = fasttrt.BuildConfig(precision=wanted, tf32=None if tf32 else False)
-            options["shapes"] = by_name("shapes", shapes)
-        found = fasttrt.compare(
-            model,
-            inputs,
-            against=against,
-            samples=samples,
-            seed=seed,
-            ranges=_numbers(ranges),
-            thresholds=thresholds or None,
-            bisect=bisect,
-            **options,
-        )
+        options = engine_options(config, device, library, shapes)
+        with ExitStack() as stack:
+            if plan is not None:
+                for_builds = {"precision": precision, "shapes": shapes, "no-tf32": not tf32}
+                for name in (name for name, value in for_builds.items() if value):
+                    raise fasttrt.InputError(f"--{name}: not with --plan, which is built already")
+                options = {"engine": stack.enter_context(fasttrt.Engine(plan, **options))}
+            else:
+                wanted: dict[str, Any] = {} if tf32 else {"tf32": False}
+                if precision is not None:
+                    wanted["precision"] = precision
+                    options.pop("precision", None)  # the file's
+                build = options.get("config") or fasttrt.BuildConfig()
+                options["config"] = replace(build, **wanted)
+            found = fasttrt.compare(
+                model,
+                inputs,
+                against=against,
+                samples=samples,
+                seed=seed,
+                ranges=_numbers(ranges),
+                thresholds=thresholds or None,
+                bisect=bisect,
+                **options,
+            )
     except (fasttrt.Error, OSError) as error:
-        typer.echo(f"fasttrt compare: {error}", err=True)
+        typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))
+        typer.echo(_options.json_text(found.to_json()))
     else:
         from rich.console import Console
 

@@ -2,8 +2,6 @@
 
 import json
 import platform
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
@@ -12,13 +10,11 @@ import typer
 
 from fasttrt import _core, cache
 from fasttrt._device import default_device
-from fasttrt._library import LibraryInfo, describe, find
 from fasttrt._version import __version__
-from fasttrt.errors import LibraryNotFoundError, UnsupportedLibraryError
+from fasttrt.cli import _options
+from fasttrt.cli._libraries import in_process, libraries
 
-_FAMILIES = ("tensorrt", "rtx", "lean")
 _OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "cupy-cuda12x", "cupy-cuda13x", "jax")
-_PATIENCE = 300  # seconds: TensorRT 8.6 takes ten to load, a first build on a slow disk more
 _TENSORRT_RTX = "pip install 'tensorrt-rtx-cu12-libs<1.7'"
 _ONNX_RUNTIME = "pip install onnxruntime"
 
@@ -32,9 +28,12 @@ class Report:
     """Its problem, or the CUDA release that it is for."""
     gpus: list[dict[str, Any]] = field(default_factory=list)
     libraries: list[dict[str, Any]] = field(default_factory=list)
-    """One of each family; ``used`` marks the one that ``library="auto"`` takes."""
+    """All that can be used, in the order of the search; ``used`` marks the one that
+    ``library="auto"`` takes, and ``why`` says why it is used or not."""
+    unusable: list[str] = field(default_factory=list)
+    """What has the name of a TensorRT and cannot be used, and why."""
     not_found: str = ""
-    """What was tried, where no library is usable."""
+    """What was tried, where ``library="auto"`` finds none."""
     cache: str = ""
     packages: dict[str, str] = field(default_factory=dict)
     """Optional ones that are installed, with their versions."""
@@ -45,15 +44,13 @@ class Report:
 
 
 def doctor(
-    library: Annotated[
-        str, typer.Option(help="Which TensorRT the self-test takes, see fasttrt.library.")
-    ] = "auto",
+    library: Annotated[str, typer.Option(help="Which TensorRT the self-test takes.")] = "auto",
     self_test: Annotated[bool, typer.Option(help="Build and run a tiny network.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Tell what is here, what it can do and what is missing; exit with 1 if no engine runs."""
     report = examine()
-    if self_test and report.libraries:
+    if self_test and (library != "auto" or not report.not_found):
         report.self_test = try_out(library)
         report.can_run = report.self_test["result"] == "right"
         if report.self_test["result"] == "failed":
@@ -78,19 +75,17 @@ def examine() -> Report:
             report.gpus.append(_gpu(ordinal))
         number = _core.device_info(device).driver_version
         report.driver = f"for CUDA {number // 1000}.{number % 1000 // 10}"
-    used = _find("auto", device)
-    for family in _FAMILIES:
-        found = _find(family, device)
-        if isinstance(found, LibraryInfo):
-            report.libraries.append(_described(found, found == used))
-    if isinstance(used, LibraryInfo):
-        report.can_run = used.can_run
-        if device is not None and used.problem:
-            report.advice.append(f"{used}: {used.problem}")
-            if used.family == "rtx":
+    found = libraries(device is not None)
+    report.libraries, report.unusable, report.not_found = (
+        found.usable, found.unusable, found.problem
+    )  # fmt: skip
+    if used := found.used:
+        report.can_run = used["can_run"]
+        if device is not None and used["problem"]:
+            report.advice.append(f"{used['family']} {used['version']}: {used['problem']}")
+            if used["family"] == "rtx":
                 report.advice.append(f"TensorRT-RTX 1.6 may run on this GPU: {_TENSORRT_RTX}")
     else:
-        report.not_found = used
         report.advice.append(f"no TensorRT can be used: {_TENSORRT_RTX}")
     if not {"onnxruntime", "onnxruntime-gpu"} & report.packages.keys():
         report.advice.append(
@@ -101,31 +96,8 @@ def examine() -> Report:
 
 def try_out(library: str) -> dict[str, str]:
     """The self-test, in a process of its own."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "fasttrt._selftest", library],
-            capture_output=True, text=True, timeout=_PATIENCE, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return {"result": "failed", "detail": f"it took longer than {_PATIENCE} s"}
-    if done.returncode == 0:
-        result: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-        return result
-    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    return {"result": "failed", "detail": f"the process ended with {how}: {last}"}
-
-
-def _find(choice: str, device: int | None) -> LibraryInfo | str:
-    try:
-        return describe(find(choice, device), device)
-    except (LibraryNotFoundError, UnsupportedLibraryError) as error:
-        return str(error)
-
-
-def _described(found: LibraryInfo, used: bool) -> dict[str, Any]:
-    about = {name: value for name, value in vars(found).items() if not name.endswith("path")}
-    return about | {"path": str(found.path), "used": used}
+    told = in_process("_selftest", library)
+    return {"result": "failed", "detail": told} if isinstance(told, str) else told
 
 
 def _gpu(ordinal: int) -> dict[str, Any]:
@@ -155,13 +127,14 @@ def _text(report: Report) -> str:
     for found in report.libraries:
         can = [name for name in ("parse", "build", "run") if found[f"can_{name}"]]
         mark = "used" if found["used"] else "not used"
-        lines += [
-            f"{found['family']:9} {found['version']} ({found['generation']}), {mark}; can "
-            f"{', '.join(can) or 'nothing here'}",
-            f"          {found['path']}",
-        ]
-        if found["problem"]:
-            lines.append(f"          {found['problem']}")
+        what = f"can {', '.join(can)}" if can else "does nothing here"
+        lines.append(
+            f"{found['family']:9} {found['version']} ({found['generation']}), {mark}; {what}"
+        )
+        problem = found["problem"] if found["problem"] != report.driver else ""  # told above
+        about = (found["path"], found["why"], problem)
+        lines += [f"          {line}" for line in about if line]
+    lines += [f"unusable  {line}" for line in report.unusable]
     if report.not_found:
         lines.append(f"TensorRT  {report.not_found}")
     packages = ", ".join(f"{name} {number}" for name, number in report.packages.items())

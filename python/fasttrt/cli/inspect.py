@@ -12,37 +12,38 @@ import typer
 from fasttrt._device import default_device
 from fasttrt._nodes import all_nodes
 from fasttrt._recording import control_flow
-from fasttrt.errors import Error, LibraryNotFoundError, ParseError, UnsupportedLibraryError
+from fasttrt.cli import _options
+from fasttrt.errors import InputError, LibraryNotFoundError, ParseError, UnsupportedLibraryError
 from fasttrt.model import OnnxModel
-from fasttrt.plan import Plan, is_plan
+from fasttrt.plan import Plan, is_plan_file
 
 
 def inspect(
     file: Annotated[
         Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
     ],
-    library: Annotated[
-        str, typer.Option(help="Which TensorRT shall parse a model, see fasttrt.library.")
-    ] = "auto",
+    library: _options.Library = None,
     parse: Annotated[bool, typer.Option(help="Let TensorRT parse a model.")] = True,
     layers: Annotated[
         bool, typer.Option("--layers", help="Load a plan, and list its layers; needs a GPU.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Tell what is in an ONNX model (and what TensorRT cannot parse of it) or in a plan."""
-    with file.open("rb") as stream:
-        begin = stream.read(8)
-    if is_plan(begin):
+    _options.show_log(verbose)
+    if is_plan_file(file):
         found = describe_plan(Plan.load(file))
         if layers:
             found["layers"] = _layers(file)
     else:
+        if layers:
+            raise InputError(f"--layers: expected a plan, got an ONNX model, {file}")
         found = describe_model(OnnxModel(file))
         if parse:
             found["parser"] = _parsed(file, library)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(_options.json_text(found))
         return
     for line in _lines(found):
         typer.echo(line)
@@ -77,8 +78,12 @@ def _declared(tensor: Any) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": str(tensor.dtype), "shape": shape}
 
 
-def _parsed(file: Path, library: str) -> dict[str, Any]:
-    """What a TensorRT makes of a model."""
+def _parsed(file: Path, library: str | None) -> dict[str, Any]:
+    """What a TensorRT makes of a model.
+
+    Raises:
+        LibraryNotFoundError, UnsupportedLibraryError: the one that was asked for cannot be used.
+    """
     from fasttrt._library import find
     from fasttrt._log import forwarded
     from fasttrt.building import parsed
@@ -86,14 +91,17 @@ def _parsed(file: Path, library: str) -> dict[str, Any]:
 
     device = default_device()
     try:
-        found = find(library, device)
+        found = find(library or "auto", device)
         with forwarded():
             builder = parsed(found, device, folded(OnnxModel(file)))
     except ParseError as error:
         refused = [issue._asdict() for issue in error.issues]
         return {"library": str(found), "parses": False, "refused": refused}
-    except (LibraryNotFoundError, UnsupportedLibraryError, Error) as error:
-        return {"library": None, "problem": str(error).splitlines()[0]}
+    except (LibraryNotFoundError, UnsupportedLibraryError) as error:
+        if library is not None:
+            raise
+        reason = str(error).splitlines()[0].removesuffix(" Tried:")
+        return {"library": None, "parses": None, "problem": reason}
     return {"library": str(found), "parses": True, "layers": builder.layer_count}
 
 

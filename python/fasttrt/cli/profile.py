@@ -7,35 +7,32 @@ from typing import Annotated
 
 import typer
 
+from fasttrt.cli import _options
+
 
 def profile(
     model: Annotated[
         Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
     ],
-    precision: Annotated[str | None, typer.Option(help="fp32, tf32, fp16 or bf16.")] = None,
+    precision: _options.Precision = None,
     batch: Annotated[
         int | None, typer.Option(help="Of inputs whose first extent is free.", min=1)
     ] = None,
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A fasttrt.toml with other options.", exists=True, dir_okay=False),
-    ] = None,
+    shapes: _options.Shapes = None,
+    config: _options.Config = None,
     device: Annotated[str, typer.Option(help='"cuda" or "cuda:N".')] = "cuda",
-    library: Annotated[str | None, typer.Option(help="Which TensorRT, see library().")] = None,
+    library: _options.Library = None,
     runs: Annotated[int, typer.Option(help="How many are profiled.", min=1)] = 50,
     top: Annotated[int, typer.Option(help="Rows of the table.", min=1)] = 30,
-    seed: Annotated[int, typer.Option(help="Of the inputs' random values.", min=0)] = 0,
+    seed: _options.Seed = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Draw a bar chart: .png, .svg, .pdf or .html.")
     ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write a trace for ui.perfetto.dev or chrome://tracing.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Show the time of each layer, by TensorRT's profiler, with the ONNX nodes that are in it.
 
@@ -52,6 +49,9 @@ def profile(
         raise fasttrt.InputError(
             f'--device: expected "cuda" or "cuda:N", as TensorRT times the layers, got {device!r}'
         )
+    _options.show_log(verbose)
+    _options.check_plot(plot, (".png", ".svg", ".pdf", ".html", ".htm"))
+    _options.check_output(trace, "trace")
     options = engine_options(config, device, library, shapes)
     source = onnx_model(model)
     if precision is not None:
@@ -67,7 +67,7 @@ def profile(
         core.profile(list(arrays), 3)
         found = layers.layers(core.profile(list(arrays), runs), core.layer_information())
     if as_json:
-        typer.echo(json.dumps(layers.to_json(found), indent=2))
+        typer.echo(_options.json_text(layers.to_json(found)))
     else:
         from rich.console import Console
 
@@ -78,7 +78,4 @@ def profile(
     if trace is not None:
         trace.write_text(json.dumps(layers.trace(found)), encoding="utf-8")
     if plot is not None:
-        try:
-            bars.draw(plot, found, f"{model.name}: time by layer")
-        except ImportError:
-            raise fasttrt.Error("--plot: expected matplotlib, which is not installed") from None
+        bars.draw(plot, found, f"{model.name}: time by layer")

@@ -1,6 +1,5 @@
 """``fasttrt quantize``: post-training quantization to int8 from the command line."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -8,12 +7,20 @@ import typer
 
 from fasttrt._calibration import METHODS, Method
 from fasttrt._qdq import OPERATORS
+from fasttrt.cli import _options
 
 
 def quantize(
-    model: Annotated[Path, typer.Argument(help="The float32 ONNX model.")],
+    model: Annotated[
+        Path, typer.Argument(help="The float32 ONNX model.", exists=True, dir_okay=False)
+    ],
     data: Annotated[
-        Path, typer.Argument(help="A folder of .npz files (arrays by input name) or .npy files.")
+        Path,
+        typer.Argument(
+            help="A folder of .npz files (arrays by input name) or .npy files.",
+            exists=True,
+            file_okay=False,
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -22,7 +29,9 @@ def quantize(
     validation: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of samples to measure the loss on. Default: every fifth of DATA."
+            help="A folder of samples to measure the loss on. Default: every fifth of DATA.",
+            exists=True,
+            file_okay=False,
         ),
     ] = None,
     method: Annotated[
@@ -47,15 +56,19 @@ def quantize(
             help='The TensorRT that has to take it: "auto", "rtx", "tensorrt", a path, or "none".'
         ),
     ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Quantize a model to int8 from real data, and report the loss by output."""
     from fasttrt.quantizing import quantize as run
 
+    _options.show_log(verbose)
+    output = output or model.with_name(f"{model.stem}.int8.onnx")
+    _options.check_output(output)
     result = run(
         model,
         data,
-        output=output or model.with_name(f"{model.stem}.int8.onnx"),
+        output=output,
         validation=validation,
         method=cast(Method, method),
         percentile=percentile,
@@ -65,6 +78,6 @@ def quantize(
     )
     if as_json:
         report: dict[str, Any] = {**result.report.to_json(), "path": str(result.path)}
-        typer.echo(json.dumps(report, indent=2))
+        typer.echo(_options.json_text(report))
     else:
         typer.echo(f"{result.report}\nwritten: {result.path}")

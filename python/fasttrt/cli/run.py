@@ -1,6 +1,5 @@
 """``fasttrt run``: a model or a plan, run once or on a folder of inputs."""
 
-import json
 import secrets
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ import typer
 
 from fasttrt._bench.inputs import onnx_model
 from fasttrt._bench.opening import engine_options
+from fasttrt.cli import _options
 from fasttrt.comparing.drawing import Drawing
 from fasttrt.comparing.samples import given_samples
 from fasttrt.errors import InputError
@@ -19,10 +19,7 @@ def run(
     file: Annotated[
         Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
     ],
-    inputs: Annotated[
-        Path | None,
-        typer.Option(help="A .npz, a .npy or a folder of them; else random inputs.", exists=True),
-    ] = None,
+    inputs: _options.Samples = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -30,22 +27,22 @@ def run(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of random inputs; it is told.", min=0)] = None,
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A fasttrt.toml with other options.", exists=True)
-    ] = None,
-    device: Annotated[str | None, typer.Option(help='"auto", "cuda", "cuda:N", "cpu".')] = None,
-    library: Annotated[str | None, typer.Option(help="Which TensorRT, see library().")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    shapes: _options.Shapes = None,
+    config: _options.Config = None,
+    device: _options.Device = None,
+    library: _options.Library = None,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Run a model or a plan, and show or save its results."""
     import fasttrt
 
     if output is not None and output.suffix != ".npz":
         raise InputError(f"--output: expected a .npz, got {str(output)!r}")
+    _options.check_output(output)
+    if inputs is not None and seed is not None:
+        raise InputError("--seed: expected no --inputs with it, as it is of random ones")
+    _options.show_log(verbose)
     model = onnx_model(file)
     with fasttrt.Engine(file, **engine_options(config, device, library, shapes)) as engine:
         told: dict[str, Any] = {"device": engine.device}
@@ -62,7 +59,7 @@ def run(
                 place = output if len(samples) == 1 else output.with_suffix(f".{index}.npz")
                 np.savez(place, **results)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(_options.json_text(told))
         return
     typer.echo(f"device {told['device']}" + (f", seed {told['seed']}" if "seed" in told else ""))
     for index, described in enumerate(told["results"]):
@@ -72,16 +69,19 @@ def run(
 
 
 def _described(name: str, y: Any) -> dict[str, Any]:
-    """A result in brief, as JSON has it."""
+    """A result in brief, as JSON has it; least, mean and most are of what is finite."""
     about: dict[str, Any] = {"name": name, "dtype": str(y.dtype), "shape": list(y.shape)}
-    numbers = np.asarray(y).astype(np.float64) if y.dtype != np.bool_ else np.asarray(y)
-    if numbers.size and y.dtype != np.bool_:
+    y = np.asarray(y)
+    if y.size == 0 or y.dtype.kind in "OSU":
+        return about
+    if y.dtype == np.bool_:
+        return about | {"true": int(y.sum())}
+    numbers = y.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    if finite.size:
         about |= {
-            "least": float(numbers.min()),
-            "mean": float(numbers.mean()),
-            "most": float(numbers.max()),
-            "first": [float(value) for value in numbers.ravel()[:4]],
-        }
-    elif numbers.size:
-        about["true"] = int(numbers.sum())
-    return about
+            "least": float(finite.min()), "mean": float(finite.mean()), "most": float(finite.max()),
+        }  # fmt: skip
+    counts = {"nan": int(np.isnan(numbers).sum()), "inf": int(np.isinf(numbers).sum())}
+    about |= {kind: count for kind, count in counts.items() if count}
+    return about | {"first": [float(value) for value in numbers.ravel()[:4]]}

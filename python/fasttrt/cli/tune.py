@@ -1,11 +1,11 @@
 """``fasttrt tune``."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from fasttrt.cli import _options
 
 if TYPE_CHECKING:
     from fasttrt._bench.tuning import Goal, Search, Trial
@@ -32,21 +32,20 @@ def tune(
     rtol: Annotated[float | None, typer.Option(help="The largest relative error.", min=0)] = None,
     cosine: Annotated[float | None, typer.Option(help="The least similarity.", max=1)] = None,
     top1: Annotated[float | None, typer.Option(help="The least agreement.", min=0, max=1)] = None,
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help='"auto", "cuda", "cuda:N", "cpu".')] = None,
-    library: Annotated[str | None, typer.Option(help="Which TensorRT, see library().")] = None,
+    shapes: _options.Shapes = None,
+    device: _options.Device = None,
+    library: _options.Library = None,
     budget: Annotated[float, typer.Option(help="Seconds; none is begun later.", min=0)] = 300.0,
     duration: Annotated[float, typer.Option(help="Seconds of a series.", min=0.01)] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of random inputs.", min=0)] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    seed: _options.Seed = 0,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Find the options with which a model runs best and is right, and write them to a file.
 
     One option after the other is changed, from the best so far: precision, optimization level, CUDA
-    graph, contexts. Answers are held against ONNX Runtime's, see fasttrt compare. Use the file with
+    graph, contexts. It has to gain more than the spread of the measured rounds, else the simpler
+    options stay. Answers are held against ONNX Runtime's, see fasttrt compare. Use the file with
     Engine(model, **fasttrt.load_config("fasttrt.toml")), or as --config of other commands.
     """
     from fasttrt import InputError
@@ -56,6 +55,8 @@ def tune(
 
     if goal not in ("latency", "throughput"):
         raise InputError(f'--goal: expected "latency" or "throughput", got {goal!r}')
+    _options.show_log(verbose)
+    _options.check_output(output)
     limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
     options = engine_options(None, device, library, shapes)
     search = Search(
@@ -66,7 +67,7 @@ def tune(
     )  # fmt: skip
     best = search.run(
         precision.split(",") if precision != "none" else [],
-        integers("level", level) if level != "none" else [],
+        integers("level", level, least=0) if level != "none" else [],
         ["auto", False] if cuda_graph else ["auto"],
         integers("contexts", contexts),
     )
@@ -75,9 +76,11 @@ def tune(
         comment += f"\n{_NOISE}"
     output.write_text(as_file(best, options, comment), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(_document(search, best, output), indent=2))
+        typer.echo(_options.json_text(_document(search, best, output)))
         return
     typer.echo(_line(best))
+    if best == search.trials[0] and len(search.trials) > 1:
+        typer.echo(f"{len(search.trials) - 1} others are not better by more than noise, or wrong")
     if search.out_of_time:
         typer.echo(f"after {budget:g} s not all was tried; --budget gives more")
     if search.on_cpu:
@@ -86,22 +89,27 @@ def tune(
 
 
 def _line(trial: "Trial") -> str:
+    from fasttrt._bench.tuning import spread
+
     c = trial.candidate
     level = "default" if c.optimization_level is None else c.optimization_level
     told = (
         f"precision {c.precision or 'as stated'}, level {level}, CUDA graph {c.cuda_graph}, "
         f"contexts {c.contexts}: "
     )
-    if trial.latency is None or trial.rate is None:
+    if not trial.latencies:
         return told + (trial.note.splitlines() or ["did not run"])[0]
     error = "" if trial.error is None else f", largest error {trial.error:.3g}"
-    return told + f"{trial.latency:.1f} us, {trial.rate:.1f} calls/s{error}"
+    spreads = f"(spread {spread(trial.latencies):.1f})", f"(spread {spread(trial.rates):.1f})"
+    return told + (
+        f"{trial.latency:.1f} us {spreads[0]}, {trial.rate:.1f} calls/s {spreads[1]}{error}"
+    )
 
 
 def _document(search: "Search", best: "Trial", output: Path) -> dict[str, Any]:
     return {
-        "best": asdict(best),
-        "trials": [asdict(trial) for trial in search.trials],
+        "best": best.to_json(),
+        "trials": [trial.to_json() for trial in search.trials],
         "out_of_time": search.out_of_time,
         "path": str(output),
     }

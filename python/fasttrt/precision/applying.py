@@ -108,7 +108,9 @@ def parse(
         return Parsed(builder, result, changes)
 
 
-def converted_as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxModel:
+def converted_as_built(
+    model: OnnxModel, metadata: Mapping[str, Any]
+) -> tuple[OnnxModel, dict[str, str]]:
     """A model with new weights for an engine, converted as the engine's was.
 
     What the build kept in float32 for its weights' sake stays so, whether or not the new ones fit.
@@ -116,10 +118,13 @@ def converted_as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxMod
     Args:
         model: the model.
         metadata: of the engine's plan.
+
+    Returns:
+        The model, and the nodes that stay in float32 although the build converted theirs, and why.
     """
     changes, config = metadata.get("conversion"), metadata.get("config", {})
     if changes is None:
-        return model
+        return model, {}
     from fasttrt.precision.conversion import REFUSED, converted
 
     def convert(refused: Collection[str]) -> "tuple[OnnxModel, Changes]":
@@ -135,8 +140,8 @@ def converted_as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> OnnxMod
     refused = {name for name, why in kept.items() if why.endswith(REFUSED)}
     result, new = convert(refused)
     if fitting := kept.keys() - new.kept.keys():
-        result, _ = convert(refused | fitting)
-    return result
+        result, new = convert(refused | fitting)
+    return result, {name: why for name, why in new.kept.items() if name not in kept}
 
 
 def _check_converted(
