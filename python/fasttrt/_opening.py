@@ -112,7 +112,7 @@ def open_backend(
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     folder = chosen_path(cache)
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
-    source = _read(model)
+    source = _read(model, later=folder is not None)
     if isinstance(source, OnnxModel):
         source = transformed(source, freeze, dims)
     elif freeze or dims:
@@ -229,7 +229,10 @@ def _loaded(
         raise
 
 
-def _read(model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
+def _read(
+    model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan", later: bool
+) -> OnnxModel | Plan:
+    """What it is; an ONNX file may be parsed ``later``, as the cache needs only its hash."""
     if isinstance(model, Plan):
         return model
     if isinstance(model, (bytes, memoryview)):
@@ -238,7 +241,7 @@ def _read(model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan") -> O
         with Path(model).open("rb") as file:
             begin = file.read(8)
         is_onnx = Path(model).suffix == ".onnx" or not (is_plan(begin) or _named_plan(model))
-        return OnnxModel(model) if is_onnx else Plan.load(model)
+        return OnnxModel(model, later=later) if is_onnx else Plan.load(model)
     return OnnxModel(model)
 
 
