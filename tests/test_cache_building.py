@@ -275,6 +275,42 @@ def test_a_file_that_was_replaced_after_it_was_read_is_not_cached(
     assert cache.entries(builds.root) == []
 
 
+def test_a_file_that_gets_external_data_before_it_is_parsed_is_not_cached(
+    builds: Builds, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = models.mlp().save(tmp_path / "m.onnx")
+    model = OnnxModel(path, later=True)
+    OnnxModel(path).save(path)
+    assert (tmp_path / "m.onnx.data").exists()
+    assert builds(model).plan.data
+    assert "changed while it was built" in caplog.text
+    assert cache.entries(builds.root) == []
+
+
+def test_a_plan_from_the_cache_needs_no_onnx(builds: Builds, tmp_path: Path) -> None:
+    path = models.mlp().save(tmp_path / "m.onnx")
+    builds(OnnxModel(path, later=True))
+    (entry,) = cache.entries(builds.root)
+    code = """
+        import sys
+        from pathlib import Path
+        from fasttrt import BuildConfig
+        from fasttrt._cache.building import cached_build
+        from fasttrt.model import OnnxModel
+
+        model, root, library = sys.argv[1:]
+        source = cached_build(
+            OnnxModel(model, later=True), BuildConfig(), shapes={"x": (2, 16)}, library=library,
+            device=None, progress=False, cache=Path(root),
+        )
+        heavy = ("onnx", "google.protobuf", "ml_dtypes", "filelock", "rich", "platformdirs")
+        print(source.renew is not None, [name for name in heavy if name in sys.modules])
+    """
+    found = python_output(code, path, builds.root, builds.library)
+    assert found == "True []"
+    assert [kept.path for kept in cache.entries(builds.root)] == [entry.path]
+
+
 def test_a_model_that_was_changed_is_another_than_one_that_was_saved_like_it(
     builds: Builds,
 ) -> None:

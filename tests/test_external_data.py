@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
+from fasttrt.external_data import has_no_external_data
 from fasttrt.model import OnnxModel
 from support import models
 
@@ -47,6 +48,7 @@ def assert_refused(path: Path, location: str) -> None:
     """Both backends refuse it, and the message has all that is needed to find it."""
     for use in (
         lambda: OnnxModel(path),
+        lambda: OnnxModel(path, later=True),
         lambda: fasttrt.build(path),
         lambda: fasttrt.Engine(path, device="cpu"),
     ):
@@ -187,3 +189,36 @@ def test_a_cache_of_linked_files_is_read(
     (snapshot / "m.onnx.data").symlink_to("../../secret")
     with pytest.raises(fasttrt.InputError, match="secret"):
         OnnxModel(snapshot / "m.onnx")
+
+
+@pytest.mark.parametrize("shift", range(-9, 3))
+def test_external_data_is_seen_wherever_it_is_named(tmp_path: Path, shift: int) -> None:
+    """Also across the blocks in which the file is read."""
+    proto = with_location("w")
+    word = b"location"
+    proto.producer_name = "p" * 500_000  # whose length takes as many bytes as that of what it gets
+    place = proto.SerializeToString().index(word)
+    proto.producer_name += "p" * ((1 << 20) + shift - place)
+    content = proto.SerializeToString()
+    assert content.index(word) == (1 << 20) + shift
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    assert not has_no_external_data(path)
+    path.write_bytes(content.replace(word, b"locution"))
+    assert has_no_external_data(path)
+
+
+def test_only_binary_files_are_searched(tmp_path: Path) -> None:
+    """A text can spell the word otherwise."""
+    for name in ("m.json", "m.textproto", "m.onnxtxt", "m"):
+        (tmp_path / name).write_bytes(b"")
+        assert not has_no_external_data(tmp_path / name)
+
+
+def test_the_hash_of_a_model_read_later_has_its_external_data(folder: Path) -> None:
+    (folder / "w").write_bytes(SECRET.tobytes())
+    path = save(with_location("w"), folder / "m.onnx")
+    before = OnnxModel(path, later=True).sha256()
+    assert before == OnnxModel(path).sha256()
+    (folder / "w").write_bytes((SECRET + 1).tobytes())
+    assert OnnxModel(path, later=True).sha256() != before

@@ -201,3 +201,34 @@ def test_a_proto_of_more_than_2_gib_is_told_from_others() -> None:
     assert not model.fits_in_memory
     with pytest.raises(fasttrt.InputError, match=r"at most 2 GiB.*save_as_external_data=True"):
         model.to_bytes()
+
+
+def test_a_file_read_later_is_the_same_model(tmp_path: Path) -> None:
+    path = models.mlp().save(tmp_path / "m.onnx")
+    later, now = OnnxModel(path, later=True), OnnxModel(path)
+    assert later.sha256() == now.sha256()
+    assert "proto" not in vars(later)
+    assert later.to_bytes() == now.to_bytes()
+    assert later.inputs == now.inputs
+    assert later.sha256() == now.sha256()
+
+
+def test_a_file_that_changes_before_it_is_read_later_is_not_as_read(tmp_path: Path) -> None:
+    path = models.mlp().save(tmp_path / "m.onnx")
+    later = OnnxModel(path, later=True)
+    assert later.is_as_read
+    models.deep(2).save(path)
+    assert later.proto
+    assert not later.is_as_read
+
+
+def test_what_is_wrong_with_a_file_read_later_is_told_when_it_is_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        OnnxModel(tmp_path / "none.onnx", later=True)
+    for content in (b"no model", b""):
+        path = tmp_path / "m.onnx"
+        path.write_bytes(content)
+        later = OnnxModel(path, later=True)
+        for _ in range(2):
+            with pytest.raises(fasttrt.ParseError, match=str(path)):
+                _ = later.proto

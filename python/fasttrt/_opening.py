@@ -118,7 +118,7 @@ def open_backend(
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     folder = chosen_path(cache)
     wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
-    source = _read(model)
+    source = _read(model, later=folder is not None)
     if isinstance(source, OnnxModel):
         source = transformed(source, freeze, dims)
     elif freeze or dims:
@@ -235,13 +235,16 @@ def _loaded(
         raise
 
 
-def _read(model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan") -> OnnxModel | Plan:
+def _read(
+    model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan", later: bool
+) -> OnnxModel | Plan:
+    """What it is; an ONNX file may be parsed ``later``, as the cache needs only its hash."""
     if isinstance(model, Plan):
         return model
     if isinstance(model, (bytes, memoryview)):
         return Plan.from_bytes(model) if is_plan(model) else OnnxModel(bytes(model))
     if isinstance(model, (str, os.PathLike)):
-        return Plan.load(model) if is_plan_file(model) else OnnxModel(model)
+        return Plan.load(model) if is_plan_file(model) else OnnxModel(model, later=later)
     return OnnxModel(model)
 
 

@@ -14,6 +14,8 @@ from fasttrt.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
+_KEY = b"location"
+_BLOCK = 1 << 20
 _IN_MEMORY = "*/_ORT_"
 """With such names ONNX Runtime means the address of its own memory that follows, not a file."""
 
@@ -25,9 +27,27 @@ def external_tensors(proto: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
     """
     for tensor in _tensors(proto):
         if tensor.data_location == tensor.EXTERNAL:
-            entries = [entry.value for entry in tensor.external_data if entry.key == "location"]
+            entries = [entry.value for entry in tensor.external_data if entry.key == _KEY.decode()]
             for location in entries or [""]:
                 yield tensor.name, location
+
+
+def has_no_external_data(path: Path) -> bool:
+    """Whether a file surely names no other, which its bytes tell sooner than its graph.
+
+    Protobuf writes strings as they are, so a model that names a file has the entry's key in it.
+    False for ONNX's text formats, which can write it otherwise, and where the word has other
+    reasons.
+    """
+    if path.suffix != ".onnx":
+        return False
+    end = b""
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            if _KEY in block or _KEY in end + block[: len(_KEY)]:
+                return False
+            end = block[-len(_KEY) :]
+    return True
 
 
 def check_external_data(proto: "onnx.ModelProto", path: Path | None) -> None:

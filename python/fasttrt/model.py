@@ -13,7 +13,7 @@ import numpy as np
 from fasttrt._log import logger
 from fasttrt._model_hash import model_sha256
 from fasttrt.errors import InputError, ParseError, ParseIssue
-from fasttrt.external_data import check_external_data, external_tensors
+from fasttrt.external_data import check_external_data, external_tensors, has_no_external_data
 
 if TYPE_CHECKING:
     import onnx
@@ -35,17 +35,23 @@ class DeclaredTensor:
 class OnnxModel:
     """An ONNX model in a file or in memory, read as far as needed: its weights are TensorRT's."""
 
-    def __init__(self, source: "str | os.PathLike[str] | bytes | onnx.ModelProto") -> None:
+    def __init__(
+        self, source: "str | os.PathLike[str] | bytes | onnx.ModelProto", *, later: bool = False
+    ) -> None:
         """Take a path, the bytes of a file, or an ``onnx.ModelProto``.
+
+        Args:
+            source: the model.
+            later: parse a file only when its graph is asked for, which its hash needs not; what is
+                raised for its content is raised then. A file that may have external data is parsed
+                at once.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ParseError: if it holds no ONNX model.
             InputError: if its external data leaves its folder, see `check_external_data`.
+            TypeError: for anything else.
         """
-        import onnx
-        from google.protobuf.message import DecodeError  # the class that onnx raises
-
         self.path: Path | None = None
         """Where it came from; external data is relative to it."""
         self.original = self
@@ -56,25 +62,42 @@ class OnnxModel:
         """The ``freeze`` and ``dims`` that it was changed with, as JSON has them."""
         self._bytes: bytes | None = None
         self._version: _Version | None = None
+        if isinstance(source, (str, os.PathLike)):
+            self.path = Path(source)
+            self._version = _version_of(self.path)
+            if not (later and has_no_external_data(self.path)):
+                _ = self.proto
+        elif isinstance(source, bytes):
+            self._bytes = source
+            _ = self.proto
+        else:
+            import onnx
+
+            if not isinstance(source, onnx.ModelProto):
+                raise TypeError(f"expected a path, bytes or a ModelProto, got {type(source)}")
+            self.proto = _checked(source, None)
+
+    @cached_property
+    def proto(self) -> "onnx.ModelProto":
+        """The graph, its weights included unless they lie beside it.
+
+        Raises:
+            ParseError, InputError: as the constructor.
+        """
+        import onnx
+        from google.protobuf.message import DecodeError  # the class that onnx raises
+
         try:
-            if isinstance(source, onnx.ModelProto):
-                self.proto = source
-            elif isinstance(source, bytes):
-                self._bytes = source
-                self.proto = onnx.load_model_from_string(source)
+            if self.path is None:
+                assert self._bytes is not None
+                proto = onnx.load_model_from_string(self._bytes)
             else:
-                self.path = Path(source)
-                self._version = _version_of(self.path)
-                self.proto = onnx.load(self.path, load_external_data=False)
+                proto = onnx.load(self.path, load_external_data=False)
         except DecodeError as error:
             where = str(self.path) if self.path else "these bytes"
             reason = f"{where} cannot be read as an ONNX model: {error}"
             raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),)) from None
-        if not self.proto.graph.node and not self.proto.graph.output:
-            where = str(self.path) if self.path else "the model"
-            reason = f"{where} has an empty graph"
-            raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
-        check_external_data(self.proto, self.path)
+        return _checked(proto, self.path)
 
     @property
     def is_changed(self) -> bool:
@@ -178,7 +201,17 @@ class OnnxModel:
         """
         content = self.path if self.path and not self.is_changed else self._bytes or self.proto
         folder = self.path.parent if self.path else Path()  # where TensorRT looks
-        return model_sha256(content, (file for _, file in external_tensors(self.proto)), folder)
+        # A file that is not parsed yet names none.
+        tensors = external_tensors(self.proto) if "proto" in vars(self) else ()
+        return model_sha256(content, (file for _, file in tensors), folder)
+
+
+def _checked(proto: "onnx.ModelProto", path: Path | None) -> "onnx.ModelProto":
+    if not proto.graph.node and not proto.graph.output:
+        reason = f"{path or 'the model'} has an empty graph"
+        raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
+    check_external_data(proto, path)
+    return proto
 
 
 def _version_of(path: Path) -> _Version:

@@ -176,7 +176,9 @@ def family_for(plan: Plan) -> str:
 
 
 def _dtype(name: str) -> Any:
-    import ml_dtypes
+    if name in np.sctypeDict:
+        return name
+    import ml_dtypes  # here, as few models need it
 
     return getattr(ml_dtypes, name, name)
 

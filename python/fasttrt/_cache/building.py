@@ -136,7 +136,7 @@ def cached_build(
 def _is_unchanged(model: OnnxModel, content: str) -> bool:
     """Whether the files that TensorRT has read are still those that the key was made of.
 
-    And whether the graph, which was read before the key was made, is the file's.
+    And whether the graph, which was read before the key was made or after, is the file's.
     """
     try:
         return model.is_as_read and model.sha256() == content
