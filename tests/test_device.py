@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fasttrt import InputError
+from fasttrt import CudaError, InputError, _core
 from fasttrt._device import parse_device, parse_devices
+from fasttrt._starting import devices_starting
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,21 @@ def test_a_gpu_given_twice_is_refused(device: str, devices: Any) -> None:
 def test_one_of_both_ways_is_enough(device: str) -> None:
     with pytest.raises(InputError, match="give either device or devices"):
         parse_devices(device, [0, 1])
+
+
+def test_what_fails_to_start_is_left_to_the_block() -> None:
+    before = threading.active_count()
+    with devices_starting("cuda:99", None), pytest.raises(CudaError):
+        _core.device_info(99)
+    assert threading.active_count() == before
+    with pytest.raises(KeyError), devices_starting("auto", None):
+        raise KeyError
+    assert threading.active_count() == before
+
+
+def test_nothing_starts_for_the_cpu() -> None:
+    before = threading.active_count()
+    with devices_starting("cpu", None):
+        assert threading.active_count() == before
+    with pytest.raises(InputError, match="device: expected"), devices_starting("gpu", None):
+        raise AssertionError

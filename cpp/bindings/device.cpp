@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <utility>
 
 #include "bindings/gil.hpp"
@@ -20,6 +21,13 @@ void register_device(py::module_& module) {
       .def_readonly("minor", &cuda::DeviceInfo::minor)
       .def_readonly("total_memory", &cuda::DeviceInfo::total_memory)
       .def_readonly("driver_version", &cuda::DeviceInfo::driver_version);
+  py::class_<cuda::PrimaryContext, std::shared_ptr<cuda::PrimaryContext>>(module, "PrimaryContext")
+      .def(py::init([](int ordinal) {
+             const GilRelease release;  // it may initialise the driver
+             return cuda::PrimaryContext::retain(ordinal);
+           }),
+           py::arg("ordinal"))
+      .def_property_readonly("ordinal", &cuda::PrimaryContext::ordinal);
   // Each may load and initialise the driver, which takes a while and touches no Python object.
   module.def("driver_problem", &cuda::driver_problem, ReleaseGil(),
              "Why no GPU can be used, in a sentence; empty if one can.");

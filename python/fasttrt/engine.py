@@ -13,6 +13,7 @@ import numpy as np
 from fasttrt import _core
 from fasttrt._arguments import as_array, has_exchange, ordered, targets
 from fasttrt._opening import RunOptions, open_backend
+from fasttrt._starting import devices_starting
 from fasttrt.arrays import is_device_array
 from fasttrt.batching import Batching
 from fasttrt.concurrency import Workers, mapped, worker_count
@@ -135,11 +136,12 @@ class Engine:
             as_files(plugins),
         )  # fmt: skip
         config = (config or BuildConfig()).with_precision(precision)
-        self._backend, ordinals = open_backend(
-            model, device=device, devices=devices, library=library, shapes=shapes, freeze=freeze,
-            dims=dims, config=config, options=options, progress=progress,
-            cache=cache, verify=verify,
-        )  # fmt: skip
+        with devices_starting(device, devices):
+            self._backend, ordinals = open_backend(
+                model, device=device, devices=devices, library=library, shapes=shapes,
+                freeze=freeze, dims=dims, config=config, options=options, progress=progress,
+                cache=cache, verify=verify,
+            )  # fmt: skip
         self._run = self._backend.run
         self._direct: set[type] = {np.ndarray}
         self._workers = Workers(worker_count(contexts, batching, ordinals))
