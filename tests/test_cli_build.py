@@ -46,6 +46,17 @@ def test_it_writes_a_plan_with_what_was_asked(
     assert (config["refit"], config["strip_weights"], config["precision"]) == (False, False, "fp16")
 
 
+@pytest.mark.parametrize("given", ["x:5x16", "x=5x16", "x=2x16:5x16:9x16"])
+def test_shapes_in_one_option(path: Path, rtx: fasttrt.LibraryInfo, given: str) -> None:
+    done = run(path, "--library", rtx.path, "--shapes", given, "--json")
+    assert done.returncode == 0, done.stderr
+    low, high = (2, 9) if given.count(":") == 2 else (5, 5)
+    assert json.loads(done.stdout)["profiles"] == [{"x": [[low, 16], [5, 16], [high, 16]]}]
+    refused = run(path, "--library", rtx.path, "--shapes", given, "--optShapes", "x:5x16")
+    assert refused.returncode == 1
+    assert "--shapes: expected without --minShapes" in refused.stderr
+
+
 def test_a_config_file_gives_options(path: Path, rtx: fasttrt.LibraryInfo) -> None:
     file = path.with_name("fasttrt.toml")
     file.write_text(

@@ -1,7 +1,8 @@
 """The command ``fasttrt``; each of its commands is a file here."""
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -43,8 +44,13 @@ def _common(
     pass
 
 
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command; what fasttrt or the system refuses is a line on standard error, code 1."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except (Error, OSError) as error:

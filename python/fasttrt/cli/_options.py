@@ -89,6 +89,23 @@ def _shapes(option: str, text: str | None) -> dict[str, Shape]:
     return found
 
 
+def as_trtexec(shapes: Sequence[str] | None) -> list[str] | None:
+    """``--shapes`` in trtexec's form, input:1x3,other:1x5, too.
+
+    Raises:
+        InputError: if an item has neither form.
+    """
+    found = []
+    for text in shapes or ():
+        if "=" in text:
+            found.append(text)
+        else:
+            found += [
+                f"{name}={'x'.join(map(str, s))}" for name, s in _shapes("shapes", text).items()
+            ]
+    return found or None
+
+
 def by_name(option: str, given: Sequence[str] | None) -> dict[str, Any] | None:
     """``name=JSON``, once for each name.
 

@@ -27,6 +27,7 @@ def build(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The plan. Default: MODEL.plan")
     ] = None,
+    shapes: options.Shapes = None,
     least: options.MinShapes = None,
     best: options.OptShapes = None,
     most: options.MaxShapes = None,
@@ -93,7 +94,9 @@ def build(
         "weight_streaming": streaming,
         "precision": _precision(precision, fp16, bf16),
     }
-    given = engine_options(config, device, library, None)
+    if shapes and (least or best or most):
+        raise InputError("--shapes: expected without --minShapes, --optShapes and --maxShapes")
+    given = engine_options(config, device, library, options.as_trtexec(shapes))
     base, default = given.get("config") or BuildConfig(), BuildConfig()
     if asked["precision"] is None:
         asked["precision"] = given.get("precision")
