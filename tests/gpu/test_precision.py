@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import fasttrt
+from fasttrt._inspector import layers_of
 from fasttrt.precision.inspection import account
 from support.gpu import Array, errors, is_v8, library, need, report
 from support.models import Model, convolution, mlp
@@ -161,9 +161,9 @@ def test_a_downgrade_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     plan = fasttrt.build(model.proto, config, device="cuda")
     with fasttrt.Engine(plan, device="cuda") as engine:
         backend: Any = engine._backend
-        told = account(backend.core.layer_information())
-        information = json.loads(backend.core.layer_information(), strict=False)
-    report("inspector", types=dict(told.types), hidden=told.hidden, layers=information)
+        information = backend.core.layer_information()
+    told = account(information)
+    report("inspector", types=dict(told.types), hidden=told.hidden, layers=layers_of(information))
     metadata = plan.metadata | {"config": plan.metadata["config"] | {"precision": "fp16"}}
     doctored = fasttrt.Plan(plan.data, metadata)
     if told.hidden or not told.types:  # then nothing is proven, which is said
