@@ -92,10 +92,31 @@ def confirm(plan: Plan, inspect: Callable[[], str], precision: str | None) -> No
             wanted, told, hidden,
         )  # fmt: skip
     else:
-        raise BuildError(
+        error = BuildError(
             f"expected an engine that computes in {wanted}, got one without: its layers' tensors "
             f"are {told}"
         )
+        error.advice = _advice(plan)
+        raise error
+
+
+def _advice(plan: Plan) -> str:
+    """Why a library that may choose has chosen float32, and what to do; empty for others."""
+    version = plan.metadata.get("library", {}).get("version")
+    if not version or not _chose_types(plan):
+        return ""
+    halves = 'BuildConfig(precision="fp16", conversion="graph", convert_io=True)'
+    also = (
+        f"{halves} may tip the balance, as inputs and outputs then need no conversion; so may "
+        "larger extents"
+    )
+    if plan.metadata.get("config", {}).get("convert_io"):
+        also = "Larger extents may tip the balance"
+    return (
+        f'TensorRT {version} may compute in float16 with precision="fp16" and need not: of both it '
+        "takes what it measures as the fastest, here float32 for every layer, as is usual for "
+        f'small networks. precision="tf32" or "fp32" is the faster choice here. {also}'
+    )
 
 
 def _chose_types(plan: Plan) -> bool:
