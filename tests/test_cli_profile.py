@@ -42,6 +42,15 @@ def test_bare_names_tell_no_nodes() -> None:
     assert layers.onnx_nodes('{"Layers": ["conv0_myl0_2"]}') == {}
 
 
+def test_nodes_are_read_past_raw_control_characters() -> None:
+    """As TensorRT 8.6 writes them between the nodes of a layer."""
+    metadata = "[ONNX Layer: a]\x1f[ONNX Layer: b]"
+    told = f'{{"Layers": [{{"Name": "a + b", "Metadata": "{metadata}"}}]}}'
+    with pytest.raises(json.JSONDecodeError, match="Invalid control character"):
+        json.loads(told)
+    assert layers.onnx_nodes(told) == {"a + b": ("a", "b")}
+
+
 def test_shares_add_up_and_are_sorted(found: tuple[layers.Layer, ...]) -> None:
     ranked = layers.shares(found)
     values = [share for _, share in ranked]

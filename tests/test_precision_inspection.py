@@ -139,6 +139,26 @@ def test_fused_layers_of_a_converted_network_hide_its_types(
                 confirm(judged, lambda: text(FLOAT), None)
 
 
+@pytest.mark.parametrize(
+    ("about", "says", "says_not"),
+    [
+        ({"version": "8.6.0"}, ['precision="tf32" or "fp32"', "convert_io=True"], "Larger extents"),
+        ({"version": "8.6.1", "convert_io": True}, ["TensorRT 8.6.1 may compute"], "convert_io"),
+        ({"version": "10.16.1"}, [], "tf32"),
+        ({"version": ""}, [], "tf32"),
+    ],
+)
+def test_a_downgrade_by_choice_says_what_to_do(
+    about: dict[str, Any], says: list[str], says_not: str
+) -> None:
+    config = {"precision": "fp16", "convert_io": about.get("convert_io", False)}
+    library = {"family": "tensorrt", "version": about["version"]}
+    with pytest.raises(fasttrt.BuildError, match="got one without") as caught:
+        confirm(Plan(b"", {"library": library, "config": config}), lambda: text(FLOAT), None)
+    assert all(part in str(caught.value) for part in says)
+    assert says_not not in str(caught.value)
+
+
 def test_raw_control_characters_are_read() -> None:
     """As TensorRT 8.6 writes them between the ONNX nodes of a layer."""
     told = text(HALF).replace('"TacticName"', '"Metadata": "[ONNX Layer: a]\x1f[b]", "TacticName"')

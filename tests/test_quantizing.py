@@ -163,6 +163,20 @@ def test_only_the_skipping_branch_of_a_residual_sum_is_quantized() -> None:
         assert 1e-3 < apart(actual, expected) < 0.06
 
 
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_convolutions_state_their_kernels(operator: str, stated: bool) -> None:
+    """TensorRT 8.6 does not see the shape of a dequantized weight."""
+    weight = normal(4, 4, 3, 5)
+    attributes: dict[str, Any] = {"kernel_shape": [3, 5]} if stated else {}
+    node = helper.make_node(operator, ["x", "w"], ["y"], "conv", **attributes)
+    x, y = (models.value(name, TensorProto.FLOAT, [1, 4, None, None]) for name in "xy")
+    proto = models.make([node], [x], [y], {"w": weight})
+    model = quantize(proto, [normal(1, 4, 9, 11)]).model
+    found = [list(a.ints) for a in named(model, "conv").attribute if a.name == "kernel_shape"]
+    assert found == [[3, 5]]
+
+
 def test_an_output_that_feeds_a_quantized_node_keeps_its_float_values() -> None:
     model = quantize(residual_block(), [normal(2, 8, 12, 12) for _ in range(3)]).model
     assert "y" not in {name for dq in of(model, "DequantizeLinear") for name in dq.output}

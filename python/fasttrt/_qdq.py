@@ -4,7 +4,9 @@ TensorRT's rules for explicit quantization: symmetric (zero point 0), weights by
 Q/DQ at the inputs of what computes in int8 and not at its output, so that bias, activation and
 residual sum stay in one kernel with it; biases stay float. Of a residual sum the branch that
 skips is quantized, and the one that comes from the convolution is not. Weights stay float in the
-file, with Q/DQ behind them, which all releases take.
+file, with Q/DQ behind them, which all releases take. Convolutions state their ``kernel_shape``,
+which ONNX leaves to the weight's shape: the parser of TensorRT 8.6 takes it from there only where
+the weight is a constant, and a dequantized one is none to it.
 """
 
 from collections.abc import Collection, Sequence
@@ -110,10 +112,13 @@ def place(prepared: "onnx.ModelProto", ranges: Any, choice: Choice) -> "onnx.Mod
     quantizer.model.topological_sort()
     model: onnx.ModelProto = quantizer.model.model
     attributes = {node.name: node.attribute for node in prepared.graph.node}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in prepared.graph.initializer}
+    weights = {n.name: n.input[1] for n in prepared.graph.node if n.name in choice.weighted}
     for node in model.graph.node:
         if node.name in choice.weighted:  # Gemm's beta is set to 1 as if its bias were quantized
             del node.attribute[:]
             node.attribute.extend(attributes[node.name])
+            _state_kernel(node, shapes[weights[node.name]])
     _release_outputs(model.graph)
     sources = _float_sources(model.graph)
     for node in model.graph.node:
@@ -131,6 +136,15 @@ def place(prepared: "onnx.ModelProto", ranges: Any, choice: Choice) -> "onnx.Mod
             )
     onnx.checker.check_model(model)
     return model
+
+
+def _state_kernel(node: "onnx.NodeProto", weight: tuple[int, ...]) -> None:
+    """Give a convolution its ``kernel_shape`` by the weight's shape, if it does not have it."""
+    from onnx import helper
+
+    has_kernel = node.op_type in ("Conv", "ConvTranspose")
+    if has_kernel and all(attribute.name != "kernel_shape" for attribute in node.attribute):
+        node.attribute.append(helper.make_attribute("kernel_shape", weight[2:]))
 
 
 def _release_outputs(graph: "onnx.GraphProto") -> None:

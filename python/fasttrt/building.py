@@ -77,7 +77,8 @@ def build(
         plugins: libraries of TensorRT plugins that the model needs, as in ``["libmy.so"]``. They
             are loaded into this process before the model is parsed, so their code runs here; the
             plan records their names and digests.
-        progress: a callback, True for a bar, False for nothing. None: a bar on a terminal.
+        progress: a callback, True for a bar, False for nothing. None: a bar on a terminal. TensorRT
+            8.6 reports no steps.
 
     Returns:
         The plan, with what it was built from, with and for. Its metadata lists under ``changes``

@@ -76,7 +76,8 @@ class BuildConfig:
     """How ``precision`` of 16 bits is reached. ``"graph"``: the ONNX graph is converted before it
     is parsed. ``"flags"``: TensorRT 8.6 alone, which then chooses between float16 and float32 for
     each layer by speed, and keeps nothing in float32 for safety; with ``"graph"`` it does so too,
-    among what is left. ``"auto"``: flags there, the graph elsewhere."""
+    among what is left. Where it takes float32 for every layer, as in many small networks, there is
+    no engine but a `BuildError` that says so. ``"auto"``: flags there, the graph elsewhere."""
     tf32: bool | None = None
     """Whether float32 matrix products and convolutions may round their factors to TF32 (10 bits of
     mantissa) on the tensor cores. None: yes, as in TensorRT, unless ``precision`` is ``"fp32"``.

@@ -64,7 +64,8 @@ class BuildError(Error):
     """TensorRT parsed the model but cannot build an engine from it as configured.
 
     Attributes:
-        advice: the ``freeze=`` or ``dims=`` with which it builds, where trying found one.
+        advice: what helps, where that is known: mostly the ``freeze=`` or ``dims=`` with which it
+            builds, if trying found one.
     """
 
     advice = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import mmap
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
+from fasttrt._inspector import layers_of
 from fasttrt._library import find
 from fasttrt.tensorrt import TensorRTBackend
 from support.gpu import (
@@ -58,9 +58,8 @@ def test_the_inspector_lists_layers(net: Model, verbosity: Any) -> None:
     with open_engine(net, config=config, shapes=SHAPES) as engine:
         backend = engine._backend
         assert isinstance(backend, TensorRTBackend)
-        found = json.loads(backend.core.layer_information(), strict=False)
-        layers = found["Layers"]
-        assert len(layers) >= 1
+        layers = layers_of(backend.core.layer_information())
+        assert layers
         if verbosity == "detailed":
             assert all(layer["Name"] for layer in layers)
         core = backend.core

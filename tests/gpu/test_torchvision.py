@@ -13,7 +13,8 @@ import pytest
 import fasttrt
 from support.gpu import EXACT, Array, errors, is_v8, need, report
 
-pytestmark = pytest.mark.gpu
+# TensorRT 8.6 builds these for minutes.
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
 BATCHES = (1, 4)
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]

@@ -1,11 +1,12 @@
 """Time by layer, from TensorRT's profiler, with the ONNX nodes that each layer came from."""
 
-import json
 import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from fasttrt._inspector import layers_of
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
@@ -49,7 +50,7 @@ def onnx_nodes(inspector: str) -> dict[str, tuple[str, ...]]:
     TensorRT writes ``[ONNX Layer: name]`` for each, with a unit separator between them.
     """
     found = {}
-    for layer in json.loads(inspector).get("Layers", ()):
+    for layer in layers_of(inspector) or ():
         if isinstance(layer, dict):
             names = _NODE.findall(layer.get("Metadata") or "")
             found[layer.get("Name", "")] = tuple(dict.fromkeys(names))

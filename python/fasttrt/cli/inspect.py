@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from fasttrt._device import default_device
+from fasttrt._inspector import layers_of
 from fasttrt._nodes import all_nodes
 from fasttrt._recording import control_flow
 from fasttrt.cli import _options
@@ -105,15 +106,13 @@ def _parsed(file: Path, library: str | None) -> dict[str, Any]:
     return {"library": str(found), "parses": True, "layers": builder.layer_count}
 
 
-def _layers(file: Path) -> list[Any]:
-    """TensorRT's own account of a plan's layers."""
+def _layers(file: Path) -> list[Any] | None:
+    """TensorRT's own account of a plan's layers; None if it gives none."""
     import fasttrt
 
     with fasttrt.Engine(file, device="cuda") as engine:
         backend: Any = engine._backend
-        told = json.loads(backend.core.layer_information(), strict=False)
-    found: list[Any] = told.get("Layers", [])
-    return found
+        return layers_of(backend.core.layer_information())
 
 
 def _lines(found: dict[str, Any]) -> Iterable[str]:

@@ -1,9 +1,8 @@
 """Whether an engine computes in the precision that was asked for, by TensorRT's own account.
 
-The inspector gives a JSON object whose ``"Layers"`` are objects where the plan was built with
-``profiling_verbosity="detailed"``, and bare names else. A layer's ``"Inputs"`` and ``"Outputs"``
-have a ``"Format/Datatype"`` (``"Half"``, ``"Row major linear FP16 format"``) or a ``"Datatype"``.
-A layer that says nothing that can be read, or that hides many (``ForeignNode``), proves nothing.
+In the inspector's JSON a layer's ``"Inputs"`` and ``"Outputs"`` have a ``"Format/Datatype"``
+(``"Half"``, ``"Row major linear FP16 format"``) or a ``"Datatype"``. A layer that says nothing that
+can be read, or that hides many (``ForeignNode``), proves nothing.
 
 Where the graph was converted for a library that computes in the types of the network (all but
 TensorRT 8), the network's types were counted before the build, and bind it. TensorRT-RTX fuses
@@ -11,12 +10,12 @@ neighbours into one layer whose inputs and outputs are float32 while it computes
 so there an account without the type is no downgrade.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fasttrt._inspector import layers_of
 from fasttrt._log import logger
 from fasttrt.errors import BuildError, InputError
 from fasttrt.plan import Plan
@@ -93,10 +92,31 @@ def confirm(plan: Plan, inspect: Callable[[], str], precision: str | None) -> No
             wanted, told, hidden,
         )  # fmt: skip
     else:
-        raise BuildError(
+        error = BuildError(
             f"expected an engine that computes in {wanted}, got one without: its layers' tensors "
             f"are {told}"
         )
+        error.advice = _advice(plan)
+        raise error
+
+
+def _advice(plan: Plan) -> str:
+    """Why a library that may choose has chosen float32, and what to do; empty for others."""
+    version = plan.metadata.get("library", {}).get("version")
+    if not version or not _chose_types(plan):
+        return ""
+    halves = 'BuildConfig(precision="fp16", conversion="graph", convert_io=True)'
+    also = (
+        f"{halves} may tip the balance, as inputs and outputs then need no conversion; so may "
+        "larger extents"
+    )
+    if plan.metadata.get("config", {}).get("convert_io"):
+        also = "Larger extents may tip the balance"
+    return (
+        f'TensorRT {version} may compute in float16 with precision="fp16" and need not: of both it '
+        "takes what it measures as the fastest, here float32 for every layer, as is usual for "
+        f'small networks. precision="tf32" or "fp32" is the faster choice here. {also}'
+    )
 
 
 def _chose_types(plan: Plan) -> bool:
@@ -108,12 +128,8 @@ def _chose_types(plan: Plan) -> bool:
 
 def account(information: str) -> Account:
     """Read the inspector's JSON."""
-    try:
-        content = json.loads(information, strict=False)  # TensorRT 8.6 has raw control characters
-    except json.JSONDecodeError:
-        return Account(Counter(), 1)
-    layers = content.get("Layers") if isinstance(content, dict) else None
-    if not isinstance(layers, list):
+    layers = layers_of(information)
+    if layers is None:
         return Account(Counter(), 1)
     types: Counter[str] = Counter()
     hidden = 0
