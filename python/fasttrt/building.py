@@ -15,6 +15,7 @@ from fasttrt._handover import hand_over
 from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
+from fasttrt._misread import refuse_misread, spelled_out
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
@@ -83,7 +84,8 @@ def build(
     Returns:
         The plan, with what it was built from, with and for. Its metadata lists under ``changes``
         what was changed of the model: what ``freeze`` and ``dims`` did, constants that were
-        folded because TensorRT wants them as such, axes that were told apart.
+        folded because TensorRT wants them as such, axes that were told apart, defaults that are
+        written out because TensorRT takes another one.
 
     Raises:
         ParseError: TensorRT cannot parse the model; lists every node that it refused.
@@ -104,6 +106,7 @@ def build(
     found = find(library, ordinal)
     if problem := int8_problem(model.proto.graph, found):
         raise BuildError(problem)
+    refuse_misread(model, found, bool(plugins))
     loaded = load(found, plugins)
     begin = time.monotonic()
     with forwarded():
@@ -113,7 +116,7 @@ def build(
             from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                parse(folded(changed), config, found, partial(parsed, found, ordinal))
+                parse(prepared(changed), config, found, partial(parsed, found, ordinal))
 
             error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
             raise
@@ -159,13 +162,18 @@ def _network(
     shapes: Shapes | None,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
-    network = parse(folded(model), config, library, partial(parsed, library, device))
+    network = parse(prepared(model), config, library, partial(parsed, library, device))
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
     if contradictory := contradictions(inputs, profiles):
         model = network.model.with_named_axes(contradictory)
         network = network._replace(builder=parsed(library, device, model), model=model)
     return network, profiles
+
+
+def prepared(model: OnnxModel) -> OnnxModel:
+    """The model as TensorRT's parser shall see it."""
+    return spelled_out(folded(model))
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:

@@ -10,8 +10,8 @@ import fasttrt
 from conformance.cases import Array, Case, difference
 from fasttrt._device import default_device
 from fasttrt._library import find
-from fasttrt.building import parsed
-from fasttrt.folding import folded
+from fasttrt._misread import refuse_misread
+from fasttrt.building import parsed, prepared
 from fasttrt.model import OnnxModel
 from fasttrt.transforms import transformed
 
@@ -83,11 +83,13 @@ def _told(error: fasttrt.Error) -> str:
 
 def _shapes(case: Case, freeze: Mapping[str, Array], library: str) -> dict[str, Any]:
     """The shapes of the case's data, and the values of its shape tensors, as one profile."""
-    model = folded(transformed(OnnxModel(case.model), freeze, None))
+    model = prepared(transformed(OnnxModel(case.model), freeze, None))
     arrays = case.inputs()
     ordinal = default_device()
+    found = find(library, ordinal)
+    refuse_misread(model, found, has_plugins=False)
     shapes: dict[str, Any] = {}
-    for name, _, shape, _, is_shape in parsed(find(library, ordinal), ordinal, model).inputs():
+    for name, _, shape, _, is_shape in parsed(found, ordinal, model).inputs():
         if is_shape:
             shapes[name] = [int(value) for value in arrays[name].ravel()]
         elif -1 in shape:

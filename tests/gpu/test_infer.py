@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, assert_close, normal, open_engine, product_tolerance
-from support.gpu_models import crossed
-from support.models import Model, constant_output, elementwise, mlp, several
+from support.gpu import ELEMENTWISE, Array, assert_close, normal, open_engine, product_tolerance
+from support.gpu_models import FLOAT, crossed
+from support.models import Model, constant_output, elementwise, make, mlp, several, value
 
 pytestmark = pytest.mark.gpu
 
@@ -132,3 +134,14 @@ def test_output_that_no_input_reaches() -> None:
             y, c = engine.infer(x)
             assert_close(y, model.reference(x)[0], ELEMENTWISE)
             np.testing.assert_array_equal(c, model.reference(x)[1].astype(np.float32))
+
+
+@pytest.mark.parametrize(("given", "part"), [({}, np.triu), ({"upper": 0}, np.tril)])
+def test_the_upper_part_is_the_default(
+    given: dict[str, Any], part: Callable[[Array], Array]
+) -> None:
+    node = onnx.helper.make_node("Trilu", ["x"], ["y"], **given)
+    model = make([node], [value("x", FLOAT, (5, 4))], [value("y", FLOAT, (5, 4))])
+    with fasttrt.Engine(model, device="cuda") as engine:
+        x = normal(5, 4)
+        np.testing.assert_array_equal(engine.infer(x), part(x))

@@ -1,0 +1,71 @@
+"""What TensorRT's ONNX parser takes otherwise than ONNX means it, without a word.
+
+Found by ONNX's node tests with TensorRT-RTX 1.6.1, see tests/conformance/README.md.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt import _core
+from fasttrt._nodes import all_nodes
+from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+_RECURRENT = ("GRU", "LSTM", "RNN")
+_LAYOUT = (
+    "layout=1 (the batch first) is ignored by TensorRT's parser; transpose around the node instead"
+)
+_ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the process at the search"
+
+
+def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) -> None:
+    """See that the parser would not take the model for another one, or crash.
+
+    Raises:
+        ParseError: names the nodes.
+    """
+    outer = {tuple(node.output): index for index, node in enumerate(model.proto.graph.node)}
+    issues = []
+    for node in all_nodes(model.proto):
+        reason = ""
+        if node.op_type in _RECURRENT and _is_batch_first(node):
+            reason = _LAYOUT
+        elif node.op_type == "RoiAlign" and library.family == "rtx" and not has_plugins:
+            reason = _ROI_ALIGN
+        if reason:
+            index = outer.get(tuple(node.output), -1)
+            issues.append(ParseIssue(index, node.name, node.op_type, reason))
+    if issues:
+        raise ParseError(f"{library} cannot be given the model", tuple(issues))
+
+
+def spelled_out(model: OnnxModel) -> OnnxModel:
+    """The model with what the parser gets wrong by default written out; itself if there is nothing.
+
+    A Trilu without ``upper`` keeps the upper part; the parser takes it for the lower one.
+    """
+    if not any(map(_lacks_upper, all_nodes(model.proto))):
+        return model
+    from onnx import helper
+
+    proto = model.copy_proto()
+    lines = []
+    for node in filter(_lacks_upper, all_nodes(proto)):
+        node.attribute.append(helper.make_attribute("upper", 1))
+        name = node.name or node.output[0]
+        lines.append(f"{name}: its upper=1, ONNX's default, is written out, as TensorRT takes 0")
+    return model.changed(proto, lines)
+
+
+def _is_batch_first(node: "onnx.NodeProto") -> bool:
+    return any(a.name == "layout" and a.i != 0 for a in node.attribute)
+
+
+def _lacks_upper(node: "onnx.NodeProto") -> bool:
+    return (
+        node.op_type == "Trilu"
+        and node.domain in ("", "ai.onnx")
+        and all(a.name != "upper" for a in node.attribute)
+    )

@@ -1,0 +1,109 @@
+"""What TensorRT's parser reads otherwise than ONNX means it is written out, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+import fasttrt
+from fasttrt._misread import spelled_out
+from fasttrt.model import OnnxModel
+from support import models
+
+FLOAT = TensorProto.FLOAT
+
+
+def trilu(**attributes: Any) -> onnx.ModelProto:
+    node = helper.make_node("Trilu", ["x"], ["y"], "mask", **attributes)
+    ends = [models.value("x", FLOAT, (5, 4))], [models.value("y", FLOAT, (5, 4))]
+    return helper.make_model(
+        helper.make_graph([node], "g", *ends),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+
+
+def test_the_upper_part_is_onnxs_default_and_not_tensorrts(
+    build: Callable[..., fasttrt.Plan],
+) -> None:
+    plain, upper, lower = (build(trilu(**given)) for given in ({}, {"upper": 1}, {"upper": 0}))
+    assert [line for line in plain.metadata["changes"] if "upper=1" in line and "mask" in line]
+    assert upper.metadata["changes"] == lower.metadata["changes"] == []
+    assert len(plain.data) == len(upper.data)
+    # What it is there for: the vendor's parser makes the lower part's network of the plain model.
+    assert bytes(plain.data) == bytes(upper.data) != bytes(lower.data)
+
+
+def test_what_is_written_out_means_the_same() -> None:
+    proto = spelled_out(OnnxModel(trilu())).proto
+    x = np.random.default_rng().standard_normal((5, 4)).astype(np.float32)
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.triu(x))
+
+
+def test_inner_graphs_too_and_nothing_else() -> None:
+    inner = helper.make_graph(
+        [helper.make_node("Trilu", ["x"], ["a"])], "then", [], [models.value("a", FLOAT, (5, 4))]
+    )
+    other = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["b"])], "else", [], [models.value("b", FLOAT, (5, 4))]
+    )
+    node = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=other)
+    inputs = [models.value("x", FLOAT, (5, 4)), models.value("c", TensorProto.BOOL, ())]
+    graph = helper.make_graph([node], "g", inputs, [models.value("y", FLOAT, (5, 4))])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    changed = spelled_out(OnnxModel(proto)).proto.graph.node[0]
+    branches = {each.name: each.g for each in changed.attribute}
+    (mask,) = branches["then_branch"].node
+    assert [(each.name, each.i) for each in mask.attribute] == [("upper", 1)]
+    assert not branches["else_branch"].node[0].attribute
+    for untouched in (trilu(upper=0), models.mlp().proto):
+        model = OnnxModel(untouched)
+        assert spelled_out(model) is model
+
+
+@pytest.mark.parametrize(("operator", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_the_batch_first_is_refused(
+    build: Callable[..., fasttrt.Plan], operator: str, gates: int
+) -> None:
+    rng = np.random.default_rng()
+    weights = [
+        onnx.numpy_helper.from_array(
+            rng.standard_normal((1, gates * 3, width)).astype(np.float32), name
+        )
+        for name, width in (("w", 2), ("r", 3))
+    ]
+
+    def recurrent(layout: int) -> onnx.ModelProto:
+        node = helper.make_node(
+            operator, ["x", "w", "r"], ["y"], "cell", hidden_size=3, layout=layout
+        )
+        y = (4, 6, 1, 3) if layout else (4, 1, 6, 3)
+        ends = [models.value("x", FLOAT, (4, 6, 2))], [models.value("y", FLOAT, y)]
+        graph = helper.make_graph([node], "g", *ends, weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    with pytest.raises(fasttrt.ParseError, match=rf"node 0 'cell' \({operator}\): layout=1"):
+        build(recurrent(1))
+    assert build(recurrent(0)).metadata["outputs"][0]["name"] == "y"
+
+
+def test_what_crashes_tensorrt_rtx_is_kept_from_it(build: Callable[..., fasttrt.Plan]) -> None:
+    node = helper.make_node("RoiAlign", ["x", "rois", "which"], ["y"], "roi")
+    inputs = [
+        models.value("x", FLOAT, (1, 1, 8, 8)),
+        models.value("rois", FLOAT, (2, 4)),
+        models.value("which", TensorProto.INT64, (2,)),
+    ]
+    graph = helper.make_graph([node], "g", inputs, [models.value("y", FLOAT, (2, 1, 1, 1))])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(fasttrt.ParseError, match=r"node 0 'roi' \(RoiAlign\): TensorRT-RTX has no"):
+        build(proto)
