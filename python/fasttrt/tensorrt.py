@@ -14,6 +14,7 @@ from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._mismatch import both_sides, hints, known_mismatch
 from fasttrt._recording import graph_policy
+from fasttrt._tf32 import check_tf32
 from fasttrt.arrays import is_device_array, stream_handle
 from fasttrt.batching import Batching
 from fasttrt.errors import EngineLoadError, InputError
@@ -50,7 +51,8 @@ class TensorRTBackend:
 
         Raises:
             EngineLoadError: it cannot run here; names what built it and what is here.
-            Error: TensorRT cannot load a plugin library, or the plan cannot be given ``weights``.
+            Error: TensorRT cannot load a plugin library, or the plan cannot be given ``weights``;
+                or it was built without TF32, and this process has run TensorRT-RTX with it.
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
             InputError: the model cannot be batched, or not be recorded; ``weights`` are of another
                 model.
@@ -62,6 +64,8 @@ class TensorRTBackend:
         found = find(library, device)
         if mismatch := known_mismatch(plan, found):
             raise EngineLoadError(f"{mismatch} ({both_sides(plan, found, device)})")
+        if found.family == "rtx":
+            check_tf32(self.metadata)
         loaded = load(found, plugins)
         options = _core.EngineOptions()
         options.device = device

@@ -17,7 +17,7 @@ import fasttrt
 from support.gpu import EXACT, library, report, run_child
 from support.models import mlp
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900)]
 
 # Loads each damaged copy and prints what came of it, a line each. A damage is a list: "cut" and a
 # length; "flip", an offset and a bit; "fill", an offset and a byte value for 64 bytes.
@@ -58,7 +58,7 @@ def _outcomes(file: Path, damages: list[list[Any]], way: str = "bytes") -> list[
     while len(outcomes) < len(damages):
         rest = json.dumps(damages[len(outcomes) :])
         try:
-            child = run_child(CHILD, file, rest, way, timeout=60)
+            child = run_child(CHILD, file, rest, way, timeout=240)
             lines, ending = child.stdout.split(), f"crashed ({child.returncode})"
             ended = child.returncode == 0
         except subprocess.TimeoutExpired as error:

@@ -126,8 +126,8 @@ def test_a_run_sees_them() -> None:
 
 def test_many_do_not_fill_the_memory() -> None:
     free = _core.device_memory(0)[0]
-    for _ in range(50):
-        array = fasttrt.DeviceArray.empty((free // 8,), "uint8")
+    for _ in range(50):  # with the copies three times what is free
+        array = fasttrt.DeviceArray.empty((free // 32,), "uint8")
         array.__dlpack__(max_version=(1, 0))  # nobody takes it
         array.__dlpack__()
         array.__dlpack__(copy=True)

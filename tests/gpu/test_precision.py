@@ -65,15 +65,15 @@ def test_errors_are_those_of_the_precision(
     found: dict[str, float] = {}
     precisions: tuple[Precision, ...] = ("fp32", *reduced())
     for precision in precisions:
-        with caplog.at_level(logging.INFO, "fasttrt"), opened(model, x, precision=precision) as e:
+        with caplog.at_level(logging.INFO, "fasttrt"), chosen(model, x, precision) as e:
             assert e.outputs[0].dtype == np.float32
             found[precision] = errors(e.infer(x), expected)["max_rel_error"]
     # TensorRT-RTX heeds a variable for TF32, which the tests here run with.
     model.save(tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", x)
     environment: dict[str, Any] = {"NVIDIA_TF32_OVERRIDE": "1"}
-    if chosen := os.environ.get("FASTTRT_LIBRARY"):
-        environment["FASTTRT_LIBRARY"] = chosen
+    if used := os.environ.get("FASTTRT_LIBRARY"):
+        environment["FASTTRT_LIBRARY"] = used
     paths = [tmp_path / file for file in ("m.onnx", "x.npy", "y.npy")]
     python_output(_CHILD, *paths, **environment)
     found["tf32"] = errors(np.load(tmp_path / "y.npy"), expected)["max_rel_error"]
@@ -84,6 +84,16 @@ def test_errors_are_those_of_the_precision(
     assert found["fp32"] < found["fp16"]
     assert is_v8() or found["fp16"] < found["bf16"]
     assert len(told) == len(reduced())  # confirmed, or said not to be
+
+
+def chosen(model: Model, x: Array, precision: Precision) -> fasttrt.Engine:
+    """An engine of that precision; an expected failure where TensorRT 8 measures another faster."""
+    try:
+        return opened(model, x, precision=precision)
+    except fasttrt.BuildError as error:
+        if not (is_v8() and "got one without" in str(error)):
+            raise
+        pytest.xfail(f"{precision} was not chosen: {error}")
 
 
 def test_version_8_has_no_bfloat16() -> None:
@@ -158,7 +168,7 @@ def test_a_plan_keeps_its_precision(tmp_path: Path) -> None:
     make, extents = NETS["convolution"]
     model = make()
     (x,) = model.inputs(**extents)
-    with opened(model, x, precision="fp16") as engine:
+    with chosen(model, x, "fp16") as engine:
         y = engine.infer(x)
         engine.save(tmp_path / "m.plan")
     with fasttrt.Engine(tmp_path / "m.plan", precision="fp16") as engine:

@@ -259,8 +259,6 @@ def test_a_plan_without_weights(tmp_path: Path) -> None:
     assert len(plan.data) < len(full.data) - size // 2
     with pytest.raises(fasttrt.EngineLoadError, match=r"built without weights"):
         fasttrt.Engine(plan, device="cuda")
-    with pytest.raises(fasttrt.EngineLoadError):  # as of another tool: TensorRT sees it itself
-        fasttrt.Engine(plan.data, device="cuda")
     with pytest.raises(fasttrt.InputError, match="refit: the model is not the one"):
         fasttrt.Engine(plan, device="cuda", weights=mlp().proto)
     for given in (model, other):

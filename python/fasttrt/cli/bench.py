@@ -7,6 +7,8 @@ import typer
 
 from fasttrt.cli import _options
 
+_PLOTS = (".png", ".svg", ".pdf")
+
 
 def bench(
     models: Annotated[
@@ -53,9 +55,9 @@ def bench(
     batches = integers("batch", batch) if batch else []
     counts = integers("contexts", contexts) if contexts else [options.get("contexts", 2)]
     threads = integers("concurrency", concurrency)
-    _options.check_plot(plot, (".png", ".svg", ".pdf"))
-    if plot is not None:
+    if plot is not None and plot.suffix.lower() in _PLOTS:
         sweeps.check_swept(batches, threads, counts)
+    _options.check_plot(plot, _PLOTS)
     cases = list(
         sweeps.sweep(
             models,

@@ -64,8 +64,15 @@ def run(
     typer.echo(f"device {told['device']}" + (f", seed {told['seed']}" if "seed" in told else ""))
     for index, described in enumerate(told["results"]):
         for each in described:
-            facts = ", ".join(f"{key} {value}" for key, value in each.items() if key != "name")
+            facts = ", ".join(f"{key} {_short(v)}" for key, v in each.items() if key != "name")
             typer.echo(f"{index}  {each['name']}  {facts}")
+
+
+def _short(value: Any) -> str:
+    """Floats in six digits."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"[{', '.join(map(_short, value))}]" if isinstance(value, list) else str(value)
 
 
 def _described(name: str, y: Any) -> dict[str, Any]:
