@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from support.models import Array, Model, make, value
@@ -272,12 +273,25 @@ def quantized(kind: str = "int8", opset: int = 21, scale: float = 0.02) -> Model
         helper.make_node("MatMul", ["d", "dw"], ["y"], "product"),
     ]
     x, y = value("x", FLOAT, [4, 32]), value("y", FLOAT, [4, 16])
+    proto = make(nodes, [x], [y], weights, opset=opset)
+    return Model(proto, lambda x: quantized_range(proto, x)[0])
 
-    def reference(x: Array) -> Array:
-        scaled = np.maximum(x.astype(float), 0) / scale
-        q = np.clip(np.rint(scaled), -128, 127) if kind == "int8" else scaled
-        product = q.astype(np.float32).astype(dtype).astype(float) * scale
-        result: Array = product @ (weights["w"].astype(float) * weights["ws"].astype(float))
+
+def quantized_range(proto: onnx.ModelProto, x: Array, off: float = 0.0) -> tuple[Array, Array]:
+    """The least and the largest y of `quantized` where x / s is off by a share of up to ``off``.
+
+    A value next to the middle between two steps may then go to either of them.
+    """
+    parts = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    scale, weight = float(parts["s"]), parts["w"].astype(float) * parts["ws"].astype(float)
+
+    def rounded(scaled: Array) -> Array:
+        if parts["w"].dtype == np.int8:
+            scaled = np.clip(np.rint(scaled), -128, 127)
+        result: Array = scaled.astype(np.float32).astype(parts["w"].dtype).astype(float) * scale
         return result
 
-    return Model(make(nodes, [x], [y], weights, opset=opset), reference)
+    scaled = np.maximum(x.astype(float), 0) / scale
+    low, high = rounded(scaled * (1 - off)), rounded(scaled * (1 + off))
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    return low @ positive + high @ negative, high @ positive + low @ negative
