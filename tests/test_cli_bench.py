@@ -65,7 +65,7 @@ def test_the_table_names_its_conditions(path: Path) -> None:
     [
         (("--batch", "0"), "--batch: expected integers >= 1"),
         (("--concurrency", "x"), "--concurrency: expected integers >= 1"),
-        (("--shapes", "x"), "--shapes: expected input=..."),
+        (("--shapes", "x"), "--shapes: expected name=VALUE"),
         (("--shapes", "x=1x16:2x16:4x16", "--batch", "5"), "batch: x expected 1 to 4, got 5"),
         (("--plot", "m.png"), "--plot: expected several values"),
         (("--plot", "m.foo"), "--plot: expected one of .png, .svg, .pdf, got 'm.foo'"),

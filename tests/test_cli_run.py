@@ -67,7 +67,7 @@ def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
     [
         (["-o", "out.txt"], "--output: expected a .npz"),
         (["-o", "none/out.npz"], "--output: expected a file in a folder that exists, got 'none/"),
-        (["--shapes", "x"], "--shapes: expected input=..., got 'x'"),
+        (["--shapes", "x"], "--shapes: expected name=VALUE, got 'x'"),
         (["--seed", "1", "--inputs", "."], "--seed: expected no --inputs with it"),
     ],
 )

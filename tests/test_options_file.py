@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ import fasttrt
 from fasttrt.options_file import written
 
 
-def load(tmp_path: Path, text: str) -> dict[str, object]:
+def load(tmp_path: Path, text: str) -> dict[str, Any]:
     file = tmp_path / "fasttrt.toml"
     file.write_text(text)
     return fasttrt.load_config(file)
@@ -21,7 +22,8 @@ def test_every_table_is_read(tmp_path: Path) -> None:
         tmp_path,
         '[engine]\nprecision = "fp16"\ncontexts = 3\ncuda_graph = false\n'
         "[build]\noptimization_level = 4\ntf32 = true\nkeep_fp32 = []\n"
-        '[batching]\nmax_size = 8\nsizes = [4, 8]\n[shapes]\n"a.b" = "1x3:2x3:4x3"\n',
+        '[batching]\nmax_size = 8\nsizes = [4, 8]\n[shapes]\n"a.b" = "1x3:2x3:4x3"\n'
+        "[freeze]\naxes = [[1], [2]]\nscale = 0.5\n[dims]\nwidth = 320\n",
     )
     assert found == {
         "precision": "fp16",
@@ -30,6 +32,8 @@ def test_every_table_is_read(tmp_path: Path) -> None:
         "config": fasttrt.BuildConfig(optimization_level=4, tf32=True, keep_fp32=[]),
         "batching": fasttrt.Batching(8, sizes=(4, 8)),
         "shapes": {"a.b": "1x3:2x3:4x3"},
+        "freeze": {"axes": [[1], [2]], "scale": 0.5},
+        "dims": {"width": 320},
     }
 
 
@@ -37,6 +41,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     name = 'quote " backslash \\ é'
     text = written({"engine": {"contexts": 1}, "build": {}, "shapes": {name: "1x2"}}, "why\nso")
     assert load(tmp_path, text) == {"contexts": 1, "shapes": {name: "1x2"}}
+    values = {"a": [[1, -2], [3.5, 1e-30]], "b": True, "c": [float("inf"), float("-inf")], "d": []}
+    assert load(tmp_path, written({"freeze": values}, "")) == {"freeze": values}
+    (nan,) = load(tmp_path, written({"freeze": {"x": [float("nan")]}}, ""))["freeze"]["x"]
+    assert nan != nan
 
 
 @pytest.mark.parametrize(
@@ -56,6 +64,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("[batching]\nmax_delay_us = 1\n", "batching.max_size: expected an integer"),
         ("[batching]\nmax_size = 0\n", "Batching.max_size"),
         ("[shapes]\nx = 1\n", "shapes.x: expected"),
+        ('[dims]\nn = "1"\n', "dims.n: expected an integer >= 0, got '1'"),
+        ("[dims]\nn = -1\n", "dims.n: expected an integer >= 0, got -1"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -1,6 +1,7 @@
 """``fasttrt.toml``: options of an engine in a file."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -31,14 +32,15 @@ _BATCHING: dict[str, tuple[type, ...]] = {
     "max_size": (int,), "max_delay_us": (int,), "sizes": (list,),
 }  # fmt: skip
 _FLAGS = frozenset(f.name for f in fields(BuildConfig) if f.type in (bool, "bool"))
-_TABLES = ("engine", "build", "batching", "shapes")
+_TABLES = ("engine", "build", "batching", "shapes", "freeze", "dims")
 
 
 def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The options of a ``fasttrt.toml``: ``fasttrt.Engine("m.onnx", **fasttrt.load_config(path))``.
 
     The file has tables ``[engine]`` (options of `Engine` by name), ``[build]`` (of `BuildConfig`),
-    ``[batching]`` (of `Batching`) and ``[shapes]`` (trtexec's spelling by input), all optional.
+    ``[batching]`` (of `Batching`), ``[shapes]`` (trtexec's spelling by input), ``[freeze]``
+    (values by input) and ``[dims]`` (extents by dimension), all optional.
 
     Args:
         path: of the file, as ``fasttrt tune`` writes it.
@@ -69,18 +71,29 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
                 raise InputError(f'{name}: shapes.{tensor}: expected "1x3:8x3:32x3", got {value!r}')
             parse_range(tensor, value)
         options["shapes"] = dict(content["shapes"])
-    return options
+    for dimension, extent in content.get("dims", {}).items():
+        if type(extent) is not int or extent < 0:
+            raise InputError(f"{name}: dims.{dimension}: expected an integer >= 0, got {extent!r}")
+    return options | {table: content[table] for table in ("freeze", "dims") if table in content}
 
 
 def written(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
-    """The text of a file with these tables; values are strings, integers and booleans."""
+    """The text of a file with these tables; values are as in JSON, but for null and objects."""
     lines = [f"# {line}" for line in comment.splitlines()]
     for table, values in tables.items():
         if values:
             lines += ["", f"[{table}]"]
-            # A JSON string without escapes beyond TOML's is a basic string of TOML.
-            lines += [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
+            lines += [f"{json.dumps(key)} = {_toml(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """As JSON, whose strings, numbers and lists are TOML's too; other floats are not."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value)
 
 
 def _parsed(path: Path) -> dict[str, Any]:

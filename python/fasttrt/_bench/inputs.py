@@ -1,8 +1,8 @@
 """The inputs of a benchmark, and the shapes to build for."""
 
 import os
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,13 +14,20 @@ from fasttrt.model import OnnxModel
 from fasttrt.plan import is_plan_file
 from fasttrt.shapes import NetworkInput, resolve
 from fasttrt.spec import Range
+from fasttrt.transforms import transformed
 
 Source: TypeAlias = "str | os.PathLike[str]"
 
 
-def onnx_model(model: Source) -> OnnxModel | None:
-    """The model, or None for a plan."""
-    return None if is_plan_file(model) else OnnxModel(model)
+def onnx_model(model: Source, options: Mapping[str, Any]) -> OnnxModel | None:
+    """The model as an engine with these options has it, or None for a plan.
+
+    Raises:
+        InputError: they do not fit the model.
+    """
+    if is_plan_file(model):
+        return None
+    return transformed(OnnxModel(model), options.get("freeze"), options.get("dims"))
 
 
 def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | None:

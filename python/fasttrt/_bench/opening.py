@@ -1,13 +1,17 @@
 """Options of the measuring commands, as an engine takes them."""
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fasttrt.errors import InputError
 
 
-def by_name(option: str, given: list[str] | None) -> dict[str, str] | None:
-    """``input=value`` as a mapping; a colon would not do, as names of tensors have them.
+def by_name(
+    option: str, given: Sequence[str] | None, parse: Callable[[str], Any] = str
+) -> dict[str, Any] | None:
+    """``name=VALUE``, once for each name; a colon would not do, as names of tensors have them.
 
     Raises:
         InputError: names the option.
@@ -15,9 +19,12 @@ def by_name(option: str, given: list[str] | None) -> dict[str, str] | None:
     parsed = {}
     for item in given or ():
         name, _, value = item.rpartition("=")
+        try:
+            parsed[name] = parse(value)
+        except ValueError:
+            value = ""
         if not (name and value):
-            raise InputError(f"--{option}: expected input=..., got {item!r}")
-        parsed[name] = value
+            raise InputError(f"--{option}: expected name=VALUE, got {item!r}")
     return parsed or None
 
 
@@ -37,11 +44,31 @@ def integers(option: str, given: str, least: int = 1) -> list[int]:
 
 
 def engine_options(
-    config: Path | None, device: str | None, library: str | None, shapes: list[str] | None
+    config: Path | None = None,
+    device: str | None = None,
+    library: str | None = None,
+    shapes: Sequence[str] | None = None,
+    freeze: Sequence[str] | None = None,
+    dims: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """What a file says, and what the command line says instead."""
+    """What a file says, and what the command line says instead.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
     from fasttrt.options_file import load_config
 
     options = load_config(config) if config else {}
-    given = {"device": device, "library": library, "shapes": by_name("shapes", shapes)}
+    given = {
+        "device": device,
+        "library": library,
+        "shapes": by_name("shapes", shapes),
+        "freeze": by_name("freeze", freeze, json.loads),
+        "dims": by_name("dims", dims, json.loads),
+    }
     return options | {name: value for name, value in given.items() if value is not None}
+
+
+def changes_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options of an engine that change the model."""
+    return {name: options[name] for name in ("freeze", "dims") if name in options}

@@ -32,7 +32,7 @@ def sweep(
         Error: as `Engine`.
     """
     for path in models:
-        model = onnx_model(path)
+        model = onnx_model(path, options)
         given = dict(options)
         if model is not None and "shapes" not in given and batches:
             given["shapes"] = shapes_for(model, batches)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fasttrt._bench.cases import ROUNDS, Effort, call_rates, refuse_several, wall_times
 from fasttrt._bench.inputs import draw
+from fasttrt._bench.opening import changes_of
 from fasttrt._bench.statistics import in_rounds
 from fasttrt.comparing import compare
 from fasttrt.config import BuildConfig
@@ -16,6 +17,7 @@ from fasttrt.engine import Engine
 from fasttrt.errors import Error, InputError
 from fasttrt.model import OnnxModel
 from fasttrt.options_file import written
+from fasttrt.transforms import transformed
 
 Goal = Literal["latency", "throughput"]
 
@@ -143,7 +145,7 @@ class Search:
             for value in values:
                 wanted: Any = {name: value}
                 self.engine_options(replace(base, **wanted))
-        OnnxModel(self.model)
+        self._source()
         best = self._tried(base, None)
         for name, values in axes.items():
             centre = best.candidate if best is not None else base
@@ -190,7 +192,7 @@ class Search:
             self.on_cpu = engine.device == "cpu"
             found = compare(
                 self.model, self.inputs, engine=engine, seed=None if self.inputs else self.seed,
-                thresholds=self.thresholds, bisect=False,
+                thresholds=self.thresholds, bisect=False, **changes_of(self.options),
             )  # fmt: skip
             errors = [o.max_abs_error for o in found.outputs if o.max_abs_error is not None]
             trial = Trial(candidate, found.passed, max(errors, default=None))
@@ -203,12 +205,15 @@ class Search:
         with self._opened(trial.candidate) as engine:
             return self._timed(engine, trial)
 
+    def _source(self) -> OnnxModel:
+        return transformed(OnnxModel(self.model), **changes_of(self.options))
+
     def _opened(self, candidate: Candidate) -> Engine:
         return Engine(self.model, **self.engine_options(candidate))
 
     def _timed(self, engine: Engine, trial: Trial) -> Trial:
         refuse_several(engine)
-        arrays = draw(engine, OnnxModel(self.model), None, self.seed)
+        arrays = draw(engine, self._source(), None, self.seed)
         walls = wall_times(engine, arrays, self.effort)
         rates = call_rates(engine, arrays, self.effort, self.concurrency)
         return replace(trial, latencies=tuple(in_rounds(walls, ROUNDS)), rates=tuple(rates.rounds))
@@ -222,6 +227,6 @@ def as_file(best: Trial, others: dict[str, Any], comment: str) -> str:
         "engine": {k: v for k, v in (others | values).items() if v is not None},
         "build": {k: v for k, v in build.items() if v is not None},
     }
-    if shapes := tables["engine"].pop("shapes", None):
-        tables["shapes"] = shapes
+    for name in ("shapes", "freeze", "dims"):
+        tables[name] = tables["engine"].pop(name, {})
     return written(tables, comment)

@@ -106,24 +106,6 @@ def as_trtexec(shapes: Sequence[str] | None) -> list[str] | None:
     return found or None
 
 
-def by_name(option: str, given: Sequence[str] | None) -> dict[str, Any] | None:
-    """``name=JSON``, once for each name.
-
-    Raises:
-        InputError: if one has another form.
-    """
-    found = {}
-    for item in given or ():
-        name, _, value = item.rpartition("=")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            name = ""
-        if not name:
-            raise InputError(f"--{option}: expected name=VALUE, got {item!r}")
-    return found or None
-
-
 def check_output(path: Path | None, option: str = "output") -> None:
     """See, before any work, that a file can be written.
 

@@ -28,6 +28,8 @@ def bench(
         str, typer.Option(help="Threads, each with one call after the other, as in 1,8.")
     ] = "1",
     shapes: _options.Shapes = None,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
     config: _options.Config = None,
     device: _options.Device = None,
     library: _options.Library = None,
@@ -51,7 +53,7 @@ def bench(
     from fasttrt._bench.opening import engine_options, integers
 
     _options.show_log(verbose)
-    options = engine_options(config, device, library, shapes)
+    options = engine_options(config, device, library, shapes, freeze, dims)
     batches = integers("batch", batch) if batch else []
     counts = integers("contexts", contexts) if contexts else [options.get("contexts", 2)]
     threads = integers("concurrency", concurrency)

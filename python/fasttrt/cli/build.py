@@ -96,7 +96,7 @@ def build(
     }
     if shapes and (least or best or most):
         raise InputError("--shapes: expected without --minShapes, --optShapes and --maxShapes")
-    given = engine_options(config, device, library, options.as_trtexec(shapes))
+    given = engine_options(config, device, library, options.as_trtexec(shapes), freeze, dims)
     base, default = given.get("config") or BuildConfig(), BuildConfig()
     if asked["precision"] is None:
         asked["precision"] = given.get("precision")
@@ -107,7 +107,7 @@ def build(
         shapes=options.shapes_of(least, best, most) or given.get("shapes"),
         library=given.get("library", "auto"),
         device=None if given.get("device") == "auto" else given.get("device"),
-        freeze=options.by_name("freeze", freeze), dims=options.by_name("dims", dims),
+        freeze=given.get("freeze"), dims=given.get("dims"),
         plugins=tuple(plugins or given.get("plugins", ())),
     )  # fmt: skip
     seconds = time.perf_counter() - begin

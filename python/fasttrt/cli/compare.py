@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fasttrt._bench.opening import by_name, engine_options
+from fasttrt._bench.opening import by_name, changes_of, engine_options
 from fasttrt.cli import _options
 
 _NUMBER = "a number; with it, all other limits are yours too"
@@ -28,6 +28,8 @@ def compare(
     device: _options.Device = None,
     library: _options.Library = None,
     shapes: _options.Shapes = None,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
     ranges: Annotated[
         list[str] | None,
         typer.Option("--range", help="input=LEAST:MOST of random values, MOST excluded."),
@@ -54,13 +56,15 @@ def compare(
     given = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
     thresholds = {name: value for name, value in given.items() if value is not None}
     try:
-        options = engine_options(config, device, library, shapes)
+        options = engine_options(config, device, library, shapes, freeze, dims)
         with ExitStack() as stack:
             if plan is not None:
                 for_builds = {"precision": precision, "shapes": shapes, "no-tf32": not tf32}
                 for name in (name for name, value in for_builds.items() if value):
                     raise fasttrt.InputError(f"--{name}: not with --plan, which is built already")
-                options = {"engine": stack.enter_context(fasttrt.Engine(plan, **options))}
+                changes = {name: options.pop(name) for name in changes_of(options)}
+                engine = stack.enter_context(fasttrt.Engine(plan, **options))
+                options = {"engine": engine, **changes}
             else:
                 wanted: dict[str, Any] = {} if tf32 else {"tf32": False}
                 if precision is not None:

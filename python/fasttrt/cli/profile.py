@@ -19,6 +19,8 @@ def profile(
         int | None, typer.Option(help="Of inputs whose first extent is free.", min=1)
     ] = None,
     shapes: _options.Shapes = None,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
     config: _options.Config = None,
     device: Annotated[str, typer.Option(help='"cuda" or "cuda:N".')] = "cuda",
     library: _options.Library = None,
@@ -52,8 +54,8 @@ def profile(
     _options.show_log(verbose)
     _options.check_plot(plot, (".png", ".svg", ".pdf", ".html", ".htm"))
     _options.check_output(trace, "trace")
-    options = engine_options(config, device, library, shapes)
-    source = onnx_model(model)
+    options = engine_options(config, device, library, shapes, freeze, dims)
+    source = onnx_model(model, options)
     if precision is not None:
         options["precision"] = precision
     if source is not None:

@@ -28,6 +28,8 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of random inputs; it is told.", min=0)] = None,
     shapes: _options.Shapes = None,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
     config: _options.Config = None,
     device: _options.Device = None,
     library: _options.Library = None,
@@ -43,8 +45,9 @@ def run(
     if inputs is not None and seed is not None:
         raise InputError("--seed: expected no --inputs with it, as it is of random ones")
     _options.show_log(verbose)
-    model = onnx_model(file)
-    with fasttrt.Engine(file, **engine_options(config, device, library, shapes)) as engine:
+    options = engine_options(config, device, library, shapes, freeze, dims)
+    model = onnx_model(file, options)
+    with fasttrt.Engine(file, **options) as engine:
         told: dict[str, Any] = {"device": engine.device}
         if inputs is None:
             told["seed"] = secrets.randbits(32) if seed is None else seed

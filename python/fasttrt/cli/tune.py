@@ -33,6 +33,8 @@ def tune(
     cosine: Annotated[float | None, typer.Option(help="The least similarity.", max=1)] = None,
     top1: Annotated[float | None, typer.Option(help="The least agreement.", min=0, max=1)] = None,
     shapes: _options.Shapes = None,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
     device: _options.Device = None,
     library: _options.Library = None,
     budget: Annotated[float, typer.Option(help="Seconds; none is begun later.", min=0)] = 300.0,
@@ -58,7 +60,7 @@ def tune(
     _options.show_log(verbose)
     _options.check_output(output)
     limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
-    options = engine_options(None, device, library, shapes)
+    options = engine_options(None, device, library, shapes, freeze, dims)
     search = Search(
         model, cast("Goal", goal), options, inputs=inputs,
         thresholds={k: v for k, v in limits.items() if v is not None} or None,

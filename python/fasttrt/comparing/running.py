@@ -74,7 +74,8 @@ def compare(
         bisect: whether to look for the node.
         max_builds: at most so many engines are built to find it.
         time_budget: and none is begun after so many seconds.
-        options: of `Engine`: device, shapes, config, library, ...
+        options: of `Engine`: device, shapes, config, library, ... Of these ``freeze`` and ``dims``
+            may come with ``engine``, too, for a model that was changed for it.
 
     Returns:
         A verdict for each output, and the first node that differs. Nothing is raised if they do.
@@ -85,11 +86,11 @@ def compare(
     """
     from fasttrt.engine import Engine
 
+    changes = {name: options.pop(name) for name in ("freeze", "dims") if name in options}
     if isinstance(engine, Engine) and options:
         raise InputError(
             f"engine: an engine takes no options of a build, got {', '.join(sorted(options))} too"
         )
-    changes = {name: options.pop(name) for name in ("freeze", "dims") if name in options}
     if engine is not None and options:
         raise InputError(
             "engine: a function that makes the engine is what takes its options, got "
