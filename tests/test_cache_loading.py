@@ -112,3 +112,23 @@ def test_a_second_failure_is_raised(
         load([cached])
     assert len(counts) == 2
     assert counts[0] is not counts[1]
+
+
+def test_host_code_that_is_not_allowed_is_no_reason_to_build(
+    source: Callable[[], Source], loader: Loader
+) -> None:
+    """As a new plan would carry it, too."""
+    source()
+    cached = source()
+    config = {"version_compatible": True, "exclude_lean_runtime": False}
+    cached.plan = Plan(cached.plan.data, cached.plan.metadata | {"config": config})
+    before = cached.plan
+    loader.refused.append(cached.plan)
+    with pytest.raises(EngineLoadError, match="for Imaginary GPU"):
+        load([cached])
+    assert cached.plan is before
+    assert cached.renew is not None
+    allowed = BuildConfig(engine_host_code=True)
+    _loaded([cached], [0], "auto", allowed, OPTIONS, None, cached.plan, False).close()
+    assert cached.plan is not before
+    assert [plan for _, plan in loader.loaded] == [cached.plan]

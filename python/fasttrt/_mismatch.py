@@ -25,14 +25,19 @@ def known_mismatch(plan: Plan, found: _core.Library) -> str:
     return ""
 
 
+def carries_host_code(plan: Plan) -> bool:
+    """Whether a plan is one with a runtime of its own, see `BuildConfig.version_compatible`."""
+    config = plan.metadata.get("config", {})
+    return bool(config.get("version_compatible") and not config.get("exclude_lean_runtime"))
+
+
 def hints(
     plan: Plan, found: _core.Library, engine_host_code: bool, plugins: Sequence[Record]
 ) -> list[str]:
     """What may help with a plan that TensorRT has refused, in sentences."""
     config = plan.metadata.get("config", {})
-    carries = config.get("version_compatible") and not config.get("exclude_lean_runtime")
     found_hints = [not_given(plan.metadata.get("plugins", ()), plugins)]
-    if carries and not engine_host_code:
+    if carries_host_code(plan) and not engine_host_code:
         found_hints.append(
             "the plan is version-compatible and carries its runtime, host code which runs only "
             "with config=BuildConfig(engine_host_code=True): for plans that you trust"

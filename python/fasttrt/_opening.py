@@ -14,6 +14,7 @@ from fasttrt._cache.folder import chosen_path
 from fasttrt._device import capability, gpu_model, parse_devices
 from fasttrt._library import find
 from fasttrt._log import logger
+from fasttrt._mismatch import carries_host_code
 from fasttrt.batching import Batching
 from fasttrt.config import BuildConfig
 from fasttrt.errors import (
@@ -214,6 +215,8 @@ def _loaded(
         except EngineLoadError as error:
             if source.renew is None:
                 raise
+            if carries_host_code(source.plan) and not config.engine_host_code:
+                raise  # as it would be of a new one, after another long build
             reason = str(error)
         source.rebuild(reason)
         return opened(source, ordinal)
