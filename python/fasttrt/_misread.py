@@ -3,9 +3,11 @@
 Found by ONNX's node tests with TensorRT-RTX 1.6.1, see tests/conformance/README.md.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fasttrt import _core
+from fasttrt._log import logger
 from fasttrt._nodes import all_nodes
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
@@ -57,6 +59,34 @@ def spelled_out(model: OnnxModel) -> OnnxModel:
         name = node.name or node.output[0]
         lines.append(f"{name}: its upper=1, ONNX's default, is written out, as TensorRT takes 0")
     return model.changed(proto, lines)
+
+
+def warn_of_other_shapes(model: OnnxModel, computed: Iterable[tuple[str, Sequence[int]]]) -> None:
+    """Log outputs whose shapes, by name, the parser found to be others than the model declares.
+
+    One of both is wrong: many files declare shapes that are; and with ``ceil_mode=1`` the parser
+    counts a last window that begins in the padding, which ONNX leaves out.
+    """
+    declared = {tensor.name: tensor.shape for tensor in model.outputs}
+    for name, found in computed:
+        expected = declared.get(name)
+        if expected is not None and not _may_be_the_same(expected, found):
+            logger.warning(
+                "output %s: the model declares shape %s, TensorRT computes %s; fasttrt compare "
+                "tells whether its answers are right",
+                name, _shown(expected), _shown(found),
+            )  # fmt: skip
+
+
+def _may_be_the_same(declared: Sequence[int | str], found: Sequence[int]) -> bool:
+    return len(declared) == len(found) and all(
+        isinstance(a, str) or b < 0 or a == b for a, b in zip(declared, found, strict=True)
+    )
+
+
+def _shown(shape: Sequence[int | str]) -> str:
+    extents = ("?" if extent in ("", -1) else str(extent) for extent in shape)
+    return f"({', '.join(extents)})"
 
 
 def _is_batch_first(node: "onnx.NodeProto") -> bool:

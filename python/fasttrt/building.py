@@ -15,7 +15,7 @@ from fasttrt._handover import hand_over
 from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
-from fasttrt._misread import refuse_misread, spelled_out
+from fasttrt._misread import refuse_misread, spelled_out, warn_of_other_shapes
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
@@ -124,6 +124,7 @@ def build(
         options = config.to_core(found)
         options.fp16 = config.precision == "fp16" and chooses_types(found)
         options.quantized = network.model.is_quantized
+        warn_of_other_shapes(network.model, [(o[0], o[2]) for o in builder.outputs()])
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
         metadata = _metadata(network, found, ordinal, config, profiles, loaded)
         try:
