@@ -99,12 +99,14 @@ NETS: dict[str, Callable[[], Model]] = {
 @pytest.mark.parametrize("name", NETS)
 def test_answers_are_those_of_float64(name: str, precision: Precision) -> None:
     model = NETS[name]()
-    inputs = model.inputs(batch=5, height=9, width=7, sequence=6)
     proto = convert(model.proto, precision)
     onnx.checker.check_model(proto, full_check=True)
-    expected = model.reference(*inputs)
-    error = errors(evaluate(proto, *inputs), expected)
-    assert 2.0**-17 < error < BOUNDS[precision]  # float32 would be closer: it is 16 bits indeed
+    largest = 0.0
+    for _ in range(4):  # one sample of four values may by chance be nearly right
+        inputs = model.inputs(batch=5, height=9, width=7, sequence=6)
+        expected = model.reference(*inputs)
+        largest = max(largest, errors(evaluate(proto, *inputs), expected))
+    assert 2.0**-17 < largest < BOUNDS[precision]  # float32 would be closer: it is 16 bits indeed
     if precision == "fp16":
         assert errors(run(proto, *inputs), expected) < BOUNDS[precision]
 
