@@ -50,7 +50,7 @@ def test_run(path: Path, tmp_path: Path) -> None:
 
 def test_bench(path: Path) -> None:
     done = run(
-        "bench", path, *CHANGES, "--batch", "2,3", "--runs", "5", "--duration", "0.02", "--json"
+        "bench", path, *CHANGES, "--batch", "2,3", "--runs", "5", "--duration", "0.1", "--json"
     )
     assert done.exit_code == 0, done.output
     assert [case["batch"] for case in json.loads(done.stdout)] == [2, 3]
@@ -72,7 +72,7 @@ def test_tune_writes_them_and_a_config_gives_them(path: Path, tmp_path: Path) ->
     file = tmp_path / "fasttrt.toml"
     done = run(
         "tune", path, *CHANGES, "--shapes", "x=4x5", "--precision", "none", "--level", "none",
-        "--contexts", "1", "--duration", "0.02", "-o", file,
+        "--contexts", "1", "--duration", "0.1", "-o", file,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     options = fasttrt.load_config(file)

@@ -34,7 +34,7 @@ def path(made: models.Model, tmp_path: Path) -> Path:
 
 def run(path: Path, *arguments: str) -> Any:
     file = str(path.with_name("fasttrt.toml"))
-    quick = ("--device", "cpu", "--duration", "0.02", "-o", file)
+    quick = ("--device", "cpu", "--duration", "0.1", "-o", file)
     return CliRunner().invoke(app, [str(path), *quick, *arguments])
 
 

@@ -206,10 +206,10 @@ def test_outputs_keep_their_names_and_nodes(build: Build) -> None:
     array = models.random_array(np.float32, [2])
     for actual, expected in zip(
         by_onnx_runtime(folded(OnnxModel(proto)).proto, array),
-        (weight + weight, array + weight + weight),
+        (weight + weight, array + (weight + weight)),
         strict=True,
     ):
-        np.testing.assert_allclose(actual, expected, 1e-6)
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("model", REAL_MODELS, ids=lambda model: model.name)

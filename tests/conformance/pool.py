@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 _spawn = multiprocessing.get_context("spawn")
+_LONGEST_START = 120.0
+"""Seconds that a process may take to start, which do not count as its item's."""
 
 
 class Crashed(Exception):  # noqa: N818
@@ -25,6 +27,7 @@ class _Worker:
         self._pipe, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=_serve, args=(function, theirs), daemon=True)
         self._process.start()
+        self._is_ready = False
         theirs.close()
 
     def ask(self, item: Any, timeout: float) -> Any:
@@ -35,6 +38,10 @@ class _Worker:
             TimeoutError: it did not answer in time.
         """
         try:
+            if not self._is_ready:
+                if not self._pipe.poll(_LONGEST_START):
+                    raise TimeoutError("the process did not start")
+                self._is_ready = self._pipe.recv()
             self._pipe.send(item)
             if not self._pipe.poll(timeout):
                 raise TimeoutError(f"no answer in {timeout:.0f} s")
@@ -54,6 +61,7 @@ class _Worker:
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     for descriptor in (1, 2):  # what libraries print
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    pipe.send(True)
     while True:
         try:
             item = pipe.recv()
