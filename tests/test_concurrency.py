@@ -15,7 +15,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Batching, Engine, InputError
-from fasttrt.concurrency import worker_count
+from fasttrt.concurrency import Workers, worker_count
 from support import models
 from support.gate import PATIENCE, Gate
 from support.process import python_output
@@ -184,6 +184,25 @@ def test_closing_finishes_what_runs_and_cancels_what_waits(made: models.Model) -
         with pytest.raises(CancelledError):
             future.result()
     assert gate.begun == 2
+
+
+def test_what_runs_is_hurried_when_nothing_else_can_begin() -> None:
+    group, hurried, begun = Workers(2), threading.Event(), threading.Barrier(3)
+
+    def run() -> bool:
+        begun.wait(PATIENCE)
+        return hurried.wait(PATIENCE)
+
+    running = [group.submit(run) for _ in range(2)]
+    waiting = [group.submit(run) for _ in range(3)]
+    begun.wait(PATIENCE)
+
+    def hurry() -> None:
+        assert all(future.cancelled() for future in waiting)
+        hurried.set()
+
+    group.close(hurry)
+    assert [future.result(PATIENCE) for future in running] == [True, True]
 
 
 def test_a_callback_may_close_the_engine(made: models.Model) -> None:

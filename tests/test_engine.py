@@ -544,3 +544,47 @@ def test_closing_while_others_run_is_an_error_of_theirs_at_most(made: models.Mod
     for thread in threads:
         thread.join()
     assert [str(error) for error in errors] == ["the engine is closed"] * 4
+
+
+def test_a_forked_process_leaves_the_engine_to_its_parent() -> None:
+    code = """
+        import asyncio, os, sys, warnings
+        import fasttrt
+        from support.gate import PATIENCE, Gate
+        from support.models import mlp
+        made = mlp()
+        (x,) = made.inputs()
+        expected = made.reference(x)
+        engine = fasttrt.Engine(made.proto, device="cpu")
+        gate = Gate(engine)
+        running = engine.submit(x)
+        gate.await_arrivals(1)
+        warnings.simplefilter("ignore")  # forking with threads
+        if os.fork() == 0:
+            calls = {
+                "infer": lambda: engine.infer(x),
+                "submit": lambda: engine.submit(x).result(PATIENCE),
+                "ainfer": lambda: asyncio.run(engine.ainfer(x)),
+                "map": lambda: list(engine.map([x])),
+                "refit": lambda: engine.refit(made.proto),
+                "save": lambda: engine.save("m.plan"),
+            }
+            for name, call in calls.items():
+                try:
+                    call()
+                except fasttrt.Error as error:
+                    message = f"belongs to process {os.getppid()}, from which this one was forked"
+                    assert message in str(error), error
+                    print(name, flush=True)
+            engine.close()  # and does not wait for the run that is under way in the parent
+            print(repr(fasttrt.Engine(made.proto, device="cpu").infer(x) is None), flush=True)
+            os._exit(0)  # as multiprocessing ends; ONNX Runtime hangs in sys.exit()
+        assert os.wait()[1] == 0
+        gate.open()
+        assert abs(running.result(PATIENCE) - expected).max() < 1e-4
+        assert abs(engine.infer(x) - expected).max() < 1e-4
+        engine.close()
+        print("parent")
+    """
+    names = ["infer", "submit", "ainfer", "map", "refit", "save"]
+    assert python_output(code).split("\n") == [*names, "False", "parent"]

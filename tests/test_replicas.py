@@ -43,6 +43,7 @@ class Recorder:
         self.calls: list[tuple[Sequence[Any], Any, Any]] = []
         self.saved: list[Any] = []
         self.refitted: list[OnnxModel] = []
+        self.hurried = 0
         self.closed = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -66,6 +67,9 @@ class Recorder:
         if self.error is not None:
             raise self.error
         self.refitted.append(model)
+
+    def hurry(self) -> None:
+        self.hurried += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -280,6 +284,12 @@ def test_all_are_refitted_and_an_error_names_the_gpu() -> None:
     with pytest.raises(fasttrt.CudaError, match="cuda:3: lost") as caught:
         backend.refit(model)
     assert (caught.value.code, caught.value.call) == (719, "cuStreamSynchronize")
+
+
+def test_all_are_hurried() -> None:
+    backend, recorders = replicated(0, 1)
+    backend.hurry()
+    assert [recorder.hurried for recorder in recorders] == [1, 1]
 
 
 def test_all_are_closed_even_if_one_fails() -> None:

@@ -56,9 +56,8 @@ class PyEngine {
   }
 
   ~PyEngine() {
-    if (getpid() != owner_) {
-      // Forked: CUDA does not work here, and the threads of runs that were under way are not here.
-      (void)engine_.release();  // NOLINT(bugprone-unused-return-value): left as it is
+    if (is_inherited()) {
+      leave();
       return;
     }
     // Freeing may wait for runs of other threads, and for the library's own threads.
@@ -175,6 +174,7 @@ class PyEngine {
   }
 
   void close() {
+    if (is_inherited()) return;
     {
       const GilRelease release;  // waits for runs of other threads
       engine_->close();
@@ -221,6 +221,18 @@ class PyEngine {
       memory = function();
     }
     return to_bytes(memory.get());
+  }
+
+  // In a forked process: CUDA does not work there, and the threads of runs that were under way are
+  // not there.
+  [[nodiscard]] bool is_inherited() const noexcept { return getpid() != owner_; }
+
+  // Leaves what is the parent's as it is.
+  void leave() {
+    const auto keep = [](auto owner) { (void)owner.release(); };
+    keep(std::move(engine_));
+    keep(std::make_unique<std::vector<Held>>(std::exchange(held_, {})));
+    keep(std::make_unique<std::vector<cuda::Stream>>(std::exchange(spare_, {})));
   }
 
   // What a run that nobody waited for may still use.
@@ -327,6 +339,9 @@ void register_engine(py::module_& module) {
           py::arg("model"), py::arg("base"))
       .def("refittable_weights", &PyEngine::refittable_weights,
            "Names of the weights that a refit replaces.")
+      .def(
+          "hurry", [](const PyEngine& self) { self.engine().hurry(); }, ReleaseGil(),
+          "No batch waits for calls to join any more: close() is about to be called.")
       .def("close", &PyEngine::close)
       .def_property_readonly(
           "closed", py::cpp_function([](const PyEngine& self) { return self.engine().closed(); },

@@ -1,6 +1,7 @@
 #include "bindings/run_arguments.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <utility>
@@ -43,6 +44,12 @@ std::optional<cuda::StreamRef> current_stream_of(const py::object& object) {
   return std::nullopt;
 }
 
+// The target where a library gives an array without elements no address: a null one is none.
+void* target_of(void* data) {
+  alignas(engine::tensor_alignment) static std::byte no_elements;
+  return data != nullptr ? data : &no_elements;
+}
+
 // Of a result that is no longer used.
 void free_buffer(void* object) {
   const std::unique_ptr<engine::HostBuffer> buffer(static_cast<engine::HostBuffer*>(object));
@@ -80,6 +87,7 @@ RunArguments::RunArguments(int device, const std::vector<Binding>& inputs,
   if (stream) {
     stream_ = *stream;
     ordered_ = true;
+    is_callers_ = true;
   } else {
     choose_stream(objects, targets_, spare);
   }
@@ -108,12 +116,19 @@ void RunArguments::choose_stream(const std::vector<py::object>& arrays,
         continue;
       }
       if (!helper("is_device_array")(object).cast<bool>()) continue;
-      const auto current = helper("current_stream")(object, device_);
-      ordered_ = !current.is_none();
-      stream_ = ordered_ ? as_stream(current.cast<std::uintptr_t>()) : spare();
+      const auto current = current_stream(object);
+      ordered_ = current.has_value();
+      stream_ = ordered_ ? *current : spare();
+      ordered_type_ = ordered_ ? Py_TYPE(object.ptr()) : nullptr;
       return;
     }
   }
+}
+
+std::optional<CUstream_st*> RunArguments::current_stream(const py::object& object) const {
+  const auto current = helper("current_stream")(object, device_);
+  if (current.is_none()) return std::nullopt;
+  return as_stream(current.cast<std::uintptr_t>());
 }
 
 ArrayView RunArguments::look(const std::string& name, const py::object& object,
@@ -131,7 +146,16 @@ void RunArguments::check_device(const std::string& name, const ArrayView& array)
                    (ordinal < 0 ? "in unknown memory" : "on cuda:" + std::to_string(ordinal)));
 }
 
-// Work on an array's contents that is queued elsewhere comes first.
+// Work on an array's contents that is queued elsewhere comes first. What its library does with it
+// later, freeing its memory included, has to come after the run.
+void RunArguments::keep_order(const ArrayView& array, const py::object& object) {
+  follow(array);
+  if (is_callers_ || !ordered_ || array.place == Place::host) return;
+  if (array.exchange == nullptr && Py_TYPE(object.ptr()) == ordered_type_) return;
+  const auto later = array.exchange != nullptr ? array.stream : current_stream(object);
+  ordered_ = later && *later == stream_->handle();
+}
+
 void RunArguments::follow(const ArrayView& array) const {
   if (!array.stream || !stream_ || *array.stream == stream_->handle()) return;
   const auto context = cuda::PrimaryContext::retain(device_);
@@ -159,7 +183,7 @@ void RunArguments::add_input(const Binding& binding, const py::object& object) {
   auto array = look(name, object, dtype);
   if (!array.contiguous) array = look(name, make_contiguous(name, array, object), dtype);
   check_device(name, array);
-  follow(array);
+  keep_order(array, object);
   if (array.place == Place::device && like_.ptr() == nullptr) {
     like_ = object;
     exchange_ = array.exchange;
@@ -197,9 +221,9 @@ void RunArguments::add_target(const Binding& binding, const py::object& object) 
     throw InputError(name + " does not take four-bit types");
   }
   check_device(name, array);
-  follow(array);
+  keep_order(array, object);
   auto& output = outputs_[static_cast<std::size_t>(&binding - output_bindings_.data())];
-  output.target = array.data;
+  output.target = target_of(array.data);
   output.shape = array.shape;
   output.place = array.place;
   owners_.push_back(std::move(array.owner));
@@ -212,7 +236,7 @@ void RunArguments::check_apart() const {
     const std::byte* begin;
     const std::byte* end;
     [[nodiscard]] bool overlaps(const Range& other) const {
-      return begin < other.end && other.begin < end;
+      return std::max(begin, other.begin) < std::min(end, other.end);
     }
   };
   const auto range = [](const void* data, const engine::IoTensor& tensor,
@@ -264,12 +288,12 @@ void RunArguments::allocate(const std::vector<nvinfer::Dims>& shapes) {
     if (exchange_ != nullptr) {
       auto made = dlpack::allocate_like(*exchange_, dtype, shapes[i], device_);
       targets_[i] = std::move(made.array);
-      output.target = made.data;
+      output.target = target_of(made.data);
     } else {
       auto made = helper("empty_like_framework")(like_, shape_tuple(shapes[i]),
                                                  output_bindings_[i].dtype, device_);
       if (made.is_none()) continue;  // the run makes a DeviceArray
-      output.target = look(output_bindings_[i].tensor.name, made, dtype).data;
+      output.target = target_of(look(output_bindings_[i].tensor.name, made, dtype).data);
       targets_[i] = std::move(made);
     }
     output.shape = shapes[i];

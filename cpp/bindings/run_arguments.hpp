@@ -45,8 +45,8 @@ class RunArguments {
 
   // Where the work is to be queued; none for host arrays alone.
   [[nodiscard]] std::optional<cuda::StreamRef> stream() const noexcept { return stream_; }
-  // Whether the host must wait for it: there is a result that the caller's library will not order
-  // its own work after.
+  // Whether the host must wait for it: there is an array that its library will not order its own
+  // work after.
   [[nodiscard]] bool must_wait() const noexcept;
 
   // Whether results without a target need memory in the caller's framework, which wants shapes.
@@ -62,12 +62,14 @@ class RunArguments {
  private:
   void choose_stream(const std::vector<pybind11::object>& arrays,
                      const std::vector<pybind11::object>& targets, const SpareStream& spare);
+  [[nodiscard]] std::optional<CUstream_st*> current_stream(const pybind11::object& object) const;
   [[nodiscard]] ArrayView look(const std::string& name, const pybind11::object& object,
                                std::optional<nvinfer::DataType> expected) const;
   [[nodiscard]] static pybind11::object make_contiguous(const std::string& name,
                                                         const ArrayView& array,
                                                         const pybind11::object& object);
   void check_device(const std::string& name, const ArrayView& array) const;
+  void keep_order(const ArrayView& array, const pybind11::object& object);
   void follow(const ArrayView& array) const;
   void add_input(const Binding& binding, const pybind11::object& object);
   void add_target(const Binding& binding, const pybind11::object& object);
@@ -85,7 +87,9 @@ class RunArguments {
   pybind11::object like_;  // the first array on the GPU: results are made in its framework
   const dlpack::ExchangeApi* exchange_ = nullptr;
   std::optional<cuda::StreamRef> stream_;
-  bool ordered_ = false;
+  bool is_callers_ = false;  // the caller named the stream, and sees to what comes later
+  bool ordered_ = false;     // everything that uses the arrays later is in the stream's order
+  const PyTypeObject* ordered_type_ = nullptr;  // of arrays whose library's current stream it is
 };
 
 }  // namespace fasttrt::bindings

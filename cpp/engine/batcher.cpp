@@ -143,7 +143,7 @@ void Batcher::lead(Batch& batch) {
     batch.outcome = outcome;
     batch.for_others.notify_all();
   }
-  if (error != nullptr && batch.members == 1) std::rethrow_exception(error);
+  if (error != nullptr && batch.runs_directly()) std::rethrow_exception(error);
 }
 
 void Batcher::follow(Batch& batch, const BatchMember& member) {

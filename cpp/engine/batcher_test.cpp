@@ -123,6 +123,7 @@ class FakeEngine {
                                 tensor("twice", DataType::int64, {-1})};
   milliseconds duration{0};
   bool merges_rows = false;
+  std::int64_t room = 64;  // rows that there is memory for
   std::atomic<bool> closed = false;
   std::atomic<const void*> last_data = nullptr;
 
@@ -159,6 +160,7 @@ class FakeEngine {
       runs_.push_back(rows);
     }
     std::this_thread::sleep_for(duration);
+    if (count > room) throw OutOfMemoryError("no memory");
     if (std::ranges::any_of(rows.x, [](float x) { return std::isnan(x); })) {
       throw Error("not a number");
     }
@@ -427,6 +429,15 @@ TEST_CASE("calls that there is no memory to gather run alone, and none waits for
   CHECK(runs == 2);
 }
 #endif
+
+TEST_CASE("a call that only its padding is too large for runs without") {
+  FakeEngine engine;
+  engine.room = 3;
+  auto batcher = engine.batcher({4, microseconds(0), {4}});
+  CHECK(call(batcher, Random().rows(3, 3)) == "right");
+  CHECK(call(batcher, Random().rows(4, 3)) == "Error: no memory");
+  CHECK(engine.sizes() == std::vector<std::int64_t>{3, 4, 4});
+}
 
 TEST_CASE("a target of the wrong shape is refused, its neighbours are served") {
   FakeEngine engine;

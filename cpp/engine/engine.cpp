@@ -273,8 +273,12 @@ void Engine::leave() const noexcept {
   idle_changed_.notify_all();
 }
 
-void Engine::close() noexcept {
+void Engine::hurry() noexcept {
   if (batcher_) batcher_->stop_waiting();
+}
+
+void Engine::close() noexcept {
+  hurry();
   std::unique_lock lock(mutex_);
   closed_ = true;
   for (auto* const waiting : waiting_) waiting->ready.notify_one();

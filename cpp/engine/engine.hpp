@@ -106,6 +106,8 @@ class Engine {
   // Names of the weights that refit() replaces. Throws Error for an engine not built for it.
   [[nodiscard]] std::vector<std::string> refittable_weights() const;
 
+  // From now on no run waits for others to share it with: close() is about to be called.
+  void hurry() noexcept;
   // Waits for runs under way, then frees everything. Further calls do nothing.
   void close() noexcept;
   [[nodiscard]] bool closed() const;

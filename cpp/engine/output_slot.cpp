@@ -36,6 +36,7 @@ bool OutputSlot::is_mapped(const OutputArray& result) const noexcept {
 // Whether the engine writes straight to the caller's memory.
 bool OutputSlot::is_direct(const OutputArray& result) const noexcept {
   return result.place == Place::device && result.target != nullptr && allocator_ == nullptr &&
+         bytes(result.shape) > 0 &&
          reinterpret_cast<std::uintptr_t>(result.target) % tensor_alignment == 0;
 }
 

@@ -38,6 +38,10 @@ class Backend(Protocol):
         """Replace the weights by those of a model with the same structure."""
         ...
 
+    def hurry(self) -> None:
+        """From now on no run waits for others to share it with: `close` is about to be called."""
+        ...
+
     def close(self) -> None:
         """Free everything. Runs after this raise `Error`."""
         ...

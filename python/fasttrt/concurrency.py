@@ -80,17 +80,20 @@ class Workers:
             future.set_exception(error)
         return future
 
-    def close(self) -> None:
+    def close(self, hurry: Callable[[], None]) -> None:
         """Cancel what has not begun, wait for what has, and end the threads.
 
-        May be called on one of the threads, from a future's callback; that one ends afterwards.
+        ``hurry`` is called before the wait, to make it short. May be called on one of the threads,
+        from a future's callback; that one ends afterwards.
         """
         with self._lock:
             self._closed = True
             executor = self._executor
             unfinished = self._unfinished.copy()
         if executor is not None:
-            settle(unfinished)
+            running = _cancelled(unfinished)
+            hurry()
+            wait(running)
             executor.shutdown(wait=not hasattr(self._local, "is_worker"))
 
 
@@ -100,10 +103,15 @@ def _mark(local: threading.local) -> None:
 
 def settle(futures: Collection[Future[Any]]) -> None:
     """Cancel what has not begun and wait for the rest."""
+    wait(_cancelled(futures))
+
+
+def _cancelled(futures: Collection[Future[Any]]) -> list[Future[Any]]:
+    """Cancel what has not begun, and give the rest."""
     # Not ThreadPoolExecutor.shutdown(cancel_futures=True), which takes the work out of the queue
     # and leaves whoever is in concurrent.futures.wait() for it there for ever (seen in 3.12):
     # cancelled here, it stays in the queue, and a worker passes the word.
-    wait([future for future in futures if not future.cancel()])
+    return [future for future in futures if not future.cancel()]
 
 
 def mapped(

@@ -12,6 +12,7 @@ import numpy as np
 
 from fasttrt import _core
 from fasttrt._arguments import as_array, has_exchange, ordered, targets
+from fasttrt._inherited import InheritedBackend
 from fasttrt._opening import RunOptions, open_backend
 from fasttrt._starting import devices_starting
 from fasttrt.arrays import is_device_array
@@ -186,7 +187,8 @@ class Engine:
         GPU the results are arrays there, of the same library (a `DeviceArray` where it is unknown),
         and nothing is copied. They are in the order of the library's current stream, as its own
         operations are, and this returns without waiting; where a library has no current stream
-        (JAX, a `DeviceArray`), they are complete on return.
+        (JAX, a `DeviceArray`), or arrays of libraries with different ones are mixed, they are
+        complete on return.
 
         Args:
             inputs: one array for each input, in order; or one mapping from names to arrays.
@@ -240,8 +242,8 @@ class Engine:
 
         As many runs are under way as there are ``contexts`` (enough to fill batches, with
         ``batching``); what comes on top waits its turn. The arrays must stay as they are until the
-        result is there. Arrays on a GPU are for the caller's current stream: their run is queued
-        there before this returns, as by `infer`.
+        result is there. Arrays on a GPU, ``out`` among them, are for the caller's current stream:
+        their run is queued there before this returns, as by `infer`.
 
         Returns:
             A future of what `infer` returns or raises, `InputError` included.
@@ -249,7 +251,7 @@ class Engine:
         Raises:
             Error: the engine is closed.
         """
-        if any(map(is_device_array, _flat(inputs))):
+        if any(map(is_device_array, _arrays(inputs, out))):
             return self._workers.run(self.infer, *inputs, out=out, cast=cast)
         return self._workers.submit(self.infer, *inputs, out=out, cast=cast)
 
@@ -325,10 +327,17 @@ class Engine:
     def close(self) -> None:
         """Cancel what `submit` has queued, wait for runs under way, and free everything.
 
-        Results stay valid. Closing twice does nothing.
+        Results stay valid. Closing twice does nothing, and neither does closing in a forked
+        process: the engine is its parent's.
         """
-        self._workers.close()
+        self._workers.close(self._backend.hurry)
         self._backend.close()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked process: refuse every call from now on."""
+        self._backend = InheritedBackend(self._backend)
+        self._run = self._backend.run
+        self._workers = Workers(self._workers.most)
 
     def __enter__(self) -> "Engine":
         """The engine itself."""
@@ -350,13 +359,28 @@ class Engine:
         return f"<fasttrt.Engine on {self.device}: ({inputs}) -> ({outputs})>"
 
 
-def _flat(inputs: tuple[Any, ...]) -> Iterable[Any]:
-    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-        return inputs[0].values()
-    return inputs
+def _arrays(inputs: tuple[Any, ...], out: Any) -> Generator[Any, None, None]:
+    """Every array of a call."""
+    for value in inputs:
+        if isinstance(value, Mapping):
+            yield from value.values()
+        else:
+            yield value
+    if isinstance(out, Mapping):
+        yield from out.values()
+    elif isinstance(out, (list, tuple)):
+        yield from out
+    else:
+        yield out
 
 
-os.register_at_fork(after_in_child=_open_engines.clear)  # they are the parent's
+def _leave_all_to_parent() -> None:
+    for engine in list(_open_engines):
+        engine._leave_to_parent()
+    _open_engines.clear()
+
+
+os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
 @atexit.register

@@ -97,6 +97,9 @@ class ReferenceBackend:
         """
         raise Error("an engine on the CPU is not refitted; make one from the new model")
 
+    def hurry(self) -> None:
+        """Nothing is gathered on the CPU."""
+
     def close(self) -> None:
         """Free the model."""
         self._session = None

@@ -75,6 +75,11 @@ class ReplicatedBackend:
                 vars(told).update(vars(error))  # a CudaError's code, say
                 raise told from error
 
+    def hurry(self) -> None:
+        """Hurry all of them."""
+        for backend in self._backends:
+            backend.hurry()
+
     def close(self) -> None:
         """Close all of them, even if one fails."""
         close_all(self._backends)

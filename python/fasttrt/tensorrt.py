@@ -160,6 +160,10 @@ class TensorRTBackend:
         with self._weights_lock:
             refit(self.core, self.metadata, model)
 
+    def hurry(self) -> None:
+        """Let no batch wait for more runs to join."""
+        self.core.hurry()
+
     def close(self) -> None:
         """Free everything, after runs under way."""
         with forwarded():

@@ -68,6 +68,34 @@ if os.fork() == 0:
     sys.exit(0)  # without a word to the GPU, which it has no way to
 assert os.wait()[1] == 0
 """,
+    "forked process that goes on": """
+import os, warnings
+def run():
+    while True:
+        try:
+            run_once()
+        except fasttrt.Error:
+            pass
+for _ in range(3):
+    threading.Thread(target=run, daemon=True).start()
+futures = [engine.submit(x) for _ in range(50)]
+warnings.simplefilter("ignore")  # forking with threads
+if os.fork() == 0:
+    for call in (engine.infer, lambda x: engine.submit(x).result()):
+        try:
+            call(x)
+        except fasttrt.Error as error:
+            assert "forked" in str(error), error
+        else:
+            raise AssertionError(call)
+    engine._backend._inherited.core.close()  # the core too
+    engine.close()
+    sys.exit(0)
+assert os.wait()[1] == 0
+for future in futures:
+    np.testing.assert_allclose(future.result(), 4 * x.astype(float), rtol=1e-6)
+run_once()
+""",
     "daemon thread that loads engines": """
 def run():
     while True:

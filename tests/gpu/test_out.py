@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, Array, normal, open_engine
+from support.gpu import ELEMENTWISE, Array, need, normal, open_engine
 from support.gpu_models import crossed
 from support.models import Model, elementwise
 
@@ -120,6 +120,21 @@ def test_refusals_leave_the_engine_usable(engine: fasttrt.Engine, model: Model, 
     with pytest.raises(fasttrt.InputError, match=message):
         engine.infer(x, out=out)
     assert not np.asarray(out if not isinstance(out, dict) else out["y"]).any(), "was written to"
+    np.testing.assert_allclose(engine.infer(x), model.reference(x), rtol=ELEMENTWISE)
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_memory_without_elements_is_no_memory_for_some(
+    engine: fasttrt.Engine, model: Model, place: str
+) -> None:
+    """PyTorch gives such a tensor no address."""
+    torch = need("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    for x in (normal(4, 4), torch.from_numpy(normal(4, 4)).cuda()):
+        with pytest.raises(fasttrt.InputError, match=r"y: .*\(4, 4\).*out= has shape \(0, 4\)"):
+            engine.infer(x, out=torch.empty((0, 4), device=place))
+    x = normal(4, 4)
     np.testing.assert_allclose(engine.infer(x), model.reference(x), rtol=ELEMENTWISE)
 
 

@@ -454,6 +454,18 @@ def test_samples_of_several_extents() -> None:
         assert _all(pool, [lambda: ask(engine)] * THREADS) == 30 * THREADS
 
 
+def test_close_waits_for_no_batch_to_fill(plan: fasttrt.Plan, net: Model) -> None:
+    """The delay is longer than any test may take."""
+    hours = fasttrt.Batching(MOST, max_delay_us=2**31 - 1)
+    engine = fasttrt.Engine(plan, device="cuda", batching=hours)
+    x = normal(3, 16)
+    run = engine.submit(x)
+    while not run.running():
+        time.sleep(0.001)
+    engine.close()
+    _right(run.result(PATIENCE), net, x)
+
+
 def test_close_while_batches_fill(plan: fasttrt.Plan, net: Model) -> None:
     """Each call either is right or says that the engine is closed; and none waits for long."""
     batching = fasttrt.Batching(MOST, max_delay_us=20_000)

@@ -18,6 +18,7 @@ import pytest
 
 import fasttrt
 from support.gpu import ELEMENTWISE, EXACT, Array, assert_close, is_v8, need, normal, open_engine
+from support.gpu_models import crossed
 from support.models import Model, elementwise, reshape
 
 pytestmark = pytest.mark.gpu
@@ -147,6 +148,44 @@ def test_the_legacy_default_stream(
         after = y + 1
         _right(after, model.reference(host) + 1)
         _right(y, model.reference(host))
+
+
+@pytest.mark.parametrize("kind", ["cupy", "DeviceArray"])
+def test_results_in_another_librarys_memory(
+    engine: fasttrt.Engine, model: Model, torch: Any, kind: str
+) -> None:
+    """Which knows nothing of torch's current stream: they are complete on return."""
+    cupy = need("cupy")
+    side = torch.cuda.Stream()
+    for _ in range(4):
+        host = normal(ROWS, WIDTH)
+        source, x = _on_gpu(torch, host), _blank(torch)
+        out = cupy.full((ROWS, WIDTH), cupy.nan, cupy.float32)
+        if kind == "DeviceArray":
+            out = engine.infer(Interface(_blank(torch), None))
+            assert type(out) is fasttrt.DeviceArray
+        torch.cuda.synchronize()
+        with torch.cuda.stream(side):
+            _fill_late(torch, x, source)
+            assert engine.infer(x, out=out) is out
+        assert_close(cupy.asnumpy(cupy.from_dlpack(out)), model.reference(host), ELEMENTWISE)
+
+
+def test_submitted_into_torchs_memory(engine: fasttrt.Engine, model: Model, torch: Any) -> None:
+    """From the host: in the order of the caller's current stream, not of the worker's."""
+    side = torch.cuda.Stream()
+    for wrap in (lambda out: out, lambda out: [out], lambda out: {"y": out}) * 2:
+        host, out = normal(ROWS, WIDTH), _blank(torch)
+        torch.cuda.synchronize()
+        torch.cuda._sleep(HELD_UP)  # in the default stream
+        with torch.cuda.stream(side):
+            given = wrap(out)
+            inputs = {"x": host} if isinstance(given, dict) else host
+            engine.submit(inputs, out=given).result()
+            after = out + 1
+        side.synchronize()
+        _right(out, model.reference(host))
+        _right(after, model.reference(host) + 1)
 
 
 # A kernel for cupy, which has none of its own that only takes time.
@@ -569,6 +608,29 @@ def test_inputs_of_another_stream_that_are_dropped(
         torch.cuda.synchronize()
         _right(y, model.reference(host))
         assert _is_whole(garbage)
+
+
+def test_inputs_of_another_library_that_are_dropped(torch: Any) -> None:
+    """CuPy would give their memory to the next array of its own current stream."""
+    cupy = need("cupy")
+    made = crossed()
+    side = torch.cuda.Stream()
+    with open_engine(made, shapes=dict.fromkeys("abc", (ROWS, 4))) as engine:
+        for _ in range(4):
+            hosts = {name: normal(ROWS, 4) for name in "abc"}
+            source, c = _on_gpu(torch, hosts["c"]), torch.full((ROWS, 4), torch.nan, device="cuda")
+            others = {name: cupy.asarray(hosts[name]) for name in "ab"}
+            torch.cuda.synchronize()
+            with torch.cuda.stream(side):
+                _fill_late(torch, c, source)
+                results = engine.infer({"c": c} | others)
+            del others
+            garbage = [cupy.full((ROWS, 4), 7, cupy.float32) for _ in range(8)]
+            torch.cuda.synchronize()
+            expected = made.reference(*(hosts[name] for name in "cab"))
+            for name, values in zip("zmy", expected, strict=True):
+                assert_close(results[name].cpu().numpy(), values, ELEMENTWISE)
+            assert all(bool((array == 7).all()) for array in garbage)
 
 
 @pytest.mark.parametrize("given_out", [False, True], ids=["new", "out"])
