@@ -122,6 +122,7 @@ std::shared_ptr<Batcher::Batch> Batcher::join(BatchMember& member) {
 void Batcher::lead(Batch& batch) {
   auto outcome = Outcome::failed;
   std::exception_ptr error;
+  bool is_short = false;  // of memory
   try {
     {
       std::unique_lock lock(mutex_);
@@ -132,6 +133,9 @@ void Batcher::lead(Batch& batch) {
       run_batch(batch, run);
       outcome = batch.runs_directly() ? Outcome::direct : Outcome::shared;
     });
+  } catch (const OutOfMemoryError&) {
+    error = std::current_exception();
+    is_short = true;
   } catch (...) {
     error = std::current_exception();
   }
@@ -143,7 +147,9 @@ void Batcher::lead(Batch& batch) {
     batch.outcome = outcome;
     batch.for_others.notify_all();
   }
-  if (error != nullptr && batch.runs_directly()) std::rethrow_exception(error);
+  if (error == nullptr || batch.members > 1) return;
+  if (is_short && !batch.runs_directly()) return;  // there may be memory without the padding
+  std::rethrow_exception(error);
 }
 
 void Batcher::follow(Batch& batch, const BatchMember& member) {
