@@ -91,6 +91,7 @@ class PyEngine {
     const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
                                  std::nullopt, [] { return nullptr; });
     const GilRelease release;  // as in infer()
+    wait_for_inputs(arguments);
     return engine_->time_replays(arguments.inputs(), count);
   }
 
@@ -100,6 +101,7 @@ class PyEngine {
     engine::PhaseTimes times;
     {
       const GilRelease release;  // as in infer()
+      wait_for_inputs(arguments);
       times = engine_->time_phases(arguments.inputs(), count);
     }
     py::dict found;
@@ -118,6 +120,7 @@ class PyEngine {
     std::vector<engine::LayerTimes> layers;
     {
       const GilRelease release;  // as in infer()
+      wait_for_inputs(arguments);
       layers = engine_->time_layers(arguments.inputs(), runs);
     }
     py::list list;
@@ -245,6 +248,11 @@ class PyEngine {
     const auto context = cuda::PrimaryContext::retain(engine_->device());
     const cuda::ContextGuard guard(*context);
     stream.synchronize();
+  }
+
+  // The arrays of a trial are copied in a stream of the engine's own.
+  void wait_for_inputs(const RunArguments& arguments) const {
+    if (const auto queue = arguments.stream()) wait(*queue);
   }
 
   [[nodiscard]] cuda::Event mark(cuda::StreamRef stream) const {

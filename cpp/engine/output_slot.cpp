@@ -78,6 +78,7 @@ void OutputSlot::prepare(OutputArray& result, const Dims& shape) const {
   result.shape = shape;
   const auto needed = bytes(shape);
   if (result.place == Place::device) {
+    result.device = cuda::DeviceBuffer();  // first, so that its memory can serve again
     result.device = cuda::DeviceBuffer(device_, needed);
   } else if (tensor_.on_host || needed <= mapped_limit_) {
     result.host = HostBuffer(needed);

@@ -76,16 +76,8 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
   try {
     follow_earlier_work(arrays, queue);
-    stage(arrays, profile, results, queue);
-    Recording* recording = recordings_.find(key_);
-    if (recording != nullptr && recording->graph) {
-      for (std::size_t i = 0; i < results.size(); ++i) {
-        outputs_[i].prepare(results[i], recording->output_shapes[i]);
-      }
-      recording->graph.launch(queue);
-    } else {
-      enqueue(arrays, profile, results, queue);
-    }
+    profile = stage(arrays, profile, results, queue);
+    if (!replay(results, queue)) enqueue(arrays, profile, results, queue);
     for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].fetch(results[i], queue);
     if (stream && is_over_for_the_host(results)) {
       done_.record(queue);
@@ -126,11 +118,12 @@ void Session::follow_earlier_work(std::span<const InputArray> arrays, cuda::Stre
 }
 
 // Brings the inputs to where the engine reads them, and makes the key of the run: all that a
-// recording of it depends on.
-void Session::stage(std::span<const InputArray> arrays, std::size_t profile,
-                    std::span<const OutputArray> results, cuda::StreamRef stream) {
-  key_.clear();
-  key_.push_back(static_cast<std::int64_t>(profile));
+// recording of it depends on. Returns the profile: another one where values that were on the device
+// want it.
+std::size_t Session::stage(std::span<const InputArray> arrays, std::size_t profile,
+                           std::span<const OutputArray> results, cuda::StreamRef stream) {
+  bool has_news = false;
+  key_.assign(1, 0);  // the profile's place
   for (std::size_t i = 0; i < arrays.size(); ++i) {
     {
       Moved memory(recordings_);
@@ -139,6 +132,7 @@ void Session::stage(std::span<const InputArray> arrays, std::size_t profile,
     key_.push_back(number(addresses_[i]));
     key_.insert(key_.end(), arrays[i].shape.begin(), arrays[i].shape.end());
     if (setup_.inputs[i].on_host) {
+      has_news = has_news || arrays[i].place == Place::device;
       for (const auto value : inputs_[i].values()) {
         key_.push_back(std::to_integer<std::int64_t>(value));
       }
@@ -147,6 +141,20 @@ void Session::stage(std::span<const InputArray> arrays, std::size_t profile,
   for (const auto& result : results) {
     key_.push_back(result.place == Place::device ? number(result.target) : -1);
   }
+  if (has_news) profile = choose_profile(setup_.inputs, with_values(arrays));
+  key_.front() = static_cast<std::int64_t>(profile);
+  return profile;
+}
+
+// The arrays, those of shape tensors as staged: on the host.
+std::vector<InputArray> Session::with_values(std::span<const InputArray> arrays) const {
+  std::vector<InputArray> readable(arrays.begin(), arrays.end());
+  for (std::size_t i = 0; i < readable.size(); ++i) {
+    if (!setup_.inputs[i].on_host) continue;
+    readable[i].data = addresses_[i];
+    readable[i].place = Place::host;
+  }
+  return readable;
 }
 
 // Needs lock_compiling().
@@ -234,8 +242,8 @@ void Session::bind_outputs(std::span<OutputArray> results, std::span<const Dims>
   }
 }
 
-Recording& Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
-                            std::span<OutputArray> results, cuda::StreamRef stream) {
+void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
+                      std::span<OutputArray> results, cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
   const auto lock = lock_compiling();
   tell_shapes(arrays, profile, stream);
@@ -244,14 +252,20 @@ Recording& Session::enqueue(std::span<const InputArray> arrays, std::size_t prof
   for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
   bind_outputs(results, shapes);
   if (setup_.graphs == GraphPolicy::required) require_recordable();
-  if (!enqueue_in_order(stream)) throw Error(errors.explain("the inference was refused"));
+  const bool queued = enqueue_in_order(stream);
+  for (const auto& output : outputs_) {
+    if (output.allocator() != nullptr) output.allocator()->rethrow();
+  }
+  if (!queued) throw Error(errors.explain("the inference was refused"));
   // The same run for the second time may come again. Recording wants an enqueue before it that
   // was not recorded, in which TensorRT prepares itself for the shapes: that was it.
   Recording* const known = recordings_.find(key_);
-  if (known == nullptr) return recordings_.add(key_, std::move(shapes));
+  if (known == nullptr) {
+    recordings_.add(key_, std::move(shapes));
+    return;
+  }
   const bool wanted = setup_.graphs != GraphPolicy::never && setup_.may_be_recorded();
   if (wanted && unrecordable_output() == nullptr) record(*known, stream);
-  return *known;
 }
 
 bool Session::enqueue_in_order(cuda::StreamRef stream) {
@@ -287,7 +301,7 @@ std::vector<Dims> Session::infer_shapes(std::span<const InputArray> arrays, std:
   std::vector<Dims> shapes;
   try {
     follow_earlier_work(arrays, queue);
-    stage(arrays, profile, {}, queue);
+    profile = stage(arrays, profile, {}, queue);
     const auto lock = lock_compiling();
     tell_shapes(arrays, profile, queue);
     shapes.reserve(setup_.outputs.size());

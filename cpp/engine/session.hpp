@@ -116,22 +116,24 @@ class Session {
   void drop_profiler();
   [[nodiscard]] bool is_over_for_the_host(std::span<const OutputArray> results) const;
   void follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream);
-  void stage(std::span<const InputArray> arrays, std::size_t profile,
-             std::span<const OutputArray> results, cuda::StreamRef stream);
+  [[nodiscard]] std::size_t stage(std::span<const InputArray> arrays, std::size_t profile,
+                                  std::span<const OutputArray> results, cuda::StreamRef stream);
+  [[nodiscard]] std::vector<InputArray> with_values(std::span<const InputArray> arrays) const;
   void renew_context(cuda::StreamRef stream);
   void tell_shapes(std::span<const InputArray> arrays, std::size_t profile, cuda::StreamRef stream);
   void bind(const std::string& tensor, void* address);
   void bind_outputs(std::span<OutputArray> results, std::span<const Dims> shapes);
-  Recording& enqueue(std::span<const InputArray> arrays, std::size_t profile,
-                     std::span<OutputArray> results, cuda::StreamRef stream);
+  void enqueue(std::span<const InputArray> arrays, std::size_t profile,
+               std::span<OutputArray> results, cuda::StreamRef stream);
   [[nodiscard]] bool enqueue_in_order(cuda::StreamRef stream);
   [[nodiscard]] std::unique_lock<std::mutex> lock_compiling() const;
   [[nodiscard]] const IoTensor* unrecordable_output() const noexcept;
   void require_recordable() const;
   [[nodiscard]] cuda::GraphExec capture(bool copies, std::string& problem);
   [[nodiscard]] cuda::Graph capture_undisturbed(bool copies, bool& queued);
+  [[nodiscard]] bool replay(std::span<OutputArray> results, cuda::StreamRef stream);
   void record(Recording& recording, cuda::StreamRef stream);
-  void choose_graph(Recording& recording, cuda::StreamRef stream);
+  void choose_graph(Recording& recording, cuda::StreamRef stream, std::string& problem);
   [[nodiscard]] double replay_time(const cuda::GraphExec& graph) const;
   void forget() noexcept;
 

@@ -9,6 +9,23 @@
 
 namespace fasttrt::engine {
 
+// Returns false where there is nothing to replay, or no memory for it.
+bool Session::replay(std::span<OutputArray> results, cuda::StreamRef stream) {
+  Recording* const recording = recordings_.find(key_);
+  if (recording == nullptr || !recording->graph) return false;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    outputs_[i].prepare(results[i], recording->output_shapes[i]);
+  }
+  try {
+    recording->graph.launch(stream);
+  } catch (const OutOfMemoryError&) {
+    recordings_.clear();  // graphs take memory of the device, and the run may do without
+    if (setup_.graphs == GraphPolicy::required) throw;
+    return false;
+  }
+  return true;
+}
+
 cuda::GraphExec Session::capture(bool copies, std::string& problem) {
   const nvinfer::ErrorScope errors;
   bool queued = false;
@@ -38,18 +55,22 @@ void Session::record(Recording& recording, cuda::StreamRef stream) {
   try {
     recording.graph = capture(false, problem);
     if (recording.graph && std::ranges::any_of(inputs_, &InputSlot::is_mapped)) {
-      choose_graph(recording, stream);
+      choose_graph(recording, stream, problem);
     }
   } catch (const CudaError& error) {
     problem = error.what();
   } catch (const OutOfMemoryError&) {  // of this moment, not of the model
-    if (!recording.graph && setup_.graphs == GraphPolicy::required) throw;
+    const bool recorded = static_cast<bool>(recording.graph);
+    recordings_.clear();
     forget();
+    if (!recorded && setup_.graphs == GraphPolicy::required) throw;
     return;  // the run itself is made
   }
-  if (recording.graph) return;
+  if (problem.empty()) return;
+  const bool recorded = static_cast<bool>(recording.graph);
   doubtful_ = true;
-  if (setup_.graphs == GraphPolicy::required) {
+  recordings_.clear();
+  if (!recorded && setup_.graphs == GraphPolicy::required) {
     throw Error("cuda_graph=True, but this model cannot be recorded into a CUDA graph: " + problem);
   }
   if (++setup_.failed_recordings == SessionSetup::most_failures) {
@@ -61,12 +82,11 @@ void Session::record(Recording& recording, cuda::StreamRef stream) {
 // Small arrays are read where they are, in the host's memory, or copied by the graph first: which
 // is quicker depends on how often the kernels read them, so both are tried. The results are those
 // of the run at hand, once more.
-void Session::choose_graph(Recording& recording, cuda::StreamRef stream) {
+void Session::choose_graph(Recording& recording, cuda::StreamRef stream, std::string& problem) {
   waiter_.wait(stream);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     if (inputs_[i].is_mapped()) bind(setup_.inputs[i].name, inputs_[i].copy());
   }
-  std::string problem;
   auto copying = capture(true, problem);
   if (copying && replay_time(copying) < replay_time(recording.graph)) {
     recording.graph = std::move(copying);

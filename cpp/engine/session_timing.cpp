@@ -46,6 +46,7 @@ struct Session::Trial {
 };
 
 Session::Trial Session::prepare_trial(std::size_t profile, std::span<const InputArray> arrays) {
+  recordings_.clear();  // one may be of memory that an earlier trial had at the same addresses
   Trial trial;
   const auto allocate = [&](const IoTensor& tensor, const Dims& shape) -> Trial::Pair {
     if (tensor.on_host || !shape.known()) {

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "nvinfer/callbacks.hpp"
-#include "nvinfer/logger.hpp"
 
 namespace fasttrt::nvinfer {
 namespace {
@@ -82,13 +81,13 @@ void* OutputAllocator::face(Generation generation) noexcept {
   return nullptr;
 }
 
-// A null result makes TensorRT's enqueue fail with an error of its own.
+// A null result makes TensorRT's enqueue fail, with an error of its own.
 void* OutputAllocator::reallocate(std::size_t bytes) noexcept {
   try {
     buffer_.grow(bytes);
     return buffer_.data();
-  } catch (const std::exception& error) {
-    Logger::instance().log(Severity::error, error.what());
+  } catch (...) {
+    failure_ = std::current_exception();
     return nullptr;
   }
 }

@@ -1,6 +1,7 @@
 // Memory for outputs whose size only the run itself can tell.
 #pragma once
 
+#include <exception>
 #include <memory>
 
 #include "cuda/memory.hpp"
@@ -23,7 +24,12 @@ class OutputAllocator {
   // Forgets the last run's shape and makes room for at least so many bytes.
   void reset(std::size_t bytes) {
     dims_ = Dims(Dims::unknown_rank);
+    failure_ = nullptr;
     buffer_.grow(bytes);
+  }
+  // What TensorRT has been refused memory for since: an OutOfMemoryError or CudaError, if any.
+  void rethrow() const {
+    if (failure_) std::rethrow_exception(failure_);
   }
   [[nodiscard]] const Dims& dims() const noexcept { return dims_; }
   [[nodiscard]] void* data() const noexcept { return buffer_.data(); }
@@ -33,6 +39,7 @@ class OutputAllocator {
   void* reallocate(std::size_t bytes) noexcept;
 
   cuda::DeviceBuffer buffer_;
+  std::exception_ptr failure_;
   Dims dims_{Dims::unknown_rank};
   std::unique_ptr<Faces> faces_;
 };

@@ -24,7 +24,7 @@ from support.gpu import (
     open_engine,
     product_tolerance,
 )
-from support.gpu_models import crossed, cut_by_data, shape_of
+from support.gpu_models import by_its_own_shape, crossed, cut_by_data, shape_of
 from support.models import Model, conditional, elementwise, loop, nonzero
 
 pytestmark = pytest.mark.gpu
@@ -102,6 +102,20 @@ def test_each_run_is_of_its_own_data(engine: fasttrt.Engine, net: Model) -> None
     for _ in range(10):
         for batch in rng.permutation(BATCHES):
             _check(engine, net, batch)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_values_that_follow_from_the_shape(policy: Any, on_gpu: bool) -> None:
+    """A graph of one shape is replayed after the context was told others."""
+    model = by_its_own_shape()
+    torch = _torch() if on_gpu else None
+    shapes = {"x": ((1, 64), (4, 64), (2_000, 64))}  # from 600 on they are copied
+    with open_engine(model, shapes=shapes, contexts=1, cuda_graph=policy) as engine:
+        for batch in (4, 4, 4, 32, 32, 32, 4, 4, 17, 17, 32, 4, 900, 900, 1500, 900, 4, 900, 17):
+            x = normal(batch, 64)
+            results = engine.infer(x if torch is None else torch.from_numpy(x).cuda())
+            for y, expected in zip(results, model.reference(x), strict=True):
+                assert_close(y if torch is None else y.cpu().numpy(), expected, ELEMENTWISE)
 
 
 def test_one_shape_after_the_other(engine: fasttrt.Engine, net: Model) -> None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
-from fasttrt import _core
 from support.gpu import (
     EXACT,
     Array,
@@ -205,32 +203,6 @@ def test_an_engine_that_was_not_built_for_it(net: Model) -> None:
         with pytest.raises(fasttrt.Error, match="not built to be refitted"):
             engine.refit(mlp().proto)
         check(engine, net)
-
-
-def test_no_run_waits_for_a_context_that_cannot_be_made() -> None:
-    """A refit takes all contexts away, and the first run makes one: for want of memory or not."""
-    model = mlp((64, 256, 8))
-    shapes = {"x": ((1, 64), (1024, 64), (1 << 20, 64))}  # for which a context takes 1 GiB
-    with open_engine(model, config=REFIT, shapes=shapes, contexts=1) as engine:
-        engine.refit(model.proto)
-        free = _core.device_memory(0)[0]
-        filling = fasttrt.DeviceArray.empty(free - (256 << 20), np.uint8)
-        begin, ends = threading.Barrier(4), SimpleQueue[bool]()
-
-        def run() -> None:
-            begin.wait()
-            try:
-                engine.infer(normal(4, 64))
-            except fasttrt.Error:
-                ends.put(False)
-            else:
-                ends.put(True)
-
-        for _ in range(4):
-            threading.Thread(target=run, daemon=True).start()
-        assert [ends.get(timeout=60) for _ in range(4)] == [False] * 4
-        del filling
-        check(engine, model, 4, 64)
 
 
 def test_a_closed_engine(plan: fasttrt.Plan) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, normal, open_engine
+from support.gpu import ELEMENTWISE, is_v8, need, normal, open_engine
 from support.gpu_models import count_up, shape_of
 from support.models import Model, reshape
 
@@ -58,6 +58,35 @@ def test_values_out_of_range(engine: fasttrt.Engine, model: Model, values: tuple
     for part in ("min [2, 12]", "opt [6, 12]", "max [8, 24]", f"got values {list(values)}"):
         assert part in message
     np.testing.assert_array_equal(engine.infer(x, shape), model.reference(x, shape))
+
+
+def test_values_on_the_gpu_choose_the_profile(model: Model) -> None:
+    """The profiles differ in values alone, which the host has to fetch before it can choose."""
+    torch = need("torch")
+    x = ((1, 24), (2, 24), (4, 24))
+    shapes = [
+        {"x": x, "shape": ((2, 12), (4, 12), (8, 12))},
+        {"x": x, "shape": ((1, 24), (2, 24), (4, 24))},
+    ]
+    with open_engine(model, shapes=shapes) as engine:
+        apart = engine.inputs[1].profiles[0] != engine.inputs[1].profiles[1]
+        assert apart or is_v8()  # which tells the values of the first profile for every one
+        for batch, rows, columns in ((2, 4, 12), (2, 2, 24), (4, 8, 12), (1, 1, 24), (4, 4, 24)):
+            if columns == 24 and not apart:
+                continue
+            data, shape = normal(batch, 24), np.array([rows, columns])
+            expected = model.reference(data, shape)
+            on_gpu = torch.from_numpy(data).cuda(), torch.from_numpy(shape).cuda()
+            np.testing.assert_array_equal(engine.infer(data, shape), expected)
+            for _ in range(3):
+                np.testing.assert_array_equal(engine.infer(*on_gpu).cpu().numpy(), expected)
+        for values in ((1, 12), (9, 12), (5, 24)):
+            wrong = torch.tensor(values).cuda()
+            with pytest.raises(fasttrt.InputError, match=r"shape: expected .*got values"):
+                engine.infer(on_gpu[0], wrong)
+        data, shape = normal(2, 24), np.array([4, 12])
+        y = engine.infer(torch.from_numpy(data).cuda(), torch.from_numpy(shape).cuda())
+        np.testing.assert_array_equal(y.cpu().numpy(), model.reference(data, shape))
 
 
 def test_values_that_no_array_of_this_size_has(engine: fasttrt.Engine, model: Model) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import fasttrt
 from fasttrt.cli import app
-from support.gpu import assert_close, open_engine, product_tolerance
+from support.gpu import assert_close, need, open_engine, product_tolerance
 from support.models import Model, nonzero
 
 pytestmark = pytest.mark.gpu
@@ -40,6 +40,26 @@ def test_phases_are_of_every_run_and_leave_the_engine_right(
     assert parts <= found["total"] * 1.01  # what is between the runs comes on top
     assert found["graph"] == (request.node.callspec.params["engine"] == "auto")
     assert_close(engine.infer(x), net.reference(x), product_tolerance())
+
+
+@pytest.mark.parametrize("call", ["time_replays", "time_phases", "profile"])
+def test_inputs_on_the_gpu_that_are_still_being_made(
+    engine: fasttrt.Engine, net: Model, call: str, request: pytest.FixtureRequest
+) -> None:
+    """Timed in a stream of the engine's own, which nothing orders after the tensor's."""
+    torch = need("torch")
+    if call == "time_replays" and request.node.callspec.params["engine"] is False:
+        pytest.skip("nothing is replayed")
+    core: Any = engine._backend.core  # type: ignore[attr-defined]
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        x = torch.randn(4, 16, device="cuda")
+        done = stream.record_event()
+        getattr(core, call)([x], 3)
+    assert done.query()
+    data = x.cpu().numpy()
+    assert_close(engine.infer(data), net.reference(data), product_tolerance())
 
 
 def test_layers_are_reported_for_every_run_and_leave_the_engine_right(

@@ -74,6 +74,36 @@ def count_up() -> Model:
     return Model(proto, lambda limit: np.arange(limit))
 
 
+def by_its_own_shape() -> Model:
+    """What a shape tensor says, as data: x ``[batch, 64]`` times batch, and plus each row's number.
+
+    The host knows both factors, and may hand them to the GPU when it is told the shape.
+    """
+    weights: Weights = {
+        "first": np.array(0, np.int64),
+        "zero": np.array(0, np.int64),
+        "one": np.array(1, np.int64),
+        "column": np.array([1], np.int64),
+    }
+    nodes = [
+        node("Shape", ["x"], ["extents"], "shape"),
+        node("Gather", ["extents", "first"], ["batch"], "batch", axis=0),
+        node("Cast", ["batch"], ["factor"], "factor", to=FLOAT),
+        node("Mul", ["x", "factor"], ["scaled"], "scale"),
+        node("Range", ["zero", "batch", "one"], ["counted"], "count"),
+        node("Cast", ["counted"], ["numbers"], "numbers", to=FLOAT),
+        node("Unsqueeze", ["numbers", "column"], ["rows"], "rows"),
+        node("Add", ["x", "rows"], ["numbered"], "number"),
+    ]
+    outputs = [value(name, FLOAT, ["batch", 64]) for name in ("scaled", "numbered")]
+
+    def reference(x: Array) -> tuple[Array, ...]:
+        wide = x.astype(np.float64)
+        return wide * len(x), wide + np.arange(len(x))[:, None]
+
+    return Model(make(nodes, [value("x", FLOAT, ["batch", 64])], outputs, weights), reference)
+
+
 def _positives() -> tuple[list[NodeProto], dict[str, Array]]:
     """k ``[1]`` int64: how many elements of x are above 0."""
     nodes = [
