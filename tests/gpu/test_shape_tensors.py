@@ -63,17 +63,15 @@ def test_values_out_of_range(engine: fasttrt.Engine, model: Model, values: tuple
 def test_values_on_the_gpu_choose_the_profile(model: Model) -> None:
     """The profiles differ in values alone, which the host has to fetch before it can choose."""
     torch = need("torch")
+    if is_v8():
+        pytest.skip("its int32 is not the model's int64, and arrays on a GPU are not converted")
     x = ((1, 24), (2, 24), (4, 24))
     shapes = [
         {"x": x, "shape": ((2, 12), (4, 12), (8, 12))},
         {"x": x, "shape": ((1, 24), (2, 24), (4, 24))},
     ]
     with open_engine(model, shapes=shapes) as engine:
-        apart = engine.inputs[1].profiles[0] != engine.inputs[1].profiles[1]
-        assert apart or is_v8()  # which tells the values of the first profile for every one
         for batch, rows, columns in ((2, 4, 12), (2, 2, 24), (4, 8, 12), (1, 1, 24), (4, 4, 24)):
-            if columns == 24 and not apart:
-                continue
             data, shape = normal(batch, 24), np.array([rows, columns])
             expected = model.reference(data, shape)
             on_gpu = torch.from_numpy(data).cuda(), torch.from_numpy(shape).cuda()
@@ -85,7 +83,8 @@ def test_values_on_the_gpu_choose_the_profile(model: Model) -> None:
             with pytest.raises(fasttrt.InputError, match=r"shape: expected .*got values"):
                 engine.infer(on_gpu[0], wrong)
         data, shape = normal(2, 24), np.array([4, 12])
-        y = engine.infer(torch.from_numpy(data).cuda(), torch.from_numpy(shape).cuda())
+        right = torch.from_numpy(shape).cuda()
+        y = engine.infer(torch.from_numpy(data).cuda(), right)
         np.testing.assert_array_equal(y.cpu().numpy(), model.reference(data, shape))
 
 

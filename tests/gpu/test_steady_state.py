@@ -32,6 +32,8 @@ DEVICE_BYTES = 4 << 20
 HOST_BYTES = 24 << 20
 THREADS = 16
 """Of an engine's workers, which start as they are needed."""
+OBJECTS_OF_A_THREAD = 40
+"""Of which 26 were counted."""
 
 
 class State(NamedTuple):
@@ -66,8 +68,9 @@ def _assert_steady(call: Callable[[], Any], name: str) -> None:
     after = _state()
     grown = State(*(b - a for a, b in zip(before, after, strict=True)))
     report("steady state", call=name, runs=RUNS, **grown._asdict())
-    assert grown.objects <= OBJECTS, f"{grown.objects} objects more after {RUNS} runs"
-    assert grown.blocks <= 4 * OBJECTS, f"{grown.blocks} blocks more after {RUNS} runs"
+    allowed = OBJECTS + OBJECTS_OF_A_THREAD * max(grown.threads, 0)
+    assert grown.objects <= allowed, f"{grown.objects} objects more after {RUNS} runs"
+    assert grown.blocks <= 4 * allowed, f"{grown.blocks} blocks more after {RUNS} runs"
     assert grown.device <= DEVICE_BYTES, f"{grown.device} bytes more after {RUNS} runs"
     assert grown.host <= HOST_BYTES, f"{grown.host} bytes more after {RUNS} runs"
     assert grown.threads <= THREADS, f"{grown.threads} threads more after {RUNS} runs"
