@@ -96,6 +96,33 @@ def test_the_batch_first_is_refused(
     assert build(recurrent(0)).metadata["outputs"][0]["name"] == "y"
 
 
+@pytest.mark.parametrize("stated", ["input", "bound", "constant node"])
+def test_a_clip_of_int8_is_refused(build: Callable[..., fasttrt.Plan], stated: str) -> None:
+    """TensorRT-RTX 1.6.1 builds it where the bound is a constant, and answers 0 for -3."""
+
+    def clipped(dtype: int) -> onnx.ModelProto:
+        """y = cast(clip(cast(x), -3)), so that nothing but what is stated tells the type."""
+        low = helper.make_tensor("low", dtype, (), [-3])
+        nodes = [
+            helper.make_node("Cast", ["x"], ["a"], "in", to=dtype),
+            helper.make_node("Clip", ["a", "low"], ["b"], "limit"),
+            helper.make_node("Cast", ["b"], ["y"], "out", to=FLOAT),
+        ]
+        inputs = [models.value("x", FLOAT, (4, 16))]
+        if stated == "input":
+            inputs, nodes[1].input[0] = [models.value("x", dtype, (4, 16))], "x"
+        if stated == "constant node":
+            nodes.insert(0, helper.make_node("Constant", [], ["low"], value=low))
+        weights = [] if stated == "constant node" else [low]
+        outputs = [models.value("y", FLOAT, (4, 16))]
+        graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    with pytest.raises(fasttrt.ParseError, match=r"node \d 'limit' \(Clip\): of int8"):
+        build(clipped(TensorProto.INT8))
+    assert build(clipped(TensorProto.INT32)).metadata["outputs"][0]["name"] == "y"
+
+
 def test_what_crashes_tensorrt_rtx_is_kept_from_it(build: Callable[..., fasttrt.Plan]) -> None:
     node = helper.make_node("RoiAlign", ["x", "rois", "which"], ["y"], "roi")
     inputs = [

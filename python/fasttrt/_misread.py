@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt import _core
 from fasttrt._log import logger
-from fasttrt._nodes import all_nodes
+from fasttrt._nodes import all_nodes, subgraphs
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _RECURRENT = ("GRU", "LSTM", "RNN")
 _LAYOUT = (
     "layout=1 (the batch first) is ignored by TensorRT's parser; transpose around the node instead"
+)
+_CLIP = (
+    "of int8, for which TensorRT has no Clip: its parser may give it bounds beyond int8, and the "
+    "answers are wrong; cast to int32 before the node and back after it"
 )
 _ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the process at the search"
 
@@ -29,11 +33,14 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
         ParseError: names the nodes.
     """
     outer = {tuple(node.output): index for index, node in enumerate(model.proto.graph.node)}
+    int8 = _int8_tensors(model.proto)
     issues = []
     for node in all_nodes(model.proto):
         reason = ""
         if node.op_type in _RECURRENT and _is_batch_first(node):
             reason = _LAYOUT
+        elif node.op_type == "Clip" and not int8.isdisjoint((*node.input, *node.output)):
+            reason = _CLIP
         elif node.op_type == "RoiAlign" and library.family == "rtx" and not has_plugins:
             reason = _ROI_ALIGN
         if reason:
@@ -99,3 +106,28 @@ def _lacks_upper(node: "onnx.NodeProto") -> bool:
         and node.domain in ("", "ai.onnx")
         and all(a.name != "upper" for a in node.attribute)
     )
+
+
+def _int8_tensors(proto: "onnx.ModelProto") -> set[str]:
+    """Those of which the model states that type."""
+    from onnx import TensorProto
+
+    graphs = [proto.graph, *(graph for node in all_nodes(proto) for graph in subgraphs(node))]
+    names = {
+        value.name
+        for graph in graphs
+        for value in (*graph.input, *graph.output, *graph.value_info)
+        if value.type.tensor_type.elem_type == TensorProto.INT8
+    }
+    names |= {
+        tensor.name
+        for graph in graphs
+        for tensor in graph.initializer
+        if tensor.data_type == TensorProto.INT8
+    }
+    return names | {
+        node.output[0]
+        for node in all_nodes(proto)
+        for attribute in node.attribute
+        if node.op_type == "Constant" and attribute.t.data_type == TensorProto.INT8
+    }

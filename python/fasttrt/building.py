@@ -16,6 +16,7 @@ from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._misread import refuse_misread, spelled_out, warn_of_other_shapes
+from fasttrt._misread_v8 import warn_of_opset, written_for_v8
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
@@ -107,6 +108,8 @@ def build(
     if problem := int8_problem(model.proto.graph, found):
         raise BuildError(problem)
     refuse_misread(model, found, bool(plugins))
+    if found.generation == "v8":
+        warn_of_opset(model, str(found))
     loaded = load(found, plugins)
     begin = time.monotonic()
     with forwarded():
@@ -116,7 +119,7 @@ def build(
             from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                parse(prepared(changed), config, found, partial(parsed, found, ordinal))
+                parse(prepared(changed, found), config, found, partial(parsed, found, ordinal))
 
             error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
             raise
@@ -163,7 +166,7 @@ def _network(
     shapes: Shapes | None,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
-    network = parse(prepared(model), config, library, partial(parsed, library, device))
+    network = parse(prepared(model, library), config, library, partial(parsed, library, device))
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
     if contradictory := contradictions(inputs, profiles):
@@ -172,9 +175,14 @@ def _network(
     return network, profiles
 
 
-def prepared(model: OnnxModel) -> OnnxModel:
-    """The model as TensorRT's parser shall see it."""
-    return spelled_out(folded(model))
+def prepared(model: OnnxModel, library: _core.Library) -> OnnxModel:
+    """The model as a library's parser shall see it.
+
+    Raises:
+        ParseError: it would be taken for another one.
+    """
+    model = spelled_out(folded(model))
+    return written_for_v8(model, str(library)) if library.generation == "v8" else model
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:

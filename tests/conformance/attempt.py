@@ -83,11 +83,12 @@ def _told(error: fasttrt.Error) -> str:
 
 def _shapes(case: Case, freeze: Mapping[str, Array], library: str) -> dict[str, Any]:
     """The shapes of the case's data, and the values of its shape tensors, as one profile."""
-    model = prepared(transformed(OnnxModel(case.model), freeze, None))
     arrays = case.inputs()
     ordinal = default_device()
     found = find(library, ordinal)
+    model = transformed(OnnxModel(case.model), freeze, None)
     refuse_misread(model, found, has_plugins=False)
+    model = prepared(model, found)
     shapes: dict[str, Any] = {}
     for name, _, shape, _, is_shape in parsed(found, ordinal, model).inputs():
         if is_shape:

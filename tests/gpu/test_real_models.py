@@ -10,7 +10,6 @@ import pytest
 import fasttrt
 from support.gpu import errors, is_rtx, is_v8, library, need, report
 from support.real_models import REAL_MODELS, Array, Arrays, RealModel
-from support.refusals import expect_refusal_by_v8
 
 # TensorRT 8.6 measures its kernels while it builds: minutes, where other processes use the GPU.
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -49,8 +48,6 @@ def test_real_model(model: RealModel) -> None:
     if model.missing:
         pytest.skip(model.missing)
     need("PIL")
-    if model.crashes_v8:
-        expect_refusal_by_v8(model, shapes=dict(model.shapes))
     if not model.builds and is_rtx():
         with pytest.raises(fasttrt.BuildError, match=library().version):
             _open(model)

@@ -63,8 +63,6 @@ class RealModel:
     """False for a model that TensorRT parses and cannot build."""
     runs_on_rtx: bool = True
     """False for a model that TensorRT-RTX 1.6 builds and cannot run."""
-    crashes_v8: bool = False
-    """True for a model in which TensorRT 8.6.0's parser ends the process."""
     carry: Mapping[str, str] = field(default_factory=dict)
     """State: which output is which input of the next call."""
 
@@ -517,7 +515,6 @@ REAL_MODELS: tuple[RealModel, ...] = (
         tolerance=_DEEP,
         carry={"stateN": "state"},
         runs_on_rtx=False,
-        crashes_v8=True,
     ),
     RealModel(
         name="silero-vad-16k-sequence",

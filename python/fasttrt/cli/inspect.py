@@ -96,7 +96,7 @@ def _parsed(file: Path, library: str | None) -> dict[str, Any]:
         model = OnnxModel(file)
         refuse_misread(model, found, False)
         with forwarded():
-            builder = parsed(found, device, prepared(model))
+            builder = parsed(found, device, prepared(model, found))
     except ParseError as error:
         refused = [issue._asdict() for issue in error.issues]
         return {"library": str(found), "parses": False, "refused": refused}

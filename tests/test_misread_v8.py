@@ -1,0 +1,212 @@
+"""What TensorRT 8.6 would take otherwise: an older form with the same answers, or a refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import fasttrt
+from fasttrt._misread_v8 import warn_of_opset, written_for_v8
+from fasttrt.model import OnnxModel
+from support import models
+from support.gpu import assert_close
+from support.newer_operators import NEWER_OPERATORS
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+NAME = "TensorRT 8.6.0"
+
+
+def run(proto: onnx.ModelProto, opset: int, *arrays: Any) -> list[Any]:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    copy.opset_import[0].version = opset
+    session = onnxruntime.InferenceSession(
+        copy.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [tensor.name for tensor in session.get_inputs()]
+    return list(session.run(None, dict(zip(names, arrays, strict=True))))
+
+
+@pytest.mark.parametrize("name", NEWER_OPERATORS)
+def test_the_older_form_means_the_same(name: str) -> None:
+    made = NEWER_OPERATORS[name]()
+    model = written_for_v8(OnnxModel(made.proto), NAME)
+    assert model.is_changed
+    assert all("as TensorRT 8.6.0 knows no other" in line for line in model.changes)
+    (x,) = models.random_inputs(made.proto)
+    expected = made.reference(x)
+    (newer,) = run(made.proto, made.proto.opset_import[0].version, x)
+    (older,) = run(model.proto, 17, x)  # it is of opset 17 now in all but the number
+    for y in (newer, older):
+        assert_close(y, expected, 1e-5)
+
+
+def one_node(node: onnx.NodeProto, opset: int, *inputs: Any, **constants: Any) -> OnnxModel:
+    arrays = {name: np.asarray(array) for name, array in constants.items()}
+    weights = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    outputs = [helper.make_tensor_value_info(name, FLOAT, None) for name in node.output]
+    graph = helper.make_graph([node], "g", list(inputs), outputs, weights)
+    opsets = [helper.make_opsetid("", opset)]
+    return OnnxModel(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+
+
+def conditional_of_two(*, constant: bool) -> OnnxModel:
+    """y, z = x, -x or the other way round."""
+    branches = []
+    for name, (first, second) in (("a", ("Identity", "Neg")), ("b", ("Neg", "Identity"))):
+        nodes = [
+            helper.make_node(first, ["x"], [f"{name}_first"]),
+            helper.make_node(second, ["x"], [f"{name}_second"]),
+        ]
+        outputs = [
+            helper.make_tensor_value_info(f"{name}_{which}", FLOAT, None)
+            for which in ("first", "second")
+        ]
+        branches.append(helper.make_graph(nodes, name, [], outputs))
+    node = helper.make_node(
+        "If", ["c"], ["y", "z"], "n", then_branch=branches[0], else_branch=branches[1]
+    )
+    if constant:
+        return one_node(node, 17, X, c=np.array(True))
+    return one_node(node, 17, models.value("c", TensorProto.BOOL, ()), X)
+
+
+X = models.value("x", FLOAT, ("batch", 6, 7))
+IMAGE = models.value("x", FLOAT, (1, 2, 6, 7))
+AXES = models.value("axes", INT64, (1,))
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (
+            one_node(helper.make_node("ReduceMean", ["x", "axes"], ["y"], "n"), 18, X, AXES),
+            "its axes are an input that is not a constant",
+        ),
+        (
+            one_node(
+                helper.make_node("ReduceMax", ["x"], ["y"], "n", noop_with_empty_axes=1), 18, X
+            ),
+            "noop_with_empty_axes=1",
+        ),
+        (
+            one_node(
+                helper.make_node("Split", ["x"], ["y", "z"], "n", axis=0, num_outputs=2), 18, X
+            ),
+            "the extent that it splits is not known",
+        ),
+        (
+            one_node(
+                helper.make_node("Resize", ["x", "", "scales"], ["y"], "n", antialias=1),
+                18, IMAGE, scales=np.array([1, 1, 0.5, 0.5], np.float32),
+            ),
+            "antialias=1 would be left out",
+        ),
+        (
+            one_node(
+                helper.make_node("Resize", ["x", "", "scales"], ["y"], "n", axes=[2, 3]),
+                18, IMAGE, scales=np.array([2, 2], np.float32),
+            ),
+            "axes would be left out",
+        ),
+        (
+            one_node(
+                helper.make_node(
+                    "Resize", ["x", "", "", "sizes"], ["y"], "n",
+                    keep_aspect_ratio_policy="not_larger",
+                ),
+                18, IMAGE, sizes=np.array([1, 2, 9, 9]),
+            ),
+            "keep_aspect_ratio_policy would be left out",
+        ),
+        (
+            one_node(
+                helper.make_node("ScatterND", ["x", "i", "u"], ["y"], "n", reduction="add"),
+                16, X, i=np.array([[0]]), u=np.ones((1, 6, 7), np.float32),
+            ),
+            'reduction="add" would be left out',
+        ),
+        (
+            one_node(
+                helper.make_node(
+                    "LpPool", ["x"], ["y"], "n", kernel_shape=[2, 2], dilations=[2, 1]
+                ),
+                18, IMAGE,
+            ),
+            "dilations would be left out",
+        ),
+        (
+            one_node(
+                helper.make_node("GridSample", ["x", "grid"], ["y"], "n"), 20,
+                models.value("x", FLOAT, (1, 1, 4, 5, 6)),
+                grid=np.zeros((1, 2, 2, 2, 3), np.float32),
+            ),
+            "an input of rank 5",
+        ),
+        (conditional_of_two(constant=False), "its 2 outputs would come in any order"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_has_no_older_form_is_refused(model: OnnxModel, reason: str) -> None:
+    with pytest.raises(fasttrt.ParseError) as caught:
+        written_for_v8(model, NAME)
+    (issue,) = caught.value.issues
+    assert (issue.node, issue.name) == (0, "n")
+    assert reason in issue.reason
+
+
+def test_constants_of_the_same_name_are_not_mixed_up() -> None:
+    """Two branches may use a name for different values."""
+
+    def branch(name: str, axis: int) -> onnx.GraphProto:
+        value = numpy_helper.from_array(np.array([axis]), "axes")
+        nodes = [
+            helper.make_node("Constant", [], ["axes"], value=value),
+            helper.make_node("ReduceMean", ["x", "axes"], [name], name, keepdims=1),
+        ]
+        return helper.make_graph(
+            nodes, name, [], [helper.make_tensor_value_info(name, FLOAT, None)]
+        )
+
+    def chosen(first: int, second: int) -> OnnxModel:
+        node = helper.make_node(
+            "If", ["c"], ["y"], then_branch=branch("a", first), else_branch=branch("b", second)
+        )
+        return one_node(node, 18, models.value("c", TensorProto.BOOL, ()), X)
+
+    with pytest.raises(fasttrt.ParseError, match="not a constant"):
+        written_for_v8(chosen(0, 1), NAME)
+    changed = written_for_v8(chosen(1, 1), NAME).proto.graph.node[0]
+    for attribute in changed.attribute:
+        reduction = attribute.g.node[1]
+        assert list(reduction.input) == ["x"]
+        assert [list(a.ints) for a in reduction.attribute if a.name == "axes"] == [[1]]
+
+
+def test_what_8_6_reads_stays() -> None:
+    scatter = helper.make_node("ScatterND", ["x", "i", "u"], ["y"], "n", reduction="none")
+    constants = {"i": np.array([[0]]), "u": np.ones((1, 6, 7), np.float32)}
+    even = helper.make_node("Split", ["x"], ["y", "z"], "n", axis=1, num_outputs=2)
+    for model in (
+        OnnxModel(models.mlp().proto),
+        one_node(scatter, 18, X, **constants),
+        one_node(even, 18, X),
+        one_node(helper.make_node("ReduceSum", ["x", "axes"], ["y"]), 18, X, axes=np.array([1])),
+        one_node(helper.make_node("ReduceMean", ["x"], ["y"], axes=[1]), 17, X),
+        one_node(helper.make_node("ReduceMean", ["x"], ["y"]), 18, X),
+        one_node(helper.make_node("GridSample", ["x", "x"], ["y"]), 17, IMAGE),
+        conditional_of_two(constant=True),
+    ):
+        assert written_for_v8(model, NAME) is model
+
+
+def test_a_newer_opset_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_opset(one_node(helper.make_node("Relu", ["x"], ["y"]), 17, X), NAME)
+    assert not caplog.records
+    warn_of_opset(one_node(helper.make_node("Relu", ["x"], ["y"]), 20, X), NAME)
+    assert "opset 20, and TensorRT 8.6.0 knows up to 17" in caplog.text
