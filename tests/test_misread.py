@@ -96,24 +96,30 @@ def test_the_batch_first_is_refused(
     assert build(recurrent(0)).metadata["outputs"][0]["name"] == "y"
 
 
-@pytest.mark.parametrize("stated", ["input", "bound", "constant node"])
+@pytest.mark.parametrize("stated", ["input", "bound", "constant node", "folded"])
 def test_a_clip_of_int8_is_refused(build: Callable[..., fasttrt.Plan], stated: str) -> None:
     """TensorRT-RTX 1.6.1 builds it where the bound is a constant, and answers 0 for -3."""
 
     def clipped(dtype: int) -> onnx.ModelProto:
-        """y = cast(clip(cast(x), -3)), so that nothing but what is stated tells the type."""
+        """y = cast(clip(cast(x), low)), of which one tensor alone has a stated type."""
         low = helper.make_tensor("low", dtype, (), [-3])
+        inputs, weights = [models.value("x", FLOAT, (4, 16))], []
         nodes = [
             helper.make_node("Cast", ["x"], ["a"], "in", to=dtype),
             helper.make_node("Clip", ["a", "low"], ["b"], "limit"),
             helper.make_node("Cast", ["b"], ["y"], "out", to=FLOAT),
         ]
-        inputs = [models.value("x", FLOAT, (4, 16))]
         if stated == "input":
-            inputs, nodes[1].input[0] = [models.value("x", dtype, (4, 16))], "x"
-        if stated == "constant node":
+            inputs = [models.value("x", dtype, (4, 16)), models.value("m", FLOAT, ())]
+            nodes[0] = helper.make_node("Cast", ["m"], ["low"], "in", to=dtype)
+            nodes[1].input[0] = "x"
+        elif stated == "bound":
+            weights = [low]
+        elif stated == "constant node":
             nodes.insert(0, helper.make_node("Constant", [], ["low"], value=low))
-        weights = [] if stated == "constant node" else [low]
+        else:
+            weights = [helper.make_tensor("m", FLOAT, (), [-3])]
+            nodes.insert(0, helper.make_node("Cast", ["m"], ["low"], "bound", to=dtype))
         outputs = [models.value("y", FLOAT, (4, 16))]
         graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -121,6 +127,59 @@ def test_a_clip_of_int8_is_refused(build: Callable[..., fasttrt.Plan], stated: s
     with pytest.raises(fasttrt.ParseError, match=r"node \d 'limit' \(Clip\): of int8"):
         build(clipped(TensorProto.INT8))
     assert build(clipped(TensorProto.INT32)).metadata["outputs"][0]["name"] == "y"
+
+
+def test_another_domains_operator_is_not_taken_for_onnxs(
+    build: Callable[..., fasttrt.Plan],
+) -> None:
+    """TensorRT-RTX 1.6.1 makes Neg's plan of a function my.Neg whose body is something else."""
+
+    def called(name: str) -> onnx.ModelProto:
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
+        body = [helper.make_node("Exp", ["a"], ["b"])]
+        function = helper.make_function("my", name, ["a"], ["b"], body, opsets[:1])
+        node = helper.make_node(name, ["x"], ["y"], "call", domain="my")
+        ends = [models.value("x", FLOAT, (5, 4))], [models.value("y", FLOAT, (5, 4))]
+        graph = helper.make_graph([node], "g", *ends)
+        return helper.make_model(graph, opset_imports=opsets, functions=[function], ir_version=8)
+
+    with pytest.raises(fasttrt.ParseError, match=r"node 0 'call' \(Neg\): of the domain my"):
+        build(called("Neg"))
+    assert build(called("Grow")).metadata["outputs"][0]["name"] == "y"
+
+
+def test_defaults_of_a_quantization_and_of_regions_are_written_out() -> None:
+    rng = np.random.default_rng()
+    x = rng.standard_normal((4, 4)).astype(np.float32)
+    scales = rng.uniform(0.01, 0.1, 4).astype(np.float32)
+    zeros = np.zeros(4, np.int8)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scales", "zeros"], ["q"], "q"),
+        helper.make_node("DequantizeLinear", ["q", "scales", "zeros"], ["y"], "dq"),
+    ]
+    ends = [models.value("x", FLOAT, (4, 4))], [models.value("y", FLOAT, (4, 4))]
+
+    def quantized(**weights: Any) -> onnx.ModelProto:
+        arrays = [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()]
+        graph = helper.make_graph(nodes, "g", *ends, arrays)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    model = spelled_out(OnnxModel(quantized(scales=scales, zeros=zeros)))
+    assert [[(a.name, a.i) for a in n.attribute] for n in model.proto.graph.node] == [
+        [("axis", 1)]
+    ] * 2
+    expected = np.clip(np.rint(x / scales), -128, 127) * scales  # a scale for each column
+    session = onnxruntime.InferenceSession(
+        model.proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, rtol=1e-6)
+    single = OnnxModel(quantized(scales=scales[0], zeros=zeros[0]))
+    assert spelled_out(single) is single
+    regions = helper.make_node("RoiAlign", ["x", "r", "i"], ["y"], "roi")
+    graph = helper.make_graph([regions], "g", *ends)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (changed,) = spelled_out(OnnxModel(proto)).proto.graph.node
+    assert [(a.name, a.i) for a in changed.attribute] == [("sampling_ratio", 0)]
 
 
 def test_what_crashes_tensorrt_rtx_is_kept_from_it(build: Callable[..., fasttrt.Plan]) -> None:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import fasttrt
 from fasttrt._misread_v8 import warn_of_opset, written_for_v8
 from fasttrt.model import OnnxModel
+from fasttrt.precision.conversion import converted
 from support import models
 from support.gpu import assert_close
 from support.newer_operators import NEWER_OPERATORS
@@ -86,7 +87,7 @@ AXES = models.value("axes", INT64, (1,))
     [
         (
             one_node(helper.make_node("ReduceMean", ["x", "axes"], ["y"], "n"), 18, X, AXES),
-            "its axes are an input that is not a constant",
+            "its axes are not a constant of the file itself",
         ),
         (
             one_node(
@@ -148,6 +149,29 @@ AXES = models.value("axes", INT64, (1,))
             ),
             "an input of rank 5",
         ),
+        (
+            one_node(helper.make_node("GlobalLpPool", ["x"], ["y"], "n", p=1), 17, IMAGE),
+            "with an odd p",
+        ),
+        (
+            one_node(
+                helper.make_node("InstanceNormalization", ["x", "s", "b"], ["y"], "n"), 17,
+                models.value("x", TensorProto.FLOAT16, (1, 2, 6, 7)),
+                s=np.ones(2, np.float16), b=np.ones(2, np.float16),
+            ),
+            "float16 weights would be read as float32",
+        ),
+        (
+            one_node(
+                helper.make_node(
+                    "GRU", ["x", "w", "r"], ["y"], "n", hidden_size=3,
+                    activations=["Sigmoid", "LeakyRelu"], activation_alpha=[0.5],
+                ),
+                17, models.value("x", FLOAT, (4, 1, 2)),
+                w=np.ones((1, 9, 2), np.float32), r=np.ones((1, 9, 3), np.float32),
+            ),
+            "activation_alpha would be given to other activations",
+        ),
         (conditional_of_two(constant=False), "its 2 outputs would come in any order"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -179,13 +203,125 @@ def test_constants_of_the_same_name_are_not_mixed_up() -> None:
         )
         return one_node(node, 18, models.value("c", TensorProto.BOOL, ()), X)
 
-    with pytest.raises(fasttrt.ParseError, match="not a constant"):
+    with pytest.raises(fasttrt.ParseError, match="not a constant of the file"):
         written_for_v8(chosen(0, 1), NAME)
     changed = written_for_v8(chosen(1, 1), NAME).proto.graph.node[0]
     for attribute in changed.attribute:
         reduction = attribute.g.node[1]
         assert list(reduction.input) == ["x"]
         assert [list(a.ints) for a in reduction.attribute if a.name == "axes"] == [[1]]
+
+
+def test_a_name_of_a_constant_and_of_something_else() -> None:
+    """In one branch the axes are a constant, in the other a result."""
+
+    def branch(name: str, node: onnx.NodeProto) -> onnx.GraphProto:
+        nodes = [node, helper.make_node("ReduceMean", ["x", "axes"], [name], name)]
+        outputs = [helper.make_tensor_value_info(name, FLOAT, None)]
+        return helper.make_graph(nodes, name, [], outputs)
+
+    value = numpy_helper.from_array(np.array([1]), "axes")
+    fixed = branch("a", helper.make_node("Constant", [], ["axes"], value=value))
+    moving = branch("b", helper.make_node("Identity", ["k"], ["axes"]))
+    node = helper.make_node("If", ["c"], ["y"], then_branch=fixed, else_branch=moving)
+    inputs = [models.value("c", TensorProto.BOOL, ()), X, models.value("k", INT64, (1,))]
+    with pytest.raises(fasttrt.ParseError) as caught:
+        written_for_v8(one_node(node, 18, *inputs), NAME)
+    assert {issue.name for issue in caught.value.issues} == {"a", "b"}
+
+
+def test_names_that_are_taken() -> None:
+    """The tensors that come in between are named after the output."""
+    nodes = [
+        helper.make_node("Neg", ["x"], ["b_sizes"]),
+        helper.make_node("Split", ["b_sizes"], ["b", "a"], "split", axis=2, num_outputs=2),
+        helper.make_node("Concat", ["a", "b"], ["y"], axis=2),
+    ]
+    graph = helper.make_graph(nodes, "g", [X], [models.value("y", FLOAT, ("batch", 6, 7))])
+    opsets = [helper.make_opsetid("", 18)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    model = written_for_v8(OnnxModel(proto), NAME)
+    assert model.is_changed
+    x = np.random.default_rng().standard_normal((2, 6, 7)).astype(np.float32)
+    (y,) = run(model.proto, 17, x)
+    np.testing.assert_array_equal(y, -np.roll(x, 3, axis=-1))
+
+
+def test_a_conversion_comes_first() -> None:
+    """It may raise the opset, and then axes are an input again."""
+    scale = numpy_helper.from_array(np.array(0.05, np.float32), "scale")
+    zero = numpy_helper.from_array(np.array(0, np.int8), "zero")
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("ReduceMean", ["d"], ["m"], "mean", axes=[-1]),
+        helper.make_node("Relu", ["m"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [X], [helper.make_tensor_value_info("y", FLOAT, None)], [scale, zero]
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    result, _ = converted(OnnxModel(proto), "fp16")
+
+    def mean(model: OnnxModel) -> onnx.NodeProto:
+        nodes: list[onnx.NodeProto] = list(model.proto.graph.node)
+        (found,) = (node for node in nodes if node.op_type == "ReduceMean")
+        return found
+
+    assert len(mean(result).input) == 2  # else the conversion is no longer what it was
+    older = mean(written_for_v8(result, NAME))
+    assert len(older.input) == 1
+    assert [list(a.ints) for a in older.attribute if a.name == "axes"] == [[-1]]
+
+
+def test_shapes_that_cannot_be_inferred() -> None:
+    """A Split whose extent cannot be told is refused, whatever else the model has."""
+    nodes = [
+        helper.make_node("Unknown", ["x"], ["a"], domain="somewhere"),
+        helper.make_node("Split", ["a"], ["y", "z"], "n", axis=0, num_outputs=2),
+    ]
+    graph = helper.make_graph(nodes, "g", [X], [helper.make_tensor_value_info("y", FLOAT, None)])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("somewhere", 1)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    with pytest.raises(fasttrt.ParseError, match="is not known"):
+        written_for_v8(OnnxModel(proto), NAME)
+
+
+def test_loops() -> None:
+    """What a Loop collects is as long as its trip count where nothing ends it earlier."""
+
+    def collecting(going: onnx.NodeProto, trips: str = "trips") -> OnnxModel:
+        nodes = [helper.make_node("Add", ["s", "one"], ["t"]), going]
+        inputs = [
+            models.value("i", INT64, ()),
+            models.value("go", TensorProto.BOOL, ()),
+            models.value("s", FLOAT, ()),
+        ]
+        outputs = [
+            models.value("going", TensorProto.BOOL, ()),
+            models.value("t", FLOAT, ()),
+            models.value("t", FLOAT, ()),
+        ]
+        body = helper.make_graph(nodes, "body", inputs, outputs)
+        node = helper.make_node("Loop", [trips, "begin", "x"], ["last", "all"], "n", body=body)
+        constants = {
+            "trips": np.array(4),
+            "begin": np.array(True),
+            "one": np.float32(1),
+            "ten": np.float32(10),
+        }
+        return one_node(node, 17, models.value("x", FLOAT, ()), **constants)
+
+    on = helper.make_node("Identity", ["go"], ["going"])
+    until = helper.make_node("Less", ["t", "ten"], ["going"])
+    model = collecting(on)
+    assert written_for_v8(model, NAME) is model
+    for other in (collecting(until), collecting(on, trips="")):
+        with pytest.raises(fasttrt.ParseError, match="would not have the length"):
+            written_for_v8(other, NAME)
+    model = OnnxModel(models.loop().proto)
+    assert written_for_v8(model, NAME) is model
 
 
 def test_what_8_6_reads_stays() -> None:

@@ -67,10 +67,9 @@ void Session::record(Recording& recording, cuda::StreamRef stream) {
     return;  // the run itself is made
   }
   if (problem.empty()) return;
-  const bool recorded = static_cast<bool>(recording.graph);
   doubtful_ = true;
   recordings_.clear();
-  if (!recorded && setup_.graphs == GraphPolicy::required) {
+  if (setup_.graphs == GraphPolicy::required) {
     throw Error("cuda_graph=True, but this model cannot be recorded into a CUDA graph: " + problem);
   }
   if (++setup_.failed_recordings == SessionSetup::most_failures) {

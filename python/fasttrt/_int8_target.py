@@ -8,7 +8,9 @@ from fasttrt import _core
 from fasttrt._device import capability, default_device, parse_device
 from fasttrt._library import describe, find
 from fasttrt._log import forwarded
+from fasttrt._misread_v8 import written_for
 from fasttrt.errors import InputError, LibraryNotFoundError, UnsupportedLibraryError
+from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx
@@ -74,15 +76,18 @@ class Int8Target:
             )
 
     def parse(self, model: "onnx.ModelProto") -> None:
-        """Let the library's parser read a model.
+        """Let the library's parser read a model, as a build does.
 
         Raises:
             ParseError: it cannot; lists every node that it refused.
         """
         if self._library is None:
             return
+        from fasttrt.building import parsed, prepared  # which knows this module
+
         with forwarded():
-            _core.PlanBuilder(self._library, self._ordinal).parse(model.SerializeToString(), "")
+            ready = prepared(OnnxModel(model), self._library)
+            parsed(self._library, self._ordinal, written_for(ready, self._library))
 
 
 def has_int8(gpu: tuple[int, int]) -> bool:

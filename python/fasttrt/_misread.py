@@ -23,6 +23,13 @@ _CLIP = (
     "of int8, for which TensorRT has no Clip: its parser may give it bounds beyond int8, and the "
     "answers are wrong; cast to int32 before the node and back after it"
 )
+_DOMAIN = (
+    "of the domain {}, which TensorRT's parser does not look at: it would be taken for ONNX's "
+    "operator; inline it if it is a function (onnx.inliner), or rename it"
+)
+_ONNX = ("", "ai.onnx")
+_QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear")
+_SAME = {("com.microsoft", name) for name in (*_QUANTIZATIONS, "Gelu")}
 _ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the process at the search"
 
 
@@ -32,12 +39,15 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
     Raises:
         ParseError: names the nodes.
     """
-    outer = {tuple(node.output): index for index, node in enumerate(model.proto.graph.node)}
+    nodes = enumerate(model.original.proto.graph.node)
+    outer = {tuple(node.output): index for index, node in nodes}
     int8 = _int8_tensors(model.proto)
     issues = []
     for node in all_nodes(model.proto):
         reason = ""
-        if node.op_type in _RECURRENT and _is_batch_first(node):
+        if node.domain not in _ONNX:
+            reason = _DOMAIN.format(node.domain) if _is_taken_for_onnxs(node) else ""
+        elif node.op_type in _RECURRENT and _is_batch_first(node):
             reason = _LAYOUT
         elif node.op_type == "Clip" and not int8.isdisjoint((*node.input, *node.output)):
             reason = _CLIP
@@ -53,19 +63,53 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
 def spelled_out(model: OnnxModel) -> OnnxModel:
     """The model with what the parser gets wrong by default written out; itself if there is nothing.
 
-    A Trilu without ``upper`` keeps the upper part; the parser takes it for the lower one.
+    A Trilu without ``upper`` keeps the upper part; the parser takes it for the lower one. Releases
+    before TensorRT-RTX 1.6.1 take 0 for the axis of a quantization with several scales, and 1 for
+    RoiAlign's sampling ratio, by their source (onnx-tensorrt, releases 8.6 and 10.1).
     """
-    if not any(map(_lacks_upper, all_nodes(model.proto))):
+    missing = _Defaults(model.proto)
+    if not any(missing.of(node) for node in all_nodes(model.proto)):
         return model
     from onnx import helper
 
     proto = model.copy_proto()
     lines = []
-    for node in filter(_lacks_upper, all_nodes(proto)):
-        node.attribute.append(helper.make_attribute("upper", 1))
-        name = node.name or node.output[0]
-        lines.append(f"{name}: its upper=1, ONNX's default, is written out, as TensorRT takes 0")
+    for node in all_nodes(proto):
+        if default := missing.of(node):
+            name, value, taken = default
+            node.attribute.append(helper.make_attribute(name, value))
+            lines.append(
+                f"{node.name or node.output[0]}: its {name}={value}, ONNX's default, is written "
+                f"out, as TensorRT takes {taken}"
+            )
     return model.changed(proto, lines)
+
+
+class _Defaults:
+    """Attributes that are not there and should be."""
+
+    def __init__(self, proto: "onnx.ModelProto") -> None:
+        self._several = {
+            tensor.name
+            for graph in _graphs(proto)
+            for tensor in graph.initializer
+            if len(tensor.dims) == 1 and tensor.dims[0] > 1
+        }
+
+    def of(self, node: "onnx.NodeProto") -> tuple[str, int, int] | None:
+        """An attribute's name, its default, and what the parser takes instead."""
+        if node.domain not in _ONNX:
+            return None
+        found: tuple[str, int, int] | None = None
+        if node.op_type == "Trilu":
+            found = "upper", 1, 0
+        elif node.op_type == "RoiAlign":
+            found = "sampling_ratio", 0, 1
+        elif node.op_type in _QUANTIZATIONS and not self._several.isdisjoint(node.input[1:2]):
+            found = "axis", 1, 0
+        if found is None or any(a.name == found[0] for a in node.attribute):
+            return None
+        return found
 
 
 def warn_of_other_shapes(model: OnnxModel, computed: Iterable[tuple[str, Sequence[int]]]) -> None:
@@ -100,19 +144,24 @@ def _is_batch_first(node: "onnx.NodeProto") -> bool:
     return any(a.name == "layout" and a.i != 0 for a in node.attribute)
 
 
-def _lacks_upper(node: "onnx.NodeProto") -> bool:
-    return (
-        node.op_type == "Trilu"
-        and node.domain in ("", "ai.onnx")
-        and all(a.name != "upper" for a in node.attribute)
-    )
+def _is_taken_for_onnxs(node: "onnx.NodeProto") -> bool:
+    """Whether ONNX has an operator of that name which means something else, as far as is known."""
+    import onnx
+
+    if node.domain.startswith("trt") or (node.domain, node.op_type) in _SAME:
+        return False
+    return bool(onnx.defs.has(node.op_type, ""))
+
+
+def _graphs(proto: "onnx.ModelProto") -> "list[onnx.GraphProto]":
+    return [proto.graph, *(graph for node in all_nodes(proto) for graph in subgraphs(node))]
 
 
 def _int8_tensors(proto: "onnx.ModelProto") -> set[str]:
     """Those of which the model states that type."""
     from onnx import TensorProto
 
-    graphs = [proto.graph, *(graph for node in all_nodes(proto) for graph in subgraphs(node))]
+    graphs = _graphs(proto)
     names = {
         value.name
         for graph in graphs

@@ -16,7 +16,7 @@ from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._misread import refuse_misread, spelled_out, warn_of_other_shapes
-from fasttrt._misread_v8 import warn_of_opset, written_for_v8
+from fasttrt._misread_v8 import warn_of_opset
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
@@ -107,19 +107,19 @@ def build(
     found = find(library, ordinal)
     if problem := int8_problem(model.proto.graph, found):
         raise BuildError(problem)
-    refuse_misread(model, found, bool(plugins))
     if found.generation == "v8":
         warn_of_opset(model, str(found))
     loaded = load(found, plugins)
     begin = time.monotonic()
     with forwarded():
         try:
-            network, profiles = _network(found, ordinal, model, config, shapes)
+            network, profiles = _network(found, ordinal, model, config, shapes, plugins)
         except ParseError as error:
             from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                parse(prepared(changed, found), config, found, partial(parsed, found, ordinal))
+                ready = prepared(changed, found, bool(plugins))
+                parse(ready, config, found, partial(parsed, found, ordinal))
 
             error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
             raise
@@ -136,7 +136,7 @@ def build(
             from fasttrt.advice import advise, stop_at
 
             def builds(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                network, profiles = _network(found, ordinal, changed, config, shapes)
+                network, profiles = _network(found, ordinal, changed, config, shapes, plugins)
                 _run(network.builder, options, profiles, stop_at(deadline))
 
             took = time.monotonic() - begin
@@ -164,9 +164,11 @@ def _network(
     model: OnnxModel,
     config: BuildConfig,
     shapes: Shapes | None,
+    plugins: Plugins,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
-    network = parse(prepared(model, library), config, library, partial(parsed, library, device))
+    ready = prepared(model, library, bool(plugins))
+    network = parse(ready, config, library, partial(parsed, library, device))
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
     if contradictory := contradictions(inputs, profiles):
@@ -175,14 +177,15 @@ def _network(
     return network, profiles
 
 
-def prepared(model: OnnxModel, library: _core.Library) -> OnnxModel:
-    """The model as a library's parser shall see it.
+def prepared(model: OnnxModel, library: _core.Library, has_plugins: bool = False) -> OnnxModel:
+    """The model as a library's parser shall see it, but for its precision and for 8.6.
 
     Raises:
-        ParseError: it would be taken for another one.
+        ParseError: it would be taken for another one, or the parser would crash.
     """
     model = spelled_out(folded(model))
-    return written_for_v8(model, str(library)) if library.generation == "v8" else model
+    refuse_misread(model, library, has_plugins)
+    return model
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:

@@ -10,7 +10,7 @@ import fasttrt
 from conformance.cases import Array, Case, difference
 from fasttrt._device import default_device
 from fasttrt._library import find
-from fasttrt._misread import refuse_misread
+from fasttrt._misread_v8 import written_for
 from fasttrt.building import parsed, prepared
 from fasttrt.model import OnnxModel
 from fasttrt.transforms import transformed
@@ -86,9 +86,8 @@ def _shapes(case: Case, freeze: Mapping[str, Array], library: str) -> dict[str, 
     arrays = case.inputs()
     ordinal = default_device()
     found = find(library, ordinal)
-    model = transformed(OnnxModel(case.model), freeze, None)
-    refuse_misread(model, found, has_plugins=False)
-    model = prepared(model, found)
+    model = prepared(transformed(OnnxModel(case.model), freeze, None), found)
+    model = written_for(model, found)
     shapes: dict[str, Any] = {}
     for name, _, shape, _, is_shape in parsed(found, ordinal, model).inputs():
         if is_shape:

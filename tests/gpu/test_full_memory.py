@@ -26,12 +26,14 @@ SHAPES = {"x": ((1, 16), (SMALL, 16), (LARGE, 16))}
 def _full() -> Iterator[None]:
     """All of the memory taken, to the last pages."""
     filling = []
-    for size in (1 << 30, 1 << 24, 1 << 20, 1 << 16, 1 << 12):
-        with suppress(fasttrt.OutOfMemoryError):
-            while True:
-                filling.append(fasttrt.DeviceArray.empty(size, np.uint8))
-    yield
-    filling.clear()
+    try:
+        for size in (1 << 30, 1 << 24, 1 << 20, 1 << 16, 1 << 12):
+            with suppress(fasttrt.OutOfMemoryError):
+                while True:
+                    filling.append(fasttrt.DeviceArray.empty(size, np.uint8))
+        yield
+    finally:
+        filling.clear()
 
 
 def _check(engine: fasttrt.Engine, model: Model, *shape: int) -> None:

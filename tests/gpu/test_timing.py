@@ -53,7 +53,7 @@ def test_inputs_on_the_gpu_that_are_still_being_made(
     core: Any = engine._backend.core  # type: ignore[attr-defined]
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
-        torch.cuda._sleep(50_000_000)
+        torch.cuda._sleep(2_000_000_000)  # a second
         x = torch.randn(4, 16, device="cuda")
         done = stream.record_event()
         getattr(core, call)([x], 3)

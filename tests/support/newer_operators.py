@@ -108,6 +108,39 @@ def _sampled() -> Model:
     return _made(nodes, (1, 2, 6, 7), reference, 20, grid=grid)
 
 
+def _integers_of_a_constant() -> Model:
+    """``value_int`` and ``value_ints`` instead of a tensor, since opset 12."""
+    nodes = [
+        node("Constant", [], ["axis"], "axis", value_int=2),
+        node("Shape", ["x"], ["shape"], "shape"),
+        node("Gather", ["shape", "axis"], ["last"], "last", axis=0),
+        node("Constant", [], ["zeroth"], "zeroth", value_ints=[0]),
+        node("Unsqueeze", ["last", "zeroth"], ["column"], "column"),
+        node("Concat", ["rest", "column"], ["extents"], "join", axis=0),
+        node("Reshape", ["x", "extents"], ["y"], "reshape"),
+    ]
+    rest = np.array([-1], np.int64)
+    return _made(nodes, ("batch", 6, 7), lambda x: x.reshape(-1, 7), 17, rest=rest)
+
+
+def _transposed_convolution() -> Model:
+    """To an output whose padding is odd: 12 x 14, where 13 x 15 would be all."""
+    kernel = np.random.default_rng().standard_normal((2, 1, 3, 3)).astype(np.float32)
+    nodes = [
+        node("ConvTranspose", ["x", "w"], ["y"], "up", strides=[2, 2], output_shape=[12, 14]),
+    ]
+
+    def reference(x: Array) -> Array:
+        whole = np.zeros((1, 1, 13, 15))
+        for channel in range(2):
+            for row, column in np.ndindex(6, 7):
+                part = x[0, channel, row, column] * kernel[channel, 0].astype(np.float64)
+                whole[0, 0, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3] += part
+        return whole[:, :, 1:, 1:]  # what is left over of an odd padding is at the beginning
+
+    return _made(nodes, (1, 2, 6, 7), reference, 17, w=kernel)
+
+
 NEWER_OPERATORS: dict[str, Callable[[], Model]] = {
     **{f"Reduce{kind} in rows": partial(_reduced, kind, (-1,), True) for kind in REDUCTIONS},
     "ReduceMean of two axes": partial(_reduced, "Mean", (1, 2), False),
@@ -116,4 +149,6 @@ NEWER_OPERATORS: dict[str, Callable[[], Model]] = {
     "Shape between axes": partial(_part_of_a_shape, start=2, end=3),
     "Split with a remainder": _split_with_a_remainder,
     "GridSample, linear": _sampled,
+    "Constant of integers": _integers_of_a_constant,
+    "ConvTranspose to a shape": _transposed_convolution,
 }

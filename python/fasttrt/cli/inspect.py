@@ -87,16 +87,15 @@ def _parsed(file: Path, library: str | None) -> dict[str, Any]:
     """
     from fasttrt._library import find
     from fasttrt._log import forwarded
-    from fasttrt._misread import refuse_misread
+    from fasttrt._misread_v8 import written_for
     from fasttrt.building import parsed, prepared
 
     device = default_device()
     try:
         found = find(library or "auto", device)
         model = OnnxModel(file)
-        refuse_misread(model, found, False)
         with forwarded():
-            builder = parsed(found, device, prepared(model, found))
+            builder = parsed(found, device, written_for(prepared(model, found), found))
     except ParseError as error:
         refused = [issue._asdict() for issue in error.issues]
         return {"library": str(found), "parses": False, "refused": refused}
