@@ -3,7 +3,9 @@
 It knows opsets up to 17, and of some operators not even that. It reads newer models all the same,
 and leaves out the attributes and inputs that it does not know (its source: onnx-tensorrt,
 release/8.6-EA, builtin_op_importers.cpp and ConditionalHelpers.cpp). What has an older form is
-written so; the rest is refused. The later parsers get all of this right or refuse it themselves.
+written so; the rest is refused. The later parsers get nearly all of this right or refuse it; by the
+source of 10.1 not a Loop without a trip count, a ConvTranspose with an odd padding, and a
+GlobalLpPool with an odd p.
 """
 
 from collections import Counter
