@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import fasttrt
 from fasttrt._misread_v8 import warn_of_opset, written_for_v8
 from fasttrt.model import OnnxModel
+from fasttrt.precision.applying import parse
 from fasttrt.precision.conversion import converted
 from support import models
 from support.gpu import assert_close
@@ -172,6 +173,58 @@ AXES = models.value("axes", INT64, (1,))
             ),
             "activation_alpha would be given to other activations",
         ),
+        (
+            one_node(
+                helper.make_node("ReduceSum", ["x"], ["y"], "n", noop_with_empty_axes=1), 13, X
+            ),
+            "noop_with_empty_axes=1",
+        ),
+        (
+            one_node(
+                helper.make_node("Split", ["x"], list("abcd"), "n", axis=0, num_outputs=4), 18,
+                models.value("x", FLOAT, (5, 2)),
+            ),
+            "an extent of 5 has no 4 parts of 2",
+        ),
+        (
+            one_node(
+                helper.make_node("LpPool", ["x"], ["y"], "n", kernel_shape=[2, 2], ceil_mode=1),
+                18, IMAGE,
+            ),
+            "ceil_mode=1 would be left out",
+        ),
+        (
+            one_node(
+                helper.make_node("SpaceToDepth", ["x"], ["y"], "n", blocksize=1, mode="CRD"),
+                13, IMAGE,
+            ),
+            'mode="CRD" would be left out',
+        ),
+        (
+            one_node(
+                helper.make_node("ConvTranspose", ["x", "w"], ["y"], "n", output_shape=[12, 14]),
+                17, models.value("x", FLOAT, (1, 2, "height", 7)),
+                w=np.ones((2, 1, 3, 3), np.float32),
+            ),
+            "output_shape wants extents that are known",
+        ),
+        (
+            one_node(
+                helper.make_node("ConvTranspose", ["x", "w"], ["y"], "n", output_shape=[12, 14]),
+                17, IMAGE, w=np.ones((2, 1, 3, 3), np.float32),
+            ),
+            "output_shape wants more than there is",
+        ),
+        (
+            one_node(
+                helper.make_node(
+                    "ConvTranspose", ["x", "w"], ["y"], "n", auto_pad="SAME_UPPER",
+                    strides=[2, 2], output_padding=[1, 0],
+                ),
+                17, IMAGE, w=np.ones((2, 1, 3, 3), np.float32),
+            ),
+            'output_padding would be left out with auto_pad="SAME_UPPER"',
+        ),
         (conditional_of_two(constant=False), "its 2 outputs would come in any order"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -273,6 +326,39 @@ def test_a_conversion_comes_first() -> None:
     older = mean(written_for_v8(result, NAME))
     assert len(older.input) == 1
     assert [list(a.ints) for a in older.attribute if a.name == "axes"] == [[-1]]
+
+
+def test_padding_for_a_shape_by_the_rule_of_auto_pad() -> None:
+    """An odd one begins with the smaller half for SAME_UPPER alone."""
+    for auto_pad, pads in (("SAME_UPPER", [0, 0, 1, 1]), ("NOTSET", [1, 1, 0, 0])):
+        node = helper.make_node(
+            "ConvTranspose", ["x", "w"], ["y"], "n", strides=[2, 2], output_shape=[12, 14],
+            auto_pad=auto_pad,
+        )  # fmt: skip
+        model = one_node(node, 17, IMAGE, w=np.ones((2, 1, 3, 3), np.float32))
+        (older,) = written_for_v8(model, NAME).proto.graph.node
+        found = {a.name: list(a.ints) for a in older.attribute}
+        assert found == {"strides": [2, 2], "pads": pads}
+
+
+class Version8:
+    """What is asked of TensorRT 8.6, which cannot be had for a machine without a GPU."""
+
+    generation = "v8"
+
+    def __str__(self) -> str:
+        return NAME
+
+
+def test_a_build_gives_the_parser_the_older_form() -> None:
+    made = NEWER_OPERATORS["ReduceMean in rows"]()
+    given: list[OnnxModel] = []
+    library: Any = Version8()
+    parsed = parse(OnnxModel(made.proto), fasttrt.BuildConfig(), library, given.append)  # type: ignore[arg-type]
+    assert given == [parsed.model]
+    (reduction, _) = parsed.model.proto.graph.node
+    assert list(reduction.input) == ["x"]
+    assert parsed.model.changes
 
 
 def test_shapes_that_cannot_be_inferred() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasttrt import _ort
+from fasttrt._nodes import ONNX_DOMAINS
 from fasttrt.errors import InputError, ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
@@ -76,7 +77,7 @@ def _name_nodes(graph: "onnx.GraphProto") -> None:
 
 def opset_of(model: "onnx.ModelProto") -> int:
     """The version of ONNX's own operators that a model is written in."""
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+    return max((o.version for o in model.opset_import if o.domain in ONNX_DOMAINS), default=1)
 
 
 def upgraded(model: "onnx.ModelProto") -> "onnx.ModelProto":

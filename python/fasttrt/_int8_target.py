@@ -8,7 +8,6 @@ from fasttrt import _core
 from fasttrt._device import capability, default_device, parse_device
 from fasttrt._library import describe, find
 from fasttrt._log import forwarded
-from fasttrt._misread_v8 import written_for
 from fasttrt.errors import InputError, LibraryNotFoundError, UnsupportedLibraryError
 from fasttrt.model import OnnxModel
 
@@ -83,11 +82,10 @@ class Int8Target:
         """
         if self._library is None:
             return
-        from fasttrt.building import parsed, prepared  # which knows this module
+        from fasttrt.building import parsed_as_stated  # which knows this module
 
         with forwarded():
-            ready = prepared(OnnxModel(model), self._library)
-            parsed(self._library, self._ordinal, written_for(ready, self._library))
+            parsed_as_stated(self._library, self._ordinal, OnnxModel(model))
 
 
 def has_int8(gpu: tuple[int, int]) -> bool:

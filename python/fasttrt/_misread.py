@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt import _core
 from fasttrt._log import logger
-from fasttrt._nodes import all_nodes, subgraphs
+from fasttrt._nodes import ONNX_DOMAINS, all_graphs, all_nodes
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
@@ -27,7 +27,6 @@ _DOMAIN = (
     "of the domain {}, which TensorRT's parser does not look at: it would be taken for ONNX's "
     "operator; inline it if it is a function (onnx.inliner), or rename it"
 )
-_ONNX = ("", "ai.onnx")
 _QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear")
 _SAME = {("com.microsoft", name) for name in (*_QUANTIZATIONS, "Gelu")}
 _ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the process at the search"
@@ -39,13 +38,11 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
     Raises:
         ParseError: names the nodes.
     """
-    nodes = enumerate(model.original.proto.graph.node)
-    outer = {tuple(node.output): index for index, node in nodes}
     int8 = _int8_tensors(model.proto)
-    issues = []
+    reasons = []
     for node in all_nodes(model.proto):
         reason = ""
-        if node.domain not in _ONNX:
+        if node.domain not in ONNX_DOMAINS:
             reason = _DOMAIN.format(node.domain) if _is_taken_for_onnxs(node) else ""
         elif node.op_type in _RECURRENT and _is_batch_first(node):
             reason = _LAYOUT
@@ -54,10 +51,27 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
         elif node.op_type == "RoiAlign" and library.family == "rtx" and not has_plugins:
             reason = _ROI_ALIGN
         if reason:
-            index = outer.get(tuple(node.output), -1)
-            issues.append(ParseIssue(index, node.name, node.op_type, reason))
-    if issues:
-        raise ParseError(f"{library} cannot be given the model", tuple(issues))
+            reasons.append((node, reason))
+    refuse(model, str(library), reasons)
+
+
+def refuse(model: OnnxModel, library: str, reasons: "Sequence[tuple[onnx.NodeProto, str]]") -> None:
+    """Raise ParseError for nodes that a library shall not be given, if there are any.
+
+    Args:
+        model: which has the nodes; they are told by their index in the model as it was read.
+        library: its name.
+        reasons: why not, node by node.
+    """
+    if not reasons:
+        return
+    nodes = enumerate(model.original.proto.graph.node)
+    outer = {tuple(node.output): index for index, node in nodes}
+    issues = (
+        ParseIssue(outer.get(tuple(node.output), -1), node.name, node.op_type, reason)
+        for node, reason in reasons
+    )
+    raise ParseError(f"{library} cannot be given the model", tuple(issues))
 
 
 def spelled_out(model: OnnxModel) -> OnnxModel:
@@ -91,14 +105,14 @@ class _Defaults:
     def __init__(self, proto: "onnx.ModelProto") -> None:
         self._several = {
             tensor.name
-            for graph in _graphs(proto)
+            for graph in all_graphs(proto)
             for tensor in graph.initializer
             if len(tensor.dims) == 1 and tensor.dims[0] > 1
         }
 
     def of(self, node: "onnx.NodeProto") -> tuple[str, int, int] | None:
         """An attribute's name, its default, and what the parser takes instead."""
-        if node.domain not in _ONNX:
+        if node.domain not in ONNX_DOMAINS:
             return None
         found: tuple[str, int, int] | None = None
         if node.op_type == "Trilu":
@@ -153,15 +167,11 @@ def _is_taken_for_onnxs(node: "onnx.NodeProto") -> bool:
     return bool(onnx.defs.has(node.op_type, ""))
 
 
-def _graphs(proto: "onnx.ModelProto") -> "list[onnx.GraphProto]":
-    return [proto.graph, *(graph for node in all_nodes(proto) for graph in subgraphs(node))]
-
-
 def _int8_tensors(proto: "onnx.ModelProto") -> set[str]:
     """Those of which the model states that type."""
     from onnx import TensorProto
 
-    graphs = _graphs(proto)
+    graphs = all_graphs(proto)
     names = {
         value.name
         for graph in graphs

@@ -16,7 +16,7 @@ from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._misread import refuse_misread, spelled_out, warn_of_other_shapes
-from fasttrt._misread_v8 import warn_of_opset
+from fasttrt._misread_v8 import warn_of_opset, written_for
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
@@ -186,6 +186,17 @@ def prepared(model: OnnxModel, library: _core.Library, has_plugins: bool = False
     model = spelled_out(folded(model))
     refuse_misread(model, library, has_plugins)
     return model
+
+
+def parsed_as_stated(
+    library: _core.Library, device: int | None, model: OnnxModel
+) -> _core.PlanBuilder:
+    """A builder that has parsed the model as a build does that asks for no precision.
+
+    Raises:
+        ParseError: lists every node that cannot be given to TensorRT, or that it refused.
+    """
+    return parsed(library, device, written_for(prepared(model, library), library))
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:

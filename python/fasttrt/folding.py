@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from fasttrt._log import logger
-from fasttrt._nodes import all_nodes, subgraphs
+from fasttrt._nodes import ONNX_DOMAINS, all_nodes, subgraphs
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _any_foldable(graph: "onnx.GraphProto", constants: set[str]) -> bool:
         if node.op_type == "Constant" and not node.domain:
             if not _is_large(node):
                 constants.update(node.output)
-        elif node.domain in ("", "ai.onnx") and node.op_type not in _NOT_FOLDED:
+        elif node.domain in ONNX_DOMAINS and node.op_type not in _NOT_FOLDED:
             inputs = [name for name in node.input if name]
             if inputs and constants.issuperset(inputs):
                 return True

@@ -10,8 +10,7 @@ import fasttrt
 from conformance.cases import Array, Case, difference
 from fasttrt._device import default_device
 from fasttrt._library import find
-from fasttrt._misread_v8 import written_for
-from fasttrt.building import parsed, prepared
+from fasttrt.building import parsed_as_stated
 from fasttrt.model import OnnxModel
 from fasttrt.transforms import transformed
 
@@ -86,10 +85,9 @@ def _shapes(case: Case, freeze: Mapping[str, Array], library: str) -> dict[str, 
     arrays = case.inputs()
     ordinal = default_device()
     found = find(library, ordinal)
-    model = prepared(transformed(OnnxModel(case.model), freeze, None), found)
-    model = written_for(model, found)
+    model = transformed(OnnxModel(case.model), freeze, None)
     shapes: dict[str, Any] = {}
-    for name, _, shape, _, is_shape in parsed(found, ordinal, model).inputs():
+    for name, _, shape, _, is_shape in parsed_as_stated(found, ordinal, model).inputs():
         if is_shape:
             shapes[name] = [int(value) for value in arrays[name].ravel()]
         elif -1 in shape:

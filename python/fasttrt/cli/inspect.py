@@ -87,15 +87,14 @@ def _parsed(file: Path, library: str | None) -> dict[str, Any]:
     """
     from fasttrt._library import find
     from fasttrt._log import forwarded
-    from fasttrt._misread_v8 import written_for
-    from fasttrt.building import parsed, prepared
+    from fasttrt.building import parsed_as_stated
 
     device = default_device()
     try:
         found = find(library or "auto", device)
         model = OnnxModel(file)
         with forwarded():
-            builder = parsed(found, device, written_for(prepared(model, found), found))
+            builder = parsed_as_stated(found, device, model)
     except ParseError as error:
         refused = [issue._asdict() for issue in error.issues]
         return {"library": str(found), "parses": False, "refused": refused}

@@ -14,6 +14,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from fasttrt._nodes import ONNX_DOMAINS
+
 Array = np.ndarray[Any, Any]
 
 
@@ -175,7 +177,7 @@ def slots(operator: str, domain: str, version: int, dtype: str) -> Slots | None:
     """By ONNX's own definition; None for an operator of others, or with rules of its own."""
     import onnx
 
-    if domain not in ("", "ai.onnx") or operator in _OWN_TYPES:
+    if domain not in ONNX_DOMAINS or operator in _OWN_TYPES:
         return None
     try:
         schema = onnx.defs.get_schema(operator, version)

@@ -1,0 +1,120 @@
+"""What a model says of its tensors: small constants, shapes, and the names that are taken."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fasttrt._log import logger
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of
+from fasttrt.precision.graphs import all_names
+from fasttrt.precision.weights import without_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import onnx
+
+_MOST_ELEMENTS = 64
+"""Of a constant that is read here: axes, say."""
+
+
+class TensorFacts:
+    """What a model says of its tensors.
+
+    Of a name that several graphs use, such as the branches of an If, only what is the same in all.
+    """
+
+    def __init__(self, proto: "onnx.ModelProto") -> None:
+        self._proto = proto
+        graphs = graphs_of(proto.graph)
+        uses = Counter[str]()
+        for graph in graphs:
+            uses.update({tensor.name for tensor in (*graph.initializer, *graph.input)})
+            uses.update(output for node in graph.node for output in node.output if output)
+        self._names = set(all_names(proto.graph))
+        self._ambiguous = {name for name, count in uses.items() if count > 1}
+        self._weights = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
+        found: dict[str, list[npt.NDArray[Any]]] = {}
+        for name, value in _constants(graphs):
+            found.setdefault(name, []).append(value)
+        self._constants = {
+            name: values[0]
+            for name, values in found.items()
+            if len(values) == uses[name] and all(np.array_equal(v, values[0]) for v in values)
+        }
+        self._shapes: dict[str, list[int | None]] | None = None
+
+    def constant(self, name: str) -> npt.NDArray[Any] | None:
+        """A small one, from the file itself."""
+        return self._constants.get(name)
+
+    def is_true(self, name: str) -> bool:
+        value = self.constant(name)
+        return value is not None and bool(value.all())
+
+    def weight(self, name: str) -> "onnx.TensorProto | None":
+        return None if name in self._ambiguous else self._weights.get(name)
+
+    def shape(self, name: str) -> list[int | None] | None:
+        if self._shapes is None:
+            self._shapes = _shapes(self._proto)
+        if name in self._ambiguous:
+            return None
+        weight = self._weights.get(name)
+        return list(weight.dims) if weight is not None else self._shapes.get(name)
+
+    def unused(self, name: str) -> str:
+        """A name like this one."""
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
+
+
+def _constants(graphs: "list[onnx.GraphProto]") -> "Iterator[tuple[str, npt.NDArray[Any]]]":
+    """Small ones. External data is not read."""
+    from onnx import TensorProto
+    from onnx.numpy_helper import to_array
+
+    def is_readable(tensor: "onnx.TensorProto") -> bool:
+        small = np.prod(tensor.dims, dtype=np.int64) <= _MOST_ELEMENTS
+        is_inside = tensor.data_location != TensorProto.EXTERNAL
+        return bool(small) and is_inside and tensor.data_type != TensorProto.UNDEFINED
+
+    for graph in graphs:
+        for tensor in filter(is_readable, graph.initializer):
+            yield tensor.name, to_array(tensor)
+        for node in graph.node:
+            if node.op_type != "Constant" or node.domain not in ONNX_DOMAINS:
+                continue
+            for attribute in node.attribute:
+                if attribute.name == "value" and is_readable(attribute.t):
+                    yield node.output[0], to_array(attribute.t)
+                elif attribute.name == "value_int":
+                    yield node.output[0], np.array(attribute.i)
+                elif attribute.name == "value_ints":
+                    yield node.output[0], np.array(attribute.ints, np.int64)
+
+
+def _shapes(proto: "onnx.ModelProto") -> dict[str, list[int | None]]:
+    """As far as ONNX infers them; those that files state are not always right."""
+    from onnx.shape_inference import infer_shapes
+
+    copy = without_weights(proto)
+    for graph in graphs_of(copy.graph):
+        del graph.value_info[:]
+    try:
+        copy = infer_shapes(copy)
+    except Exception as error:  # of several classes; a node that needs them is refused then
+        logger.debug("no shapes were inferred: %s", error)
+    return {
+        value.name: [
+            dim.dim_value if dim.HasField("dim_value") else None
+            for dim in value.type.tensor_type.shape.dim
+        ]
+        for graph in graphs_of(copy.graph)
+        for value in (*graph.input, *graph.value_info)
+        if value.type.tensor_type.HasField("shape")
+    }
