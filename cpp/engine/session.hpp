@@ -2,10 +2,8 @@
 // CUDA graphs of its earlier runs. Used by one thread at a time.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "common/copy_pool.hpp"
 #include "cuda/event.hpp"
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
@@ -21,44 +18,11 @@
 #include "engine/io_tensor.hpp"
 #include "engine/output_slot.hpp"
 #include "engine/recordings.hpp"
+#include "engine/session_setup.hpp"
 #include "engine/wait.hpp"
 #include "nvinfer/runtime.hpp"
 
 namespace fasttrt::engine {
-
-// required: a run that cannot be recorded fails.
-enum class GraphPolicy { never, automatic, required };
-
-// Does the work while the program's other threads stay away from the GPU, as far as somebody can
-// see to that. While a run is recorded, whoever waits for the whole device fails, and so does the
-// recording, in whatever thread.
-using Undisturbed = std::function<void(const std::function<void()>& work)>;
-
-// What the sessions of an engine share. Outlives them.
-struct SessionSetup {
-  std::shared_ptr<nvinfer::CudaEngine> engine;
-  std::shared_ptr<cuda::PrimaryContext> device;
-  std::shared_ptr<PinnedPool> pool;
-  std::vector<IoTensor> inputs;
-  std::vector<IoTensor> outputs;
-  GraphPolicy graphs = GraphPolicy::automatic;
-  WaitPolicy wait = WaitPolicy::automatic;
-  std::size_t mapped_limit = 0;  // bytes, see InputSlot
-  CopyPool* copies = nullptr;    // never null in use
-  Undisturbed undisturbed;       // empty: nobody can
-  // Held while kernels may be compiled or looked up: TensorRT-RTX 1.6.1 crashed when two contexts
-  // with one cache of kernels did so at once. Replays need no lock.
-  bool compiles = false;
-  std::mutex compiling;
-  // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
-  // keeps some 11 KB of host memory for every change until its context goes.
-  std::size_t context_lifetime = 0;
-  // How often recording failed. Somebody may have disturbed it, so it is tried again, but not
-  // forever: most likely this model cannot be recorded.
-  std::atomic<int> failed_recordings = 0;
-  static constexpr int most_failures = 3;
-  [[nodiscard]] bool may_be_recorded() const noexcept { return failed_recordings < most_failures; }
-};
 
 // Microseconds of each run's parts. GPU time between events: of the copies to the device, of the
 // engine, of the copies back. enqueue: the host's, to queue or launch the engine alone.

@@ -1,0 +1,54 @@
+// What the sessions of an engine share: the engine, its tensors, and how it shall run.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "common/copy_pool.hpp"
+#include "cuda/device.hpp"
+#include "engine/host_buffer.hpp"
+#include "engine/io_tensor.hpp"
+#include "engine/wait.hpp"
+#include "nvinfer/runtime.hpp"
+
+namespace fasttrt::engine {
+
+// required: a run that cannot be recorded fails.
+enum class GraphPolicy { never, automatic, required };
+
+// Does the work while the program's other threads stay away from the GPU, as far as somebody can
+// see to that. While a run is recorded, whoever waits for the whole device fails, and so does the
+// recording, in whatever thread.
+using Undisturbed = std::function<void(const std::function<void()>& work)>;
+
+// Outlives the sessions.
+struct SessionSetup {
+  std::shared_ptr<nvinfer::CudaEngine> engine;
+  std::shared_ptr<cuda::PrimaryContext> device;
+  std::shared_ptr<PinnedPool> pool;
+  std::vector<IoTensor> inputs;
+  std::vector<IoTensor> outputs;
+  GraphPolicy graphs = GraphPolicy::automatic;
+  WaitPolicy wait = WaitPolicy::automatic;
+  std::size_t mapped_limit = 0;  // bytes, see InputSlot
+  CopyPool* copies = nullptr;    // never null in use
+  Undisturbed undisturbed;       // empty: nobody can
+  // Held while kernels may be compiled or looked up: TensorRT-RTX 1.6.1 crashed when two contexts
+  // with one cache of kernels did so at once. Replays need no lock.
+  bool compiles = false;
+  std::mutex compiling;
+  // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
+  // keeps some 11 KB of host memory for every change until its context goes.
+  std::size_t context_lifetime = 0;
+  // How often recording failed. Somebody may have disturbed it, so it is tried again, but not
+  // forever: most likely this model cannot be recorded.
+  std::atomic<int> failed_recordings = 0;
+  static constexpr int most_failures = 3;
+  [[nodiscard]] bool may_be_recorded() const noexcept { return failed_recordings < most_failures; }
+};
+
+}  // namespace fasttrt::engine
