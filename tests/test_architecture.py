@@ -28,6 +28,8 @@ ABOVE = {
     "errors": {"*"},
     "_files": {"*"},
     "_nodes": {"*"},
+    "_parser/node_rules": {"building", "engine", "plan", "tensorrt", "reference"},
+    "_parser/pipeline": {"building", "engine", "plan", "tensorrt", "reference"},
     "_recording": {"building", "engine", "plan", "tensorrt", "reference"},
     "spec": {"*"},
     "shapes": {"_core", "model", "building", "engine", "plan", "tensorrt", "reference"},

@@ -10,8 +10,7 @@ GlobalLpPool with an odd p.
 
 from fasttrt import _core
 from fasttrt._log import logger
-from fasttrt._misread import refuse
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._nodes import ONNX_DOMAINS
 from fasttrt.model import OnnxModel
 
 _LATEST = 17
@@ -43,29 +42,10 @@ def written_for(model: OnnxModel, library: _core.Library) -> OnnxModel:
 
 def written_for_v8(model: OnnxModel, library: str) -> OnnxModel:
     """The same for TensorRT 8.6, whose name for messages is given."""
-    # Here, as the others need none of it.
-    from fasttrt._older_forms import OPERATORS, replacement
-    from fasttrt._tensor_facts import TensorFacts
+    # Here, as the others need none of it. Of local functions its parser knows nothing, so they are
+    # refused.
+    from fasttrt._older_forms import OPERATORS
+    from fasttrt._parser.node_rules import apply_rules
 
-    # Of local functions its parser knows nothing, so they are refused.
-    nodes = list(with_inner(model.proto.graph.node))
-    if not any(node.op_type in OPERATORS for node in nodes):
-        return model
-    facts = TensorFacts(model.proto)
-    found = [(node, replacement(node, facts)) for node in nodes]
-    refuse(model, library, [(node, reason) for node, reason in found if isinstance(reason, str)])
-    if all(steps is None for _, steps in found):
-        return model
-    proto = model.copy_proto()
-    lines = []
-    for graph in graphs_of(proto.graph):
-        for index in reversed(range(len(graph.node))):
-            steps = replacement(graph.node[index], facts)
-            if not isinstance(steps, list):
-                continue
-            node = graph.node.pop(index)
-            for step in reversed(steps):
-                graph.node.insert(index, step)
-            name = node.name or node.output[0]
-            lines.append(f"{name}: written as an older {node.op_type}, as {library} knows no other")
-    return model.changed(proto, lines)
+    change = "written as an older {op_type}, as {library} knows no other"
+    return apply_rules(model, library, OPERATORS, change)

@@ -3,13 +3,18 @@
 See `_misread_v8`: an operator's older form, where it has one, or the reason to refuse it.
 """
 
-from collections.abc import Callable
 from math import ceil
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fasttrt._nodes import ONNX_DOMAINS, subgraphs
+from fasttrt._nodes import subgraphs
+from fasttrt._parser.node_rules import (
+    Replacement,
+    Rule,
+    attribute,
+    constant_node,
+    copy_node,
+    input_name,
+)
 from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
@@ -17,65 +22,21 @@ if TYPE_CHECKING:
 
 _INT32_MAX = 2**31 - 1
 
-Replacement: TypeAlias = "list[onnx.NodeProto] | str | None"
-"""What to write for a node; or why it cannot be given to the parser; None: it is read as it is."""
-
-
-def replacement(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """What to write for a node of a model with these facts."""
-    look = OPERATORS.get(node.op_type) if node.domain in ONNX_DOMAINS else None
-    return look(node, facts) if look is not None else None
-
-
-def _attribute(node: "onnx.NodeProto", name: str, default: Any) -> Any:
-    from onnx.helper import get_attribute_value
-
-    return next((get_attribute_value(a) for a in node.attribute if a.name == name), default)
-
-
-def _input(node: "onnx.NodeProto", index: int) -> str:
-    """Its name; empty if it is left out."""
-    return node.input[index] if len(node.input) > index else ""
-
-
-def _copy(node: "onnx.NodeProto", inputs: int | None = None, **attributes: Any) -> "onnx.NodeProto":
-    """The node with its first inputs and other values of attributes; None: without one."""
-    import onnx
-
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    if inputs is not None:
-        del copy.input[inputs:]
-    kept = [a for a in node.attribute if a.name not in attributes]
-    del copy.attribute[:]
-    copy.attribute.extend(kept)
-    copy.attribute.extend(
-        onnx.helper.make_attribute(k, v) for k, v in attributes.items() if v is not None
-    )
-    return copy
-
-
-def _constant_node(output: str, value: Any, name: str = "") -> "onnx.NodeProto":
-    from onnx import helper, numpy_helper
-
-    tensor = numpy_helper.from_array(np.array(value, np.int64), output)
-    return helper.make_node("Constant", [], [output], name or f"{output}_constant", value=tensor)
-
 
 def _constant(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Integers that are attributes of their own are read as floats, which are not there."""
     for name in ("value_int", "value_ints"):
-        value = _attribute(node, name, None)
+        value = attribute(node, name, None)
         if value is not None:
-            return [_constant_node(node.output[0], value, node.name)]
+            return [constant_node(node.output[0], value, node.name)]
     return None
 
 
 def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """A reduction over no axes that shall leave its input alone is taken for one over all."""
-    if not _attribute(node, "noop_with_empty_axes", 0) or _attribute(node, "axes", None):
+    if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
         return None
-    name = _input(node, 1)
+    name = input_name(node, 1)
     axes = facts.constant(name)
     if name and (axes is None or axes.size > 0):
         return None
@@ -86,45 +47,45 @@ def _sum(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Its axes are read, or refused, but for an empty list, which means all."""
     if problem := _empty_reduction(node, facts):
         return problem
-    axes = facts.constant(_input(node, 1))
-    return [_copy(node, inputs=1)] if axes is not None and axes.size == 0 else None
+    axes = facts.constant(input_name(node, 1))
+    return [copy_node(node, inputs=1)] if axes is not None and axes.size == 0 else None
 
 
 def _reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Since opset 18 axes are an input; before, they were an attribute."""
     if problem := _empty_reduction(node, facts):
         return problem
-    if not _input(node, 1):
+    if not input_name(node, 1):
         return None
     axes = facts.constant(node.input[1])
     if axes is None:
         return "its axes are not a constant of the file itself, and would be left out"
     values = axes.ravel().tolist() or None
-    return [_copy(node, inputs=1, noop_with_empty_axes=None, axes=values)]
+    return [copy_node(node, inputs=1, noop_with_empty_axes=None, axes=values)]
 
 
 def _shape(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Since opset 15 it may be of some axes."""
     from onnx import helper
 
-    start, end = _attribute(node, "start", 0), _attribute(node, "end", None)
+    start, end = attribute(node, "start", 0), attribute(node, "end", None)
     if start == 0 and end is None:
         return None
     output = node.output[0]
     whole, first, last = (facts.unused(f"{output}_{part}") for part in ("whole", "start", "end"))
-    shape = _copy(node, start=None, end=None)
+    shape = copy_node(node, start=None, end=None)
     shape.output[0] = whole
     cut = helper.make_node("Slice", [whole, first, last], [output], f"{node.name or output}_part")
     ends = [_INT32_MAX if end is None else end]
-    return [_constant_node(first, [start]), _constant_node(last, ends), shape, cut]
+    return [constant_node(first, [start]), constant_node(last, ends), shape, cut]
 
 
 def _split(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Since opset 18 the last part may be smaller; it would be cut short like the others."""
-    if not _attribute(node, "num_outputs", 0) or _input(node, 1):
+    if not attribute(node, "num_outputs", 0) or input_name(node, 1):
         return None
     count = len(node.output)
-    shape, axis = facts.shape(node.input[0]), _attribute(node, "axis", 0)
+    shape, axis = facts.shape(node.input[0]), attribute(node, "axis", 0)
     extent = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
     if extent is None:
         return "the extent that it splits is not known, and has to be, as it may leave a remainder"
@@ -133,11 +94,11 @@ def _split(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     if last < 0:
         return f"an extent of {extent} has no {count} parts of {part}"
     if part == last:
-        return [_copy(node, inputs=1)] if len(node.input) > 1 else None
+        return [copy_node(node, inputs=1)] if len(node.input) > 1 else None
     sizes = facts.unused(f"{node.output[0]}_sizes")
-    older = _copy(node, inputs=1, num_outputs=None)
+    older = copy_node(node, inputs=1, num_outputs=None)
     older.input.append(sizes)
-    return [_constant_node(sizes, [part] * (count - 1) + [last]), older]
+    return [constant_node(sizes, [part] * (count - 1) + [last]), older]
 
 
 def _grid_sample(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
@@ -148,42 +109,42 @@ def _grid_sample(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     shape = facts.shape(node.input[0])
     if shape is not None and len(shape) != 4:
         return f"an input of rank {len(shape)}; TensorRT 8.6 samples images alone"
-    mode = _attribute(node, "mode", b"").decode()
+    mode = attribute(node, "mode", b"").decode()
     older = {"linear": "bilinear", "cubic": "bicubic"}.get(mode)
-    return [_copy(node, mode=older)] if older is not None else None
+    return [copy_node(node, mode=older)] if older is not None else None
 
 
 def _resize(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """What opset 18 added."""
-    if _attribute(node, "antialias", 0):
+    if attribute(node, "antialias", 0):
         return "antialias=1 would be left out"
-    policy = _attribute(node, "keep_aspect_ratio_policy", b"stretch")
-    if policy != b"stretch" and _input(node, 3):
+    policy = attribute(node, "keep_aspect_ratio_policy", b"stretch")
+    if policy != b"stretch" and input_name(node, 3):
         return "keep_aspect_ratio_policy would be left out"
-    return "axes would be left out" if _attribute(node, "axes", []) else None
+    return "axes would be left out" if attribute(node, "axes", []) else None
 
 
 def _scatter(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Opset 16 added reductions."""
-    reduction = _attribute(node, "reduction", b"none").decode()
+    reduction = attribute(node, "reduction", b"none").decode()
     return None if reduction == "none" else f'reduction="{reduction}" would be left out'
 
 
 def _lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """What opset 18 added."""
-    if any(dilation != 1 for dilation in _attribute(node, "dilations", [])):
+    if any(dilation != 1 for dilation in attribute(node, "dilations", [])):
         return "dilations would be left out"
-    return "ceil_mode=1 would be left out" if _attribute(node, "ceil_mode", 0) else None
+    return "ceil_mode=1 would be left out" if attribute(node, "ceil_mode", 0) else None
 
 
 def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    if _attribute(node, "p", 2) % 2 == 0:
+    if attribute(node, "p", 2) % 2 == 0:
         return None
     return "with an odd p, signs would count"
 
 
 def _space_to_depth(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    mode = _attribute(node, "mode", b"DCR").decode()
+    mode = attribute(node, "mode", b"DCR").decode()
     return None if mode == "DCR" else f'mode="{mode}" would be left out'
 
 
@@ -197,10 +158,10 @@ def _instance_normalization(node: "onnx.NodeProto", facts: TensorFacts) -> Repla
 
 
 def _recurrent(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    if len(_attribute(node, "activations", [])) < 2:
+    if len(attribute(node, "activations", [])) < 2:
         return None
     for name in ("activation_alpha", "activation_beta"):
-        if _attribute(node, name, []):
+        if attribute(node, name, []):
             return f"{name} would be given to other activations"
     return None
 
@@ -210,10 +171,10 @@ def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Repla
 
     An odd one goes to the wrong side otherwise. The formula is that of ONNX's ConvTranspose.
     """
-    auto_pad = _attribute(node, "auto_pad", b"NOTSET").decode()
-    wanted = _attribute(node, "output_shape", None)
+    auto_pad = attribute(node, "auto_pad", b"NOTSET").decode()
+    wanted = attribute(node, "output_shape", None)
     if wanted is None:
-        if auto_pad.startswith("SAME") and any(_attribute(node, "output_padding", [])):
+        if auto_pad.startswith("SAME") and any(attribute(node, "output_padding", [])):
             return f'output_padding would be left out with auto_pad="{auto_pad}"'
         return None
     shape, kernel = facts.shape(node.input[0]), facts.shape(node.input[1])
@@ -221,10 +182,10 @@ def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Repla
         return "output_shape wants extents that are known"
     axes = len(shape) - 2
     wanted = wanted[-axes:]
-    kernel = _attribute(node, "kernel_shape", kernel[2:])
+    kernel = attribute(node, "kernel_shape", kernel[2:])
     ones, zeros = [1] * axes, [0] * axes
     strides, dilations, extra = (
-        _attribute(node, name, default)
+        attribute(node, name, default)
         for name, default in (("strides", ones), ("dilations", ones), ("output_padding", zeros))
     )
     total = [
@@ -239,7 +200,7 @@ def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Repla
         return "output_shape wants more than there is without padding"
     least, most = [t // 2 for t in total], [t - t // 2 for t in total]
     pads = least + most if auto_pad == "SAME_UPPER" else most + least
-    return [_copy(node, output_shape=None, auto_pad=None, pads=pads)]
+    return [copy_node(node, output_shape=None, auto_pad=None, pads=pads)]
 
 
 def _if(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
@@ -263,14 +224,14 @@ def _loop(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     while condition in makers and makers[condition].op_type == "Identity":
         condition = makers[condition].input[0]
     goes_on = facts.is_true(condition) or condition == body.input[1].name
-    begins = not _input(node, 1) or facts.is_true(node.input[1])
-    if _input(node, 0) and goes_on and begins:
+    begins = not input_name(node, 1) or facts.is_true(node.input[1])
+    if input_name(node, 0) and goes_on and begins:
         return None
     return "what it collects would not have the length of the turns made, as it may end early"
 
 
 _REDUCTIONS = ("L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
-OPERATORS: "dict[str, Callable[[onnx.NodeProto, TensorFacts], Replacement]]" = {
+OPERATORS: dict[str, Rule] = {
     **{f"Reduce{kind}": _reduction for kind in _REDUCTIONS},
     "ReduceSum": _sum,
     "ReduceLogSum": _sum,

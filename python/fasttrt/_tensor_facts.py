@@ -44,7 +44,7 @@ class TensorFacts:
             for name, values in found.items()
             if len(values) == uses[name] and all(np.array_equal(v, values[0]) for v in values)
         }
-        self._shapes: dict[str, list[int | None]] | None = None
+        self._declared: dict[str, tuple[int, list[int | None] | None]] | None = None
 
     def constant(self, name: str) -> npt.NDArray[Any] | None:
         """A small one, from the file itself."""
@@ -58,12 +58,23 @@ class TensorFacts:
         return None if name in self._ambiguous else self._weights.get(name)
 
     def shape(self, name: str) -> list[int | None] | None:
-        if self._shapes is None:
-            self._shapes = _shapes(self._proto)
+        """Give a tensor's dimensions as far as they are known; None without even a rank."""
         if name in self._ambiguous:
             return None
         weight = self._weights.get(name)
-        return list(weight.dims) if weight is not None else self._shapes.get(name)
+        return list(weight.dims) if weight is not None else self._inferred(name)[1]
+
+    def dtype(self, name: str) -> int:
+        """Give a tensor's type, a value of ``TensorProto.DataType``; 0 (UNDEFINED) if unknown."""
+        if name in self._ambiguous:
+            return 0
+        weight = self._weights.get(name)
+        return weight.data_type if weight is not None else self._inferred(name)[0]
+
+    def _inferred(self, name: str) -> tuple[int, list[int | None] | None]:
+        if self._declared is None:
+            self._declared = _inferred(self._proto)
+        return self._declared.get(name, (0, None))
 
     def unused(self, name: str) -> str:
         """A name like this one."""
@@ -98,23 +109,29 @@ def _constants(graphs: "list[onnx.GraphProto]") -> "Iterator[tuple[str, npt.NDAr
                     yield node.output[0], np.array(attribute.ints, np.int64)
 
 
-def _shapes(proto: "onnx.ModelProto") -> dict[str, list[int | None]]:
-    """As far as ONNX infers them; those that files state are not always right."""
+def _inferred(proto: "onnx.ModelProto") -> dict[str, tuple[int, list[int | None] | None]]:
+    """Types and shapes as far as ONNX infers them; shapes that files state may be wrong."""
     from onnx.shape_inference import infer_shapes
 
     copy = without_weights(proto)
     for graph in graphs_of(copy.graph):
         del graph.value_info[:]
+        for output in graph.output:
+            if output.type.HasField("tensor_type"):
+                output.type.tensor_type.ClearField("shape")
     try:
         copy = infer_shapes(copy)
     except Exception as error:  # of several classes; a node that needs them is refused then
         logger.debug("no shapes were inferred: %s", error)
     return {
-        value.name: [
-            dim.dim_value if dim.HasField("dim_value") else None
-            for dim in value.type.tensor_type.shape.dim
-        ]
+        value.name: (value.type.tensor_type.elem_type, _shape(value.type.tensor_type))
         for graph in graphs_of(copy.graph)
-        for value in (*graph.input, *graph.value_info)
-        if value.type.tensor_type.HasField("shape")
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.HasField("tensor_type")
     }
+
+
+def _shape(tensor: "onnx.TypeProto.Tensor") -> list[int | None] | None:
+    if not tensor.HasField("shape"):
+        return None
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]

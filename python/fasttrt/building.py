@@ -15,13 +15,13 @@ from fasttrt._handover import hand_over
 from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
-from fasttrt._misread import refuse_misread, spelled_out, warn_of_other_shapes
+from fasttrt._misread import warn_of_other_shapes
 from fasttrt._misread_v8 import warn_of_opset, written_for
+from fasttrt._parser.pipeline import Target, prepare
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
-from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.plugins import Plugins, Record, load
@@ -118,7 +118,7 @@ def build(
             from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                ready = prepared(changed, found, bool(plugins))
+                ready = prepare(changed, Target(found, bool(plugins)))
                 parse(ready, config, found, partial(parsed, found, ordinal))
 
             error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
@@ -167,7 +167,7 @@ def _network(
     plugins: Plugins,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
-    ready = prepared(model, library, bool(plugins))
+    ready = prepare(model, Target(library, bool(plugins)))
     network = parse(ready, config, library, partial(parsed, library, device))
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
@@ -175,17 +175,6 @@ def _network(
         model = network.model.with_named_axes(contradictory)
         network = network._replace(builder=parsed(library, device, model), model=model)
     return network, profiles
-
-
-def prepared(model: OnnxModel, library: _core.Library, has_plugins: bool = False) -> OnnxModel:
-    """The model as a library's parser shall see it, but for its precision and for 8.6.
-
-    Raises:
-        ParseError: it would be taken for another one, or the parser would crash.
-    """
-    model = spelled_out(folded(model))
-    refuse_misread(model, library, has_plugins)
-    return model
 
 
 def parsed_as_stated(
@@ -196,7 +185,7 @@ def parsed_as_stated(
     Raises:
         ParseError: lists every node that cannot be given to TensorRT, or that it refused.
     """
-    return parsed(library, device, written_for(prepared(model, library), library))
+    return parsed(library, device, written_for(prepare(model, Target(library)), library))
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:

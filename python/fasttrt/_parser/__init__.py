@@ -1,0 +1,1 @@
+"""What TensorRT's ONNX parser is given: the caller's model after the passes of `pipeline`."""

@@ -1,0 +1,102 @@
+"""Rewrite nodes by rules: a rule gives what to write for a node, or why it is refused."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from fasttrt._misread import refuse
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+Replacement: TypeAlias = "list[onnx.NodeProto] | str | None"
+"""The nodes to write instead; the reason to refuse the node; None: it stays as it is."""
+Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorFacts], Replacement]"
+"""Of a node of one of ONNX's operators, in a model with these facts."""
+
+
+def apply_rules(
+    model: OnnxModel, library: str, rules: Mapping[str, Rule], change: str
+) -> OnnxModel:
+    """Rewrite the nodes of a model and of its subgraphs; give the model itself if none changes.
+
+    Args:
+        model: the model, its local functions inlined; it stays as it is.
+        library: the name of the TensorRT library, for messages.
+        rules: by operator, of ONNX's domain.
+        change: the line for a rewritten node after its name, such as ``"written as an older
+            {op_type}, as {library} knows no other"``.
+
+    Raises:
+        ParseError: names each node that a rule refuses.
+    """
+    if not any(node.op_type in rules for node in with_inner(model.proto.graph.node)):
+        return model
+    facts = TensorFacts(model.proto)
+
+    def replace(node: "onnx.NodeProto") -> Replacement:
+        rule = rules.get(node.op_type) if node.domain in ONNX_DOMAINS else None
+        return rule(node, facts) if rule is not None else None
+
+    found = [(node, replace(node)) for node in with_inner(model.proto.graph.node)]
+    refuse(model, library, [(node, reason) for node, reason in found if isinstance(reason, str)])
+    if all(steps is None for _, steps in found):
+        return model
+    proto = model.copy_proto()
+    lines = []
+    for graph in graphs_of(proto.graph):
+        for index in reversed(range(len(graph.node))):
+            steps = replace(graph.node[index])
+            if not isinstance(steps, list):
+                continue
+            node = graph.node.pop(index)
+            for step in reversed(steps):
+                graph.node.insert(index, step)
+            line = change.format(op_type=node.op_type, library=library)
+            lines.append(f"{node.name or node.output[0]}: {line}")
+    return model.changed(proto, lines)
+
+
+def attribute(node: "onnx.NodeProto", name: str, default: Any) -> Any:
+    """Give an attribute's value, or the default where the node does not have it."""
+    from onnx.helper import get_attribute_value
+
+    return next((get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def input_name(node: "onnx.NodeProto", index: int) -> str:
+    """Give an input's name; empty if it is left out."""
+    return node.input[index] if len(node.input) > index else ""
+
+
+def copy_node(
+    node: "onnx.NodeProto", inputs: int | None = None, **attributes: Any
+) -> "onnx.NodeProto":
+    """Copy a node with its first inputs and other values of attributes; None: without one."""
+    import onnx
+
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    if inputs is not None:
+        del copy.input[inputs:]
+    kept = [a for a in node.attribute if a.name not in attributes]
+    del copy.attribute[:]
+    copy.attribute.extend(kept)
+    copy.attribute.extend(
+        onnx.helper.make_attribute(k, v) for k, v in attributes.items() if v is not None
+    )
+    return copy
+
+
+def constant_node(
+    output: str, value: Any, name: str = "", dtype: Any = np.int64
+) -> "onnx.NodeProto":
+    """Make a Constant node that gives a value, of int64 unless another dtype is asked for."""
+    from onnx import helper, numpy_helper
+
+    tensor = numpy_helper.from_array(np.array(value, dtype), output)
+    return helper.make_node("Constant", [], [output], name or f"{output}_constant", value=tensor)

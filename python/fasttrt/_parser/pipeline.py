@@ -1,0 +1,58 @@
+"""The passes from the caller's model to what TensorRT's ONNX parser reads, in order.
+
+A pass is a function ``(model, target) -> model`` in a file of its own. It gives the model itself
+where it has nothing to do, copies no weights, and notes what it did in the model's ``changes``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from fasttrt import _core
+from fasttrt._misread import refuse_misread, spelled_out
+from fasttrt.folding import folded
+from fasttrt.model import OnnxModel
+
+
+class Target(NamedTuple):
+    """What the model is prepared for."""
+
+    library: _core.Library
+    has_plugins: bool = False
+    """Whether the caller has given plugin libraries."""
+
+
+Pass: TypeAlias = Callable[[OnnxModel, Target], OnnxModel]
+
+
+def fold_constants(model: OnnxModel, target: Target) -> OnnxModel:
+    """Replace what follows from constants by its value."""
+    return folded(model)
+
+
+def write_defaults(model: OnnxModel, target: Target) -> OnnxModel:
+    """Write out the default attributes for which the parser takes other values."""
+    return spelled_out(model)
+
+
+def reject_unsupported(model: OnnxModel, target: Target) -> OnnxModel:
+    """Refuse what the parser would take for something else, or crash at."""
+    refuse_misread(model, target.library, target.has_plugins)
+    return model
+
+
+PASSES: tuple[Pass, ...] = (
+    fold_constants,
+    write_defaults,
+    reject_unsupported,
+)
+
+
+def prepare(model: OnnxModel, target: Target) -> OnnxModel:
+    """Give the model as the library's parser shall see it, but for its precision and for 8.6.
+
+    Raises:
+        ParseError: it would be taken for another one, or the parser would crash.
+    """
+    for step in PASSES:
+        model = step(model, target)
+    return model
