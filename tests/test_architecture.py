@@ -59,7 +59,8 @@ ABOVE = {
     "concurrency": {"_core", "engine", "tensorrt", "reference", "replicas", "_opening"},
     "replicas": {"_core", "engine", "tensorrt", "reference", "_opening"},
     "_opening": {"engine"},
-    "quantization_report": {"*"},
+    "_tables": {"*"},
+    "quantization_report": {"_core", "building", "engine", "plan", "tensorrt", "reference"},
     "quantizing": {"_core", "building", "engine", "plan", "tensorrt", "_opening"},
     "torch_module": {"_core", "building", "plan", "tensorrt", "reference", "_opening"},
 }

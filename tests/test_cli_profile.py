@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
 from fasttrt import Engine, Error, InputError
@@ -79,11 +77,10 @@ def test_the_trace_has_every_layer_of_every_run(found: tuple[layers.Layer, ...])
 
 
 def test_the_table_shows_the_greatest(found: tuple[layers.Layer, ...]) -> None:
-    text = io.StringIO()
-    Console(file=text, width=120).print(layers.table(found, 1))
-    assert "conv0, relu0" in text.getvalue()
-    assert "1 of 4 layers" in text.getvalue()
-    assert "Move" not in text.getvalue()
+    text = "\n".join(layers.table(found, 1))
+    assert "conv0, relu0" in text
+    assert "1 of 4 layers" in text
+    assert "Move" not in text
 
 
 @pytest.mark.parametrize("suffix", [".png", ".html"])

@@ -7,6 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._tables import name, number, output_width, render
+
+_NUMBERS = ("max abs", "mean abs", "peak rel", "rms rel", "cosine", "top-1", "NaN")
+_COLUMNS = (name("output"), *map(number, _NUMBERS))
+
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
@@ -61,30 +66,20 @@ class QuantizationReport:
         return plain
 
     def __str__(self) -> str:
-        """A table of the outputs, and what it rests on."""
+        """A table of the outputs, as wide as the terminal, if any, and what it rests on."""
         data = "held out" if self.held_out else "the calibration data itself: too few to hold out"
         before, after = self.opset
         opset = f"opset {after}" if before == after else f"opset {before}, converted to {after}"
-        rows: list[tuple[str, ...]] = [
-            ("output", "max abs", "mean abs", "peak rel", "rms rel", "cosine", "top-1", "NaN")
-        ]
+        rows = []
         for loss in self.outputs:
             numbers = (
                 loss.max_abs_error, loss.mean_abs_error, loss.peak_rel_error, loss.rms_rel_error,
             )  # fmt: skip
             top1 = "-" if loss.top1_agreement is None else f"{loss.top1_agreement:.1%}"
-            rows.append(
-                (loss.name, *(f"{n:.3g}" for n in numbers), f"{loss.cosine:.6f}", top1,
-                 str(loss.not_finite))
-            )  # fmt: skip
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
+            rows.append([
+                loss.name, *(f"{n:.3g}" for n in numbers), f"{loss.cosine:.6f}", top1,
+                str(loss.not_finite),
+            ])  # fmt: skip
         odd = [
             f"{loss.name}: {loss.other_shapes} samples of another shape, not compared"
             for loss in self.outputs
@@ -97,7 +92,7 @@ class QuantizationReport:
                 f"ranges: {self.method} over {self.calibration_samples} samples; "
                 f"loss: over {self.validation_samples} ({data})",
                 f"parser: {self.target}",
-                *table,
+                *render(_COLUMNS, rows, output_width()),
                 *odd,
             ]
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fasttrt._inspector import layers_of
+from fasttrt._tables import name, number, render
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
@@ -110,22 +111,16 @@ def trace(found: Sequence[Layer]) -> dict[str, Any]:
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
-def table(found: Sequence[Layer], most: int | None = None) -> Any:
-    """A table for rich, the greatest share first; ``most`` rows."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
+def table(found: Sequence[Layer], most: int | None = None, width: int | None = None) -> list[str]:
+    """The lines of a table, the layer with the greatest share first; ``most`` rows."""
     ranked = shares(found)
-    shown = ranked[:most]
-    whole = sum(layer.median for layer in found)
-    caption = f"{len(shown)} of {len(ranked)} layers, medians add up to {whole:.4f} ms"
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption)
-    for name in ("share", "median ms"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    drawn.add_column("layer", overflow="fold")
-    drawn.add_column("ONNX nodes", overflow="fold")
-    for layer, share in shown:
-        nodes = Text(", ".join(layer.nodes) or "-")
-        drawn.add_row(f"{100 * share:.1f} %", f"{layer.median:.4f}", Text(layer.name), nodes)
-    return drawn
+    rows = [
+        [f"{100 * share:.1f} %", f"{layer.median:.4f}", layer.name, ", ".join(layer.nodes) or "-"]
+        for layer, share in ranked[:most]
+    ]
+    columns = [number("share"), number("median ms"), name("layer"), name("ONNX nodes")]
+    total = sum(layer.median for layer in found)
+    return [
+        *render(columns, rows, width),
+        f"{len(rows)} of {len(ranked)} layers, medians add up to {total:.4f} ms",
+    ]

@@ -6,8 +6,11 @@ from typing import Any
 
 from fasttrt._bench.cases import LATENCY, TERMS, WALL, Case, Effort, measure
 from fasttrt._bench.inputs import draw, onnx_model, shapes_for
+from fasttrt._tables import Column, Row, number, render
 from fasttrt.engine import Engine
 from fasttrt.errors import InputError
+
+_STATISTICS = ("min", "max", "mean", "median", "90 %", "95 %", "99 %")
 
 
 def sweep(
@@ -52,42 +55,31 @@ def sweep(
                             )  # fmt: skip
 
 
-def table(cases: Sequence[Case]) -> Any:
-    """What trtexec prints, as a table for rich: a row for each case and term."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    found = Table(box=SIMPLE_HEAD, pad_edge=False, caption="times in us")
-    found.add_column("case", overflow="fold")
-    found.add_column("term", no_wrap=True)
-    for name in ("min", "max", "mean", "median", "90 %", "95 %", "99 %"):
-        found.add_column(name, justify="right", no_wrap=True)
-    for case in cases:
-        title = _titled(case)
-        for term in (LATENCY, *TERMS.values(), WALL):
-            if (stats := case.times.get(term)) is not None:
-                found.add_row(Text(title), term, *(f"{value:.1f}" for value in stats[1:]))
-                title = ""
-        found.add_section()
-    return found
-
-
-def remarks(cases: Sequence[Case]) -> list[str]:
-    """Each case's throughput, and under which conditions it was measured."""
-    lines = []
+def table(cases: Sequence[Case], width: int | None = None) -> list[str]:
+    """The lines of a table in trtexec's terms: under each case and its conditions a row a term."""
+    columns = [Column("times in us"), *map(number, _STATISTICS)]
+    rows: list[Row] = []
     for case in cases:
         shown = "" if case.throughput is None else f"Throughput {case.throughput:.1f} qps, "
-        lines.append(
+        rows.append(
             f"{_titled(case)}: {shown}infer() {case.rate:.1f} calls/s; transfers yes, "
             f"CUDA graph {case.cuda_graph}, wait {case.wait}"
         )
+        for term in (LATENCY, *TERMS.values(), WALL):
+            if (stats := case.times.get(term)) is not None:
+                rows.append([f"  {term}", *map(_microseconds, stats[1:])])
+    lines = render(columns, rows, width)
     if any(case.device == "cpu" for case in cases):
         lines.append(
-            "on the CPU ONNX Runtime computes: precision and contexts do not count, and only "
-            f"{WALL} can be told"
+            "ONNX Runtime ran these on the CPU: precision and contexts make no difference there, "
+            f"and only {WALL} is measured"
         )
     return lines
+
+
+def _microseconds(value: float) -> str:
+    """Tenths only below 10 ms, so that a row fits into 80 columns."""
+    return f"{value:.1f}" if value < 10_000 else f"{value:.0f}"
 
 
 def check_swept(*axes: Sequence[int]) -> None:

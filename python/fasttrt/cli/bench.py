@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fasttrt._tables import output_width
 from fasttrt.cli import _options
 
 _PLOTS = (".png", ".svg", ".pdf")
@@ -75,14 +76,7 @@ def bench(
     if as_json:
         typer.echo(_options.json_text([case.to_json() for case in cases]))
     else:
-        from rich.console import Console
-
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=150)
-        console.print(sweeps.table(cases))
-        for line in sweeps.remarks(cases):
-            typer.echo(line)
+        typer.echo("\n".join(sweeps.table(cases, output_width())))
     if plot is not None:
         from fasttrt._bench import plots
 

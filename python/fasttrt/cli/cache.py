@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fasttrt import cache
+from fasttrt._tables import Column, name, number, output_width, render
 from fasttrt.cli import _options
 
 app = typer.Typer(help="The cache of built engines.", no_args_is_help=True)
@@ -32,7 +33,8 @@ def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([_described(entry) for entry in entries], indent=2))
         return
-    _print_table(entries)
+    for line in _table(entries):
+        typer.echo(line)
     for entry in entries:
         if entry.problem:
             typer.echo(entry.problem)
@@ -83,21 +85,23 @@ def _described(entry: cache.Entry) -> dict[str, Any]:
     }
 
 
-def _print_table(entries: list[cache.Entry]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("Key", "Model", "Library", "GPU", "Size", "Used", box=None)
+def _table(entries: list[cache.Entry]) -> list[str]:
+    rows = []
     for entry in entries:
         library, gpu = entry.parts.get("library"), entry.metadata.get("gpu")
-        name = "(damaged)" if entry.problem else entry.metadata.get("model_name") or "(in memory)"
-        about = (
-            str(name),
+        model = entry.metadata.get("model_name") or "(in memory)"
+        rows.append([
+            entry.key[:12],
+            "(damaged)" if entry.problem else str(model),
             f"{library['family']} {library['version']}" if library else "",
             gpu["name"] if gpu else "",
-        )
-        table.add_row(entry.key[:12], *about, _readable(entry.size), _ago(entry.used))
-    Console().print(table)
+            _readable(entry.size),
+            _ago(entry.used),
+        ])  # fmt: skip
+    columns = (
+        Column("key"), name("model"), Column("library"), name("GPU"), number("size"), number("used")
+    )  # fmt: skip
+    return render(columns, rows, output_width())
 
 
 def _engines(count: int) -> str:

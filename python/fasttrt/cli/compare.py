@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fasttrt._bench.opening import by_name, changes_of, engine_options
+from fasttrt._tables import output_width
 from fasttrt.cli import _options
 
 _NUMBER = "a number; with it, all other limits are yours too"
@@ -88,14 +89,12 @@ def compare(
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(_options.json_text(found.to_json()))
-    else:
+    elif (width := output_width()) is not None:
         from rich.console import Console
 
-        console = Console()
-        if console.is_terminal:
-            console.print(found)
-        else:
-            typer.echo(str(found))
+        Console(width=width).print(found)
+    else:
+        typer.echo(str(found))
     raise typer.Exit(0 if found.passed else 1)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fasttrt._tables import output_width
 from fasttrt.cli import _options
 
 
@@ -71,12 +72,7 @@ def profile(
     if as_json:
         typer.echo(_options.json_text(layers.to_json(found)))
     else:
-        from rich.console import Console
-
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=150)
-        console.print(layers.table(found, top))
+        typer.echo("\n".join(layers.table(found, top, output_width())))
     if trace is not None:
         trace.write_text(json.dumps(layers.trace(found)), encoding="utf-8")
     if plot is not None:

@@ -4,13 +4,17 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from fasttrt._tables import Column, name, number, output_width, render
 from fasttrt.comparing.bisection import Divergence
 from fasttrt.comparing.metrics import OutputComparison
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions, RenderResult
 
-_WIDTH = 132  # of the table as text
+_NUMBERS = ("max abs", "max rel", "mean abs", "cosine", "top-1", "NaN", "Inf")
+_COLUMNS = (
+    name("output"), Column("dtype"), Column("shape"), *map(number, _NUMBERS), Column("verdict"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,38 +53,25 @@ class Comparison:
         return plain
 
     def __str__(self) -> str:
-        """A table, and why what fails does."""
-        import io
+        """A table as wide as the terminal, if this is printed on one, and why what fails does."""
+        return "\n".join(self.lines(output_width()))
 
-        from rich.console import Console
-
-        text = io.StringIO()
-        Console(file=text, width=_WIDTH, color_system=None).print(self._table())
-        return "\n".join([text.getvalue().rstrip(), *self._remarks()])
-
-    def __rich__(self) -> Any:
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """The same for rich, in colour."""
-        from rich.console import Group
         from rich.text import Text
 
-        return Group(self._table(), *(Text(line) for line in self._remarks()))
+        text = Text("\n".join(self.lines(options.max_width)))
+        text.highlight_regex(r"(?m)\bpassed$", "green")
+        text.highlight_regex(r"(?m)\bFAILED$", "red")
+        yield text
 
-    def _table(self) -> "Table":
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column("output", overflow="fold")
-        for name in ("dtype", "shape"):
-            table.add_column(name)
-        for name in ("max abs", "max rel", "mean abs", "cosine", "top-1", "NaN", "Inf"):
-            table.add_column(name, justify="right")
-        table.add_column("verdict")
+    def lines(self, width: int | None = None) -> list[str]:
+        """The table, for a terminal of that width, and the remarks on it."""
+        rows = []
         for output in self.outputs:
             agreement = output.top1 if output.equal is None else output.equal
-            table.add_row(
-                Text(output.name),
+            rows.append([
+                output.name,
                 _both(output.dtype, output.reference_dtype),
                 _both(_shape(output.shape), _shape(output.reference_shape)),
                 _number(output.max_abs_error),
@@ -90,9 +81,9 @@ class Comparison:
                 "-" if agreement is None else f"{100 * agreement:.4g} %",
                 _both(str(output.nan), str(output.reference_nan)),
                 _both(str(output.inf), str(output.reference_inf)),
-                Text("passed", "green") if output.passed else Text("FAILED", "red"),
-            )
-        return table
+                "passed" if output.passed else "FAILED",
+            ])  # fmt: skip
+        return [*render(_COLUMNS, rows, width), *self._remarks()]
 
     def _remarks(self) -> list[str]:
         drawn = f"seed {self.seed}" if self.seed is not None else "given inputs"
@@ -116,10 +107,8 @@ class Comparison:
         return lines
 
 
-def _both(ours: str, theirs: str) -> Any:
-    from rich.text import Text
-
-    return Text(ours if ours == theirs else f"{ours} (not {theirs})")
+def _both(ours: str, theirs: str) -> str:
+    return ours if ours == theirs else f"{ours} (not {theirs})"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
