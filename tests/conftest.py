@@ -11,6 +11,7 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
+from fasttrt._library import find
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -55,6 +56,12 @@ def rtx() -> fasttrt.LibraryInfo:
 def build(rtx: fasttrt.LibraryInfo) -> Callable[..., fasttrt.Plan]:
     """`fasttrt.build` with the installed TensorRT-RTX, which builds without a GPU too."""
     return functools.partial(fasttrt.build, library=rtx.path)
+
+
+@pytest.fixture(scope="session")
+def rtx_library(rtx: fasttrt.LibraryInfo) -> _core.Library:
+    """The installed TensorRT-RTX, loaded."""
+    return find(rtx.path, None)
 
 
 @pytest.fixture(scope="session")

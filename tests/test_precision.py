@@ -281,21 +281,6 @@ def test_constants_of_inner_graphs_and_values_from_around_them() -> None:
             assert errors(how(result, np.array(flag), x), expected) < BOUNDS["fp16"]
 
 
-def test_local_functions_are_inlined() -> None:
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
-    function = helper.make_function(
-        "local", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], opsets[:1]
-    )
-    graph = helper.make_graph(
-        [helper.make_node("Twice", ["x"], ["y"], domain="local")],
-        "g", [value("x", 1, [64])], [value("y", 1, [64])],
-    )  # fmt: skip
-    proto = helper.make_model(graph, opset_imports=opsets, functions=[function], ir_version=8)
-    x = np.random.default_rng().standard_normal(64).astype(np.float32)
-    (y,) = evaluate(convert(proto), x)
-    np.testing.assert_array_equal(y, 2 * x.astype(np.float16).astype(np.float32))
-
-
 @pytest.mark.parametrize("how", ["external", "inputs", "both"])
 def test_weights_wherever_they_are(how: str, tmp_path: Path) -> None:
     model = models.mlp((64, 48, 8))

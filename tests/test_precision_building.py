@@ -186,17 +186,18 @@ def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) 
     assert "w0_float16" in metadata["structure"]["weights"]
     assert "w1" in metadata["structure"]["weights"]
     metadata["changes"] = list(network.model.changes)
-    assert as_built(OnnxModel(other.proto), metadata)[1] not in (None, metadata["structure"])
+    _, new = as_built(OnnxModel(other.proto), metadata, library)
+    assert new not in (None, metadata["structure"])
     (w,) = (t for t in wrong.proto.graph.initializer if t.name == "w0")
     w.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(w) * np.float32(1e6), "w0"))
     with pytest.raises(fasttrt.InputError, match="it has no weight w0_float16") as caught:
-        as_built(OnnxModel(wrong.proto), metadata)
+        as_built(OnnxModel(wrong.proto), metadata, library)
     lines = str(caught.value).splitlines()
     assert lines[1].startswith('The engine was built with precision="fp16"')
     assert lines[2].startswith("  gemm0 (Gemm: a constant of ")
     assert lines[2].endswith(" is beyond float16, which ends at 65504)")
     with pytest.raises(fasttrt.InputError) as caught:  # another model, whose weights do fit
-        as_built(OnnxModel(models.mlp((16, 24, 4)).proto), metadata)
+        as_built(OnnxModel(models.mlp((16, 24, 4)).proto), metadata, library)
     assert len(str(caught.value).splitlines()) == 1
 
 

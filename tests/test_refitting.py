@@ -12,6 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
+from fasttrt import _core
+from fasttrt._parser.pipeline import Target, prepare
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.refitting import as_built
@@ -46,11 +48,11 @@ def metadata_of(built: OnnxModel) -> dict[str, Any]:
     return read
 
 
-def test_other_weights_are_of_the_same_structure() -> None:
+def test_other_weights_are_of_the_same_structure(rtx_library: _core.Library) -> None:
     first = folded(transformed(OnnxModel(model(1)), {"axes": [1]}, {"x.0": 2}))
     built = first.with_named_axes([("x", 1)])
     metadata = metadata_of(built)
-    _, new = as_built(OnnxModel(model(2)), metadata)
+    _, new = as_built(OnnxModel(model(2)), metadata, rtx_library)
     assert new is not None
     changed = {
         n for n, values in new["weights"].items() if values != metadata["structure"]["weights"][n]
@@ -60,21 +62,42 @@ def test_other_weights_are_of_the_same_structure() -> None:
         check_same(metadata["structure"], OnnxModel(model(2)))
 
 
-def test_what_was_changed_already_is_not_changed_again() -> None:
+def test_weights_go_through_all_the_passes_of_a_build(
+    rtx_library: _core.Library,
+) -> None:
+    """A local function is written out, and the default of Trilu."""
+
+    def triangle(seed: int) -> onnx.ModelProto:
+        proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17, "l" : 1]>
+            g (float[2,40,40] x) => (float[2,40,40] y) { y = l.f (x, w) }
+            <domain: "l", opset_import: ["" : 17]> f (x, w) => (y) {
+                z = MatMul (x, w) y = Trilu (z) }
+        """)
+        w = np.random.default_rng(seed).standard_normal((40, 40)).astype(np.float32)
+        proto.graph.initializer.append(numpy_helper.from_array(w, "w"))
+        return proto
+
+    metadata = metadata_of(prepare(OnnxModel(triangle(1)), Target(rtx_library)))
+    assert len(metadata["changes"]) == 2
+    _, new = as_built(OnnxModel(triangle(2)), metadata, rtx_library)
+    assert new not in (None, metadata["structure"])
+
+
+def test_what_was_changed_already_is_not_changed_again(rtx_library: _core.Library) -> None:
     changed = transformed(OnnxModel(model(2)), {"axes": [1]}, {"x.0": 2})
     metadata = metadata_of(folded(changed))
-    assert as_built(changed, metadata)[1]
+    assert as_built(changed, metadata, rtx_library)[1]
 
 
-def test_plans_of_other_tools_say_nothing_of_changes() -> None:
+def test_plans_of_other_tools_say_nothing_of_changes(rtx_library: _core.Library) -> None:
     other = OnnxModel(model(1))
-    assert as_built(other, {}) == (other, None)
+    assert as_built(other, {}, rtx_library) == (other, None)
 
 
-def test_a_model_without_the_frozen_input_is_refused() -> None:
+def test_a_model_without_the_frozen_input_is_refused(rtx_library: _core.Library) -> None:
     metadata = metadata_of(transformed(OnnxModel(model(1)), {"axes": [1]}))
     with pytest.raises(fasttrt.InputError, match="freeze: the model has no input 'axes'; it has x"):
-        as_built(OnnxModel(models.mlp().proto), metadata)
+        as_built(OnnxModel(models.mlp().proto), metadata, rtx_library)
 
 
 @pytest.mark.parametrize(

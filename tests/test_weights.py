@@ -80,31 +80,31 @@ def test_an_engine_on_the_cpu_is_not_refitted_and_goes_on() -> None:
         np.testing.assert_allclose(engine.infer(x), model.reference(x), rtol=1e-4, atol=1e-5)
 
 
-def test_a_plan_without_weights_wants_a_model() -> None:
+def test_a_plan_without_weights_wants_a_model(rtx_library: _core.Library) -> None:
     metadata: dict[str, Any] = {"config": {"strip_weights": True}}
     with pytest.raises(fasttrt.EngineLoadError, match=r"built without weights.*weights=\"m.onnx\""):
-        give_weights(_core.EngineOptions(), metadata, None)
-    give_weights(_core.EngineOptions(), {"config": {"strip_weights": False}}, None)
-    give_weights(_core.EngineOptions(), metadata, OnnxModel(models.mlp().to_bytes()))
+        give_weights(_core.EngineOptions(), metadata, None, rtx_library)
+    give_weights(_core.EngineOptions(), {"config": {"strip_weights": False}}, None, rtx_library)
+    give_weights(_core.EngineOptions(), metadata, OnnxModel(models.mlp().to_bytes()), rtx_library)
 
 
-def test_weights_of_another_model_are_refused_before_loading() -> None:
+def test_weights_of_another_model_are_refused_before_loading(rtx_library: _core.Library) -> None:
     metadata = {"structure": structure(OnnxModel(models.mlp().proto))}
     same, other = OnnxModel(models.mlp().proto), OnnxModel(models.mlp((16, 8)).proto)
-    assert give_weights(_core.EngineOptions(), metadata, same)
+    assert give_weights(_core.EngineOptions(), metadata, same, rtx_library)
     with pytest.raises(fasttrt.InputError, match="not the one that the engine was built from"):
-        give_weights(_core.EngineOptions(), metadata, other)
+        give_weights(_core.EngineOptions(), metadata, other, rtx_library)
 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_verdict_holds_as_long_as_the_weights_do(
-    rtx: fasttrt.LibraryInfo, build: Any, same: bool
+    rtx: fasttrt.LibraryInfo, build: Any, same: bool, rtx_library: _core.Library
 ) -> None:
     """A plan without weights, which gets them when it is loaded, keeps what was verified of it."""
     made = models.mlp(batch=4)
     metadata = build(made.proto, progress=False).metadata | {"verification": {"passed": True}}
     weights = OnnxModel((made if same else models.mlp(batch=4)).proto)
-    given = give_weights(_core.EngineOptions(), metadata, weights)
+    given = give_weights(_core.EngineOptions(), metadata, weights, rtx_library)
     assert given is not None
     model, new = given
     assert new is None  # as of a plan that cannot be refitted; so the engine is not asked

@@ -65,10 +65,8 @@ def refuse(model: OnnxModel, library: str, reasons: "Sequence[tuple[onnx.NodePro
     """
     if not reasons:
         return
-    nodes = enumerate(model.original.proto.graph.node)
-    outer = {tuple(node.output): index for index, node in nodes}
     issues = (
-        ParseIssue(outer.get(tuple(node.output), -1), node.name, node.op_type, reason)
+        ParseIssue(model.place_of(node), node.name, node.op_type, reason)
         for node, reason in reasons
     )
     raise ParseError(f"{library} cannot be given the model", tuple(issues))

@@ -211,11 +211,8 @@ def _with_names(issue: ParseIssue, model: OnnxModel) -> ParseIssue:
     node = nodes[issue.node]
     if not issue.operator:
         issue = issue._replace(name=node.name, operator=node.op_type)
-    if model.is_changed:
-        for index, original in enumerate(model.original.proto.graph.node):
-            if original.output == node.output:
-                return issue._replace(node=index)
-    return issue
+    place = model.place_of(node) if model.is_changed else -1
+    return issue if place < 0 else issue._replace(node=place)
 
 
 def _run(

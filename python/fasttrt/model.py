@@ -60,6 +60,9 @@ class OnnxModel:
         """What is different from it, a line each."""
         self.arguments: dict[str, dict[str, Any]] = {}
         """The ``freeze`` and ``dims`` that it was changed with, as JSON has them."""
+        self.callers: dict[str, int] = {}
+        """By what a node of a local function gives, written out: where the call was in `original`,
+        its index in the graph."""
         self._bytes: bytes | None = None
         self._version: _Version | None = None
         if isinstance(source, (str, os.PathLike)):
@@ -111,6 +114,18 @@ class OnnxModel:
             return self.path is None or _version_of(self.path) == self._version
         except OSError:
             return False
+
+    def place_of(self, node: "onnx.NodeProto") -> int:
+        """Give a node's index in the graph as it was read; its call's if it is of a function.
+
+        -1 if it is of another graph, or new.
+        """
+        called = (self.callers[name] for name in node.output if name in self.callers)
+        return self.original._places.get(tuple(node.output), next(called, -1))
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, ...], int]:
+        return {tuple(node.output): index for index, node in enumerate(self.proto.graph.node)}
 
     def copy_proto(self) -> "onnx.ModelProto":
         """A copy to be changed. External data is not read."""

@@ -6,15 +6,17 @@ from typing import Any
 from fasttrt import _core
 from fasttrt._handover import hand_over
 from fasttrt._log import forwarded
+from fasttrt._parser.pipeline import Target, prepare
 from fasttrt.errors import EngineLoadError, InputError
-from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 from fasttrt.precision.applying import converted_as_built
 from fasttrt.structure import Structure, check_changes, check_same
 from fasttrt.transforms import retransformed
 
 
-def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> None:
+def refit(
+    core: _core.Engine, metadata: dict[str, Any], model: OnnxModel, library: _core.Library
+) -> None:
     """Replace the weights of an engine by a model's, and its record of where they come from.
 
     Raises:
@@ -23,7 +25,7 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
         Error: the engine was not built to be refitted, or TensorRT failed midway.
         UnsupportedLibraryError: the library cannot refit engines.
     """
-    model, new = as_built(model, metadata)
+    model, new = as_built(model, metadata, library)
     with forwarded():
         refittable = core.refittable_weights()
         if new is not None:
@@ -35,7 +37,9 @@ def refit(core: _core.Engine, metadata: dict[str, Any], model: OnnxModel) -> Non
     _record(metadata, model)
 
 
-def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> tuple[OnnxModel, Structure | None]:
+def as_built(
+    model: OnnxModel, metadata: Mapping[str, Any], library: _core.Library
+) -> tuple[OnnxModel, Structure | None]:
     """A model after the changes that the build has made to its own, see `fasttrt.build`.
 
     Returns:
@@ -49,7 +53,8 @@ def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> tuple[OnnxModel, 
     if "changes" in metadata:  # else a plan of another tool
         if not model.is_changed:
             model = retransformed(model, metadata.get("arguments", {}))
-        model, wide = converted_as_built(folded(model), metadata)
+        prepared = prepare(model, Target(library, has_plugins="plugins" in metadata))
+        model, wide = converted_as_built(prepared, metadata)
     if "structure" not in metadata:
         return model, None
     try:
@@ -59,7 +64,10 @@ def as_built(model: OnnxModel, metadata: Mapping[str, Any]) -> tuple[OnnxModel, 
 
 
 def give_weights(
-    options: _core.EngineOptions, metadata: dict[str, Any], model: OnnxModel | None
+    options: _core.EngineOptions,
+    metadata: dict[str, Any],
+    model: OnnxModel | None,
+    library: _core.Library,
 ) -> tuple[OnnxModel, Structure | None] | None:
     """Have an engine begin with a model's weights.
 
@@ -77,7 +85,7 @@ def give_weights(
                 'that has them, as in Engine(plan, weights="m.onnx")'
             )
         return None
-    model, new = as_built(model, metadata)
+    model, new = as_built(model, metadata, library)
     hand_over(model, options.set_weights_file, options.set_weights)
     return model, new
 

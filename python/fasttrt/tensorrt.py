@@ -61,7 +61,7 @@ class TensorRTBackend:
         self._weights_lock = threading.Lock()  # so that the metadata are of the core's weights
         if library == "auto":
             library = family_for(plan)
-        found = find(library, device)
+        self._library = found = find(library, device)
         if mismatch := known_mismatch(plan, found):
             raise EngineLoadError(f"{mismatch} ({both_sides(plan, found, device)})")
         if found.family == "rtx":
@@ -77,7 +77,7 @@ class TensorRTBackend:
         if batching is not None:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         options.weight_streaming_budget = weight_streaming_budget
-        given = give_weights(options, self.metadata, weights)
+        given = give_weights(options, self.metadata, weights, found)
         self._kernels = KeptKernels.of(cache, plan, found, device)
         if self._kernels is not None:
             self._kernels.give(options)
@@ -158,7 +158,7 @@ class TensorRTBackend:
     def refit(self, model: OnnxModel) -> None:
         """Replace the weights; see `Engine.refit`."""
         with self._weights_lock:
-            refit(self.core, self.metadata, model)
+            refit(self.core, self.metadata, model, self._library)
 
     def hurry(self) -> None:
         """Let no batch wait for more runs to join."""

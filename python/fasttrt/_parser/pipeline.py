@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from fasttrt import _core
 from fasttrt._misread import refuse_misread, spelled_out
+from fasttrt._parser.local_functions import inline_functions
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 
@@ -41,6 +42,7 @@ def reject_unsupported(model: OnnxModel, target: Target) -> OnnxModel:
 
 
 PASSES: tuple[Pass, ...] = (
+    inline_functions,
     fold_constants,
     write_defaults,
     reject_unsupported,

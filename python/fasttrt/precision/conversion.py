@@ -40,7 +40,7 @@ def converted(
     constants. What is of float16, bfloat16 or float64 in the model stays so.
 
     Args:
-        model: the model; it stays as it is.
+        model: the model, its local functions written out; it stays as it is.
         precision: of what to compute in.
         keep_fp32: nodes that stay in float32: names of operators (``"Softmax"``), of nodes, or of
             the tensors that nodes give.
@@ -100,14 +100,10 @@ def _least_opset(model: OnnxModel, precision: str) -> int:
 
 
 def _prepared(proto: "onnx.ModelProto", opset: int, precision: str) -> "onnx.ModelProto":
-    """With local functions inlined, of that opset at least, and with the types of all tensors."""
+    """Of that opset at least, and with the types of all tensors."""
     import onnx
 
     try:
-        if proto.functions:
-            from onnx import inliner
-
-            proto = inliner.inline_local_functions(proto)
         if any(entry.version < opset for entry in proto.opset_import if not entry.domain):
             proto = onnx.version_converter.convert_version(proto, opset)
         return onnx.shape_inference.infer_shapes(proto)

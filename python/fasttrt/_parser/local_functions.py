@@ -1,0 +1,251 @@
+"""Write out local functions: each call becomes the nodes of its function.
+
+TensorRT's parser looks functions up by name alone, takes one that is named like an ONNX operator
+for that operator, refuses calls that leave out inputs or results, and follows functions that call
+themselves until the process ends.
+"""
+
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from fasttrt._nodes import subgraphs, with_inner
+from fasttrt._parser.opsets import convert_nodes, onnx_version, unify_opsets
+from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.model import OnnxModel
+from fasttrt.precision.graphs import all_names, replace_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+MAX_NODES = 100_000
+"""That functions may become. A few lines of nested calls can stand for any number."""
+MAX_BYTES = 2**30
+"""That these nodes may take."""
+MAX_DEPTH = 100
+"""Of calls within one another."""
+
+_Key: TypeAlias = tuple[str, str, str]
+"""A function's domain, name and overload."""
+
+
+def inline_functions(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Replace each call of a local function by the function's nodes.
+
+    They are named after the call, ``call/node``, and so is what they give to one another. Where
+    versions of ONNX's operators differ, all are converted to the newest.
+
+    Raises:
+        ParseError: a function calls itself, is called with more than it takes, or cannot be
+            converted; or together they become more than `MAX_NODES` nodes. Names the call.
+    """
+    if not model.proto.functions:
+        return model
+    proto = model.copy_proto()
+    inliner = _Inliner(proto)
+    inliner.expand_model()
+    del proto.functions[:]
+    changed = model.changed(proto, inliner.changes())
+    changed.callers = inliner.callers
+    return changed
+
+
+class _Inliner:
+    def __init__(self, proto: "onnx.ModelProto") -> None:
+        self._proto = proto
+        self._functions: dict[_Key, onnx.FunctionProto] = {}
+        for function in proto.functions:
+            key = _key(function.name, function)
+            if key in self._functions:
+                _refuse(f"the model has two functions {_written(key)}")
+            self._functions[key] = function
+        self._names = set(all_names(proto.graph))
+        self._nodes = self._bytes = 0
+        self._calls: dict[_Key, int] = {}
+        self._version = 0
+        self._outer: onnx.NodeProto | None = None
+        """The node of the model's graph that is written out now."""
+        self._place = -1
+        """Its index in the graph as it was read."""
+        self.callers: dict[str, int] = {}
+        """By what a function's node gives: the index of the call in the model's graph."""
+
+    def expand_model(self) -> None:
+        """Write out all calls in the model's graph and its subgraphs."""
+        graph = self._proto.graph
+        places = {tuple(node.output): index for index, node in enumerate(graph.node)}
+        # Conversion may put in nodes, so places are those before it.
+        try:
+            self._version = unify_opsets(self._proto, self._called())
+        except Exception as error:  # of several classes, RuntimeError among them
+            _refuse(f"the model's functions are of a newer opset, and ONNX cannot convert: {error}")
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            self._place, self._outer = places.get(tuple(node.output), -1), node
+            nodes += self._expand(node, ())
+        replace_all(graph.node, nodes)
+
+    def changes(self) -> list[str]:
+        """Give a line for each function that is called."""
+        return [
+            f"function {_written(key)}: {count} calls are written out as its nodes"
+            for key, count in self._calls.items()
+        ] or ["functions that nothing calls are left out"]
+
+    def _called(self) -> "list[onnx.FunctionProto]":
+        """Give the functions that the graph calls, and those that they call."""
+        found: dict[_Key, onnx.FunctionProto] = {}
+        pending: list[Sequence[onnx.NodeProto]] = [self._proto.graph.node]
+        while pending:
+            for node in with_inner(pending.pop()):
+                key = _key(node.op_type, node)
+                if key in self._functions and key not in found:
+                    found[key] = self._functions[key]
+                    pending.append(found[key].node)
+        return list(found.values())
+
+    def _expand(self, node: "onnx.NodeProto", active: tuple[_Key, ...]) -> "list[onnx.NodeProto]":
+        """Give the nodes to write for one; `active` has the functions that it is part of."""
+        for graph in subgraphs(node):
+            replace_all(graph.node, [step for n in graph.node for step in self._expand(n, active)])
+        key = _key(node.op_type, node)
+        function = self._functions.get(key)
+        if function is None:
+            return [node]
+        self._check_call(function, node, (*active, key))
+        self._calls[key] = self._calls.get(key, 0) + 1
+        body = _Call(function, node, self._names).nodes()
+        self._count(body)
+        version = onnx_version(function.opset_import) or self._version
+        try:
+            body = convert_nodes(body, version, self._version, self._names)
+        except Exception as error:  # of several classes, RuntimeError among them
+            self._refuse(
+                f"the function {_written(key)} is of opset {version}, and ONNX cannot convert it "
+                f"to {self._version}: {error}"
+            )
+        self.callers |= {name: self._place for n in with_inner(body) for name in n.output if name}
+        return [step for inner in body for step in self._expand(inner, (*active, key))]
+
+    def _check_call(
+        self, function: "onnx.FunctionProto", call: "onnx.NodeProto", active: tuple[_Key, ...]
+    ) -> None:
+        name = _written(active[-1])
+        if active[-1] in active[:-1]:
+            path = " calls ".join(map(_written, active[active.index(active[-1]) :]))
+            self._refuse(f"the function {name} calls itself ({path})")
+        if len(active) > MAX_DEPTH:
+            self._refuse(f"more than {MAX_DEPTH} functions call one another in turn")
+        for what, given, taken in (
+            ("inputs", call.input, function.input),
+            ("outputs", call.output, function.output),
+        ):
+            if len(given) > len(taken):
+                self._refuse(f"the function {name} has {len(taken)} {what}, got {len(given)}")
+        missing = set(function.input[len(call.input) :])
+        missing |= {a for a, b in zip(function.input, call.input, strict=False) if not b}
+        for formal, actual in zip(function.output, call.output, strict=False):
+            if actual and formal in missing:
+                self._refuse(f"the function {name} gives its input {formal}, which is left out")
+
+    def _count(self, body: "list[onnx.NodeProto]") -> None:
+        self._nodes += 1 + sum(1 for _ in with_inner(body))  # a call of nothing counts, too
+        self._bytes += sum(step.ByteSize() for step in body)
+        if self._nodes > MAX_NODES:
+            self._refuse(f"written out, the model's functions are more than {MAX_NODES} nodes")
+        if self._bytes > MAX_BYTES:
+            self._refuse(f"written out, the model's functions take more than {MAX_BYTES} bytes")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        assert self._outer is not None
+        _refuse(reason, self._place, self._outer.name, self._outer.op_type)
+
+
+class _Call:
+    """A function's nodes with the names and attributes of a call."""
+
+    def __init__(
+        self, function: "onnx.FunctionProto", call: "onnx.NodeProto", taken: set[str]
+    ) -> None:
+        self._function, self._taken = function, taken
+        self._prefix = call.name or next(filter(None, call.output), call.op_type)
+        self._attributes = {a.name: a for a in (*function.attribute_proto, *call.attribute)}
+        self._names: dict[str, str] = {"": ""}
+        self._names |= dict.fromkeys(function.input, "")  # as calls may leave inputs out
+        self._names |= dict(zip(function.input, call.input, strict=False))
+        self._copies = []
+        """What has a name outside already, and the other one that the call wants for it."""
+        for formal, actual in zip(function.output, call.output, strict=False):
+            if actual and formal in self._names:
+                self._copies.append((self._names[formal], actual))
+            elif actual:
+                self._names[formal] = actual
+
+    def nodes(self) -> "list[onnx.NodeProto]":
+        from onnx import helper
+
+        nodes = [self._instance(node) for node in self._function.node]
+        return nodes + [
+            helper.make_node("Identity", [given], [wanted], self._unused("Identity"))
+            for given, wanted in self._copies
+        ]
+
+    def _instance(self, node: "onnx.NodeProto") -> "onnx.NodeProto":
+        copy = type(node)()
+        copy.CopyFrom(node)
+        copy.name = self._unused(node.name or node.op_type)
+        replace_all(copy.input, list(map(self._name, node.input)))
+        while copy.input and not copy.input[-1]:
+            del copy.input[-1]
+        replace_all(copy.output, list(map(self._name, node.output)))
+        for graph in subgraphs(copy):  # the function's own: those of the call come below
+            self._rename(graph)
+        replace_all(copy.attribute, [a for a in map(self._resolved, copy.attribute) if a])
+        return copy
+
+    def _rename(self, graph: "onnx.GraphProto") -> None:
+        for named in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            named.name = self._name(named.name)
+        for sparse in graph.sparse_initializer:
+            sparse.values.name = self._name(sparse.values.name)
+        replace_all(graph.node, [self._instance(node) for node in graph.node])
+
+    def _resolved(self, attribute: "onnx.AttributeProto") -> "onnx.AttributeProto | None":
+        """The attribute that one of the function refers to; None if it is not given."""
+        if not attribute.ref_attr_name:
+            return attribute
+        given = self._attributes.get(attribute.ref_attr_name)
+        if given is None:
+            return None
+        copy: onnx.AttributeProto = type(given)()
+        copy.CopyFrom(given)
+        copy.name = attribute.name
+        return copy
+
+    def _name(self, name: str) -> str:
+        if name not in self._names:
+            self._names[name] = self._unused(name)
+        return self._names[name]
+
+    def _unused(self, name: str) -> str:
+        name = f"{self._prefix}/{name}"
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+
+def _key(name: str, owner: "onnx.NodeProto | onnx.FunctionProto") -> _Key:
+    domain = "" if owner.domain == "ai.onnx" else owner.domain
+    return domain, name, getattr(owner, "overload", "")  # since onnx 1.16
+
+
+def _written(key: _Key) -> str:
+    return ".".join(filter(None, key[:2])) + (f":{key[2]}" if key[2] else "")
+
+
+def _refuse(reason: str, index: int = -1, name: str = "", operator: str = "") -> NoReturn:
+    issue = ParseIssue(index, name, operator, reason)
+    raise ParseError("the model's local functions cannot be written out", (issue,))

@@ -1,0 +1,119 @@
+"""One version of ONNX's operators for a model and the nodes of its functions."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt.precision.graphs import all_names, replace_all
+from fasttrt.precision.weights import without_weights
+
+if TYPE_CHECKING:
+    import onnx
+
+_CHANGED_MEANING = {"GroupNormalization": 21}
+"""What ONNX's converter leaves as it is although it means something else since that version."""
+
+
+def onnx_version(opsets: "Iterable[onnx.OperatorSetIdProto]") -> int:
+    """Give the version of ONNX's operators that is imported; 0 if none is."""
+    return max((entry.version for entry in opsets if entry.domain in ONNX_DOMAINS), default=0)
+
+
+def unify_opsets(model: "onnx.ModelProto", functions: "Sequence[onnx.FunctionProto]") -> int:
+    """Convert a model's graph to the newest version of ONNX's operators that its functions have.
+
+    It imports their other domains as well.
+
+    Returns:
+        That version.
+
+    Raises:
+        Exception: of several classes, if ONNX cannot convert the graph.
+    """
+    version = onnx_version(model.opset_import)
+    newest = max([version, *(onnx_version(function.opset_import) for function in functions)])
+    if version and _must_convert(model.graph.node, version, newest):
+        from onnx import version_converter
+
+        light = without_weights(model)
+        del light.functions[:]
+        converted = version_converter.convert_version(light, newest)
+        replace_all(model.graph.node, converted.graph.node)
+    imports = [*(function.opset_import for function in functions), model.opset_import]
+    opsets = {
+        entry.domain: entry.version
+        for entry in chain.from_iterable(imports)
+        if entry.domain not in ONNX_DOMAINS
+    }
+    del model.opset_import[:]
+    for domain, number in {"": newest, **opsets}.items():
+        model.opset_import.add(domain=domain, version=number)
+    return newest
+
+
+def convert_nodes(
+    nodes: "list[onnx.NodeProto]", version: int, newer: int, taken: set[str]
+) -> "list[onnx.NodeProto]":
+    """Convert nodes of one version of ONNX's operators to a newer one, if they differ in it.
+
+    Args:
+        nodes: a part of a graph.
+        version: theirs.
+        newer: the one to have.
+        taken: names that new tensors must not have; theirs are added.
+
+    Raises:
+        Exception: of several classes, if ONNX cannot.
+    """
+    if not _must_convert(nodes, version, newer):
+        return nodes
+    from onnx import ValueInfoProto, helper, version_converter
+
+    graph = helper.make_graph(nodes, "part", [], [])
+    old = set(all_names(graph))
+    given = {output for node in with_inner(nodes) for output in node.output}
+    used = {name for node in with_inner(nodes) for name in node.input if name}
+    graph.input.extend(ValueInfoProto(name=name) for name in sorted(used - given))
+    graph.output.extend(ValueInfoProto(name=name) for node in nodes for name in node.output if name)
+    part = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+    result = version_converter.convert_version(part, newer).graph
+    replace_all(result.node, [*map(_constant, result.initializer), *result.node])
+    new = {name: _unused(name, taken) for name in {*all_names(result)} - old if name}
+    for inner in graphs_of(result):
+        for node in inner.node:
+            for names in (node.input, node.output):
+                replace_all(names, [new.get(name, name) for name in names])
+    return list(result.node)
+
+
+def _must_convert(nodes: "Iterable[onnx.NodeProto]", version: int, newer: int) -> bool:
+    """Whether a node's operator has another definition in the newer version.
+
+    Raises:
+        ValueError: ONNX's converter would take over what means something else.
+    """
+    from onnx import defs
+
+    found = False
+    for node in with_inner(nodes) if version != newer else ():
+        if node.domain not in ONNX_DOMAINS or not defs.has(node.op_type, version):
+            continue
+        since = defs.get_schema(node.op_type, version, "").since_version
+        found |= since != defs.get_schema(node.op_type, newer, "").since_version
+        if version < _CHANGED_MEANING.get(node.op_type, version) <= newer:
+            raise ValueError(f"{node.op_type} means something else since opset {newer}")
+    return found
+
+
+def _constant(tensor: "onnx.TensorProto") -> "onnx.NodeProto":
+    from onnx import helper
+
+    return helper.make_node("Constant", [], [tensor.name], value=tensor)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
