@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -85,11 +86,17 @@ bool tells_of_memory(std::string_view text) {
 }
 
 template <class Managed>
+void delete_tensor(Managed* tensor) noexcept {
+  if (tensor->deleter != nullptr) tensor->deleter(tensor);
+}
+
+// Deletes the tensor at once where there is no memory for its owner.
+template <class Managed>
 py::object owner_of(Managed* tensor) {
-  return py::capsule(tensor, [](void* data) {
-    auto* const managed = static_cast<Managed*>(data);
-    if (managed->deleter != nullptr) managed->deleter(managed);
-  });
+  std::unique_ptr<Managed, decltype(&delete_tensor<Managed>)> owned(tensor, &delete_tensor);
+  py::capsule owner(tensor, [](void* data) { delete_tensor(static_cast<Managed*>(data)); });
+  std::ignore = owned.release();  // the capsule's now
+  return owner;
 }
 
 struct CapsuleName {

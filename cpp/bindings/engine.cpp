@@ -10,9 +10,11 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -184,8 +186,8 @@ class PyEngine {
     }
     closed_ = true;
     // Locals, destroyed when the members are whole: see hold().
-    const auto held = std::exchange(held_, {});
-    const auto spare = std::exchange(spare_, {});
+    const auto held = std::exchange(kept_->held, {});
+    const auto spare = std::exchange(kept_->spare, {});
   }
 
   [[nodiscard]] Engine& engine() const { return *engine_; }
@@ -196,15 +198,21 @@ class PyEngine {
    public:
     explicit Spare(PyEngine& engine) : engine_(engine) {}
     ~Spare() {
-      if (stream_ && !engine_.closed_) engine_.spare_.push_back(std::move(*stream_));
+      if (!stream_ || engine_.closed_) return;
+      try {
+        engine_.kept_->spare.push_back(std::move(*stream_));
+      } catch (const std::bad_alloc&) {  // the next call makes one of its own
+        stream_.reset();
+      }
     }
     Spare(const Spare&) = delete;
     Spare& operator=(const Spare&) = delete;
 
     CUstream_st* stream() {
-      if (!stream_ && !engine_.spare_.empty()) {
-        stream_ = std::move(engine_.spare_.back());
-        engine_.spare_.pop_back();
+      auto& spare = engine_.kept_->spare;
+      if (!stream_ && !spare.empty()) {
+        stream_ = std::move(spare.back());
+        spare.pop_back();
       }
       if (!stream_) stream_.emplace(cuda::PrimaryContext::retain(engine_.engine_->device()));
       return stream_->handle();
@@ -231,17 +239,21 @@ class PyEngine {
   [[nodiscard]] bool is_inherited() const noexcept { return getpid() != owner_; }
 
   // Leaves what is the parent's as it is.
-  void leave() {
-    const auto keep = [](auto owner) { (void)owner.release(); };
-    keep(std::move(engine_));
-    keep(std::make_unique<std::vector<Held>>(std::exchange(held_, {})));
-    keep(std::make_unique<std::vector<cuda::Stream>>(std::exchange(spare_, {})));
+  void leave() noexcept {
+    std::ignore = engine_.release();
+    std::ignore = kept_.release();
   }
 
   // What a run that nobody waited for may still use.
   struct Held {
     cuda::Event done;
     std::vector<py::object> arrays;
+  };
+
+  // What calls leave behind; in a forked process it is the parent's, as the engine is.
+  struct Kept {
+    std::vector<cuda::Stream> spare;
+    std::vector<Held> held;
   };
 
   void wait(cuda::StreamRef stream) const {
@@ -268,11 +280,12 @@ class PyEngine {
     std::vector<Held> over;
     const auto context = done.context();
     const cuda::ContextGuard guard(*context);
-    held_.push_back({std::move(done), std::move(arrays)});
+    auto& held = kept_->held;
+    held.push_back({std::move(done), std::move(arrays)});
     const auto rest =
-        std::ranges::partition(held_, [](const Held& held) { return !held.done.is_done(); });
+        std::ranges::partition(held, [](const Held& run) { return !run.done.is_done(); });
     over.assign(std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
-    held_.erase(rest.begin(), rest.end());
+    held.erase(rest.begin(), rest.end());
   }
 
   // The outputs' shapes for these inputs: known beforehand, or as an earlier call found them.
@@ -299,8 +312,7 @@ class PyEngine {
   std::vector<Binding> inputs_;
   std::vector<Binding> outputs_;
   std::map<std::vector<Dims>, std::vector<Dims>> shapes_;  // of the outputs, by the inputs'
-  std::vector<cuda::Stream> spare_;
-  std::vector<Held> held_;
+  std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();
   bool closed_ = false;
 };
 

@@ -53,7 +53,7 @@ void check_options(std::span<const IoTensor> inputs, const BatchingOptions& opti
     throw InputError("a batch's delay is between 0 and 24 hours");
   }
   if (sizes.empty() || sizes.front() < 1 || sizes.back() < options.max_size ||
-      !std::ranges::is_sorted(sizes, std::less_equal{})) {
+      std::ranges::adjacent_find(sizes, std::greater_equal{}) != sizes.end()) {
     throw InputError("batch sizes are positive, ascending, and reach the largest batch");
   }
   const auto most = padded_size(sizes, options.max_size);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -11,12 +12,15 @@
 namespace fasttrt::engine {
 namespace {
 
-// Waits after a failure, which is the error to report.
+// Waits after a failure, which is the error to report: another one, be it that there is no memory
+// for a message, must not take its place.
 void settle(const auto& work) noexcept {
   try {
     work.synchronize();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     nvinfer::Logger::instance().log(nvinfer::Severity::verbose, error.what());
+  } catch (...) {
+    nvinfer::Logger::instance().log(nvinfer::Severity::verbose, "waiting failed");
   }
 }
 
