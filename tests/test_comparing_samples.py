@@ -66,7 +66,7 @@ def test_arrays_of_frameworks_are_arrays() -> None:
     (x,) = made.inputs()
     assert errors(made.proto, Tensor(x)) == expected(made, [(x,)])
     assert errors(made.proto, [Tensor(x), Tensor(-x)]) == expected(made, [(x,), (-x,)])
-    with pytest.raises(InputError, match="x: expected an array in the host's memory, got Tensor"):
+    with pytest.raises(InputError, match="x: expected an array, got Tensor: "):
         fasttrt.compare(made.proto, Tensor(x, on_gpu=True), device="cpu")
 
 

@@ -34,6 +34,7 @@ class Recorder:
     """A backend that notes its calls and gives its inputs back; closed gates hold its runs."""
 
     reads_dlpack = False
+    tells_inputs_read = False
 
     def __init__(self, name: str = "x") -> None:
         spec = fasttrt.TensorSpec(name, np.dtype("float32"), (-1,))
@@ -51,8 +52,14 @@ class Recorder:
         self.error: Exception | None = None
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: Any = None,
     ) -> Sequence[Any]:
+        if inputs_read is not None:
+            inputs_read.set()
         self.calls.append((arrays, out, stream))
         self.arrived.release()
         assert self.gate.wait(PATIENCE)

@@ -38,6 +38,18 @@ CUstream_st* as_stream(std::uintptr_t handle) {
   return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
 }
 
+// Of a run of another thread's.
+void wait_until_read(engine::InputsRead& inputs_read) {
+  constexpr std::chrono::milliseconds interval(50);
+  for (;;) {
+    {
+      const GilRelease release;  // safe: the caller holds `inputs_read`
+      if (inputs_read.wait_for(interval)) return;
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+}
+
 class PyEngine {
  public:
   PyEngine(const LibraryHandle& library, const py::buffer& plan, const EngineOptions& options) {
@@ -70,7 +82,7 @@ class PyEngine {
   PyEngine& operator=(const PyEngine&) = delete;
 
   py::list infer(const py::sequence& arrays, const py::object& out,
-                 std::optional<std::uintptr_t> stream) {
+                 std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read) {
     Spare spare(*this);
     RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, out},
                            stream ? std::optional(as_stream(*stream)) : std::nullopt,
@@ -79,9 +91,10 @@ class PyEngine {
     const auto queue = arguments.stream();
     std::optional<cuda::Event> done;
     {
-      // Safe: `arguments` owns every array whose memory is used meanwhile.
+      // Safe: `arguments` owns every array whose memory is used meanwhile, and the call's own
+      // arguments hold `inputs_read`.
       const GilRelease release;
-      engine_->infer(arguments.inputs(), arguments.outputs(), queue);
+      engine_->infer(arguments.inputs(), arguments.outputs(), queue, inputs_read);
       if (queue && arguments.must_wait()) wait(*queue);
       if (queue && stream) done = mark(*queue);
     }
@@ -319,13 +332,21 @@ class PyEngine {
 }  // namespace
 
 void register_engine(py::module_& module) {
+  py::class_<engine::InputsRead>(module, "InputsRead",
+                                 "Tells that a run is done with its arrays in host memory.")
+      .def(py::init<>())
+      .def("set", &engine::InputsRead::set)
+      .def("wait", &wait_until_read, "Wait until it is set; Ctrl-C is heeded.");
   py::class_<PyEngine>(module, "Engine")
       .def(py::init<const LibraryHandle&, const py::buffer&, const EngineOptions&>(),
            py::arg("library"), py::arg("plan"), py::arg("options"),
            "Load a plan from any contiguous memory, which is read in place and not kept.")
       .def("infer", &PyEngine::infer, py::arg("arrays"), py::arg("out"), py::arg("stream"),
+           py::arg("inputs_read") = py::none(),
            "Run once: an array for each input, in order; out has None or an array for each output. "
-           "With a stream (a CUDA handle) and results on the GPU the work is queued there.")
+           "With a stream (a CUDA handle) and results on the GPU the work is queued there. "
+           "inputs_read is set as soon as arrays in host memory may be overwritten; not where the "
+           "run fails, or may be shared.")
       .def("time_replays", &PyEngine::time_replays, py::arg("arrays"), py::arg("count"),
            "Microseconds of each replay of the run's CUDA graph, inputs and outputs on the GPU.")
       .def("time_phases", &PyEngine::time_phases, py::arg("arrays"), py::arg("count"),

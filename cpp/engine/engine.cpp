@@ -226,14 +226,14 @@ void Engine::release(std::unique_ptr<Session> session) noexcept {
 }
 
 void Engine::infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
-                   std::optional<cuda::StreamRef> stream) {
+                   std::optional<cuda::StreamRef> stream, InputsRead* inputs_read) {
   const auto profile = choose_profile(setup_.inputs, arrays);
   if (batcher_ && !stream && batcher_->accepts(arrays, results)) {
     batcher_->infer(arrays, results);
     return;
   }
   const Lease session(*this);
-  session->run(arrays, profile, results, stream);
+  session->run(arrays, profile, results, stream, inputs_read);
 }
 
 std::vector<Dims> Engine::infer_shapes(std::span<const InputArray> arrays,

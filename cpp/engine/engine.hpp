@@ -74,9 +74,12 @@ class Engine {
 
   // Runs once; from any thread. arrays: one an input, alive until the run is over. results: one an
   // output. Waits, unless there is a stream and all results are on the device, see Session::run().
-  // Throws InputError for shapes that no profile takes, Error once closed.
+  // Throws InputError for shapes that no profile takes, Error once closed. inputs_read, if given,
+  // is set as soon as host arrays may be overwritten, see Session::run(); not where it throws, nor
+  // of a call that may share its run.
   void infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
-             std::optional<cuda::StreamRef> stream = std::nullopt);
+             std::optional<cuda::StreamRef> stream = std::nullopt,
+             InputsRead* inputs_read = nullptr);
 
   // The outputs' shapes for these inputs, with -1 for an extent that only a run can tell. Throws as
   // infer() does.

@@ -55,6 +55,7 @@ Session::Session(SessionSetup& setup, std::shared_ptr<nvinfer::RuntimeConfig> co
       config_(std::move(config)),
       stream_(setup.device),
       done_(setup.device),
+      copied_(setup.device, cuda::EventTiming::off, cuda::EventWait::block),
       waiter_(setup.device, setup.wait),
       addresses_(setup.inputs.size()),
       told_(setup.inputs.size(), Dims(Dims::unknown_rank)),
@@ -74,15 +75,26 @@ Session::~Session() {
 }
 
 void Session::run(std::span<const InputArray> arrays, std::size_t profile,
-                  std::span<OutputArray> results, std::optional<cuda::StreamRef> stream) {
+                  std::span<OutputArray> results, std::optional<cuda::StreamRef> stream,
+                  InputsRead* inputs_read) {
   refuse_capture(stream);
   const nvinfer::ErrorScope errors;
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
   try {
     follow_earlier_work(arrays, queue);
     profile = stage(arrays, profile, results, queue);
+    const bool awaits_copies = inputs_read != nullptr && lends_inputs();
+    if (awaits_copies) {
+      copied_.record(queue);
+    } else if (inputs_read != nullptr) {
+      inputs_read->set();
+    }
     if (!replay(results, queue)) enqueue(arrays, profile, results, queue);
     for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].fetch(results[i], queue);
+    if (awaits_copies) {
+      copied_.synchronize();
+      inputs_read->set();
+    }
     if (stream && is_over_for_the_host(results)) {
       done_.record(queue);
       pending_ = true;
@@ -103,8 +115,11 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
 bool Session::is_over_for_the_host(std::span<const OutputArray> results) const {
   return std::ranges::all_of(
              results, [](const OutputArray& result) { return result.place == Place::device; }) &&
-         std::ranges::none_of(inputs_, &InputSlot::is_lent);
+         !lends_inputs();
 }
+
+// Whether the GPU reads an array of the run at hand from the caller's page-locked memory.
+bool Session::lends_inputs() const { return std::ranges::any_of(inputs_, &InputSlot::is_lent); }
 
 // The next run tells the context everything anew.
 void Session::forget() noexcept { std::ranges::fill(told_, Dims(Dims::unknown_rank)); }

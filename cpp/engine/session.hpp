@@ -15,6 +15,7 @@
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
 #include "engine/input_slot.hpp"
+#include "engine/inputs_read.hpp"
 #include "engine/io_tensor.hpp"
 #include "engine/output_slot.hpp"
 #include "engine/recordings.hpp"
@@ -48,9 +49,11 @@ class Session {
   // Runs once, in the stream if one is given. arrays fit `profile`, see choose_profile(). results
   // has one entry for each output. Returns when the results are there; with a stream, all of the
   // outputs on the device and no page-locked input, as soon as the work is queued. Throws
-  // InputError, CudaError, OutOfMemoryError or Error; the session stays usable.
+  // InputError, CudaError, OutOfMemoryError or Error; the session stays usable. inputs_read, if
+  // given, is set as soon as host arrays may be overwritten: once they are copied, page-locked ones
+  // by the GPU. Not where it throws.
   void run(std::span<const InputArray> arrays, std::size_t profile, std::span<OutputArray> results,
-           std::optional<cuda::StreamRef> stream);
+           std::optional<cuda::StreamRef> stream, InputsRead* inputs_read = nullptr);
 
   // The outputs' shapes for these inputs, with -1 for an extent that only a run can tell.
   [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
@@ -79,6 +82,7 @@ class Session {
   [[nodiscard]] Trial prepare_trial(std::size_t profile, std::span<const InputArray> arrays);
   void drop_profiler();
   [[nodiscard]] bool is_over_for_the_host(std::span<const OutputArray> results) const;
+  [[nodiscard]] bool lends_inputs() const;
   void follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream);
   [[nodiscard]] std::size_t stage(std::span<const InputArray> arrays, std::size_t profile,
                                   std::span<const OutputArray> results, cuda::StreamRef stream);
@@ -104,7 +108,8 @@ class Session {
   SessionSetup& setup_;
   std::shared_ptr<nvinfer::RuntimeConfig> config_;
   cuda::Stream stream_;
-  cuda::Event done_;  // of work that was queued and not waited for
+  cuda::Event done_;    // of work that was queued and not waited for
+  cuda::Event copied_;  // of the copies of page-locked inputs, where somebody waits for them
   Waiter waiter_;
   std::vector<InputSlot> inputs_;
   std::vector<OutputSlot> outputs_;

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fasttrt._casting import is_lossless
+from fasttrt._casting import Cast, converted
 from fasttrt.arrays import is_gpu_array
 from fasttrt.errors import InputError
 from fasttrt.spec import TensorSpec
@@ -16,34 +16,80 @@ def has_exchange(kind: type) -> bool:
     return hasattr(kind, "__dlpack_c_exchange_api__")
 
 
-def as_array(spec: TensorSpec, value: Any, cast: bool) -> Any:
+def as_array(spec: TensorSpec, value: Any, cast: Cast) -> Any:
     """A numpy array, or the GPU's array as it is.
 
     Raises:
-        InputError: it is no array, or ``cast`` would change values, or is asked for on a GPU.
+        InputError: it is no array, or has a mask, or ``cast`` would change values, or is asked for
+            on a GPU.
     """
-    if not isinstance(value, np.ndarray):
-        try:
-            if not is_gpu_array(value):
-                value = np.asarray(value)
-        except Exception as error:
+    if not isinstance(value, np.ndarray) and is_on_gpu(spec.name, value):
+        if cast and (got := _dtype_name(value)) != spec.dtype.name:
             raise InputError(
-                f"{spec.name}: expected an array, got {type(value).__name__}: {error}"
-            ) from error
-        if not isinstance(value, np.ndarray):
-            if cast and (got := _dtype_name(value)) != spec.dtype.name:
-                raise InputError(
-                    f"{spec.name}: expected dtype {spec.dtype}, got {got}; arrays on a GPU are not "
-                    "cast here: cast it in its framework"
-                )
-            return value
-    if cast and value.dtype != spec.dtype:
-        if not is_lossless(value.dtype, spec.dtype):
-            raise InputError(
-                f"{spec.name}: cannot cast {value.dtype} to {spec.dtype} without changing values"
+                f"{spec.name}: expected dtype {spec.dtype}, got {got}; arrays on a GPU are not "
+                "cast here: cast it in its framework"
             )
-        return value.astype(spec.dtype)
-    return value
+        return value
+    array = host_array(spec.name, value, text=spec.dtype.kind == "O")
+    if cast and array.dtype != spec.dtype and spec.dtype.kind != "O":
+        return converted(spec.name, array, spec.dtype, cast)
+    return array
+
+
+def is_on_gpu(name: str, value: Any) -> bool:
+    """`is_gpu_array` of what may be anything.
+
+    Raises:
+        InputError: it does not tell.
+    """
+    try:
+        return is_gpu_array(value)
+    except Exception as error:
+        raise _no_array(name, value, error) from error
+
+
+def host_array(name: str, value: Any, text: bool = False) -> np.ndarray[Any, Any]:
+    """What ``numpy.asarray`` makes of a value, of numpy's own class.
+
+    Args:
+        name: the tensor's, for messages.
+        value: an array in host memory, or what numpy makes one of.
+        text: it is for a tensor of strings, which numpy would pad and strip otherwise.
+
+    Raises:
+        InputError: it is no array, or elements are masked: their values mean nothing.
+    """
+    if masked := _masked(value):
+        raise InputError(
+            f"{name}: expected an array without a mask, got a masked array with {masked} elements "
+            "masked; fill them, as in x.filled(0)"
+        )
+    try:
+        is_plain = text and not hasattr(value, "dtype")
+        return np.asarray(value, dtype=object) if is_plain else np.asarray(value)
+    except Exception as error:
+        raise _no_array(name, value, error) from error
+
+
+def _masked(value: Any) -> int:
+    """How many elements a mask covers, in lists of arrays too."""
+    if isinstance(value, np.ma.MaskedArray):
+        return int(np.count_nonzero(np.ma.getmaskarray(value)))
+    return sum(map(_masked, value)) if isinstance(value, (list, tuple)) else 0
+
+
+def _no_array(name: str, value: Any, error: Exception) -> InputError:
+    return InputError(f"{name}: expected an array, got {type(value).__name__}: {error}")
+
+
+def own_copy(array: Any) -> Any:
+    """An array in host memory with the same contents, which nobody else can change."""
+    if isinstance(array, np.ndarray):
+        return array.copy()
+    if (clone := getattr(array, "clone", None)) is not None:  # PyTorch's, of any dtype
+        return clone()
+    shared = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
+    return shared.copy()  # np.array() leaves it to the array's own class, which may not
 
 
 def _dtype_name(value: Any) -> str:
@@ -72,6 +118,9 @@ def targets(outputs: Sequence[TensorSpec], out: Any, by_name: bool) -> list[Any]
     Raises:
         InputError: not as many as there are outputs, or of other names.
     """
+    for target in out.values() if isinstance(out, Mapping) else _as_list(out):
+        if isinstance(target, np.ma.MaskedArray):
+            raise InputError("out: expected arrays without masks, got a masked array")
     if isinstance(out, Mapping):
         unknown = out.keys() - {spec.name for spec in outputs}
         if unknown or not by_name:
@@ -80,8 +129,12 @@ def targets(outputs: Sequence[TensorSpec], out: Any, by_name: bool) -> list[Any]
                 f"with inputs by name, got {sorted(map(str, out))}"
             )
         return [out.get(spec.name) for spec in outputs]
-    # An array of a framework may be iterable too: one for each row is not what was meant.
-    given = list(out) if isinstance(out, Sequence) else [out]
+    given = _as_list(out)
     if len(given) != len(outputs):
         raise InputError(f"out: expected {len(outputs)} arrays, got {len(given)}")
     return given
+
+
+def _as_list(out: Any) -> list[Any]:
+    # An array of a framework may be iterable too: one for each row is not what was meant.
+    return list(out) if isinstance(out, Sequence) else [out]

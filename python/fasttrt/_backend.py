@@ -15,11 +15,17 @@ class Backend(Protocol):
     outputs: tuple[TensorSpec, ...]
     reads_dlpack: bool
     """Whether `run` takes arrays of any library; else only numpy's, and those on a GPU."""
+    tells_inputs_read: bool
+    """Whether `run` takes ``inputs_read``."""
     metadata: dict[str, Any]
     """The plan's, see `Plan`; empty where there is none."""
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: Any = None,
     ) -> Sequence[Any]:
         """Run once.
 
@@ -27,6 +33,7 @@ class Backend(Protocol):
             arrays: one for each input, in order: numpy arrays, or arrays on a GPU.
             out: for each output, where to put it, or None; None for all.
             stream: the GPU's stream to run on; None: the backend's choice.
+            inputs_read: a ``_core.InputsRead`` to set once arrays in host memory may be changed.
         """
         ...
 

@@ -13,6 +13,7 @@ class InheritedBackend:
     """Refuses every run, and keeps the parent's backend as it is: ending it could hang or crash."""
 
     reads_dlpack = False
+    tells_inputs_read = False
 
     def __init__(self, inherited: Backend) -> None:
         """Take the parent's place."""
@@ -29,7 +30,11 @@ class InheritedBackend:
         )
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: Any = None,
     ) -> NoReturn:
         """Raise `Error`."""
         self._refuse()

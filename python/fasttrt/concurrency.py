@@ -114,16 +114,31 @@ def _cancelled(futures: Collection[Future[Any]]) -> list[Future[Any]]:
     return [future for future in futures if not future.cancel()]
 
 
+def failed(error: Exception) -> Future[Any]:
+    """A future of what was refused before it could begin."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
 def mapped(
-    submit: Callable[..., Future[Any]],
+    begin: Callable[[tuple[Any, ...]], Future[Any]],
     iterable: Iterable[Any],
     in_flight: int | None,
     errors: str,
     progress: Callable[[int], None] | bool,
-    cast: bool,
     workers: int,
 ) -> Generator[Any, None, None]:
-    """What `Engine.map` gives; ``submit`` is `Engine.submit`."""
+    """What `Engine.map` gives.
+
+    Args:
+        begin: begins a run of these inputs, and returns once its arrays may be changed.
+        iterable: as `Engine.map` takes it, and so are the next three.
+        in_flight: None: one more than there are ``workers``, and at least 2.
+        errors: ``"raise"`` or ``"return"``.
+        progress: True, False or a callback.
+        workers: how many runs can be under way.
+    """
     if in_flight is None:
         in_flight = max(2, workers + 1)
     if not isinstance(in_flight, int) or isinstance(in_flight, bool) or in_flight < 1:
@@ -133,14 +148,13 @@ def mapped(
     if not callable(progress) and not isinstance(progress, bool):
         raise InputError(f"progress: expected True, False or a callable, got {progress!r}")
 
-    def begin(item: Any) -> Future[Any]:
-        inputs = item if isinstance(item, tuple) else (item,)
-        return submit(*inputs, cast=cast)
+    def submit(item: Any) -> Future[Any]:
+        return begin(item if isinstance(item, tuple) else (item,))
 
     def results(items: Iterator[Any], ahead: int, total: int | None) -> Generator[Any, None, None]:
         with counter(progress, total) as report:
             keep = errors == "return"
-            yield from in_order(begin, items, ahead, keep_errors=keep, report=report)
+            yield from in_order(submit, items, ahead, keep_errors=keep, report=report)
 
     return results(iter(iterable), in_flight, _length(iterable))
 

@@ -5,19 +5,21 @@ import os
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
 from fasttrt import _core
-from fasttrt._arguments import as_array, has_exchange, ordered, targets
+from fasttrt._arguments import as_array, has_exchange, ordered, own_copy, targets
+from fasttrt._casting import Cast, check_cast
 from fasttrt._inherited import InheritedBackend
 from fasttrt._opening import RunOptions, open_backend
 from fasttrt._starting import devices_starting
 from fasttrt.arrays import is_device_array
 from fasttrt.batching import Batching
-from fasttrt.concurrency import Workers, mapped, worker_count
+from fasttrt.concurrency import Workers, failed, mapped, settle, worker_count
 from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
@@ -143,7 +145,7 @@ class Engine:
                 freeze=freeze, dims=dims, config=config, options=options, progress=progress,
                 cache=cache, verify=verify,
             )  # fmt: skip
-        self._run = self._backend.run
+        self._run: Callable[..., Sequence[Any]] = self._backend.run
         self._direct: set[type] = {np.ndarray}
         self._workers = Workers(worker_count(contexts, batching, ordinals))
         self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"
@@ -166,14 +168,14 @@ class Engine:
     @overload
     def infer(
         self, inputs: Mapping[str, Any], /, *,
-        out: Mapping[str, Any] | None = None, cast: bool = False, stream: Any = None,
+        out: Mapping[str, Any] | None = None, cast: Cast = False, stream: Any = None,
     ) -> dict[str, Any]: ...  # fmt: skip
     @overload
     def infer(
-        self, /, *inputs: Any, out: Any = None, cast: bool = False, stream: Any = None
+        self, /, *inputs: Any, out: Any = None, cast: Cast = False, stream: Any = None
     ) -> Any: ...
     def infer(
-        self, /, *inputs: Any, out: Any = None, cast: bool = False, stream: Any = None
+        self, /, *inputs: Any, out: Any = None, cast: Cast = False, stream: Any = None
     ) -> Any:
         """Run the model once.
 
@@ -194,8 +196,11 @@ class Engine:
             inputs: one array for each input, in order; or one mapping from names to arrays.
             out: where to put the results: an array (a sequence, a mapping) of the outputs' dtypes
                 and true shapes, C-contiguous, on the host or on the GPU.
-            cast: convert inputs of another dtype where no value can change (for instance int32 to
-                int64, float32 to float64 or float16 to float32). Not of arrays on a GPU.
+            cast: True: convert inputs of another dtype where no value can change (for instance
+                int32 to int64, float32 to float64 or float16 to float32). ``"lossy"``: numbers of
+                any type, rounded to the nearest, as float64 to float32; values that the input's
+                type does not reach are refused, and so are fractions for integers. Not of arrays
+                on a GPU.
             stream: queue the run on this CUDA stream (PyTorch's, CuPy's, one with
                 ``__cuda_stream__``, or the handle as an int) and return without waiting, if
                 inputs and results are on the GPU. The arrays are held until it is done.
@@ -210,7 +215,7 @@ class Engine:
         """
         # The plain call comes tens of thousands of times a second: arrays of types that the backend
         # reads itself go straight to it.
-        if not cast and len(inputs) == len(self.inputs):
+        if cast is False and len(inputs) == len(self.inputs):
             direct = self._direct
             for array in inputs:
                 if type(array) not in direct:
@@ -221,29 +226,64 @@ class Engine:
                     return results[0] if len(results) == 1 else tuple(results)
                 if type(out) in direct and len(self.outputs) == 1:
                     return self._run(inputs, (out,), stream)[0]
+        arrays, by_name = self._arranged(inputs, cast)
+        given = None if out is None else targets(self.outputs, out, by_name)
+        results = self._run(arrays, given, stream)
+        if self._backend.reads_dlpack:
+            self._direct.update(filter(has_exchange, map(type, arrays)))
+        return self._delivered(results, by_name)
+
+    def _arranged(self, inputs: tuple[Any, ...], cast: Cast) -> tuple[list[Any], bool]:
+        """The arrays of a call in the inputs' order, and whether they came by name."""
+        check_cast(cast)
         by_name = len(inputs) == 1 and isinstance(inputs[0], Mapping)
         arrays: Sequence[Any] = ordered(self.inputs, inputs[0]) if by_name else inputs
         if len(arrays) != len(self.inputs):
             names = ", ".join(spec.name for spec in self.inputs)
             raise InputError(f"expected {len(self.inputs)} inputs ({names}), got {len(arrays)}")
-        arrays = [
-            as_array(spec, array, cast) for spec, array in zip(self.inputs, arrays, strict=True)
-        ]
-        given = None if out is None else targets(self.outputs, out, by_name)
-        results = self._run(arrays, given, stream)
-        if self._backend.reads_dlpack:
-            self._direct.update(filter(has_exchange, map(type, arrays)))
+        return [as_array(s, a, cast) for s, a in zip(self.inputs, arrays, strict=True)], by_name
+
+    def _delivered(self, results: Sequence[Any], by_name: bool) -> Any:
+        """The results of a run as `infer` gives them."""
         if by_name:
             return {spec.name: r for spec, r in zip(self.outputs, results, strict=True)}
         return results[0] if len(results) == 1 else tuple(results)
 
-    def submit(self, /, *inputs: Any, out: Any = None, cast: bool = False) -> Future[Any]:
+    def _run_item(self, arrays: list[Any], by_name: bool, *inputs_read: "_core.InputsRead") -> Any:
+        stream = (None,) * len(inputs_read)
+        return self._delivered(self._run(arrays, None, *stream, *inputs_read), by_name)
+
+    def _begin_item(self, inputs: tuple[Any, ...], cast: Cast) -> Future[Any]:
+        """Begin an item of `map`. The caller may change its arrays as soon as this returns."""
+        if any(map(is_device_array, _arrays(inputs, None))):
+            return self.submit(*inputs, cast=cast)
+        try:
+            arrays, by_name = self._arranged(inputs, cast)
+        except Exception as error:
+            return failed(error)
+        if not self._backend.tells_inputs_read:
+            arrays = [own_copy(array) for array in arrays]
+            return self._workers.submit(self._run_item, arrays, by_name)
+        inputs_read = _core.InputsRead()
+        future = self._workers.submit(self._run_item, arrays, by_name, inputs_read)
+        # Also where the run fails, or never begins.
+        future.add_done_callback(lambda _: inputs_read.set())
+        try:
+            inputs_read.wait()
+        except BaseException:  # Ctrl-C
+            settle([future])
+            raise
+        return future
+
+    def submit(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Future[Any]:
         """Run the model on one of the engine's threads, and do not wait.
 
         As many runs are under way as there are ``contexts`` (enough to fill batches, with
-        ``batching``); what comes on top waits its turn. The arrays must stay as they are until the
-        result is there. Arrays on a GPU, ``out`` among them, are for the caller's current stream:
-        their run is queued there before this returns, as by `infer`.
+        ``batching``); what comes on top waits its turn. Nothing is copied here: arrays in host
+        memory, page-locked ones and ``out`` too, must stay as they are until the future is done,
+        and changes before that may be in the result. (`map` has a weaker rule.) Arrays on a GPU,
+        ``out`` among them, are for the caller's current stream: their run is queued there before
+        this returns, as by `infer`.
 
         Returns:
             A future of what `infer` returns or raises, `InputError` included.
@@ -255,10 +295,11 @@ class Engine:
             return self._workers.run(self.infer, *inputs, out=out, cast=cast)
         return self._workers.submit(self.infer, *inputs, out=out, cast=cast)
 
-    async def ainfer(self, /, *inputs: Any, out: Any = None, cast: bool = False) -> Any:
+    async def ainfer(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Any:
         """Run the model for asyncio: ``y = await engine.ainfer(x)``. See `submit`.
 
-        Cancelling it takes the run back if it has not begun; else it goes on to its end, reading
+        The arrays must stay as they are until it is done, or its future is, if it was cancelled:
+        cancelling takes the run back if it has not begun; else it goes on to its end, reading
         its arrays and writing ``out``, and the result is dropped. Runs that `close` takes back are
         cancelled too.
         """
@@ -273,14 +314,19 @@ class Engine:
         in_flight: int | None = None,
         errors: Literal["raise", "return"] = "raise",
         progress: Callable[[int], None] | bool = False,
-        cast: bool = False,
+        cast: Cast = False,
     ) -> Generator[Any, None, None]:
         """Run the model for each item and give the results in order, while later ones run.
 
         Args:
             iterable: of any length, endless too. Each item is what `infer` takes: an array, a tuple
                 of arrays, or a mapping (which gives a mapping). It is read on the thread that
-                iterates over the results.
+                iterates over the results. An item counts as it is when it is taken: its arrays
+                may be filled anew for the next one, as a camera does, and by whoever reads the
+                results. On a GPU this costs nothing but that the next item is taken when the
+                last one's arrays have been copied there; on the CPU, and with ``batching``, they
+                are copied first. Arrays that are on a GPU already are read in the order of their
+                library's current stream, so work queued there later may overwrite them.
             in_flight: how many items are read ahead of the results given, at most. None: one more
                 than there can be runs under way, and at least 2. 1: one after the other.
             errors: ``"raise"``: the exception of an item is raised when its turn comes, and ends
@@ -297,7 +343,11 @@ class Engine:
         Raises:
             InputError: for an argument out of range.
         """
-        return mapped(self.submit, iterable, in_flight, errors, progress, cast, self._workers.most)
+        check_cast(cast)
+        return mapped(
+            partial(self._begin_item, cast=cast), iterable, in_flight, errors, progress,
+            self._workers.most,
+        )  # fmt: skip
 
     def refit(self, model: "str | os.PathLike[str] | bytes | onnx.ModelProto") -> None:
         """Replace the weights by those of another model, without building anew.

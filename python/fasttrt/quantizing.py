@@ -136,7 +136,10 @@ def quantize(
 
 
 class _Split:
-    """Gives the samples for calibration, and keeps those to measure on."""
+    """Gives the samples for calibration, and keeps copies of those to measure on.
+
+    Copies, as the caller may fill one buffer again and again.
+    """
 
     def __init__(self, samples: Iterator[list[Array]], hold_out: bool) -> None:
         self._samples, self._hold_out = samples, hold_out
@@ -148,11 +151,11 @@ class _Split:
     def __iter__(self) -> Iterator[list[Array]]:
         for index, arrays in enumerate(self._samples):
             if self._hold_out and index % _EVERY == _EVERY - 1:
-                self.held.append(arrays)
+                self.held.append([array.copy() for array in arrays])
                 self.first.clear()
                 continue
             if self._hold_out and not self.held:
-                self.first.append(arrays)
+                self.first.append([array.copy() for array in arrays])
             self.count += 1
             yield arrays
 

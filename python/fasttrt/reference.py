@@ -24,6 +24,7 @@ class ReferenceBackend:
     """
 
     reads_dlpack = False
+    tells_inputs_read = False
 
     def __init__(self, model: OnnxModel, shapes: Shapes | None) -> None:
         """Load the model.
@@ -61,7 +62,11 @@ class ReferenceBackend:
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: Any = None,
     ) -> list[np.ndarray[Any, Any]]:
         """Run once; see `Engine.infer`."""
         session = self._session
@@ -149,6 +154,8 @@ def checked(spec: TensorSpec, array: Any) -> np.ndarray[Any, Any]:
     """
     if not isinstance(array, np.ndarray):
         array = _from_pinned(spec, array)
+    if spec.dtype.kind == "O":
+        array = _checked_text(spec, array)
     if array.dtype != spec.dtype:
         raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}")
     fits = len(array.shape) == len(spec.shape) and all(
@@ -162,6 +169,22 @@ def checked(spec: TensorSpec, array: Any) -> np.ndarray[Any, Any]:
         ranges = "; or ".join(f"min {a}, opt {b}, max {c}" for a, b, c in spec.profiles)
         raise InputError(f"{spec.name}: expected {what} {ranges}, got {got}")
     return np.asarray(array, order="C")
+
+
+def _checked_text(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Strings as ONNX Runtime takes them, which would write out whatever else it gets."""
+    if array.dtype.kind in "UT":
+        array = array.astype(object)
+    if array.dtype.kind != "O":
+        raise InputError(f"{spec.name}: expected strings, got dtype {array.dtype}")
+    for item in array.flat:
+        if not isinstance(item, str):
+            cure = "; decode it, as in x.decode()" if isinstance(item, bytes) else ""
+            raise InputError(
+                f"{spec.name}: expected strings, got {item!r} ({type(item).__name__}) among "
+                f"them{cure}"
+            )
+    return array
 
 
 def _from_pinned(spec: TensorSpec, array: Any) -> Any:

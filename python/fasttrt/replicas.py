@@ -38,13 +38,18 @@ class ReplicatedBackend:
         self.inputs = first.inputs
         self.outputs = first.outputs
         self.reads_dlpack = first.reads_dlpack
+        self.tells_inputs_read = first.tells_inputs_read
         self.metadata = first.metadata
         self._under_way = [0] * len(self._backends)
         self._turn = 0
         self._lock = threading.Lock()  # of the two above
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: Any = None,
     ) -> Sequence[Any]:
         """Run once; see `Engine.infer`.
 
@@ -54,7 +59,9 @@ class ReplicatedBackend:
         """
         chosen = self._begin(self._home(arrays, out, stream))
         try:
-            return self._backends[chosen].run(arrays, out, stream)
+            if inputs_read is None:
+                return self._backends[chosen].run(arrays, out, stream)
+            return self._backends[chosen].run(arrays, out, stream, inputs_read)
         finally:
             with self._lock:
                 self._under_way[chosen] -= 1

@@ -108,6 +108,7 @@ class TensorRTBackend:
         ]
         self._converts = any(spec.converted for spec in (*self.inputs, *self.outputs))
         self.reads_dlpack = not (self._unchecked or self._converts)
+        self.tells_inputs_read = batching is None
         for spec in (*self.inputs, *self.outputs):
             if spec.converted:
                 logger.warning(
@@ -116,7 +117,11 @@ class TensorRTBackend:
                 )  # fmt: skip
 
     def run(
-        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any = None
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: "_core.InputsRead | None" = None,
     ) -> list[Any]:
         """Run once; see `Engine.infer`."""
         if stream is not None:
@@ -125,14 +130,20 @@ class TensorRTBackend:
             for i in self._unchecked:
                 _check_values(self.inputs[i], arrays[i])
             if self._converts:
-                return self._run_converted(arrays, out, stream)
-            return self.core.infer(arrays, out, stream)
+                return self._run_converted(arrays, out, stream, inputs_read)
+            if inputs_read is None:
+                return self.core.infer(arrays, out, stream)
+            return self.core.infer(arrays, out, stream, inputs_read)
         finally:
             if _core.has_log():
                 forward()
 
     def _run_converted(
-        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: int | None
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: int | None,
+        inputs_read: "_core.InputsRead | None",
     ) -> list[Any]:
         inputs = [_to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
         given = [None] * len(self.outputs) if out is None else out
@@ -143,7 +154,7 @@ class TensorRTBackend:
             None if spec.converted else target
             for spec, target in zip(self.outputs, given, strict=True)
         ]
-        results = self.core.infer(inputs, direct, stream)
+        results = self.core.infer(inputs, direct, stream, inputs_read)
         return [
             _from_engine(spec, result, target)
             for spec, result, target in zip(self.outputs, results, given, strict=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._arguments import host_array
 from fasttrt._casting import is_integer, is_lossless
 from fasttrt._nodes import subgraphs
 from fasttrt.errors import InputError
@@ -130,10 +131,7 @@ def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
     """
     if tensor.dtype.kind == "O":
         raise InputError(f"freeze: {tensor.name}: only tensors of numbers can be frozen")
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:  # unequal lists, a GPU's tensor
-        raise InputError(f"freeze: {tensor.name}: expected an array, got {value!r}") from error
+    array = host_array(f"freeze: {tensor.name}", value)
     if array.dtype != tensor.dtype:
         if hasattr(value, "dtype") or not _fits(array, tensor.dtype):
             raise InputError(

@@ -167,7 +167,7 @@ def held_against(
             found[name].append(measured)
             telling.note(name, feeds, results[name][1])
             if failing is None and measured.failed(judge.limits(name)):
-                failing = feeds
+                failing = {name: array.copy() for name, array in feeds.items()}
     if not all(found.values()):
         raise InputError("inputs: expected at least one sample, got none")
     described = {spec.name: drawing.described(spec) for spec in specs} if drawing else {}

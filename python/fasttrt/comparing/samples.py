@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._arguments import host_array
+from fasttrt.arrays import is_device_array
 from fasttrt.errors import InputError
 from fasttrt.spec import TensorSpec
 
@@ -40,12 +42,11 @@ def _is_sample(inputs: Any) -> bool:
 
 
 def _array(name: str, value: Any) -> Array:
-    try:
-        return np.asarray(value)
-    except Exception as error:  # as the framework has it
+    if is_device_array(value):
         raise InputError(
-            f"{name}: expected an array in the host's memory, got {type(value).__name__}: {error}"
-        ) from error
+            f"{name}: expected an array in the host's memory, got {type(value).__name__} on a GPU"
+        )
+    return host_array(name, value)
 
 
 def _named(item: Any, specs: tuple[TensorSpec, ...]) -> Named:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from fasttrt._arguments import ordered
+from fasttrt._arguments import host_array, ordered
 from fasttrt._backend import Backend
 from fasttrt._casting import is_lossless
 from fasttrt.errors import InputError
@@ -139,14 +139,19 @@ class FunctionReference:
         """
         results = self._function(*(feeds[name] for name in self._inputs))
         if isinstance(results, Mapping):
-            return {name: np.asarray(array) for name, array in results.items()}
+            return {name: _own(str(name), array) for name, array in results.items()}
         arrays = results if isinstance(results, Sequence) else (results,)
         if len(arrays) != len(self._outputs):
             raise InputError(
                 f"against: expected {len(self._outputs)} arrays ({', '.join(self._outputs)}), "
                 f"got {len(arrays)}"
             )
-        return {n: np.asarray(array) for n, array in zip(self._outputs, arrays, strict=True)}
+        return {n: _own(n, array) for n, array in zip(self._outputs, arrays, strict=True)}
+
+
+def _own(name: str, array: Any) -> Array:
+    """A copy: a function may give the same memory again, and results are kept."""
+    return np.array(host_array(f"against: {name}", array))
 
 
 def reference(
