@@ -29,6 +29,20 @@ ABOVE = {
     "_files": {"*"},
     "_nodes": {"*"},
     "_parser/node_rules": {"building", "engine", "plan", "tensorrt", "reference"},
+    **{
+        f"_parser/{name}": {"_core", "building", "engine", "plan", "tensorrt", "reference"}
+        for name in (
+            "arithmetic",
+            "exact_forms",
+            "node_chain",
+            "pooling",
+            "powers",
+            "repeated_outputs",
+            "scatter_indices",
+            "transposed_convolution",
+            "unsigned_quantization",
+        )
+    },
     "_parser/pipeline": {"building", "engine", "plan", "tensorrt", "reference"},
     "_recording": {"building", "engine", "plan", "tensorrt", "reference"},
     "spec": {"*"},

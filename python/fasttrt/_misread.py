@@ -127,8 +127,7 @@ class _Defaults:
 def warn_of_other_shapes(model: OnnxModel, computed: Iterable[tuple[str, Sequence[int]]]) -> None:
     """Log outputs whose shapes, by name, the parser found to be others than the model declares.
 
-    One of both is wrong: many files declare shapes that are; and with ``ceil_mode=1`` the parser
-    counts a last window that begins in the padding, which ONNX leaves out.
+    One of both is wrong; many files declare shapes that are.
     """
     declared = {tensor.name: tensor.shape for tensor in model.outputs}
     for name, found in computed:

@@ -166,43 +166,6 @@ def _recurrent(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return None
 
 
-def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """Padding that follows from the shape of the output is written out.
-
-    An odd one goes to the wrong side otherwise. The formula is that of ONNX's ConvTranspose.
-    """
-    auto_pad = attribute(node, "auto_pad", b"NOTSET").decode()
-    wanted = attribute(node, "output_shape", None)
-    if wanted is None:
-        if auto_pad.startswith("SAME") and any(attribute(node, "output_padding", [])):
-            return f'output_padding would be left out with auto_pad="{auto_pad}"'
-        return None
-    shape, kernel = facts.shape(node.input[0]), facts.shape(node.input[1])
-    if shape is None or kernel is None or None in (*shape[2:], *kernel[2:]):
-        return "output_shape wants extents that are known"
-    axes = len(shape) - 2
-    wanted = wanted[-axes:]
-    kernel = attribute(node, "kernel_shape", kernel[2:])
-    ones, zeros = [1] * axes, [0] * axes
-    strides, dilations, extra = (
-        attribute(node, name, default)
-        for name, default in (("strides", ones), ("dilations", ones), ("output_padding", zeros))
-    )
-    total = [
-        strides[i] * ((shape[2 + i] or 0) - 1)
-        + extra[i]
-        + (kernel[i] - 1) * dilations[i]
-        + 1
-        - wanted[i]
-        for i in range(axes)
-    ]
-    if min(total) < 0:
-        return "output_shape wants more than there is without padding"
-    least, most = [t // 2 for t in total], [t - t // 2 for t in total]
-    pads = least + most if auto_pad == "SAME_UPPER" else most + least
-    return [copy_node(node, output_shape=None, auto_pad=None, pads=pads)]
-
-
 def _if(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Its parser keeps the tensors that leave a branch in a hash table, in no order."""
     if len(node.output) < 2 or facts.constant(node.input[0]) is not None:
@@ -248,7 +211,6 @@ OPERATORS: dict[str, Rule] = {
     "InstanceNormalization": _instance_normalization,
     "GRU": _recurrent,
     "RNN": _recurrent,
-    "ConvTranspose": _transposed_convolution,
     "If": _if,
     "Loop": _loop,
 }

@@ -57,6 +57,22 @@ class TensorFacts:
     def weight(self, name: str) -> "onnx.TensorProto | None":
         return None if name in self._ambiguous else self._weights.get(name)
 
+    def weight_values(self, name: str) -> npt.NDArray[Any] | None:
+        """Give a weight of any size; None for what is none, or is kept outside the file."""
+        from onnx import TensorProto
+        from onnx.numpy_helper import to_array
+
+        weight = self.weight(name)
+        if weight is None or weight.data_location == TensorProto.EXTERNAL:
+            return None
+        return to_array(weight)
+
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's own operators that the model is written in."""
+        imports = self._proto.opset_import
+        return max((each.version for each in imports if each.domain in ONNX_DOMAINS), default=1)
+
     def shape(self, name: str) -> list[int | None] | None:
         """Give a tensor's dimensions as far as they are known; None without even a rank."""
         if name in self._ambiguous:

@@ -9,7 +9,9 @@ from typing import NamedTuple, TypeAlias
 
 from fasttrt import _core
 from fasttrt._misread import refuse_misread, spelled_out
+from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.local_functions import inline_functions
+from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 
@@ -45,6 +47,8 @@ PASSES: tuple[Pass, ...] = (
     inline_functions,
     fold_constants,
     write_defaults,
+    write_repeated_outputs,
+    write_exact_forms,
     reject_unsupported,
 )
 

@@ -1,0 +1,128 @@
+"""Arithmetic that TensorRT does otherwise than ONNX: written in operators that it has right."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fasttrt._parser.node_chain import NodeChain
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+_INTEGERS = ("INT32", "INT64")
+
+
+def _type(facts: TensorFacts, name: str) -> tuple[str, Any]:
+    """Give the name of a tensor's type and the dtype; an empty name if it is not known."""
+    from onnx import TensorProto, helper
+
+    kind = facts.dtype(name)
+    if kind == 0:
+        return "", None
+    return TensorProto.DataType.Name(kind), helper.tensor_dtype_to_np_dtype(kind)
+
+
+def _mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Divide the sum: TensorRT's factor is a float32, whatever the type (0.85 off in float16)."""
+    chain = NodeChain(node, facts)
+    count = len(node.input)
+    if count == 1:
+        return chain.finish("Identity", node.input[0])
+    total = chain.add("Sum", *node.input)
+    _, dtype = _type(facts, node.input[0])
+    if dtype is None:
+        divisor = chain.add("CastLike", chain.constant(count, np.float32), total)
+    else:
+        divisor = chain.constant(count, dtype)
+    return chain.finish("Div", total, divisor)
+
+
+def _log_sum_exp(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Subtract the greatest value first, as TensorRT's exp overflows at 89 (12 in float16).
+
+    Infinities are bounded before: less themselves they would be NaN.
+    """
+    name, dtype = _type(facts, node.input[0])
+    if name not in _FLOATS or facts.opset < 8:
+        return None
+    keep = attribute(node, "keepdims", 1)
+    noop = attribute(node, "noop_with_empty_axes", None)
+    axes, axes_input = attribute(node, "axes", None), input_name(node, 1)
+    chain = NodeChain(node, facts)
+
+    def reduce(operator: str, tensor: str, keepdims: int) -> str:
+        if axes_input:
+            return chain.add(
+                operator, tensor, axes_input, keepdims=keepdims, noop_with_empty_axes=noop
+            )
+        if operator == "ReduceSum" and facts.opset >= 13:
+            inputs = (chain.constant(axes),) if axes else ()
+            return chain.add(
+                operator, tensor, *inputs, keepdims=keepdims, noop_with_empty_axes=noop
+            )
+        return chain.add(operator, tensor, axes=axes, keepdims=keepdims, noop_with_empty_axes=noop)
+
+    greatest = _bounded(chain, reduce("ReduceMax", node.input[0], 1), dtype)
+    powers = chain.add("Exp", chain.add("Sub", node.input[0], greatest))
+    log = chain.add("Log", reduce("ReduceSum", powers, keep))
+    return chain.finish("Add", log, greatest if keep else reduce("ReduceMax", greatest, 0))
+
+
+def _log_softmax(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Not by way of the Softmax, whose small values are 0 and have no logarithm."""
+    name, dtype = _type(facts, node.input[0])
+    shape = facts.shape(node.input[0])
+    if name not in _FLOATS or shape is None or facts.opset < 8:
+        return None
+    rank = len(shape)
+    if facts.opset < 13:  # over all axes from this one on
+        first = attribute(node, "axis", 1)
+        axes = list(range(first + rank if first < 0 else first, rank))
+    else:
+        axes = [attribute(node, "axis", -1)]
+    chain = NodeChain(node, facts)
+    if not axes:  # a single value each
+        zero = chain.add("Sub", node.input[0], node.input[0])
+        return chain.finish("Identity", zero)
+    given: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
+    inputs = () if given else (chain.constant(axes),)
+    greatest = chain.add("ReduceMax", node.input[0], *inputs, keepdims=1, **given)
+    shifted = chain.add("Sub", node.input[0], _bounded(chain, greatest, dtype))
+    powers = chain.add("Exp", shifted)
+    if facts.opset < 13:
+        total = chain.add("ReduceSum", powers, keepdims=1, axes=axes)
+    else:
+        total = chain.add("ReduceSum", powers, chain.constant(axes), keepdims=1)
+    return chain.finish("Sub", shifted, chain.add("Log", total))
+
+
+def _bounded(chain: NodeChain, tensor: str, dtype: Any) -> str:
+    """Bring infinities to the greatest and the least number."""
+    import ml_dtypes
+
+    limit = ml_dtypes.finfo(dtype).max  # type: ignore[no-untyped-call]
+    upper, lower = chain.constant(limit, dtype), chain.constant(-limit, dtype)
+    return chain.add("Max", chain.add("Min", tensor, upper), lower)
+
+
+def _softplus(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Without exp of large values: ``max(x, 0) + log(1 + exp(-|x|))``."""
+    name, dtype = _type(facts, node.input[0])
+    if name not in _FLOATS or facts.opset < 8:
+        return None
+    chain = NodeChain(node, facts)
+    x = node.input[0]
+    power = chain.add("Exp", chain.add("Neg", chain.add("Abs", x)))
+    log = chain.add("Log", chain.add("Add", power, chain.constant(1, dtype)))
+    return chain.finish("Add", chain.add("Max", x, chain.constant(0, dtype)), log)
+
+
+RULES: dict[str, Rule] = {
+    "Mean": _mean,
+    "ReduceLogSumExp": _log_sum_exp,
+    "LogSoftmax": _log_softmax,
+    "Softplus": _softplus,
+}

@@ -1,0 +1,40 @@
+"""Nodes that TensorRT computes otherwise than ONNX means them, written so that it has them right.
+
+Found on an H200 with TensorRT-RTX 1.6.1, by operator, type and attribute.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._parser import (
+    arithmetic,
+    pooling,
+    powers,
+    scatter_indices,
+    transposed_convolution,
+)
+from fasttrt._parser.node_rules import Rule, apply_rules
+from fasttrt._parser.unsigned_quantization import write_unsigned_quantization
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    from fasttrt._parser.pipeline import Target
+
+RULES: dict[str, Rule] = {
+    **arithmetic.RULES,
+    **pooling.RULES,
+    **powers.RULES,
+    **scatter_indices.RULES,
+    **transposed_convolution.RULES,
+}
+
+
+def write_exact_forms(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Give the model with these nodes rewritten; itself if it has none.
+
+    Raises:
+        ParseError: names the nodes for which there is no exact form, and why.
+    """
+    change = "{op_type} is written in other operators, as {library} computes it otherwise"
+    library = str(target.library)
+    model = apply_rules(model, library, RULES, change)
+    return write_unsigned_quantization(model, library)

@@ -1,0 +1,49 @@
+"""A chain of nodes that is written in place of one."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fasttrt._parser.node_rules import constant_node
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class NodeChain:
+    """Collects the nodes that take a node's place; their tensors get names that are not in use.
+
+    The last node has the name of the one that it replaces, so that messages find it.
+    """
+
+    def __init__(self, node: "onnx.NodeProto", facts: TensorFacts) -> None:
+        self._node = node
+        self._facts = facts
+        self.nodes: list[onnx.NodeProto] = []
+
+    def constant(self, value: Any, dtype: Any = np.int64) -> str:
+        """Add a constant; give its name."""
+        name = self._facts.unused(f"{self._node.output[0]}_constant")
+        self.nodes.append(constant_node(name, value, dtype=dtype))
+        return name
+
+    def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node of one output; give the output's name."""
+        output = self._facts.unused(f"{self._node.output[0]}_{op_type}")
+        self._append(op_type, inputs, output, output, attributes)
+        return output
+
+    def finish(self, op_type: str, *inputs: str, **attributes: Any) -> "list[onnx.NodeProto]":
+        """Add the node that gives the replaced node's first output; give all nodes."""
+        output = self._node.output[0]
+        self._append(op_type, inputs, output, self._node.name, attributes)
+        return self.nodes
+
+    def _append(
+        self, op_type: str, inputs: tuple[str, ...], output: str, name: str, given: dict[str, Any]
+    ) -> None:
+        from onnx import helper
+
+        attributes = {key: value for key, value in given.items() if value is not None}
+        self.nodes.append(helper.make_node(op_type, inputs, [output], name, **attributes))

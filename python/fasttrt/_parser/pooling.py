@@ -1,0 +1,68 @@
+"""Pools that TensorRT rounds otherwise than ONNX: written without ``ceil_mode``.
+
+TensorRT keeps a last window that begins beyond the input and its padding at the beginning, which
+ONNX (opset 22), ONNX Runtime and PyTorch leave out; in a MaxPool it is -inf. Windows that reach
+beyond the padding are the same as with more padding at the end. With
+
+    end = min(pads_end + stride - 1, kernel - 1)
+
+there are as many with ``ceil_mode=0`` as ONNX wants, whatever the size of the input: the first
+bound rounds up, and with the second no window begins beyond the input.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._parser.node_chain import NodeChain
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def _rounded_up(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Write the windows at the end as padding."""
+    if not attribute(node, "ceil_mode", 0):
+        return None
+    kernel = attribute(node, "kernel_shape", [])
+    axes = len(kernel)
+    strides = attribute(node, "strides", None) or [1] * axes
+    dilations = attribute(node, "dilations", None) or [1] * axes
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    auto_pad = attribute(node, "auto_pad", b"NOTSET")
+    if auto_pad in (b"SAME_UPPER", b"SAME_LOWER"):
+        return [copy_node(node, ceil_mode=None)]  # their sizes are rounded up anyway
+    if auto_pad == b"VALID":
+        sizes = (facts.shape(node.input[0]) or [])[2:] or [None] * axes
+        steps = zip(sizes, reach, strides, strict=True)
+        if all(s == 1 or (size is not None and (size - r - 1) % s == 0) for size, r, s in steps):
+            return [copy_node(node, ceil_mode=None)]
+        return (
+            'ceil_mode=1 with auto_pad="VALID", of which ONNX\'s text makes a window less than '
+            "ONNX Runtime; state pads instead"
+        )
+    pads = attribute(node, "pads", None) or [0] * (2 * axes)
+    begin, end = list(pads[:axes]), list(pads[axes:])
+    ends = [min(e + s - 1, max(r, e)) for e, s, r in zip(end, strides, reach, strict=True)]
+    if not attribute(node, "count_include_pad", 0):
+        return [copy_node(node, ceil_mode=None, pads=begin + ends)]
+    # Averages over the padding, but not over what lies beyond: so the padding becomes data.
+    chain = NodeChain(node, facts)
+    data = node.input[0]
+    if any(begin + end):
+        amounts = [0, 0, *begin, 0, 0, *end]
+        if facts.opset < 11:
+            data = chain.add("Pad", data, pads=amounts)
+        else:
+            data = chain.add("Pad", data, chain.constant(amounts))
+    beyond = [after - before for after, before in zip(ends, end, strict=True)]
+    pool = copy_node(node, ceil_mode=None, count_include_pad=None, pads=[0] * axes + beyond)
+    pool.input[0] = data
+    return [*chain.nodes, pool]
+
+
+RULES: dict[str, Rule] = {
+    "MaxPool": _rounded_up,
+    "AveragePool": _rounded_up,
+    "LpPool": _rounded_up,
+}

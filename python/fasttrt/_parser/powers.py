@@ -1,0 +1,91 @@
+"""Powers of integers, which TensorRT computes in float32: written as products.
+
+And powers of floats by exponents of another type, which TensorRT does not take together.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fasttrt._parser.node_chain import NodeChain
+from fasttrt._parser.node_rules import Replacement, Rule, copy_node
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+_BITS = 6
+"""Of an exponent: no base but -1, 0 and 1 has a power of 64 within int64."""
+
+
+def _pow(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    from onnx import TensorProto, helper
+
+    base, exponent = node.input
+    kind, other = facts.dtype(base), facts.dtype(exponent)
+    if kind not in (TensorProto.INT32, TensorProto.INT64):
+        if kind == other or not kind or not other:
+            return None
+        chain = NodeChain(node, facts)
+        cast = copy_node(node)
+        cast.input[1] = chain.add("Cast", exponent, to=kind)
+        return [*chain.nodes, cast]
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    value = facts.constant(exponent)
+    if value is not None and value.size == 1 and value.item() == int(value.item()) >= 0:
+        return _constant_power(node, facts, int(value.item()), list(value.shape), dtype)
+    if other not in (TensorProto.INT32, TensorProto.INT64):
+        return (
+            "of integers, by an exponent that is not a known whole number, which TensorRT "
+            "computes in float32; cast the base to float32"
+        )
+    return _power(node, facts, kind, other, dtype)
+
+
+def _constant_power(
+    node: "onnx.NodeProto", facts: TensorFacts, exponent: int, shape: list[int], dtype: Any
+) -> Replacement:
+    """Square and multiply."""
+    chain = NodeChain(node, facts)
+    base, result = node.input[0], ""
+    rest = min(exponent, 128 + exponent % 2)  # beyond 64 bits only the parity counts
+    while rest:
+        if rest % 2:
+            result = chain.add("Mul", result, base) if result else base
+        rest //= 2
+        if rest:
+            base = chain.add("Mul", base, base)
+    # The exponent's axes count for the shape of the result.
+    one = chain.constant(np.ones(shape), dtype)
+    if not result:
+        zero = chain.add("Sub", node.input[0], node.input[0])
+        return chain.finish("Add", zero, one)
+    return chain.finish("Mul", result, one) if shape else chain.finish("Identity", result)
+
+
+def _power(
+    node: "onnx.NodeProto", facts: TensorFacts, kind: int, other: int, dtype: Any
+) -> Replacement:
+    """Square and multiply by the bits of an exponent that is known only in the run."""
+    chain = NodeChain(node, facts)
+    base, exponent = node.input
+    if other != kind:
+        exponent = chain.add("Cast", exponent, to=kind)
+    zero, one, two = (chain.constant(value, dtype) for value in (0, 1, 2))
+    rest, result = chain.add("Abs", exponent), one
+    power = base
+    for _ in range(_BITS):
+        half = chain.add("Div", rest, two)
+        is_odd = chain.add("Greater", chain.add("Sub", rest, chain.add("Mul", half, two)), zero)
+        result = chain.add("Where", is_odd, chain.add("Mul", result, power), result)
+        power, rest = chain.add("Mul", power, power), half
+    # More than 64: right for -1, 0 and 1, and beyond int64 for all others.
+    is_more = chain.add("Greater", rest, zero)
+    result = chain.add("Where", is_more, chain.add("Mul", result, power), result)
+    # A negative exponent leaves 1 and -1 as they are, and of larger ones nothing.
+    is_unit = chain.add("Equal", chain.add("Mul", base, base), one)
+    inverse = chain.add("Where", is_unit, result, zero)
+    return chain.finish("Where", chain.add("Less", exponent, zero), inverse, result)
+
+
+RULES: dict[str, Rule] = {"Pow": _pow}

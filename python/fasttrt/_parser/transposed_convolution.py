@@ -1,0 +1,82 @@
+"""The padding of a ConvTranspose that follows from the size of its output is written out.
+
+TensorRT puts an odd padding to the other side than ONNX does. Where the size of the input is not
+known, the output is cut to its size instead.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._parser.node_chain import NodeChain
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    auto_pad = attribute(node, "auto_pad", b"NOTSET").decode()
+    sizes = attribute(node, "output_shape", None)
+    if auto_pad == "VALID" and not sizes:
+        return [copy_node(node, auto_pad=None, pads=None)]
+    if not sizes and not auto_pad.startswith("SAME"):
+        return None
+    weight = facts.shape(node.input[1])
+    kernel = attribute(node, "kernel_shape", None) or (weight[2:] if weight is not None else None)
+    if not kernel or None in kernel:
+        return "the size of its kernel is not known, and has to be, as its padding follows from it"
+    axes = len(kernel)
+    strides = attribute(node, "strides", None) or [1] * axes
+    dilations = attribute(node, "dilations", None) or [1] * axes
+    extra = attribute(node, "output_padding", None) or [0] * axes
+    # What the output has beyond stride * size of the input.
+    surplus = [
+        e + (k - 1) * d + 1 - s
+        for e, k, d, s in zip(extra, kernel, dilations, strides, strict=True)
+    ]
+    is_upper = auto_pad == "SAME_UPPER"
+    if sizes:
+        shape = facts.shape(node.input[0])
+        if shape is None or None in shape[2:]:
+            return _cut(node, facts, list(sizes[-axes:]), is_upper)
+        known = [size or 0 for size in shape[2:]]
+        surplus = [
+            s * size + more - wanted
+            for s, size, more, wanted in zip(strides, known, surplus, sizes[-axes:], strict=True)
+        ]
+    if min(surplus) < 0 and auto_pad.startswith("SAME"):
+        return (
+            f'its output is larger than it is without padding, where with auto_pad="{auto_pad}" '
+            "ONNX's reference and ONNX Runtime differ; state pads and output_padding instead"
+        )
+    # What is beyond all products holds the bias alone, as with output_padding.
+    extra = [e + max(-n, 0) for e, n in zip(extra, surplus, strict=True)]
+    surplus = [max(n, 0) for n in surplus]
+    less, more = [n // 2 for n in surplus], [n - n // 2 for n in surplus]
+    pads = less + more if is_upper else more + less
+    return [
+        copy_node(node, output_shape=None, auto_pad=None, pads=pads, output_padding=extra or None)
+    ]
+
+
+def _cut(
+    node: "onnx.NodeProto", facts: TensorFacts, sizes: list[int], is_upper: bool
+) -> Replacement:
+    """Give it no padding, and take what is to be left of the output."""
+    chain = NodeChain(node, facts)
+    whole = copy_node(node, output_shape=None, auto_pad=None, pads=None)
+    name = whole.output[0] = facts.unused(f"{node.output[0]}_whole")
+    chain.nodes.append(whole)
+    axes = list(range(2, 2 + len(sizes)))
+    shape = chain.add("Shape", name)
+    extents = chain.add("Gather", shape, chain.constant(axes))
+    wanted = chain.constant(sizes)
+    surplus = chain.add("Sub", extents, wanted)
+    if not is_upper:  # the larger half of an odd number
+        surplus = chain.add("Add", surplus, chain.constant([1] * len(sizes)))
+    begin = chain.add("Div", surplus, chain.constant([2] * len(sizes)))
+    end = chain.add("Add", begin, wanted)
+    return chain.finish("Slice", name, begin, end, chain.constant(axes))
+
+
+RULES: dict[str, Rule] = {"ConvTranspose": _transposed_convolution}

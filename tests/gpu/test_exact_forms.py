@@ -1,0 +1,35 @@
+"""What TensorRT computes otherwise than ONNX means it: the answers are ONNX's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fasttrt
+from support.exact_forms import CASES, Case, assert_same
+from support.gpu import EXACT, is_v8
+
+pytestmark = pytest.mark.gpu
+
+
+def answers(case: Case) -> list[object]:
+    plan = fasttrt.build(case.proto(), EXACT, shapes=case.shapes, device="cuda", progress=False)
+    with fasttrt.Engine(plan, device="cuda", contexts=1) as engine:
+        result = engine.infer(case.inputs())
+    return list(result.values()) if isinstance(result, dict) else [result]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_answers_are_onnxs(name: str) -> None:
+    case = CASES[name]
+    if is_v8() and case.dtype in ("int64", "bfloat16"):
+        pytest.skip("TensorRT 8.6 lacks the type")
+    for result, wanted in zip(answers(case), case.expected(), strict=True):
+        assert_same(result, wanted, case.tolerance)
+
+
+def test_an_output_that_is_listed_twice() -> None:
+    case = Case("g (float[2,3] x) => (float[2,3] y, float[2,3] y) { y = Neg (x) }")
+    first, second = answers(case)
+    np.testing.assert_array_equal(first, -case.inputs()["x"])
+    np.testing.assert_array_equal(second, -case.inputs()["x"])

@@ -1,0 +1,94 @@
+"""What TensorRT computes otherwise than ONNX means it is written in operators that it has right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+import fasttrt
+from fasttrt._parser.exact_forms import write_exact_forms
+from fasttrt._parser.pipeline import Target
+from fasttrt.model import OnnxModel
+from support.exact_forms import CASES, Case, assert_same, run
+
+TARGET = Target("TensorRT")  # type: ignore[arg-type]  # of which only the name is asked for
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_written_means_the_same(name: str, build: Callable[..., fasttrt.Plan]) -> None:
+    case = CASES[name]
+    proto = write_exact_forms(OnnxModel(case.proto()), TARGET).proto
+    inputs, expected = case.inputs(), case.expected()
+    if case.dtype == "float" or case.dtype.startswith("int"):
+        results = run(proto, inputs)
+    else:  # ONNX Runtime lacks many operators of 16 bits
+        results = [np.asarray(result) for result in ReferenceEvaluator(proto).run(None, inputs)]
+    for result, wanted in zip(results, expected, strict=True):
+        assert_same(result, wanted, case.tolerance)
+    plan = build(case.proto(), shapes=case.shapes, progress=False)
+    for output, wanted in zip(plan.metadata["outputs"], expected, strict=True):
+        pairs = zip(output["shape"], wanted.shape, strict=True)
+        assert all(extent in (-1, known) for extent, known in pairs)
+
+
+@pytest.mark.parametrize(
+    ("graph", "opset"),
+    [
+        ("g (float[2,3] a, float[2,3] b) => (float[2,3] y) { y = Max (a, b) }", 17),
+        ("g (float[1,1,8,8] x) => (float[1,1,4,4] y) { y = MaxPool <kernel_shape=[2,2], "
+         "strides=[2,2]> (x) }", 17),
+        ("g (float[2,3] a, float[2,3] b) => (float[2,3] y) { y = Pow (a, b) }", 17),
+        ("g (float[5] x) => (float[5] y) { z = Constant <value=int8 {0}> () "
+         "s = Constant <value_float=0.5> () q = QuantizeLinear (x, s, z) "
+         "y = DequantizeLinear (q, s, z) }", 17),
+    ],
+)  # fmt: skip
+def test_what_is_right_stays_as_it_is(graph: str, opset: int) -> None:
+    model = OnnxModel(Case(graph, opset=opset).proto())
+    assert write_exact_forms(model, TARGET) is model
+
+
+def test_indices_that_are_known_not_to_be_negative_stay() -> None:
+    graph = (
+        "g (float[2,5] d, float[2,3] u) => (float[2,5] y) "
+        "{ y = ScatterElements <axis=1> (d, i, u) }"
+    )
+    model = OnnxModel(Case(graph, weights={"i": np.array([[0, 1, 2], [4, 3, 2]])}).proto())
+    assert write_exact_forms(model, TARGET) is model
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        ('g (float[1,1,8,8] x) => (float[1,1,a,b] y) { y = MaxPool <kernel_shape=[3,3], '
+         'strides=[2,2], auto_pad="VALID", ceil_mode=1> (x) }', "a window less"),
+        ("g (int32[4] x, float[4] e) => (int32[4] y) { y = Pow (x, e) }", "not a known whole"),
+        ('g (float[1,1,4,4] x, float[1,1,2,2] w) => (float[1,1,12,12] y) { y = ConvTranspose '
+         '<strides=[3,3], auto_pad="SAME_UPPER"> (x, w) }', "larger than it is without padding"),
+    ],
+)  # fmt: skip
+def test_what_has_no_exact_form_is_refused(
+    graph: str, reason: str, build: Callable[..., fasttrt.Plan]
+) -> None:
+    proto = Case(graph, opset=22).proto()
+    proto.graph.node[0].name = "this one"
+    with pytest.raises(fasttrt.ParseError, match=rf"node 0 'this one'.*{reason}"):
+        build(proto)
+
+
+def test_each_is_told_among_the_changes(build: Callable[..., fasttrt.Plan]) -> None:
+    plan = build(CASES["Mean of 3 float16"].proto())
+    (line,) = plan.metadata["changes"]
+    assert line.startswith("y: Mean is written in other operators, as TensorRT-RTX")
+
+
+def test_an_output_that_is_listed_twice(build: Callable[..., fasttrt.Plan]) -> None:
+    proto = Case("g (float[2,3] x) => (float[2,3] y, float[2,3] y) { y = Neg (x) }").proto()
+    onnx.checker.check_model(proto)
+    plan = build(proto)
+    assert [output["name"] for output in plan.metadata["outputs"]] == ["y", "y_2"]
+    assert "y: is listed as an output again, which is named y_2" in plan.metadata["changes"]
