@@ -323,9 +323,9 @@ def _powers() -> dict[str, Case]:
     found["Pow of int64 beyond float32"] = Case(
         "g (int64[2] x) => (int64[2] y) { y = Pow (x, e) }", {"x": [10, -7]}, {"e": np.int64(15)}
     )
-    for exponent in ("int64", "int32"):
-        found[f"Pow of float by {exponent}"] = Case(
-            f"g (float[4] x, {exponent}[4] e) => (float[4] y) {{ y = Pow (x, e) }}",
+    for kind in ("int64", "int32"):
+        found[f"Pow of float by {kind}"] = Case(
+            f"g (float[4] x, {kind}[4] e) => (float[4] y) {{ y = Pow (x, e) }}",
             {"x": [2, 3, 4, 0.5], "e": [3, 2, 0, -1]},
         )
     return found
