@@ -118,7 +118,7 @@ def build(
             from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                ready = prepare(changed, Target(found, bool(plugins)))
+                ready = prepare(changed, Target(found, bool(plugins), config.nan == "propagate"))
                 parse(ready, config, found, partial(parsed, found, ordinal))
 
             error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
@@ -167,7 +167,7 @@ def _network(
     plugins: Plugins,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
-    ready = prepare(model, Target(library, bool(plugins)))
+    ready = prepare(model, Target(library, bool(plugins), config.nan == "propagate"))
     network = parse(ready, config, library, partial(parsed, library, device))
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)

@@ -84,6 +84,11 @@ class BuildConfig:
     TensorRT-RTX ignores its own flag for it (measured on 1.6.1) and heeds the environment variable
     ``NVIDIA_TF32_OVERRIDE=0``, which must be set both where it builds and where it runs; without
     it, False is refused there."""
+    nan: Literal["ignore", "propagate"] = "ignore"
+    """What Max, Min, Clip, Relu, MaxPool, GlobalMaxPool, ReduceMax and ReduceMin give of a NaN.
+    ``"ignore"``: what TensorRT does, which takes a number where there is one. ``"propagate"``: NaN,
+    as numpy and PyTorch do; each such node costs a few more. Others are NaN wherever an input is,
+    but for ArgMax, ArgMin and TopK, which have no NaN to give."""
     compute_capabilities: Sequence[str | float] = ()
     """TensorRT-RTX: compute capabilities that the plan shall run on, for instance
     ``("8.6", "12.0")``, or ``("current",)``. Empty: all that the release supports."""
@@ -107,6 +112,7 @@ class BuildConfig:
         levels = ("none", "ampere_plus", "same_compute_capability")
         self._check("hardware_compatibility", self.hardware_compatibility in levels, levels)
         lean = self.version_compatible or not self.exclude_lean_runtime
+        self._check("nan", self.nan in ("ignore", "propagate"), ("ignore", "propagate"))
         self._check("exclude_lean_runtime", lean, "version_compatible=True with it")
         self._check("strip_weights", self.refit or not self.strip_weights, "refit=True with it")
         for capability in self.compute_capabilities:

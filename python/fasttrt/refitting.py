@@ -53,7 +53,12 @@ def as_built(
     if "changes" in metadata:  # else a plan of another tool
         if not model.is_changed:
             model = retransformed(model, metadata.get("arguments", {}))
-        prepared = prepare(model, Target(library, has_plugins="plugins" in metadata))
+        target = Target(
+            library,
+            has_plugins="plugins" in metadata,
+            propagate_nan=metadata.get("config", {}).get("nan") == "propagate",
+        )
+        prepared = prepare(model, target)
         model, wide = converted_as_built(prepared, metadata)
     if "structure" not in metadata:
         return model, None

@@ -11,6 +11,7 @@ from fasttrt import _core
 from fasttrt._misread import refuse_misread, spelled_out
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.local_functions import inline_functions
+from fasttrt._parser.nan_propagation import propagate_nan
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
@@ -22,6 +23,8 @@ class Target(NamedTuple):
     library: _core.Library
     has_plugins: bool = False
     """Whether the caller has given plugin libraries."""
+    propagate_nan: bool = False
+    """What `BuildConfig.nan` asks for."""
 
 
 Pass: TypeAlias = Callable[[OnnxModel, Target], OnnxModel]
@@ -48,6 +51,7 @@ PASSES: tuple[Pass, ...] = (
     fold_constants,
     write_defaults,
     write_repeated_outputs,
+    propagate_nan,
     write_exact_forms,
     reject_unsupported,
 )

@@ -18,6 +18,7 @@ _LEVELS = {
     "ampere+": "ampere_plus",
     "sameComputeCapability": "same_compute_capability",
 }
+_NAN = {"ignore": "ignore", "propagate": "propagate"}
 _VERBOSITIES = {"layer_names_only": "names", "detailed": "detailed", "none": "none"}
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -62,6 +63,9 @@ def build(
     streaming: Annotated[
         bool, typer.Option("--allowWeightStreaming", help="Weights may stay in host memory.")
     ] = False,
+    nan: Annotated[
+        str, typer.Option(help=f"What Max, Min, Clip, Relu make of NaN: {', '.join(_NAN)}.")
+    ] = "ignore",
     config: options.Config = None,
     library: options.Library = None,
     device: Annotated[str | None, typer.Option(help='"cuda" or "cuda:N" to build for.')] = None,
@@ -92,6 +96,7 @@ def build(
         "refit": refit or strip,
         "strip_weights": strip,
         "weight_streaming": streaming,
+        "nan": _one_of("nan", nan, _NAN),
         "precision": _precision(precision, fp16, bf16),
     }
     if shapes and (least or best or most):
