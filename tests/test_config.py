@@ -104,6 +104,7 @@ def test_every_option_reaches_the_core(
     elsewhere = {"timing_cache", "engine_host_code", "hardware_compatibility"}
     # What these do is in test_precision_building.py.
     elsewhere |= {"precision", "keep_fp32", "convert_io", "conversion"}
+    elsewhere |= {"nan"}  # in test_nan_propagation.py
     for name in names - elsewhere - {"compute_capabilities"}:
         assert getattr(core, name) == getattr(config, name), name
         assert getattr(core, name) != getattr(BuildConfig().to_core(library), name), name
