@@ -16,8 +16,8 @@ from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._misread import warn_of_other_shapes
-from fasttrt._misread_v8 import warn_of_opset, written_for
-from fasttrt._parser.pipeline import Target, prepare
+from fasttrt._misread_v8 import warn_of_opset
+from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
@@ -185,7 +185,8 @@ def parsed_as_stated(
     Raises:
         ParseError: lists every node that cannot be given to TensorRT, or that it refused.
     """
-    return parsed(library, device, written_for(prepare(model, Target(library)), library))
+    target = Target(library)
+    return parsed(library, device, finish(prepare(model, target), target))
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:

@@ -6,7 +6,7 @@ from typing import Any
 from fasttrt import _core
 from fasttrt._handover import hand_over
 from fasttrt._log import forwarded
-from fasttrt._parser.pipeline import Target, prepare
+from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt.errors import EngineLoadError, InputError
 from fasttrt.model import OnnxModel
 from fasttrt.precision.applying import converted_as_built
@@ -58,8 +58,8 @@ def as_built(
             has_plugins="plugins" in metadata,
             propagate_nan=metadata.get("config", {}).get("nan") == "propagate",
         )
-        prepared = prepare(model, target)
-        model, wide = converted_as_built(prepared, metadata)
+        model, wide = converted_as_built(prepare(model, target), metadata)
+        model = finish(model, target)
     if "structure" not in metadata:
         return model, None
     try:

@@ -9,6 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 from fasttrt import _core
 from fasttrt._misread import refuse_misread, spelled_out
+from fasttrt._misread_v8 import written_for
+from fasttrt._parser.attention import write_attention
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.local_functions import inline_functions
 from fasttrt._parser.nan_propagation import propagate_nan
@@ -46,6 +48,11 @@ def reject_unsupported(model: OnnxModel, target: Target) -> OnnxModel:
     return model
 
 
+def downgrade(model: OnnxModel, target: Target) -> OnnxModel:
+    """Write what TensorRT 8.6 does not know in the form of opset 17."""
+    return written_for(model, target.library)
+
+
 PASSES: tuple[Pass, ...] = (
     inline_functions,
     fold_constants,
@@ -56,13 +63,30 @@ PASSES: tuple[Pass, ...] = (
     reject_unsupported,
 )
 
+# After the conversion to a precision, which some of them go by.
+FINAL_PASSES: tuple[Pass, ...] = (
+    write_attention,
+    downgrade,
+)
+
 
 def prepare(model: OnnxModel, target: Target) -> OnnxModel:
-    """Give the model as the library's parser shall see it, but for its precision and for 8.6.
+    """Give the model that a precision may be applied to, before `finish`.
 
     Raises:
         ParseError: it would be taken for another one, or the parser would crash.
     """
     for step in PASSES:
+        model = step(model, target)
+    return model
+
+
+def finish(model: OnnxModel, target: Target) -> OnnxModel:
+    """Give the model as the library's parser shall see it, from one that is of its precision.
+
+    Raises:
+        ParseError: it has what the library does not know, and knows no other form of.
+    """
+    for step in FINAL_PASSES:
         model = step(model, target)
     return model

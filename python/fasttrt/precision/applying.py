@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fasttrt import _core
 from fasttrt._log import logger
-from fasttrt._misread_v8 import written_for
+from fasttrt._parser.pipeline import Target, finish
 from fasttrt.config import BuildConfig
 from fasttrt.errors import BuildError, ParseError
 from fasttrt.model import OnnxModel
@@ -79,7 +79,7 @@ def parse(
     """
     check_library(config, library)
     if config.precision not in DTYPES or (chooses_types(library) and config.conversion != "graph"):
-        model = written_for(model, library)
+        model = finish(model, Target(library))
         builder = parse_model(model)
         _check_unconverted(builder, config)
         return Parsed(builder, model, None)
@@ -95,7 +95,7 @@ def parse(
             refused=refused,
         )
         try:
-            result = written_for(result, library)
+            result = finish(result, Target(library))
             builder = parse_model(result)
         except ParseError as error:
             names = {issue.name for issue in error.issues} - refused - changes.kept.keys()

@@ -1,0 +1,258 @@
+"""Write out ONNX's Attention where TensorRT has no fused kernel for it, or dies of it.
+
+Measured with TensorRT-RTX 1.6.1: there are kernels for float16 and bfloat16, heads of 9 to 256
+elements, in the model's own graph, with one result, and either a mask or is_causal. In bfloat16 the
+build ends the process where queries or keys are also others', or where equal nodes give both.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from math import sqrt
+from typing import TYPE_CHECKING
+
+from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, input_name
+from fasttrt._parser.node_writer import NodeWriter
+from fasttrt._parser.origins import origins
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+_INT64, _BOOL, _FLOAT16, _BFLOAT16 = 7, 9, 10, 16  # TensorProto.DataType
+_INFINITY = float("inf")
+_FUSED_HEADS = range(9, 257)
+_BEFORE_SOFTCAP, _AFTER_SOFTCAP, _WITH_MASK, _PROBABILITIES = range(4)  # qk_matmul_output_mode
+
+
+def write_attention(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Replace Attention by the nodes that ONNX defines it with, where it has to be.
+
+    Raises:
+        ParseError: its type, its number of heads or their size is not known.
+    """
+    has_kernels = target.library.generation == "v11"
+    rule = partial(_attention, fusible=_fusible(model.proto.graph) if has_kernels else {})
+    change = "written so that {library} can build it"
+    return apply_rules(model, str(target.library), {"Attention": rule}, change)
+
+
+def _fusible(graph: "onnx.GraphProto") -> dict[str, bool]:
+    """By the results of the graph's own Attentions: whether it has queries and keys to itself."""
+    nodes = [node for node in graph.node if node.op_type == "Attention"]
+    values = origins(graph) if nodes else {}
+    used = Counter(values.get(name, name) for node in nodes for name in node.input[:2])
+    return {
+        node.output[0]: all(used[values.get(name, name)] == 1 for name in node.input[:2])
+        for node in nodes
+    }
+
+
+def _attention(
+    node: "onnx.NodeProto", facts: TensorFacts, fusible: Mapping[str, bool]
+) -> Replacement:
+    """Give what to write for one; ``fusible`` is of `_fusible`."""
+    q, k, v = (facts.shape(name) for name in node.input[:3])
+    dtype = facts.dtype(node.input[0])
+    q_heads, kv_heads = (attribute(node, f"{name}_num_heads", None) for name in ("q", "kv"))
+    has_three_axes = len(q) == 3 if q is not None else q_heads is not None
+    if not has_three_axes:
+        q_heads, kv_heads = (shape[1] if shape else None for shape in (q, k))
+    size = q[-1] if q else None
+    if size is not None and has_three_axes and q_heads:
+        size //= q_heads
+    scale = attribute(node, "scale", None)
+    if scale is None and size:
+        scale = 1 / sqrt(size)
+    if not (dtype and q_heads and kv_heads and scale):
+        return "the type of its inputs, its number of heads, or their size is not known"
+    if q_heads % kv_heads:
+        return f"{q_heads} heads of queries do not go into {kv_heads} of keys"
+    alone = fusible.get(node.output[0])  # None: within a subgraph
+    is_safe = alone or (alone is not None and dtype == _FLOAT16)
+    if is_safe and _has_kernel(node, dtype, size, k == v):
+        return None
+    return _Attention(node, facts, dtype, has_three_axes).written_out(q_heads, kv_heads, scale)
+
+
+def _has_kernel(node: "onnx.NodeProto", dtype: int, size: int | None, same_values: bool) -> bool:
+    """Whether TensorRT's parser takes the node, and the builder has a kernel."""
+    is_masked = bool(input_name(node, 3))
+    return (
+        dtype in (_FLOAT16, _BFLOAT16)
+        and size in _FUSED_HEADS
+        and same_values  # values are of the keys' shape
+        and len(node.output) == 1
+        and not any(input_name(node, index) for index in (4, 5, 6))
+        and not (is_masked and attribute(node, "is_causal", 0))
+        and not attribute(node, "softcap", 0)
+        and not attribute(node, "softmax_precision", 0)
+        and all(attribute(node, f"{s}_window_size", -1) == -1 for s in ("left", "right"))
+    )
+
+
+class _Attention:
+    """The nodes of one Attention: of queries [B, H, Sq, D] and keys [B, G, Sk, D] of G <= H."""
+
+    def __init__(
+        self, node: "onnx.NodeProto", facts: TensorFacts, dtype: int, has_three_axes: bool
+    ) -> None:
+        self._node, self._facts, self._dtype = node, facts, dtype
+        self._has_three_axes = has_three_axes
+        self._write = NodeWriter(node, facts)
+        self._results = [*node.output, "", "", ""][:4]
+
+    def written_out(self, q_heads: int, kv_heads: int, scale: float) -> "list[onnx.NodeProto]":
+        write, node = self._write.add, self._node
+        y, present_k, present_v, shown = self._results
+        q = self._heads(node.input[0], q_heads)
+        k = self._with_past(self._heads(node.input[1], kv_heads), 4, present_k)
+        v = self._with_past(self._heads(node.input[2], kv_heads), 5, present_v)
+        bias = self._bias(q, k)
+        if scale != 1:
+            q = write("Mul", q, self._write.constant(scale, self._dtype))
+        if q_heads != kv_heads:  # queries of the same keys one behind the other
+            q = self._reshape(q, [0, kv_heads, -1, 0])
+        scores = write("MatMul", q, write("Transpose", k, perm=[0, 1, 3, 2]))
+        if q_heads != kv_heads:
+            scores = self._reshape(scores, [0, q_heads, -1, 0])
+        mode = attribute(node, "qk_matmul_output_mode", _BEFORE_SOFTCAP) if shown else None
+        if mode == _BEFORE_SOFTCAP:
+            write("Identity", scores, output=shown)
+        if softcap := attribute(node, "softcap", 0.0):
+            cap = self._write.constant(softcap, self._dtype)
+            scores = write("Mul", write("Tanh", write("Div", scores, cap)), cap)
+        if mode == _AFTER_SOFTCAP:
+            write("Identity", scores, output=shown)
+        if mode == _WITH_MASK:
+            write("Add" if bias else "Identity", *filter(None, (scores, bias)), output=shown)
+        live = ""
+        if bias and self._may_mask_rows():  # they give zero, not what is left of infinities
+            zero = self._write.constant(0.0, self._dtype)
+            most = write("ReduceMax", bias, self._write.constant([-1], _INT64), keepdims=1)
+            live = write("Greater", most, self._write.constant(-_INFINITY, self._dtype))
+            bias = write("Where", live, bias, zero)
+        if bias:
+            scores = write("Add", scores, bias)
+        weights = self._softmax(scores)
+        if mode == _PROBABILITIES:
+            self._zero_dead(weights, live, shown)
+        if q_heads != kv_heads:
+            weights = self._reshape(weights, [0, kv_heads, -1, 0])
+        result = write("MatMul", weights, v)
+        if q_heads != kv_heads:
+            result = self._reshape(result, [0, q_heads, -1, 0])
+        if not self._has_three_axes:
+            self._zero_dead(result, live, y)
+        else:
+            result = write("Transpose", self._zero_dead(result, live), perm=[0, 2, 1, 3])
+            self._reshape(result, [0, 0, -1], y)
+        return self._write.nodes
+
+    def _heads(self, name: str, heads: int) -> str:
+        """The heads of [B, S, H * D] apart, as [B, H, S, D]."""
+        if not self._has_three_axes:
+            return name
+        return self._write.add(
+            "Transpose", self._reshape(name, [0, 0, heads, -1]), perm=[0, 2, 1, 3]
+        )
+
+    def _reshape(self, name: str, shape: list[int], output: str = "") -> str:
+        shape_name = self._write.constant(shape, _INT64)
+        return self._write.add("Reshape", name, shape_name, output=output)
+
+    def _with_past(self, name: str, index: int, present: str) -> str:
+        """Keys or values after those of before, which also are a result."""
+        past = input_name(self._node, index)
+        if past:
+            return self._write.add("Concat", past, name, output=present, axis=2)
+        return self._write.add("Identity", name, output=present) if present else name
+
+    def _softmax(self, scores: str) -> str:
+        precision = attribute(self._node, "softmax_precision", 0) or self._dtype
+        if precision == self._dtype:
+            return self._write.add("Softmax", scores, axis=-1)
+        wide = self._write.add("Cast", scores, to=precision)
+        return self._write.add("Cast", self._write.add("Softmax", wide, axis=-1), to=self._dtype)
+
+    def _zero_dead(self, name: str, live: str, output: str = "") -> str:
+        """Zeros for queries that may attend to nothing."""
+        if live:
+            zero = self._write.constant(0.0, self._dtype)
+            return self._write.add("Where", live, name, zero, output=output)
+        return self._write.add("Identity", name, output=output) if output else name
+
+    def _may_mask_rows(self) -> bool:
+        is_windowed = attribute(self._node, "left_window_size", -1) >= 0
+        return is_windowed or bool(input_name(self._node, 3) or input_name(self._node, 6))
+
+    def _bias(self, q: str, k: str) -> str:
+        """What to add to the scores [B, H, Sq, Sk], with as many of these axes as it takes."""
+        write, mask = self._write.add, input_name(self._node, 3)
+        allowed = self._allowed(q, k)
+        if mask:
+            mask, is_bool = self._mask(mask)
+            if is_bool:
+                allowed, mask = (write("And", allowed, mask) if allowed else mask), ""
+        if not allowed:
+            return mask
+        least = self._write.constant(-_INFINITY, self._dtype)
+        return write("Where", allowed, mask or self._write.constant(0.0, self._dtype), least)
+
+    def _mask(self, mask: str) -> tuple[str, bool]:
+        """Give the mask as long as the keys, in the type of the scores or of bool."""
+        dtype, shape = self._facts.dtype(mask), self._facts.shape(mask)
+        is_bool = dtype == _BOOL
+        if not is_bool and dtype != self._dtype:
+            mask = self._write.add("Cast", mask, to=self._dtype)
+        keys, past = (self._facts.shape(input_name(self._node, index)) for index in (1, 4))
+        axis = 1 if self._has_three_axes else 2
+        total = keys[axis] if keys else None
+        if total is not None and input_name(self._node, 4):
+            total = total + past[2] if past and past[2] is not None else None
+        if shape and shape[-1] is not None and total is not None and shape[-1] < total:
+            pads = [0] * (2 * len(shape) - 1) + [total - shape[-1]]
+            value = self._write.constant(*((0, _BOOL) if is_bool else (-_INFINITY, self._dtype)))
+            mask = self._write.add("Pad", mask, self._write.constant(pads, _INT64), value)
+        return mask, is_bool
+
+    def _allowed(self, q: str, k: str) -> str:
+        """Which keys each query may attend to by their positions, bool; empty if all."""
+        windows = [attribute(self._node, f"{side}_window_size", -1) for side in ("left", "right")]
+        if attribute(self._node, "is_causal", 0):
+            windows[1] = 0 if windows[1] < 0 else min(windows[1], 0)
+        past, valid = input_name(self._node, 4), input_name(self._node, 6)
+        if max(windows) < 0 and not valid:
+            return ""
+        write, constant = self._write.add, self._write.constant
+        keys = self._positions(k)  # [Sk]
+        conditions = []
+        if valid:  # [B, 1, 1, 1]
+            valid = write("Unsqueeze", valid, constant([1, 2, 3], _INT64))
+            conditions.append(write("Less", keys, valid))
+        if max(windows) >= 0:
+            queries = write("Unsqueeze", self._positions(q), constant([1], _INT64))  # [Sq, 1]
+            if past:
+                queries = write("Add", queries, write("Shape", past, start=2, end=3))
+            elif valid:
+                before = write("Sub", valid, write("Shape", q, start=2, end=3))
+                queries = write("Add", queries, before)
+            distance = write("Sub", queries, keys)
+            left, right = windows
+            if left >= 0:
+                conditions.append(write("LessOrEqual", distance, constant(left, _INT64)))
+            if right >= 0:
+                conditions.append(write("GreaterOrEqual", distance, constant(-right, _INT64)))
+        allowed = conditions[0]
+        for condition in conditions[1:]:
+            allowed = write("And", allowed, condition)
+        return allowed
+
+    def _positions(self, name: str) -> str:
+        """0, 1, ... for the sequence of [B, H, S, D]."""
+        write, constant = self._write.add, self._write.constant
+        length = write("Squeeze", write("Shape", name, start=2, end=3))
+        return write("Range", constant(0, _INT64), length, constant(1, _INT64))

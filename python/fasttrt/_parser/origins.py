@@ -1,0 +1,40 @@
+"""Which tensors TensorRT may take for one: what equal nodes compute from the same tensors."""
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from fasttrt._nodes import ONNX_DOMAINS, subgraphs
+
+if TYPE_CHECKING:
+    import onnx
+
+_VIEWS = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+"""What only shows its input in another way."""
+
+
+def origins(graph: "onnx.GraphProto") -> dict[str, Hashable]:
+    """Give a value for each tensor of a graph, equal for those that may be one tensor.
+
+    Views of a tensor have its value. Weights in other files are told apart by their place there.
+    """
+    found: dict[Hashable, int] = {}
+    values: dict[str, Hashable] = {"": ""}
+
+    def number(key: Hashable) -> int:
+        return found.setdefault(key, len(found))
+
+    for tensor in graph.initializer:
+        place = tuple((entry.key, entry.value) for entry in tensor.external_data)
+        content = place or hash(tensor.raw_data) or tensor.name
+        values[tensor.name] = number((tensor.data_type, tuple(tensor.dims), content))
+    for node in graph.node:
+        inputs = tuple(values.get(name, name) for name in node.input)
+        if node.op_type in _VIEWS and node.domain in ONNX_DOMAINS and inputs:
+            values[node.output[0]] = inputs[0]
+            continue
+        attributes = tuple(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
+        whose = node.output[0] if any(subgraphs(node)) else ""  # which may use other tensors
+        for index, output in enumerate(node.output):
+            key = (node.domain, node.op_type, inputs, attributes, whose, index)
+            values[output] = number(key)
+    return values
