@@ -96,6 +96,36 @@ for future in futures:
     np.testing.assert_allclose(future.result(), 4 * x.astype(float), rtol=1e-6)
 run_once()
 """,
+    "arrays of the GPU's in a forked process": """
+import gc, os
+large = np.ones((256, 4), np.float32)
+keep = [
+    fasttrt.empty_pinned((1 << 20,), "float32"), fasttrt.DeviceArray.from_numpy(large),
+    engine.infer(fasttrt.DeviceArray.from_numpy(large)), engine.infer(large),
+]
+if os.fork() == 0:
+    keep[0][:5] = 1  # a copy of the parent's
+    keep.pop()
+    gc.collect()
+    sys.exit(0)
+assert os.wait()[1] == 0
+np.testing.assert_array_equal(keep[1].numpy(), large)
+""",
+    "daemon thread that maps": """
+import itertools
+pinned = fasttrt.empty_pinned(x.shape, x.dtype)
+pinned[...] = x
+def run(item):
+    while True:
+        try:
+            for y in engine.map(itertools.repeat(item)):
+                pass
+        except fasttrt.Error:
+            pass
+for item in (x, pinned):
+    threading.Thread(target=run, args=(item,), daemon=True).start()
+time.sleep(0.2)
+""",
     "daemon thread that loads engines": """
 def run():
     while True:
