@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._ort_calls import keep_in_children, under_way
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -27,12 +29,15 @@ def open_session(
     """A session on the CPU for a file or its content. Every session of fasttrt is made here."""
     import onnxruntime
 
-    return onnxruntime.InferenceSession(
-        source,
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=[*_CRASHING_OPTIMIZERS, *disabled],
-    )
+    with under_way():
+        session = onnxruntime.InferenceSession(
+            source,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=[*_CRASHING_OPTIMIZERS, *disabled],
+        )
+    keep_in_children(session)
+    return session
 
 
 def unoptimized() -> "onnxruntime.SessionOptions":
@@ -48,10 +53,17 @@ def unoptimized() -> "onnxruntime.SessionOptions":
 def run(
     session: "onnxruntime.InferenceSession", feeds: Mapping[str, Array], dtypes: list[np.dtype[Any]]
 ) -> list[Array]:
-    """The results, of these types. Every array in ``feeds`` is C-contiguous."""
+    """The results, of these types. Every array in ``feeds`` is C-contiguous.
+
+    Raises:
+        Error: the interpreter is ending.
+    """
+    from onnxruntime import OrtValue, RunOptions
+
+    options = RunOptions()
     if not any(map(_is_foreign, [*dtypes, *(array.dtype for array in feeds.values())])):
-        return [np.asarray(result) for result in session.run(None, dict(feeds))]
-    from onnxruntime import OrtValue
+        with under_way(options):
+            return [np.asarray(result) for result in session.run(None, dict(feeds), options)]
 
     held: list[Array] = []  # what ONNX Runtime reads from while it runs
     values = {}
@@ -62,7 +74,8 @@ def run(
             values[name] = OrtValue.ortvalue_from_numpy_with_onnx_type(held[-1], onnx_type)
         else:
             values[name] = OrtValue.ortvalue_from_numpy(array)
-    results = session.run_with_ort_values(None, values)
+    with under_way(options):
+        results = session.run_with_ort_values(None, values, options)
     return [
         _from_bits(result, dtype) if _is_foreign(dtype) else result.numpy()
         for result, dtype in zip(results, dtypes, strict=True)

@@ -60,7 +60,10 @@ class Workers:
                 self._executor = ThreadPoolExecutor(
                     self.most, "fasttrt-worker", _mark, (self._local,)
                 )
-            future = self._executor.submit(function, *args, **named)
+            try:
+                future = self._executor.submit(function, *args, **named)
+            except RuntimeError as error:  # on a daemon thread that goes on
+                raise Error("the interpreter is ending") from error
             self._unfinished.add(future)
         future.add_done_callback(self._unfinished.discard)
         return future

@@ -16,6 +16,7 @@ from fasttrt._arguments import as_array, has_exchange, ordered, own_copy, target
 from fasttrt._casting import Cast, check_cast
 from fasttrt._inherited import InheritedBackend
 from fasttrt._opening import RunOptions, open_backend
+from fasttrt._ort_calls import end_calls
 from fasttrt._starting import devices_starting
 from fasttrt.arrays import is_device_array
 from fasttrt.batching import Batching
@@ -437,9 +438,11 @@ os.register_at_fork(after_in_child=_leave_all_to_parent)
 def _close_all() -> None:
     """Free the GPU while the driver and the interpreter are still there.
 
-    Builds and loads on daemon threads are stopped or waited for, as TensorRT would crash.
+    Builds, loads and runs on daemon threads are stopped or waited for, as TensorRT and ONNX Runtime
+    would crash.
     """
     try:
+        end_calls()
         _core.end_long_calls()
     finally:
         for engine in list(_open_engines):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt import _ort
+from fasttrt._ort_calls import Runs
 from fasttrt.arrays import PINNED, dlpack_device
 from fasttrt.errors import Error, InputError, LibraryNotFoundError, ParseError, ParseIssue
 from fasttrt.model import DeclaredTensor, OnnxModel
@@ -35,12 +36,13 @@ class ReferenceBackend:
             InputError: if ``shapes`` does not fit the model.
         """
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401 -- to say what is missing
         except ImportError:
             raise LibraryNotFoundError(
                 'device="cpu" needs ONNX Runtime: pip install onnxruntime (or fasttrt[cpu])'
             ) from None
         self.metadata: dict[str, Any] = {}
+        self._runs = Runs()
         given: Sequence[Mapping[str, ShapeLike]] = []
         if shapes is not None:
             given = [shapes] if isinstance(shapes, Mapping) else shapes
@@ -54,9 +56,7 @@ class ReferenceBackend:
         unchanged = model.path is not None and not model.is_changed
         source = os.fspath(model.path) if model.path and unchanged else model.to_bytes()
         try:
-            self._session: onnxruntime.InferenceSession | None = _ort.open_session(
-                source, _session_options(model)
-            )
+            self._session: Any = _ort.open_session(source, _session_options(model))
         except Exception as error:  # of classes that ONNX Runtime does not export
             issue = ParseIssue(-1, "", "", str(error))
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error
@@ -69,18 +69,16 @@ class ReferenceBackend:
         inputs_read: Any = None,
     ) -> list[np.ndarray[Any, Any]]:
         """Run once; see `Engine.infer`."""
-        session = self._session
-        if session is None:
-            raise Error("the engine is closed")
         if stream is not None:
             raise InputError("stream= needs a GPU; the engine runs on the CPU")
-        feeds = {
-            spec.name: checked(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)
-        }
-        try:
-            results = _ort.run(session, feeds, [spec.dtype for spec in self.outputs])
-        except Exception as error:
-            raise InputError(f"ONNX Runtime refused the inputs: {error}") from error
+        with self._runs.one():
+            feeds = {s.name: checked(s, a) for s, a in zip(self.inputs, arrays, strict=True)}
+            try:
+                results = _ort.run(self._session, feeds, [spec.dtype for spec in self.outputs])
+            except Error:
+                raise
+            except Exception as error:
+                raise InputError(f"ONNX Runtime refused the inputs: {error}") from error
         return [
             _deliver(spec, result, None if out is None else out[i])
             for i, (spec, result) in enumerate(zip(self.outputs, results, strict=True))
@@ -106,7 +104,8 @@ class ReferenceBackend:
         """Nothing is gathered on the CPU."""
 
     def close(self) -> None:
-        """Free the model."""
+        """Wait for the runs under way, and free the model."""
+        self._runs.close()
         self._session = None
 
 

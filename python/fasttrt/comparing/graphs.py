@@ -44,6 +44,7 @@ class Graph:
         graph = proto.graph
         given = {tensor.name for tensor in graph.initializer}
         fed = {value.name for value in graph.input} - given
+        self.inputs = frozenset(fed)
         self.nodes: list[Node] = []
         self.producer: dict[str, Node] = {}
         """The node that makes a tensor."""
@@ -70,6 +71,11 @@ class Graph:
             self.roundings.append(before + _roundings(proto_node))
             if reached or ancestors & self.fed:
                 self.fed |= 1 << index
+
+    def depends_on_inputs(self, tensor: str) -> bool:
+        """Whether a tensor is an input, or one reaches it."""
+        node = self.producer.get(tensor)
+        return bool(self.fed >> node.index & 1) if node else tensor in self.inputs
 
     def roundings_to(self, tensor: str) -> int:
         """How many roundings are on the longest path to a tensor; at least 1."""

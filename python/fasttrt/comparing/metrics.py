@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt.comparing.information import lost_values, nothing_to_compare
 from fasttrt.comparing.thresholds import Limits
 
 Array: TypeAlias = np.ndarray[Any, Any]
+_LEAST_PRECISE = 0.9  # cosines above it are computed from the vectors' difference
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ class Sample:
     max_rel: float = 0.0
     sum_abs: float = 0.0
     sum_squares: float = 0.0
+    sum_actual_squares: float = 0.0
+    sum_error_squares: float = 0.0
+    is_text: bool = False
     cosine: float | None = None
     judged_cosine: float = 1.0
     """The cosine if it means something, else 1."""
@@ -104,8 +109,9 @@ def measure(actual: Array, expected: Array, limits: Limits) -> Sample:
         return Sample(dtypes=dtypes, shapes=shapes, mismatch=mismatch)
     with np.errstate(over="ignore", invalid="ignore"):  # of values near float64's largest
         if is_float(actual.dtype):
-            wide = actual.astype(np.float64), expected.astype(np.float64)
-            return _measure_floats(*wide, limits, dtypes=dtypes, shapes=shapes)
+            return _measure_floats(
+                _wide(actual), _wide(expected), limits, dtypes=dtypes, shapes=shapes
+            )
         return _measure_discrete(actual, expected, limits, dtypes=dtypes, shapes=shapes)
 
 
@@ -120,9 +126,11 @@ def _measure_floats(actual: Array, expected: Array, limits: Limits, **described:
     norms = _norm(a), _norm(b)
     cosine = None
     if min(norms) > 0 and b.size > 1:
-        cosine = float(np.clip(np.dot(a / norms[0], b / norms[1]), -1, 1))
-    has_rows = actual.ndim >= 2 and actual.shape[-1] > 1 and actual.size > 0
-    equal = actual.argmax(-1) == expected.argmax(-1) if has_rows else np.zeros(0)
+        cosine = _cosine(a / norms[0], b / norms[1])
+    equal = np.zeros(0)
+    if actual.ndim >= 2 and actual.shape[-1] > 1 and actual.size > 0:
+        known = ~(np.isnan(actual) | np.isnan(expected)).any(-1)
+        equal = (actual.argmax(-1) == expected.argmax(-1))[known]
     return Sample(
         **described,
         elements=actual.size,
@@ -135,8 +143,25 @@ def _measure_floats(actual: Array, expected: Array, limits: Limits, **described:
         inf=(int(np.isinf(actual).sum()), int(np.isinf(expected).sum())),
         unmatched=int((~same).sum()),
         beyond=int((error > allowed).sum()),
+        sum_actual_squares=float(np.square(a).sum()),
+        sum_error_squares=float(np.square(error).sum()),
         **_errors(error, size),
     )
+
+
+def _wide(array: Array) -> Array:
+    """As float64; complex numbers as pairs."""
+    if array.dtype.kind == "c":
+        return np.stack([array.real, array.imag], -1).astype(np.float64)
+    return array.astype(np.float64)
+
+
+def _cosine(a: Array, b: Array) -> float:
+    """The cosine of unit vectors: exactly 1 of equal ones, where the products' rounding is not."""
+    product = float(np.dot(a, b))
+    if product > _LEAST_PRECISE:
+        return 1 - float(np.square(a - b).sum()) / 2
+    return max(product, -1.0)
 
 
 def _measure_discrete(actual: Array, expected: Array, limits: Limits, **described: Any) -> Sample:
@@ -144,10 +169,9 @@ def _measure_discrete(actual: Array, expected: Array, limits: Limits, **describe
     described |= {"elements": actual.size, "discrete": actual.size, "equal": int(equal.sum())}
     differ = actual.size - int(equal.sum())
     if actual.dtype.kind in "OSU":
-        return Sample(**described, beyond=differ)
-    # float64 is exact up to 2**53, and what is larger differs by more than that is wrong.
-    a, b = actual.astype(np.float64), expected.astype(np.float64)
-    error, size = np.abs(a - b), np.abs(b)
+        return Sample(**described, beyond=differ, is_text=True)
+    size = np.abs(expected.astype(np.float64))
+    error = _distances(actual, expected)
     beyond = int((error > limits.atol + limits.rtol * size).sum())
     return Sample(
         **described,
@@ -155,6 +179,14 @@ def _measure_discrete(actual: Array, expected: Array, limits: Limits, **describe
         beyond=differ if limits.exact else beyond,
         **_errors(error, size),
     )
+
+
+def _distances(actual: Array, expected: Array) -> Array:
+    """How far integers are apart, which float64 cannot tell of large ones."""
+    if actual.dtype.itemsize < 8 and expected.dtype.itemsize < 8:
+        return np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+    a, b = actual.astype(object), expected.astype(object)  # Python's integers
+    return np.asarray(np.abs(a - b), np.float64)
 
 
 def _norm(values: Array) -> float:
@@ -175,9 +207,22 @@ def _errors(error: Array, size: Array) -> dict[str, Any]:
 
 
 def combine(
-    name: str, limits: Limits, samples: Sequence[Sample], telling: bool | None = None
+    name: str,
+    limits: Limits,
+    samples: Sequence[Sample],
+    telling: bool | None = None,
+    *,
+    must_hold: bool = False,
 ) -> OutputComparison:
-    """What the samples of one output show together, and the verdict."""
+    """What the samples of one output show together, and the verdict.
+
+    Args:
+        name: the output's.
+        limits: what passes.
+        samples: at least one.
+        telling: see `OutputComparison`.
+        must_hold: whether it fails where it holds nothing to compare, see `nothing_to_compare`.
+    """
     shown = samples[0]
     if len(samples) > 1:
         shown = next((sample for sample in samples if sample.failed(limits)), shown)
@@ -207,7 +252,10 @@ def combine(
         elements=sum(sample.elements for sample in samples),
         limit=_in_words(limits, discrete=discrete > 0),
         telling=telling,
-        reasons=tuple(_judge(limits, samples)),
+        reasons=(
+            *_judge(limits, samples),
+            *(nothing_to_compare(samples) if must_hold else ()),
+        ),
     )
 
 
@@ -233,6 +281,8 @@ def _judge(limits: Limits, samples: Sequence[Sample]) -> Iterator[str]:
     top1 = sum(sample.rows_equal for sample in samples) / rows if rows else 1.0
     if limits.top1 is not None and top1 < limits.top1:
         yield f"top-1 agreement {top1:.4g} is below {limits.top1:g}"
+    if not beyond and not unmatched:
+        yield from lost_values(limits, samples)
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:

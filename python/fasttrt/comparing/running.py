@@ -173,8 +173,14 @@ def held_against(
     described = {spec.name: drawing.described(spec) for spec in specs} if drawing else {}
     comparison = Comparison(
         outputs=tuple(
-            combine(name, judge.limits(name), found[name], telling.found.get(name))
-            for name in names
+            combine(
+                spec.name,
+                judge.limits(spec.name),
+                found[spec.name],
+                telling.found.get(spec.name),
+                must_hold=judge.must_hold(spec.name, spec.shape),
+            )
+            for spec in judged.backend.outputs
         ),
         samples=len(found[names[0]]),
         inputs={

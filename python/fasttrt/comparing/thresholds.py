@@ -47,6 +47,8 @@ what is computed with an error of 2**-11 falls on the other side of a step now a
 a share of ``2**-11 / s`` of the elements, which is an error of ``sqrt(2**-11 * s)``. A step of int8
 is about 2**-5 of the root mean square (127 of them for a range of 4), one of fp8 2**-3 of the
 value."""
+FLOAT16_STEP = 2.0**-24
+"""Between values of float16 near 0."""
 _ELEMENT, _NORM = 32, 10
 _MOST = 0.5  # of rms: beyond it nothing would be proven
 _SATURATING = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
@@ -71,6 +73,9 @@ class Thresholds:
     reported, not judged: on random inputs near ties are common, and ``atol`` covers the rest."""
     equal: float = 1.0
     """The least share of integers, booleans and strings that are equal."""
+    allow_trivial: bool = False
+    """Whether an output passes that holds nothing to compare: no element, nothing that is finite on
+    both sides, or nothing but 0 in the reference. (One that no input reaches always may.)"""
     precision: str | None = None
     """Whose rounding the limits are for: ``"fp32"``, ``"tf32"``, ``"fp16"``, ``"bf16"``, ``"int8"``
     or ``"fp8"``. None: the engine's."""
@@ -91,6 +96,10 @@ class Thresholds:
                 raise InputError(
                     f"thresholds: {name}: expected a number from {least} to {most}, got {value!r}"
                 )
+        if not isinstance(self.allow_trivial, bool):
+            raise InputError(
+                f"thresholds: allow_trivial: expected True or False, got {self.allow_trivial!r}"
+            )
         if self.precision not in (None, *ROUNDOFF):
             raise InputError(
                 f"thresholds: precision: expected one of {', '.join(ROUNDOFF)}, "
@@ -160,7 +169,7 @@ def limits_for(thresholds: Thresholds, precision: str, graph: Graph, tensor: str
     error = ROUNDOFF[precision] * math.sqrt(graph.roundings_to(tensor))
     tolerance = 0.0 if given else min(_ELEMENT * error, _MOST)
     node = graph.producer.get(tensor)
-    floor = 2.0**-24 if precision == "fp16" else 0.0  # the steps of float16 near 0
+    floor = FLOAT16_STEP if precision == "fp16" else 0.0
     if node is not None and node.operator in _SATURATING:
         floor = ROUNDOFF[precision]  # what is all but 0 in a range up to 1
     cosine = thresholds.cosine
@@ -193,6 +202,13 @@ class Judge:
         self.precision = precision_of(model.proto, asked)
         names = [tensor.name for tensor in model.outputs]
         self._all, self._by_name = parse_thresholds(thresholds, names)
+
+    def must_hold(self, output: str, shape: Sequence[int]) -> bool:
+        """Whether an output of that shape fails where it holds nothing to compare."""
+        thresholds = self._by_name.get(output, self._all)
+        return (
+            not thresholds.allow_trivial and 0 not in shape and self.graph.depends_on_inputs(output)
+        )
 
     def limits(self, tensor: str) -> Limits:
         """Those of an output or of a tensor within."""

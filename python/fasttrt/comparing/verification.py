@@ -84,7 +84,7 @@ def verify_plan(
     comparison = held_against(judged, held, model, thresholds=thresholds)
     if not comparison.passed:
         raise BuildError(
-            "the engine was built, but its answers are not the model's:\n"
+            "the engine was built, but its answers are not the model's, or prove nothing:\n"
             f"{comparison}\nfasttrt.compare() finds the node where they part"
         )
     return comparison.to_json() | {"thresholds": wanted}
@@ -100,7 +100,11 @@ def _asked(verify: Verify, model: OnnxModel) -> dict[str, Any]:
 
 
 def _given(thresholds: Thresholds) -> dict[str, Any]:
-    given = {name: value for name, value in asdict(thresholds).items() if value is not None}
+    given = asdict(thresholds)
+    if not thresholds.allow_trivial:  # as verdicts had it before there was such a field
+        del given["allow_trivial"]
     return {
-        name: value if isinstance(value, str) else float(value) for name, value in given.items()
+        name: value if isinstance(value, str) else float(value)
+        for name, value in given.items()
+        if value is not None
     }
