@@ -140,8 +140,6 @@ def _pools() -> dict[str, Case]:
     for operator, (kernel, strides, extents, pads) in itertools.product(
         ("MaxPool", "AveragePool", "AveragePool, padding counts", "LpPool"), sizes
     ):
-        if operator == "LpPool" and len(kernel) == 1:
-            continue  # TensorRT has none
         counts = ", count_include_pad=1" if "counts" in operator else ""
         attributes = f"kernel_shape={list(kernel)}, strides={list(strides)}, ceil_mode=1{counts}"
         if pads:
@@ -155,6 +153,12 @@ def _pools() -> dict[str, Case]:
         )
         name = f"{operator} of {kernel} every {strides} of {extents}, pads {pads}"
         found[name] = Case(graph, opset=22)
+    for p in (1, 3, 4):
+        found[f"LpPool with p={p}"] = Case(
+            "g (float[1,2,8,9] x) => (float[1,2,a,b] y) { y = LpPool "
+            f"<kernel_shape=[3,2], strides=[2,2], pads=[1,0,1,1], p={p}> (x) }}",
+            opset=18,
+        )
     for operator, counts in (("MaxPool", ""), ("AveragePool", ", count_include_pad=1")):
         found[f"{operator} of a dynamic size"] = Case(
             f"g (float[1,2,h,w] x) => (float[1,2,a,b] y) {{ y = {operator} "

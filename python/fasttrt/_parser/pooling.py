@@ -10,6 +10,7 @@ there are as many with ``ceil_mode=0`` as ONNX wants, whatever the size of the i
 bound rounds up, and with the second no window begins beyond the input.
 """
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from fasttrt._parser.node_chain import NodeChain
@@ -61,8 +62,32 @@ def _rounded_up(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [*chain.nodes, pool]
 
 
+def _lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Write norms other than 1 and 2, and lines, as an AveragePool of powers."""
+    from onnx import helper
+
+    rounded = _rounded_up(node, facts)
+    if isinstance(rounded, str):
+        return rounded
+    p, kernel = attribute(node, "p", 2), attribute(node, "kernel_shape", [])
+    kind = facts.dtype(node.input[0])
+    if (p in (1, 2) and len(kernel) > 1) or not kind:
+        return rounded
+    (pool,) = rounded or [copy_node(node)]
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    chain = NodeChain(node, facts)
+    sizes = chain.add("Abs", node.input[0])
+    average = copy_node(pool, p=None, count_include_pad=1)
+    average.op_type = "AveragePool"
+    average.input[0] = chain.add("Pow", sizes, chain.constant(p, dtype))
+    average.name = average.output[0] = facts.unused(f"{node.output[0]}_mean")
+    chain.nodes.append(average)
+    total = chain.add("Mul", average.output[0], chain.constant(prod(kernel), dtype))
+    return chain.finish("Pow", total, chain.constant(1 / p, dtype))
+
+
 RULES: dict[str, Rule] = {
     "MaxPool": _rounded_up,
     "AveragePool": _rounded_up,
-    "LpPool": _rounded_up,
+    "LpPool": _lp_pool,
 }
