@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
@@ -86,9 +85,19 @@ def test_each_is_told_among_the_changes(build: Callable[..., fasttrt.Plan]) -> N
     assert line.startswith("y: Mean is written in other operators, as TensorRT-RTX")
 
 
-def test_an_output_that_is_listed_twice(build: Callable[..., fasttrt.Plan]) -> None:
-    proto = Case("g (float[2,3] x) => (float[2,3] y, float[2,3] y) { y = Neg (x) }").proto()
-    onnx.checker.check_model(proto)
-    plan = build(proto)
-    assert [output["name"] for output in plan.metadata["outputs"]] == ["y", "y_2"]
-    assert "y: is listed as an output again, which is named y_2" in plan.metadata["changes"]
+@pytest.mark.parametrize(
+    ("outputs", "names"),
+    [
+        ("float[2,3] y, float[2,3] y", ["y", "y_2"]),
+        ("float[2,3] y, float[2,3] x", ["y", "x_2"]),
+        ("float[2,3] x", ["x_2"]),
+    ],
+)
+def test_outputs_get_names_of_their_own(
+    outputs: str, names: list[str], build: Callable[..., fasttrt.Plan]
+) -> None:
+    plan = build(Case(f"g (float[2,3] x) => ({outputs}) {{ y = Neg (x) }}").proto())
+    assert [output["name"] for output in plan.metadata["outputs"]] == names
+    assert plan.metadata["inputs"][0]["name"] == "x"
+    (line,) = plan.metadata["changes"]
+    assert line.endswith(f"as an output it is named {names[-1]}")

@@ -85,7 +85,8 @@ class BuildConfig:
     ``NVIDIA_TF32_OVERRIDE=0``, which must be set both where it builds and where it runs; without
     it, False is refused there."""
     nan: Literal["ignore", "propagate"] = "ignore"
-    """What Max, Min, Clip, Relu, MaxPool, GlobalMaxPool, ReduceMax and ReduceMin give of a NaN.
+    """What Max, Min, Clip, Relu, HardSigmoid, HardSwish, MaxPool, GlobalMaxPool, ReduceMax and
+    ReduceMin give of a NaN.
     ``"ignore"``: what TensorRT does, which takes a number where there is one. ``"propagate"``: NaN,
     as numpy and PyTorch do; each such node costs a few more. Others are NaN wherever an input is,
     but for ArgMax, ArgMin and TopK, which have no NaN to give."""

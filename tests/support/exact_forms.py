@@ -197,6 +197,11 @@ def _transposed_convolutions() -> dict[str, Case]:
         )
         weights = {"w": np.float32(kernel), "b": np.float32(bias)}
         found[f"ConvTranspose {name}"] = Case(graph, weights=weights)
+    found["ConvTranspose with output_padding and a bias that is an input"] = Case(
+        "g (float[1,4,6,7] x, float[4] b) => (float[1,4,p,q] y) { y = ConvTranspose "
+        "<strides=[2,2], group=2, output_padding=[1,1]> (x, w, b) }",
+        weights={"w": np.float32(kernel)},
+    )
     found["ConvTranspose of lines to a size"] = Case(
         "g (float[1,4,6] x) => (float[1,2,12] y) "
         "{ y = ConvTranspose <strides=[2], output_shape=[12]> (x, w) }",
@@ -355,9 +360,6 @@ def _logarithms() -> dict[str, Case]:
                 {"x": np.reshape(values, (2, 2, 2))},
                 opset=opset,
             )
-        found[f"Softplus of {dtype}"] = Case(
-            f"g ({dtype}[2,4] x) => ({dtype}[2,4] y) {{ y = Softplus (x) }}", {"x": rows}
-        )
     found["ReduceLogSumExp over all"] = Case(
         "g (float[4,3] x) => (float y) { y = ReduceLogSumExp <keepdims=0> (x) }",
         {"x": np.reshape(np.arange(12) * 9.0, (4, 3))},
@@ -377,6 +379,31 @@ def _logarithms() -> dict[str, Case]:
     return found
 
 
+def _others() -> dict[str, Case]:
+    found = {}
+    for dtype in ("float", "float16"):
+        bounds = {"l": DTYPES[dtype](0.5), "h": DTYPES[dtype](-0.5)}
+        found[f"Clip of {dtype}, the minimum above the maximum"] = Case(
+            f"g ({dtype}[4,8] x) => ({dtype}[4,8] y) {{ y = Clip (x, l, h) }}", weights=bounds
+        )
+    for p in (1, 2, 3):
+        found[f"GlobalLpPool with p={p}"] = Case(
+            f"g (float[1,2,5,6] x) => (float[1,2,1,1] y) {{ y = GlobalLpPool <p={p}> (x) }}"
+        )
+    for kind in ("L1", "L2", "SumSquare"):
+        graph = (
+            "g (float[2,5] x) => (float[2,5] y) "
+            f"{{ y = Reduce{kind} <noop_with_empty_axes=1> (x) }}"
+        )
+        found[f"Reduce{kind} over no axes"] = Case(graph, opset=18)
+    found["ReduceL2 over an empty list of axes"] = Case(
+        "g (float[2,5] x) => (float[2,5] y) { y = ReduceL2 <noop_with_empty_axes=1> (x, a) }",
+        weights={"a": np.zeros(0, np.int64)},
+        opset=18,
+    )
+    return found
+
+
 CASES: dict[str, Case] = {
     **_means(),
     **_pools(),
@@ -385,4 +412,5 @@ CASES: dict[str, Case] = {
     **_quantizations(),
     **_powers(),
     **_logarithms(),
+    **_others(),
 }

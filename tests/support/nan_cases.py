@@ -52,6 +52,9 @@ NAN_CASES = {
     ),
     "Min": NanCase("y = Min (z, x)", "4,4", np.minimum),
     "Relu": NanCase("a = Add (x, z) y = Relu (a)", "4,4", lambda x, z: np.maximum(x + z, 0)),
+    "HardSigmoid": NanCase(
+        "y = HardSigmoid (x)", "4,4", lambda x, z: np.clip(0.2 * x + 0.5, 0, 1), 22
+    ),
     "Clip": NanCase(
         "a = Add (x, z) l = Constant <value_float=-1> () h = Constant <value_float=1.5> () "
         "m = CastLike (l, x) n = CastLike (h, x) y = Clip (a, m, n)",

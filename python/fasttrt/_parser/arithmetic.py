@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._parser.node_chain import NodeChain
-from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node, input_name
 from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
@@ -108,21 +108,47 @@ def _bounded(chain: NodeChain, tensor: str, dtype: Any) -> str:
     return chain.add("Max", chain.add("Min", tensor, upper), lower)
 
 
-def _softplus(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """Without exp of large values: ``max(x, 0) + log(1 + exp(-|x|))``."""
-    name, dtype = _type(facts, node.input[0])
-    if name not in _FLOATS or facts.opset < 8:
+def _clip(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """With a minimum above the maximum all is the maximum; TensorRT gives the minimum."""
+    bounds = [facts.constant(input_name(node, index)) for index in (1, 2)]
+    if bounds[0] is None or bounds[1] is None or not (bounds[0] > bounds[1]).any():
+        return None
+    clip = copy_node(node)
+    clip.input[1] = clip.input[2]
+    return [clip]
+
+
+def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """One over no axes does all but the sum; the parser leaves its input as it is."""
+    if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
+        return None
+    axes = facts.constant(input_name(node, 1))
+    if input_name(node, 1) and (axes is None or axes.size):
+        return None
+    chain, x = NodeChain(node, facts), node.input[0]
+    if node.op_type == "ReduceSumSquare":
+        return chain.finish("Mul", x, x)
+    return chain.finish("Log" if node.op_type == "ReduceLogSum" else "Abs", x)
+
+
+def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Without signs: TensorRT has them count where the power is odd."""
+    if attribute(node, "p", 2) % 2 == 0:
         return None
     chain = NodeChain(node, facts)
-    x = node.input[0]
-    power = chain.add("Exp", chain.add("Neg", chain.add("Abs", x)))
-    log = chain.add("Log", chain.add("Add", power, chain.constant(1, dtype)))
-    return chain.finish("Add", chain.add("Max", x, chain.constant(0, dtype)), log)
+    pool = copy_node(node)
+    pool.input[0] = chain.add("Abs", node.input[0])
+    return [*chain.nodes, pool]
 
 
 RULES: dict[str, Rule] = {
     "Mean": _mean,
     "ReduceLogSumExp": _log_sum_exp,
     "LogSoftmax": _log_softmax,
-    "Softplus": _softplus,
+    "Clip": _clip,
+    "ReduceL1": _empty_reduction,
+    "ReduceL2": _empty_reduction,
+    "ReduceLogSum": _empty_reduction,
+    "ReduceSumSquare": _empty_reduction,
+    "GlobalLpPool": _global_lp_pool,
 }

@@ -102,6 +102,8 @@ RULES: dict[str, Rule] = {
     "Min": _elementwise,
     "Clip": _elementwise,
     "Relu": _first_input,
+    "HardSigmoid": _first_input,
+    "HardSwish": _first_input,
     "ReduceMax": _reduction,
     "ReduceMin": _reduction,
     "MaxPool": _reduction,

@@ -1,4 +1,4 @@
-"""An output that a model lists twice: TensorRT would give it once."""
+"""An output that a model lists twice, or that is an input: TensorRT would rename or omit one."""
 
 from typing import TYPE_CHECKING
 
@@ -9,19 +9,23 @@ if TYPE_CHECKING:
 
 
 def write_repeated_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give each further listing of an output a tensor and a name of its own.
+    """Give an output whose name an input or an output before it has a tensor and name of its own.
 
-    The model itself if each is listed once.
+    The model itself if all names differ.
     """
     from onnx import helper
 
-    names = [output.name for output in model.proto.graph.output]
+    graph = model.proto.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    names = [tensor.name for tensor in graph.input if tensor.name not in weights]
+    names += [tensor.name for tensor in graph.output]
     if len(set(names)) == len(names):
         return model
     proto = model.copy_proto()
     taken = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    taken.update(names, (tensor.name for tensor in proto.graph.initializer))
-    seen: set[str] = set()
+    taken.update(names, weights)
+    seen = set(names[: len(names) - len(graph.output)])
+    inputs = set(seen)
     lines = []
     for output in proto.graph.output:
         name = output.name
@@ -34,5 +38,6 @@ def write_repeated_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
         output.name = f"{name}_{number}"
         taken.add(output.name)
         proto.graph.node.append(helper.make_node("Identity", [name], [output.name], output.name))
-        lines.append(f"{name}: is listed as an output again, which is named {output.name}")
+        why = "is an input, too" if name in inputs else "is listed as an output again"
+        lines.append(f"{name}: {why}; as an output it is named {output.name}")
     return model.changed(proto, lines)

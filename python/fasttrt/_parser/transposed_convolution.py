@@ -7,7 +7,7 @@ known, the output is cut to its size instead.
 from typing import TYPE_CHECKING
 
 from fasttrt._parser.node_chain import NodeChain
-from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node, input_name
 from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
@@ -15,6 +15,35 @@ if TYPE_CHECKING:
 
 
 def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    written = _padded(node, facts)
+    if isinstance(written, str):
+        return written
+    last = (written or [node])[-1]
+    bias = input_name(node, 2)
+    is_fixed = facts.weight(bias) is not None or facts.constant(bias) is not None
+    if not bias or is_fixed or not any(attribute(last, "output_padding", [])):
+        return written
+    return _with_bias_apart(node, facts, written or [copy_node(node)])
+
+
+def _with_bias_apart(
+    node: "onnx.NodeProto", facts: TensorFacts, written: "list[onnx.NodeProto]"
+) -> Replacement:
+    """Add a bias that is computed to all of the output; TensorRT leaves output_padding out."""
+    shape = facts.shape(node.input[1])
+    if shape is None:
+        return "the rank of its weights is not known, and has to be, as its bias is added apart"
+    chain = NodeChain(node, facts)
+    plain = facts.unused(f"{node.output[0]}_plain")
+    for step in written:
+        step = copy_node(step, inputs=2) if step.op_type == node.op_type else step
+        step.output[0] = plain if step.output[0] == node.output[0] else step.output[0]
+        chain.nodes.append(step)
+    extents = chain.constant([1, -1, *[1] * (len(shape) - 2)])
+    return chain.finish("Add", plain, chain.add("Reshape", node.input[2], extents))
+
+
+def _padded(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     auto_pad = attribute(node, "auto_pad", b"NOTSET").decode()
     sizes = attribute(node, "output_shape", None)
     if auto_pad == "VALID" and not sizes:
