@@ -364,7 +364,7 @@ def test_what_the_quantizer_left_float_is_no_success() -> None:
         ({"percentile": 5}, "percentile: expected a number from 50 to 100, got 5"),
         ({"operators": ["Relu"]}, "operators: expected some of .* got .'Relu'"),
         ({"operators": []}, "operators: expected some of"),
-        ({"output": "/no/such/q.onnx"}, "output: expected a file in a folder that exists, got /no"),
+        ({"output": "/no/such/q.onnx"}, "output: expected a file in a folder that exists, got '/no"),
         ({"exclude": ["Conv"]}, "nothing to quantize"),
         ({"library": "auto", "device": "cpu"}, 'device: expected "cuda" or "cuda:N", got \'cpu\''),
     ],

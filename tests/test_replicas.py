@@ -67,7 +67,7 @@ class Recorder:
             raise self.error
         return arrays
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         self.saved.append(path)
 
     def refit(self, model: OnnxModel) -> None:

@@ -76,7 +76,7 @@ def test_a_folder_of_npy(tmp_path: Path) -> None:
     for i, (array,) in enumerate(expected):
         np.save(tmp_path / f"{i}.npy", array)
     same(read(tmp_path, A), expected)
-    with pytest.raises(InputError, match=r"data, 0\.npy: expected 2 arrays \(a, b\), got 1"):
+    with pytest.raises(InputError, match=r"data: .*0\.npy holds one array, the model has 2 inputs"):
         read(tmp_path)
 
 
@@ -105,10 +105,10 @@ def infinite(array: Array) -> Array:
         (lambda: [(a(1, 3).astype(float), b())], "item 0: a: expected dtype float32, got float64"),
         (lambda: [(a(1, 3), b()), (nan(a(2, 3)), b())], "item 1: a: expected finite values, got"),
         (lambda: [(infinite(a(1, 3)), b())], "item 0: a: expected finite values, got"),
-        (lambda: a(5, 3), "data: expected a folder, or an iterable .* got ndarray"),
-        (lambda: {"a": a(1, 3), "b": b()}, "data: expected a folder, or an iterable .* got dict"),
-        (lambda: 5, "data: expected a folder, or an iterable .* got int"),
-        (lambda: "nowhere", r"data: expected a folder of \.npy or \.npz files, got nowhere"),
+        (lambda: a(5, 3), "data: expected files, or an iterable .* got ndarray"),
+        (lambda: {"a": a(1, 3), "b": b()}, "data: expected files, or an iterable .* got dict"),
+        (lambda: 5, "data: expected files, or an iterable .* got int"),
+        (lambda: __file__, r"data: expected a \.npy or \.npz file or a folder of them, got .*\.py"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(make: Callable[[], Any], message: str) -> None:
@@ -123,13 +123,13 @@ def test_small_floats_are_looked_at_too() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected \.npy or \.npz files, found none in"):
+    with pytest.raises(InputError, match=r"expected \.npy or \.npz files in .*, it holds none"):
         read(tmp_path)
     np.savez(tmp_path / "0.npz", a=a(1, 3), b=b())
     (tmp_path / "1.npz").write_bytes((tmp_path / "0.npz").read_bytes()[:100])
-    with pytest.raises(InputError, match=r"data, 1\.npz: cannot be read as \.npz"):
+    with pytest.raises(InputError, match=r"data: .*1\.npz cannot be read"):
         read(tmp_path)
     (tmp_path / "1.npz").unlink()
     np.save(tmp_path / "2.npy", np.array([{"an": "object"}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"data, 2\.npy: cannot be read as \.npy: .*pickle"):
+    with pytest.raises(InputError, match=r"data: .*2\.npy cannot be read: .*pickle"):
         read(tmp_path)

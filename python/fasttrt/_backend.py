@@ -37,8 +37,8 @@ class Backend(Protocol):
         """
         ...
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan."""
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the plan, see `Plan.save`."""
         ...
 
     def refit(self, model: OnnxModel) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 OPSET = 13
 """The first in which Q/DQ nodes have an axis, for weights by channel."""
-_LIMIT = 2**31 - 1  # protobuf's, of one message
 _HALF_TYPES = ("FLOAT16", "BFLOAT16")
 
 
@@ -31,13 +30,7 @@ def whole(model: OnnxModel) -> "onnx.ModelProto":
             "the model is quantized already (it has QuantizeLinear or DequantizeLinear nodes); "
             "expected a float32 model"
         )
-    if model.path is not None and not model.is_changed:
-        copy = onnx.load(model.path)
-    else:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model.proto)
-        if model.path is not None:
-            onnx.load_external_data_for_model(copy, str(model.path.parent))
+    copy = model.with_weights()
     for tensor in copy.graph.initializer:
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
         if kind in _HALF_TYPES:
@@ -45,8 +38,6 @@ def whole(model: OnnxModel) -> "onnx.ModelProto":
                 f"{tensor.name}: expected a float32 model, got {kind} weights; quantize the model "
                 "as it was before they were converted"
             )
-    if copy.ByteSize() > _LIMIT:
-        raise InputError(f"expected a model of at most 2 GiB, got {copy.ByteSize()} bytes")
     _fix_initializers(copy)
     _name_nodes(copy.graph)
     return copy

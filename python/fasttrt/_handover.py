@@ -18,8 +18,18 @@ def hand_over(
 
     External data is found beside the file that the model came from. The bytes end at protobuf's
     limit of 2 GiB; beyond it a file is written for the time of the call.
+
+    Raises:
+        InputError: a file of the model has changed since it was checked, or did so in the call.
     """
-    if model.path is not None and not model.is_changed:
+    with model.unchanged():
+        return _hand_over(model, from_file, from_bytes)
+
+
+def _hand_over(
+    model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
+) -> T:
+    if model.path is not None and not model.is_changed and model.is_binary:
         return from_file(os.fspath(model.path.absolute()))
     if model.fits_in_memory:
         return from_bytes(model.to_bytes(), os.fspath(model.path.absolute()) if model.path else "")

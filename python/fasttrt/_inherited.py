@@ -39,7 +39,7 @@ class InheritedBackend:
         """Raise `Error`."""
         self._refuse()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Raise `Error`."""
         self._refuse()
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fasttrt._reading import reading
+
 if TYPE_CHECKING:
     import onnx
     from google.protobuf.message import Message
@@ -49,7 +51,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _add_file(digest: "hashlib._Hash", path: Path) -> None:
-    with path.open("rb") as stream:
+    with reading(path) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
 

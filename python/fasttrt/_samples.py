@@ -1,43 +1,61 @@
-"""Arrays for a model's inputs, from an iterable or from a folder of .npy and .npz files."""
+"""Samples of a model's inputs, whichever way the caller gives them."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
-from zipfile import BadZipFile
 
 import numpy as np
 
-from fasttrt._arguments import as_array, ordered
+from fasttrt._arguments import as_array, host_array, ordered
+from fasttrt._saved_samples import Array, Named, saved_samples
+from fasttrt.arrays import is_device_array
 from fasttrt.errors import InputError
 from fasttrt.reference import checked
 from fasttrt.spec import TensorSpec
 
-Array: TypeAlias = np.ndarray[Any, Any]
+Inputs: TypeAlias = (
+    "Mapping[str, Any] | Array | tuple[Any, ...] | Iterable[Any] | str | os.PathLike[str]"
+)
+"""One sample (a mapping, an array, a tuple of arrays), an iterable of such, or saved ones, see
+`saved_samples`."""
 Samples: TypeAlias = Iterable[Any] | str | os.PathLike[str]
-"""What `Engine.infer` takes, again and again: arrays, tuples of arrays, or mappings by name. Or a
-folder: a .npz file holds an array for each input, under its name; a .npy file is the array of a
-model's only input."""
-
-_KINDS = (".npy", ".npz")
+"""An iterable of samples, or saved ones."""
 
 
-def read_samples(inputs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[list[Array]]:
-    """The arrays of each sample, in the inputs' order.
-
-    Args:
-        inputs: of the model.
-        data: the samples, read one at a time.
-        what: what they are, for messages: ``"data"``.
+def given_samples(inputs: Inputs, specs: Sequence[TensorSpec]) -> Iterator[Named]:
+    """Arrays by name, a mapping for each sample.
 
     Raises:
+        FileNotFoundError: there is no such file.
+        InputError: for what is no sample, or files that hold none.
+    """
+    if isinstance(inputs, (str, os.PathLike)):
+        for _, sample in saved_samples(inputs, specs):
+            yield sample
+    elif _is_sample(inputs):
+        yield _named(inputs, specs)
+    else:
+        for item in inputs:
+            yield _named(item, specs)
+
+
+def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[list[Array]]:
+    """The arrays of each sample, in the inputs' order, as ONNX Runtime takes them.
+
+    Args:
+        specs: of the model's inputs.
+        data: the samples, read one at a time.
+        what: they are, for messages: ``"data"``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
         InputError: there are none, or one does not fit the model or is not finite; names the sample
             and the input.
     """
     count = 0
-    for label, sample in _labelled(inputs, data, what):
+    for label, sample in _labelled(specs, data, what):
         try:
-            yield _matched(inputs, sample)
+            yield _matched(specs, sample)
         except InputError as error:
             raise InputError(f"{what}, {label}: {error}") from None
         count += 1
@@ -45,51 +63,56 @@ def read_samples(inputs: Sequence[TensorSpec], data: Samples, what: str) -> Iter
         raise InputError(f"{what}: expected at least one sample, got none")
 
 
-def _labelled(inputs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[tuple[str, Any]]:
+def _is_sample(inputs: Any) -> bool:
+    """Whether it is one sample: a framework's array is iterable too, but is no list of samples."""
+    is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
+    return is_array or isinstance(inputs, (Mapping, tuple)) or not isinstance(inputs, Iterable)
+
+
+def _named(item: Any, specs: Sequence[TensorSpec]) -> Named:
+    if isinstance(item, Mapping):
+        return {str(name): _array(str(name), value) for name, value in item.items()}
+    arrays = item if isinstance(item, tuple) else (item,)
+    if len(arrays) != len(specs):
+        names = ", ".join(spec.name for spec in specs)
+        raise InputError(f"inputs: expected {len(specs)} arrays ({names}), got {len(arrays)}")
+    return {spec.name: _array(spec.name, array) for spec, array in zip(specs, arrays, strict=True)}
+
+
+def _array(name: str, value: Any) -> Array:
+    if is_device_array(value):
+        raise InputError(
+            f"{name}: expected an array in the host's memory, got {type(value).__name__} on a GPU"
+        )
+    return host_array(name, value)
+
+
+def _labelled(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[tuple[str, Any]]:
     if isinstance(data, (str, os.PathLike)):
-        for file in _files(Path(data), what):
-            yield file.name, _loaded(inputs, file, what)
+        yield from saved_samples(data, specs, what)
         return
     if isinstance(data, (np.ndarray, Mapping, bytes)) or not isinstance(data, Iterable):
         raise InputError(
-            f"{what}: expected a folder, or an iterable of what Engine.infer takes (for one sample "
-            f"a list of it), got {type(data).__name__}"
+            f"{what}: expected files, or an iterable of what Engine.infer takes (for one sample a "
+            f"list of it), got {type(data).__name__}"
         )
     for index, sample in enumerate(data):
         yield f"item {index}", sample
 
 
-def _files(folder: Path, what: str) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{what}: expected a folder of .npy or .npz files, got {folder}")
-    files = sorted(file for file in folder.iterdir() if file.suffix in _KINDS)
-    if not files:
-        raise InputError(f"{what}: expected .npy or .npz files, found none in {folder}")
-    return files
-
-
-def _loaded(inputs: Sequence[TensorSpec], file: Path, what: str) -> Any:
-    try:
-        with file.open("rb") as stream:
-            content = np.load(stream, allow_pickle=False)
-            return content if isinstance(content, np.ndarray) else dict(content)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{what}, {file.name}: cannot be read as {file.suffix}: {error}") from None
-
-
-def _matched(inputs: Sequence[TensorSpec], sample: Any) -> list[Array]:
+def _matched(specs: Sequence[TensorSpec], sample: Any) -> list[Array]:
     if isinstance(sample, Mapping):
-        values = ordered(inputs, sample)
+        values = ordered(specs, sample)
     else:
         values = list(sample) if isinstance(sample, tuple) else [sample]
-        if len(values) != len(inputs):
-            names = ", ".join(spec.name for spec in inputs)
-            raise InputError(f"expected {len(inputs)} arrays ({names}), got {len(values)}")
+        if len(values) != len(specs):
+            names = ", ".join(spec.name for spec in specs)
+            raise InputError(f"expected {len(specs)} arrays ({names}), got {len(values)}")
     arrays = [
         checked(spec, as_array(spec, value, cast=False))
-        for spec, value in zip(inputs, values, strict=True)
+        for spec, value in zip(specs, values, strict=True)
     ]
-    for spec, array in zip(inputs, arrays, strict=True):
+    for spec, array in zip(specs, arrays, strict=True):
         is_float = array.dtype.kind not in "biuOSU"  # those of ml_dtypes are of kind V
         if is_float and not np.isfinite(array.astype(np.float64)).all():
             raise InputError(f"{spec.name}: expected finite values, got NaN or Inf")

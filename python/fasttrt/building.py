@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fasttrt import _core
 from fasttrt._device import default_device, parse_device
-from fasttrt._files import replacing
+from fasttrt._file_kinds import TIMING_CACHE
+from fasttrt._files import Output
 from fasttrt._handover import hand_over
 from fasttrt._int8_target import int8_problem
 from fasttrt._library import find
@@ -151,9 +152,10 @@ def build(
             raise
     if config.timing_cache is not None and timing_cache is not None:
         try:
-            with replacing(Path(config.timing_cache)) as stream:
+            # What was there has been looked at before.
+            with Output(Path(config.timing_cache), TIMING_CACHE, force=True).open() as stream:
                 stream.write(timing_cache)
-        except OSError as error:  # no reason to lose the plan
+        except (OSError, InputError) as error:  # no reason to lose the plan
             logger.warning("the timing cache was not written: %s", error)
     return Plan(data, metadata)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fasttrt import _core
+from fasttrt._file_kinds import MODEL, PLAN, TIMING_CACHE
+from fasttrt._reading import check_file, read_file, reading
 from fasttrt.errors import BuildError, InputError
 
 Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
@@ -15,6 +17,7 @@ Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 LOAD_OPTIONS = frozenset({"engine_host_code"})
 """Those of `BuildConfig` that count when a plan is loaded, and change nothing of what is built."""
+_TIMINGS_LIMIT = 1 << 30  # bytes
 _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
 
 
@@ -211,7 +214,7 @@ class BuildConfig:
         if self.timing_cache is not None:
             file = Path(self.timing_cache)
             self._check("timing_cache", file.parent.is_dir(), "a file in a folder that exists")
-            options.set_timing_cache(file.read_bytes() if file.exists() else b"")
+            options.set_timing_cache(_timings(file, library))
         return options
 
     def to_json(self) -> dict[str, Any]:
@@ -222,6 +225,27 @@ class BuildConfig:
         values["keep_fp32"], values["tf32"] = list(self.keep_fp32), self.allows_tf32
         values["compute_capabilities"] = [str(c) for c in self.compute_capabilities]
         return values
+
+
+def _timings(file: Path, library: _core.Library) -> bytes:
+    """The content of a timing cache; empty if there is none yet.
+
+    Raises:
+        InputError: the file is of another kind, which the build would replace.
+    """
+    try:
+        if check_file(file).size == 0:
+            return b""
+    except FileNotFoundError:
+        return b""
+    with reading(file) as stream:
+        # TensorRT-RTX takes anything for an empty cache; the others refuse what is none themselves.
+        is_other = library.family == "rtx" and not TIMING_CACHE.matches(stream)
+        if is_other or PLAN.matches(stream) or MODEL.matches(stream):
+            raise InputError(
+                f"BuildConfig.timing_cache: expected a timing cache, or no file yet, got {file}"
+            )
+    return read_file(file, _TIMINGS_LIMIT, "a timing cache")
 
 
 def _is_integer(value: object, least: int, most: int) -> bool:

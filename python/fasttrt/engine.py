@@ -371,9 +371,13 @@ class Engine:
         """
         self._backend.refit(OnnxModel(model))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`."""
-        self._backend.save(path)
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`.
+
+        Raises:
+            InputError: the file that is there is no plan (``force`` replaces it all the same).
+        """
+        self._backend.save(path, force=force)
 
     def close(self) -> None:
         """Cancel what `submit` has queued, wait for runs under way, and free everything.

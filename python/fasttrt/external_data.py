@@ -1,14 +1,17 @@
-"""Weights in files beside a model: which there are, and that they lie within the model's folder.
+"""Weights in files beside a model: that they lie within the model's folder, and are all there.
 
 A model names these files itself. One that comes from elsewhere could have any file of this machine
 read, so fasttrt refuses names that lead out of the folder before anything reads them: TensorRT's
-parser, ONNX Runtime and the hash included.
+parser, ONNX Runtime and the hash included. And TensorRT's parser looks at no file's size: of one
+that is cut short it takes what follows in memory, or dies.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from fasttrt._reading import Version, check_file, lfs_problem, reading
+from fasttrt._tensor_data import VALUE_FIELDS, described, needed_bytes
 from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ def external_tensors(proto: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
 
     A tensor that names several files is given with each, as readers differ in which one they take.
     """
-    for tensor in _tensors(proto):
+    for tensor in tensors(proto):
         if tensor.data_location == tensor.EXTERNAL:
             entries = [entry.value for entry in tensor.external_data if entry.key == _KEY.decode()]
             for location in entries or [""]:
@@ -42,7 +45,7 @@ def has_no_external_data(path: Path) -> bool:
     if path.suffix != ".onnx":
         return False
     end = b""
-    with path.open("rb") as stream:
+    with reading(path) as stream:
         while block := stream.read(_BLOCK):
             if _KEY in block or _KEY in end + block[: len(_KEY)]:
                 return False
@@ -50,22 +53,115 @@ def has_no_external_data(path: Path) -> bool:
     return True
 
 
-def check_external_data(proto: "onnx.ModelProto", path: Path | None) -> None:
-    """See that all external data lies within the model's folder.
+def check_external_data(
+    tensors: "Iterable[onnx.TensorProto]", path: Path | None
+) -> dict[Path, Version]:
+    """See that all external data lies within the model's folder, and that the files have it all.
 
     The folder is that of ``path``, and, where ``path`` is a link (as in caches that keep files by
-    their hash), that of the file that it leads to.
+    their hash), that of the file that it leads to. Only the files' sizes are looked at.
+
+    Args:
+        tensors: of the model; others than external ones are passed over.
+        path: of the model; None for one without a folder.
+
+    Returns:
+        The files, as they are now.
 
     Raises:
         InputError: naming the tensor and its file, which leaves the folder (by an absolute path,
-            by ``..`` or by a link), is no regular file, or belongs to a model without a folder.
+            by ``..`` or by a link), is missing, is no regular file or a Git LFS pointer, is shorter
+            than the tensor needs, or belongs to a model without a folder.
     """
-    checked: set[str] = set()
-    for tensor, location in external_tensors(proto):
-        if location not in checked:
-            checked.add(location)
-            if problem := _problem(location, path):
-                raise InputError(f"external data of {tensor!r}: {problem}")
+    files: dict[str, Version] = {}
+    for tensor in tensors:
+        if tensor.data_location == tensor.EXTERNAL:
+            try:
+                _check(tensor, path, files)
+            except InputError as error:
+                raise InputError(f"external data of {tensor.name!r}: {error}") from None
+    return {} if path is None else {path.parent / name: found for name, found in files.items()}
+
+
+def load_external_data(tensor: "onnx.TensorProto", folder: Path) -> None:
+    """Read into a tensor what it has in a file, as `check_external_data` has found it.
+
+    Raises:
+        InputError: the file does not have it any more.
+        OSError: it cannot be read.
+    """
+    location, offset = _place(tensor)
+    needed = needed_bytes(tensor)
+    with reading(folder / location) as stream:
+        stream.seek(offset)
+        data = stream.read(needed)
+    if len(data) != needed:
+        raise InputError(f"external data of {tensor.name!r}: {location} was cut short meanwhile")
+    tensor.raw_data = data
+    tensor.data_location = tensor.DEFAULT
+    del tensor.external_data[:]
+
+
+def _check(tensor: "onnx.TensorProto", path: Path | None, files: dict[str, Version]) -> None:
+    """See that a tensor's data is there; files that were looked at before are in ``files``."""
+    for entry in tensor.external_data:
+        if entry.key == _KEY.decode() and entry.value not in files:
+            if problem := _problem(entry.value, path):
+                raise InputError(problem)
+            assert path is not None
+            files[entry.value] = _version(path.parent / entry.value)
+    location, offset = _place(tensor)
+    if location not in files:  # it names none
+        raise InputError(_problem(location, path))
+    size, needed = files[location].size, needed_bytes(tensor)
+    if size < offset + needed:
+        raise InputError(
+            f"{described(tensor)} needs {needed} bytes from byte {offset} of {location!r} on, "
+            f"which has {max(0, size - offset)} there ({size} in all)"
+        )
+
+
+def _place(tensor: "onnx.TensorProto") -> tuple[str, int]:
+    """The name of the file, and the offset in it.
+
+    Raises:
+        InputError: an entry is there twice, is no number, or does not fit the tensor.
+    """
+    entries: dict[str, str] = {}
+    for entry in tensor.external_data:
+        if entries.setdefault(entry.key, entry.value) != entry.value:
+            raise InputError(
+                f"expected one {entry.key}, got {entries[entry.key]!r} and {entry.value!r}"
+            )
+    offset = _number(entries, "offset", 0)
+    length = _number(entries, "length", needed := needed_bytes(tensor))
+    if length != needed:
+        raise InputError(
+            f"expected a length of {needed} bytes, which {described(tensor)} needs, got {length}"
+        )
+    if any(len(getattr(tensor, name)) for name in ("raw_data", *VALUE_FIELDS)):
+        raise InputError("expected it in the file alone, got values in the model, too")
+    return entries.get(_KEY.decode(), ""), offset
+
+
+def _number(entries: dict[str, str], key: str, default: int) -> int:
+    text = entries.get(key)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise InputError(f"{key}: expected a number of bytes, got {text[:40]!r}")
+    return int(text)
+
+
+def _version(file: Path) -> Version:
+    try:
+        found = check_file(file)
+        problem = lfs_problem(file, found.size)
+    except OSError as error:
+        raise InputError(f"expected the file {file}: {error.strerror}") from None
+    if problem:
+        raise InputError(problem)
+    return found
 
 
 def _problem(location: str, path: Path | None) -> str:
@@ -81,16 +177,21 @@ def _problem(location: str, path: Path | None) -> str:
     name = PurePath(location)
     if name.is_absolute() or ".." in name.parts:
         return f"{expected}, got {location!r}"
-    file = (path.parent / name).resolve()
-    folders = (path.parent.resolve(), path.resolve().parent)
+    try:
+        file = (path.parent / name).resolve()
+        folders = (path.parent.resolve(), path.resolve().parent)
+        is_odd = file.exists() and not file.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long
+        return f"{expected}, got {location[:300]!r}: {error}"
     if not any(file.is_relative_to(folder) for folder in folders):
         return f"{expected}, got {location!r}, which leads to {file}"
-    if file.exists() and not file.is_file():
+    if is_odd:
         return f"{expected}, got {location!r}, which is no regular file"
     return ""
 
 
-def _tensors(proto: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
+def tensors(proto: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
+    """All constants of a model, also within subgraphs and functions."""
     yield from _graph_tensors(proto.graph)
     for function in proto.functions:
         yield from _node_tensors(function.node)
@@ -118,7 +219,9 @@ def _attribute_tensors(attribute: "onnx.AttributeProto") -> "Iterator[onnx.Tenso
     if attribute.HasField("t"):
         yield attribute.t
     yield from attribute.tensors
-    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+    if attribute.HasField("sparse_tensor"):
+        yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+    for sparse in attribute.sparse_tensors:
         yield from (sparse.values, sparse.indices)
     if attribute.HasField("g"):
         yield from _graph_tensors(attribute.g)

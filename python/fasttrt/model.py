@@ -1,24 +1,37 @@
 """Reading ONNX models: what a model declares, apart from what TensorRT makes of it."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fasttrt._log import logger
 from fasttrt._model_hash import model_sha256
-from fasttrt.errors import InputError, ParseError, ParseIssue
-from fasttrt.external_data import check_external_data, external_tensors, has_no_external_data
+from fasttrt._reading import Version, check_file, lfs_problem, read_file
+from fasttrt._tensor_data import check_values, needed_bytes
+from fasttrt.errors import InputError, OutOfMemoryError, ParseError, ParseIssue
+from fasttrt.external_data import (
+    check_external_data,
+    external_tensors,
+    has_no_external_data,
+    load_external_data,
+    tensors,
+)
 
 if TYPE_CHECKING:
     import onnx
 
-_Version: TypeAlias = tuple[int, int, int]
+_LIMIT = 2**31 - 1
+"""Bytes of a model without its external data, at most: protobuf's limit."""
+_SHOWN = 500
+"""Characters of another's error that are quoted."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,10 @@ class OnnxModel:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ParseError: if it holds no ONNX model.
-            InputError: if its external data leaves its folder, see `check_external_data`.
+            ParseError: if it holds no ONNX model, or is a Git LFS pointer.
+            InputError: if it is no ordinary file, its external data is missing, cut short or
+                outside of its folder, see `check_external_data`, or a constant has not the values
+                that its shape says.
             TypeError: for anything else.
         """
         self.path: Path | None = None
@@ -64,10 +79,18 @@ class OnnxModel:
         """By what a node of a local function gives, written out: where the call was in `original`,
         its index in the graph."""
         self._bytes: bytes | None = None
-        self._version: _Version | None = None
+        self._versions: dict[Path, Version] = {}
+        """The files, as they were when they were read."""
         if isinstance(source, (str, os.PathLike)):
             self.path = Path(source)
-            self._version = _version_of(self.path)
+            self._versions[self.path] = version = check_file(self.path)
+            if problem := lfs_problem(self.path, version.size):
+                raise _no_model(problem)
+            if version.size > _LIMIT:
+                raise _no_model(
+                    f"{self.path}: expected at most 2 GiB, protobuf's limit, got {version.size} "
+                    "bytes; weights beside the model do not count"
+                )
             if not (later and has_no_external_data(self.path)):
                 _ = self.proto
         elif isinstance(source, bytes):
@@ -78,7 +101,7 @@ class OnnxModel:
 
             if not isinstance(source, onnx.ModelProto):
                 raise TypeError(f"expected a path, bytes or a ModelProto, got {type(source)}")
-            self.proto = _checked(source, None)
+            self.proto = self._checked(source)
 
     @cached_property
     def proto(self) -> "onnx.ModelProto":
@@ -88,19 +111,51 @@ class OnnxModel:
             ParseError, InputError: as the constructor.
         """
         import onnx
-        from google.protobuf.message import DecodeError  # the class that onnx raises
 
+        where = str(self.path) if self.path else "these bytes"
+        if self.path is None:
+            assert self._bytes is not None
+            content = self._bytes
+        else:
+            content = read_file(self.path, _LIMIT, "a model")
         try:
-            if self.path is None:
-                assert self._bytes is not None
-                proto = onnx.load_model_from_string(self._bytes)
-            else:
-                proto = onnx.load(self.path, load_external_data=False)
-        except DecodeError as error:
-            where = str(self.path) if self.path else "these bytes"
-            reason = f"{where} cannot be read as an ONNX model: {error}"
-            raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),)) from None
-        return _checked(proto, self.path)
+            with warnings.catch_warnings():  # that a format is experimental
+                warnings.simplefilter("ignore")
+                proto = onnx.load_model_from_string(content, _format_of(self.path))
+        except MemoryError:
+            raise OutOfMemoryError(
+                f"{where}: there is no memory for {len(content)} bytes"
+            ) from None
+        except Exception as error:  # of each format's own classes
+            kind = "" if self.is_binary else f" in the format of {self.path and self.path.suffix}"
+            text = _brief(str(error) or repr(error))
+            raise _no_model(f"{where} cannot be read as an ONNX model{kind}: {text}") from None
+        return self._checked(proto)
+
+    def _checked(self, proto: "onnx.ModelProto") -> "onnx.ModelProto":
+        where = str(self.path or "the model")
+        if not proto.graph.node and not proto.graph.output:
+            raise _no_model(f"{where} has an empty graph")
+        try:
+            _check_texts(proto)
+            found = list(tensors(proto))
+            for tensor in found:
+                if tensor.data_location != tensor.EXTERNAL:
+                    check_values(tensor)
+            self._versions |= check_external_data(found, self.path)
+        except UnicodeDecodeError as error:
+            raise _no_model(f"the name {_brief(repr(error.object))} is no UTF-8") from None
+        except RecursionError:
+            raise _no_model(f"{where} has graphs that are nested too deep") from None
+        return proto
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that was read of it: the file that it came from, and its external data."""
+        if self.path is None:
+            return ()
+        names = dict.fromkeys(file for _, file in external_tensors(self.original.proto))
+        return (self.path, *(self.path.parent / name for name in names))
 
     @property
     def is_changed(self) -> bool:
@@ -108,12 +163,39 @@ class OnnxModel:
         return bool(self.changes)
 
     @property
+    def is_binary(self) -> bool:
+        """Whether the file that it came from, if any, is in ONNX's binary format."""
+        return _format_of(self.path) == "protobuf"
+
+    @property
     def is_as_read(self) -> bool:
-        """Whether the file that it came from, if any, is still the one that was read."""
-        try:
-            return self.path is None or _version_of(self.path) == self._version
-        except OSError:
-            return False
+        """Whether the files that it came from, if any, are still those that were read."""
+        return self._changed_file() is None
+
+    def _changed_file(self) -> Path | None:
+        for file, version in self._versions.items():
+            try:
+                if check_file(file) != version:
+                    return file
+            except (OSError, InputError):
+                return file
+        return None
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """While others read the model's files: these are still what was checked, at the end too.
+
+        Raises:
+            InputError: a file was replaced, written or cut short, so that nobody knows what was
+                read.
+        """
+        self._refuse_changed()
+        yield
+        self._refuse_changed()
+
+    def _refuse_changed(self) -> None:
+        if file := self._changed_file():
+            raise InputError(f"{file} has changed since the model was read")
 
     def place_of(self, node: "onnx.NodeProto") -> int:
         """Give a node's index in the graph as it was read; its call's if it is of a function.
@@ -126,6 +208,23 @@ class OnnxModel:
     @cached_property
     def _places(self) -> dict[tuple[str, ...], int]:
         return {tuple(node.output): index for index, node in enumerate(self.proto.graph.node)}
+
+    def with_weights(self) -> "onnx.ModelProto":
+        """A copy that has its external data in it.
+
+        Raises:
+            InputError: it takes 2 GiB or more, protobuf's limit; or a file has changed.
+        """
+        proto = self.copy_proto()
+        external = [t for t in tensors(proto) if t.data_location == t.EXTERNAL]
+        size = proto.ByteSize() + sum(map(needed_bytes, external)) if self.fits_in_memory else None
+        if size is None or size > _LIMIT:
+            raise InputError("expected a model of less than 2 GiB with all weights in it")
+        assert self.path is not None or not external
+        with self.unchanged():
+            for tensor in external:
+                load_external_data(tensor, self.path.parent if self.path else Path())
+        return proto
 
     def copy_proto(self) -> "onnx.ModelProto":
         """A copy to be changed. External data is not read."""
@@ -221,18 +320,50 @@ class OnnxModel:
         return model_sha256(content, (file for _, file in tensors), folder)
 
 
-def _checked(proto: "onnx.ModelProto", path: Path | None) -> "onnx.ModelProto":
-    if not proto.graph.node and not proto.graph.output:
-        reason = f"{path or 'the model'} has an empty graph"
-        raise ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
-    check_external_data(proto, path)
-    return proto
+def _no_model(reason: str) -> ParseError:
+    return ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
 
 
-def _version_of(path: Path) -> _Version:
-    """What differs once a file was replaced or written."""
-    info = path.stat()
-    return info.st_ino, info.st_size, info.st_mtime_ns
+def _format_of(path: Path | None) -> str:
+    """The name that onnx has for the format of a file, which it knows by its suffix."""
+    from onnx.serialization import registry
+
+    found = registry.get_format_from_file_extension(path.suffix) if path else None
+    return found or "protobuf"
+
+
+def _brief(text: str) -> str:
+    """Of a text that may quote all of a file, the begin."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+
+
+def _check_texts(message: Any) -> None:
+    """See that all names of a model are text; values of constants are not looked at.
+
+    Raises:
+        ParseError: protobuf lets names be anything, and gives those that are no UTF-8 as bytes (or
+            raises UnicodeDecodeError, in other releases of it).
+    """
+    if message.DESCRIPTOR.name == "TensorProto":
+        _check_text(message.name)
+        for entry in message.external_data:
+            _check_texts(entry)
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            if field.type == field.TYPE_STRING:
+                for text in [value] if isinstance(value, (str, bytes)) else value:
+                    _check_text(text)
+        elif hasattr(value, "ListFields"):
+            _check_texts(value)
+        else:
+            for item in value:
+                _check_texts(item)
+
+
+def _check_text(text: str | bytes) -> None:
+    if isinstance(text, bytes):
+        raise _no_model(f"the name {_brief(repr(text))} is no UTF-8")
 
 
 def declared_inputs(proto: "onnx.ModelProto") -> tuple[DeclaredTensor, ...]:

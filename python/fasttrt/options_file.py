@@ -9,6 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fasttrt._file_kinds import OPTION_TABLES
+from fasttrt._reading import read_file
 from fasttrt.batching import Batching
 from fasttrt.config import BuildConfig
 from fasttrt.errors import InputError
@@ -32,7 +34,8 @@ _BATCHING: dict[str, tuple[type, ...]] = {
     "max_size": (int,), "max_delay_us": (int,), "sizes": (list,),
 }  # fmt: skip
 _FLAGS = frozenset(f.name for f in fields(BuildConfig) if f.type in (bool, "bool"))
-_TABLES = ("engine", "build", "batching", "shapes", "freeze", "dims")
+_LIMIT = 16 << 20
+"""Bytes of a file, at most."""
 
 
 def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     name = Path(path).name
     content = _parsed(Path(path))
-    _refuse_unknown(name, content, _TABLES)
+    _refuse_unknown(name, content, OPTION_TABLES)
     for table, values in content.items():
         if not isinstance(values, dict):
             raise InputError(f"{name}: {table}: expected a table [{table}], got {values!r}")
@@ -102,9 +105,12 @@ def _parsed(path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_file(path, _LIMIT, "TOML").decode()
+        content: dict[str, Any] = tomllib.loads(text.replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name}: expected TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path.name}: expected TOML, got values nested too deep") from None
     return content
 
 

@@ -24,7 +24,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from fasttrt._files import replacing
+from fasttrt._file_kinds import PLAN
+from fasttrt._files import Output
+from fasttrt._reading import lfs_problem, reading, version_of
 from fasttrt.errors import EngineLoadError
 
 FORMAT = 2
@@ -66,9 +68,18 @@ class Plan:
     cache, ``cache`` (the parts of its key) and ``model_name`` (of the file). For a plan of another
     tool ``library`` at most."""
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan with its metadata and a checksum. The file appears whole or not at all."""
-        with replacing(Path(path)) as stream:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the plan with its metadata and a checksum. The file appears whole or not at all.
+
+        Args:
+            path: of the file. What is there already is replaced if it is a plan.
+            force: replace whatever it is.
+
+        Raises:
+            InputError: the file that is there is no plan, or there is no such folder.
+            OSError: it cannot be written.
+        """
+        with Output(Path(path), PLAN, force=force).open() as stream:
             self.write(stream)
 
     @classmethod
@@ -76,9 +87,13 @@ class Plan:
         """Map a saved plan, or a plain plan of the vendor's tools, and check it.
 
         Raises:
+            FileNotFoundError: if there is no such file.
             EngineLoadError: if the file is damaged, cut short or no plan.
+            InputError: if it is no ordinary file, but a pipe, a device or a folder.
         """
-        with Path(path).open("rb") as stream:
+        with reading(path) as stream:
+            if problem := lfs_problem(path, version_of(stream, path).size):
+                raise EngineLoadError(problem)
             return cls.read(stream, str(path))
 
     def to_bytes(self) -> bytes:
@@ -159,7 +174,7 @@ def is_plan(content: Bytes) -> bool:
 
 def is_plan_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a plan rather than an ONNX model: by its name, or else how it begins."""
-    with Path(path).open("rb") as stream:
+    with reading(path) as stream:
         begin = stream.read(len(_MAGIC))
     suffix = Path(path).suffix
     return suffix in _SUFFIXES or (suffix != ".onnx" and is_plan(begin))

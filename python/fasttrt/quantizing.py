@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasttrt._calibration import METHODS, Method, calibrate
-from fasttrt._files import replacing
+from fasttrt._file_kinds import MODEL
+from fasttrt._files import Output
 from fasttrt._float_model import folded, opset_of, upgraded, whole
 from fasttrt._int8_target import Int8Target
 from fasttrt._qdq import OPERATORS, choose, find_excluded, place
-from fasttrt._samples import Array, Samples, read_samples
+from fasttrt._samples import Samples, read_samples
+from fasttrt._saved_samples import Array
 from fasttrt.errors import InputError, LibraryNotFoundError
 from fasttrt.model import OnnxModel
 from fasttrt.quantization_report import LossMeter, OutputLoss, QuantizationReport
@@ -34,10 +36,22 @@ class Quantized:
     report: QuantizationReport
     path: Path | None = None
     """Where it was written."""
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
+    """The files of the model that was quantized, which `save` does not replace."""
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an ONNX file. It appears whole or not at all."""
-        with replacing(Path(path)) as stream:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write an ONNX file. It appears whole or not at all.
+
+        Args:
+            path: of the file. What is there already is replaced if it is an ONNX model, but not the
+                one that was quantized.
+            force: replace whatever it is.
+
+        Raises:
+            InputError: the file that is there is not to be replaced.
+            OSError: it cannot be written.
+        """
+        with Output(Path(path), MODEL, self.inputs, force).open() as stream:
             stream.write(self.model.SerializeToString())
 
 
@@ -46,6 +60,7 @@ def quantize(
     data: Samples,
     *,
     output: str | os.PathLike[str] | None = None,
+    force: bool = False,
     validation: Samples | None = None,
     method: Method = "minmax",
     percentile: float = 99.99,
@@ -64,9 +79,12 @@ def quantize(
     Args:
         model: a float32 ONNX model, of at most 2 GiB.
         data: some hundred samples like those that the model will see: an iterable of what
-            `Engine.infer` takes, or a folder of ``.npz`` files (an array for each input, under its
-            name) or, for a model of one input, ``.npy`` files.
-        output: where to write the model.
+            `Engine.infer` takes; or saved ones: a folder of ``.npz`` files (an array for each
+            input, under its name) or of ``.npy`` files (a sample of a model with one input each, or
+            one sample of several inputs, named after them), or one such file.
+        output: where to write the model. What is there already is replaced if it is another ONNX
+            model than the one that is quantized.
+        force: replace whatever is there.
         validation: samples to measure the loss on. None: every fifth of ``data``, which is then
             not used for calibration; with fewer than five, all of it, and the report says so.
         method: how ranges are found. ``"minmax"``: all values keep their place. ``"entropy"`` and
@@ -90,11 +108,12 @@ def quantize(
         LibraryNotFoundError: no ONNX Runtime, or not the TensorRT asked for.
     """
     _check_options(method, percentile, operators)
-    if output is not None and not Path(output).parent.is_dir():
-        raise InputError(f"output: expected a file in a folder that exists, got {output}")
     _require_onnxruntime()
     target = None if library is None else Int8Target(library, device)
-    original = whole(model if isinstance(model, OnnxModel) else OnnxModel(model))
+    read = model if isinstance(model, OnnxModel) else OnnxModel(model)
+    if output is not None:
+        Output(Path(output), MODEL, read.files, force).check("output")
+    original = whole(read)
     prepared = folded(upgraded(original))
     excluded = find_excluded(original.graph, prepared.graph, exclude)
     choice = choose(prepared.graph, operators, excluded)
@@ -129,9 +148,10 @@ def quantize(
         outputs=outputs,
         target="none was asked" if target is None else target.name,
     )
-    quantized = Quantized(result, report, None if output is None else Path(output))
-    if quantized.path is not None:
-        quantized.save(quantized.path)
+    path = None if output is None else Path(output)
+    quantized = Quantized(result, report, path, read.files)
+    if path is not None:
+        quantized.save(path, force=force)
     return quantized
 
 

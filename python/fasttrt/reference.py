@@ -53,10 +53,12 @@ class ReferenceBackend:
             for tensor, seen in zip(model.inputs, network, strict=True)
         )
         self.outputs = tuple(_spec(tensor, [], False) for tensor in model.outputs)
-        unchanged = model.path is not None and not model.is_changed
-        source = os.fspath(model.path) if model.path and unchanged else model.to_bytes()
+        source = os.fspath(model.path) if model.path and _is_file(model) else model.to_bytes()
         try:
-            self._session: Any = _ort.open_session(source, _session_options(model))
+            with model.unchanged():
+                self._session: Any = _ort.open_session(source, _session_options(model))
+        except InputError:
+            raise
         except Exception as error:  # of classes that ONNX Runtime does not export
             issue = ParseIssue(-1, "", "", str(error))
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error
@@ -84,7 +86,7 @@ class ReferenceBackend:
             for i, (spec, result) in enumerate(zip(self.outputs, results, strict=True))
         ]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """There is no plan to save.
 
         Raises:
@@ -109,13 +111,18 @@ class ReferenceBackend:
         self._session = None
 
 
+def _is_file(model: OnnxModel) -> bool:
+    """Whether ONNX Runtime can read it from its file."""
+    return model.path is not None and not model.is_changed and model.is_binary
+
+
 def _session_options(model: OnnxModel) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     if model.is_quantized:  # computed as written: int8 kernels of some CPUs saturate in between
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if model.path is not None and model.is_changed:  # its external data is where it was
+    if model.path is not None and not _is_file(model):  # its external data is where it was
         folder = os.fspath(model.path.absolute().parent)
         options.add_session_config_entry(_EXTERNAL_FOLDER, folder)
     return options

@@ -66,9 +66,9 @@ class ReplicatedBackend:
             with self._lock:
                 self._under_way[chosen] -= 1
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the plan of the first GPU."""
-        self._backends[0].save(path)
+        self._backends[0].save(path, force=force)
 
     def refit(self, model: OnnxModel) -> None:
         """Replace the weights on one GPU after the other; an error names the GPU it is of."""

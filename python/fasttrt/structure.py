@@ -7,9 +7,11 @@ part of the engine. So the plan of an engine that can be refitted keeps digests 
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fasttrt.errors import InputError
+from fasttrt.external_data import load_external_data
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class _Reader:
     """Walks over a graph and those within its nodes."""
 
     def __init__(self, model: OnnxModel) -> None:
-        self._folder = "" if model.path is None else str(model.path.parent)
+        self._folder = Path() if model.path is None else model.path.parent
         self._nodes: list[str] = []
         self._weights: dict[str, list[Any]] = {}
         self.titles: list[str] = []
@@ -173,17 +175,16 @@ class _Reader:
         self._weights[name] = [dtype, list(tensor.dims), digest.hexdigest()[:_DIGITS]]
 
 
-def _content(tensor: "onnx.TensorProto", folder: str) -> Iterator[bytes]:
+def _content(tensor: "onnx.TensorProto", folder: Path) -> Iterator[bytes]:
     """The values in one form, whichever of its fields the file has them in."""
     import onnx
-    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-    if uses_external_data(tensor):
+    if tensor.data_location == tensor.EXTERNAL:
         loaded = onnx.TensorProto()
         loaded.CopyFrom(tensor)
         try:
-            load_external_data_for_tensor(loaded, folder)
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            load_external_data(loaded, folder)
+        except OSError as error:
             raise InputError(f"{tensor.name}: its external data cannot be read: {error}") from None
         tensor = loaded
     if tensor.HasField("raw_data"):

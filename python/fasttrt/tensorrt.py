@@ -160,11 +160,11 @@ class TensorRTBackend:
             for spec, result, target in zip(self.outputs, results, given, strict=True)
         ]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the plan; see `Plan.save`."""
         with forwarded(), self._weights_lock:
             plan = Plan(self.core.serialize(is_stripped(self.metadata)), dict(self.metadata))
-        plan.save(path)
+        plan.save(path, force=force)
 
     def refit(self, model: OnnxModel) -> None:
         """Replace the weights; see `Engine.refit`."""

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from fasttrt._bench.layers import Layer, shares
+from fasttrt._file_kinds import chart
+from fasttrt._files import Output
 
 _MOST = 40  # bars
 
 
-def draw(path: Path, found: Sequence[Layer], title: str) -> None:
+def draw(path: Path, found: Sequence[Layer], title: str, force: bool = False) -> None:
     """Write the layers with the greatest shares: an image, or a page for a browser (``.html``).
 
     Raises:
         ImportError: there is no matplotlib.
+        InputError: the file that is there is of another kind, and not to be replaced by ``force``.
     """
     importlib.import_module("matplotlib").use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
@@ -29,15 +32,17 @@ def draw(path: Path, found: Sequence[Layer], title: str) -> None:
     axes.set_title(title, parse_math=False)
     axes.margins(x=0.12)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() in {".html", ".htm"}:
-        image = io.StringIO()
-        figure.savefig(image, format="svg")
-        svg = image.getvalue()
-        page = '<!doctype html>\n<meta charset="utf-8">\n<title>fasttrt profile</title>\n'
-        path.write_text(page + svg[svg.index("<svg") :], encoding="utf-8")
-    else:
-        figure.savefig(path, dpi=120)
+    suffix = path.suffix[1:].lower()
+    is_page = suffix in {"html", "htm"}
+    image = io.BytesIO()
+    figure.savefig(image, dpi=120, format="svg" if is_page else suffix)
     pyplot.close(figure)
+    content = image.getvalue()
+    if is_page:
+        page = b'<!doctype html>\n<meta charset="utf-8">\n<title>fasttrt profile</title>\n'
+        content = page + content[content.index(b"<svg") :]
+    with Output(path, chart(path.suffix), force=force).open() as stream:
+        stream.write(content)
 
 
 def _shortened(label: str, most: int = 60) -> str:

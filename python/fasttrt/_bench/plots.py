@@ -1,13 +1,22 @@
 """Plots, where matplotlib is there."""
 
 import importlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fasttrt._file_kinds import chart
+from fasttrt._files import Output
+
 
 def draw(
-    path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], title: str, x: str, y: str
+    path: Path,
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    title: str,
+    x: str,
+    y: str,
+    force: bool = False,
 ) -> None:
     """Write an image with both axes logarithmic.
 
@@ -17,9 +26,11 @@ def draw(
         title: of the plot.
         x: what is measured along that axis.
         y: the same.
+        force: replace a file of any kind.
 
     Raises:
         ImportError: there is no matplotlib.
+        InputError: the file that is there is of another kind.
     """
     importlib.import_module("matplotlib").use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
@@ -34,5 +45,8 @@ def draw(
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    image = io.BytesIO()
+    figure.savefig(image, dpi=120, format=path.suffix[1:].lower())
     pyplot.close(figure)
+    with Output(path, chart(path.suffix), force=force).open() as stream:
+        stream.write(image.getvalue())

@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from fasttrt._file_kinds import chart
+from fasttrt._files import Output
 from fasttrt.errors import Error, InputError
 from fasttrt.shapes import parse_range
 from fasttrt.spec import Shape
@@ -59,6 +61,9 @@ Plugins: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="A library of TensorRT plugins; may be repeated.")
 ]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", help="Show TensorRT's own log.")]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace files of other kinds, and inputs, too.")
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -106,21 +111,11 @@ def as_trtexec(shapes: Sequence[str] | None) -> list[str] | None:
     return found or None
 
 
-def check_output(path: Path | None, option: str = "output") -> None:
-    """See, before any work, that a file can be written.
-
-    Raises:
-        InputError: its folder does not exist, or it is a folder itself.
-    """
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise InputError(f"--{option}: expected a file in a folder that exists, got {str(path)!r}")
-
-
-def check_plot(path: Path | None, kinds: Collection[str]) -> None:
+def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
     """See, before any work, that a plot can be drawn.
 
     Raises:
-        InputError: it is of another kind than these suffixes.
+        InputError: it is of another kind than these suffixes, or would replace such a file.
         Error: there is no matplotlib.
     """
     if path is None:
@@ -129,6 +124,8 @@ def check_plot(path: Path | None, kinds: Collection[str]) -> None:
         raise InputError(f"--plot: expected one of {', '.join(kinds)}, got {str(path)!r}")
     if find_spec("matplotlib") is None:
         raise Error("--plot: expected matplotlib, which is not installed")
+    if path.absolute().parent.is_dir():  # else it is made
+        Output(path, chart(path.suffix), force=force).check("--plot")
 
 
 def json_text(value: Any) -> str:

@@ -41,6 +41,7 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(help="Draw what was swept: a .png, .svg or .pdf.")
     ] = None,
+    force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:
@@ -60,7 +61,7 @@ def bench(
     threads = integers("concurrency", concurrency)
     if plot is not None and plot.suffix.lower() in _PLOTS:
         sweeps.check_swept(batches, threads, counts)
-    _options.check_plot(plot, _PLOTS)
+    _options.check_plot(plot, _PLOTS, force)
     cases = list(
         sweeps.sweep(
             models,
@@ -81,4 +82,4 @@ def bench(
         from fasttrt._bench import plots
 
         lines, axis = sweeps.plotted(cases)
-        plots.draw(plot, lines, "fasttrt bench", axis, "median wall time of infer(), us")
+        plots.draw(plot, lines, "fasttrt bench", axis, "median wall time of infer(), us", force)

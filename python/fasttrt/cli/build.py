@@ -9,6 +9,8 @@ from typing import Annotated, Any, cast
 import typer
 
 from fasttrt._bench.opening import engine_options
+from fasttrt._file_kinds import PLAN
+from fasttrt._files import Output
 from fasttrt.cli import _options as options
 from fasttrt.config import BuildConfig, Precision
 from fasttrt.errors import InputError
@@ -72,6 +74,7 @@ def build(
     freeze: options.Freeze = None,
     dims: options.Dims = None,
     plugins: options.Plugins = None,
+    force: options.Force = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -83,7 +86,8 @@ def build(
 
     options.show_log(verbose)
     path = output or model.with_suffix(".plan")
-    options.check_output(path)
+    files = [file for file in (model, config, timing_cache, *(plugins or ())) if file is not None]
+    Output(path, PLAN, files, force).check("--output")
     asked: dict[str, Any] = {
         "workspace": _workspace(memory),
         "timing_cache": timing_cache,
@@ -116,8 +120,9 @@ def build(
         plugins=tuple(plugins or given.get("plugins", ())),
     )  # fmt: skip
     seconds = time.perf_counter() - begin
-    plan.save(path)
-    found = {"path": str(path), "seconds": seconds, "bytes": path.stat().st_size, **plan.metadata}
+    plan.save(path, force=force)
+    size = path.stat().st_size or len(plan.data)  # a device has none
+    found = {"path": str(path), "seconds": seconds, "bytes": size, **plan.metadata}
     typer.echo(options.json_text(found) if as_json else _summary(found))
 
 

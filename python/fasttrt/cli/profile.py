@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fasttrt._file_kinds import TRACE
+from fasttrt._files import Output
 from fasttrt._tables import output_width
 from fasttrt.cli import _options
 
@@ -34,6 +36,7 @@ def profile(
     trace: Annotated[
         Path | None, typer.Option(help="Write a trace for ui.perfetto.dev or chrome://tracing.")
     ] = None,
+    force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:
@@ -53,8 +56,9 @@ def profile(
             f'--device: expected "cuda" or "cuda:N", as TensorRT times the layers, got {device!r}'
         )
     _options.show_log(verbose)
-    _options.check_plot(plot, (".png", ".svg", ".pdf", ".html", ".htm"))
-    _options.check_output(trace, "trace")
+    _options.check_plot(plot, (".png", ".svg", ".pdf", ".html", ".htm"), force)
+    if trace is not None:
+        Output(trace, TRACE, force=force).check("--trace")
     options = engine_options(config, device, library, shapes, freeze, dims)
     source = onnx_model(model, options)
     if precision is not None:
@@ -74,6 +78,7 @@ def profile(
     else:
         typer.echo("\n".join(layers.table(found, top, output_width())))
     if trace is not None:
-        trace.write_text(json.dumps(layers.trace(found)), encoding="utf-8")
+        with Output(trace, TRACE, force=force).open() as stream:
+            stream.write(json.dumps(layers.trace(found)).encode())
     if plot is not None:
-        bars.draw(plot, found, f"{model.name}: time by layer")
+        bars.draw(plot, found, f"{model.name}: time by layer", force)

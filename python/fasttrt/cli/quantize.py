@@ -6,6 +6,8 @@ from typing import Annotated, Any, cast
 import typer
 
 from fasttrt._calibration import METHODS, Method
+from fasttrt._file_kinds import MODEL
+from fasttrt._files import Output
 from fasttrt._qdq import OPERATORS
 from fasttrt.cli import _options
 
@@ -17,9 +19,8 @@ def quantize(
     data: Annotated[
         Path,
         typer.Argument(
-            help="A folder of .npz files (arrays by input name) or .npy files.",
+            help="A folder of .npz files (arrays by input name) or .npy files, or one file.",
             exists=True,
-            file_okay=False,
         ),
     ],
     output: Annotated[
@@ -29,9 +30,8 @@ def quantize(
     validation: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of samples to measure the loss on. Default: every fifth of DATA.",
+            help="Samples to measure the loss on. Default: every fifth of DATA.",
             exists=True,
-            file_okay=False,
         ),
     ] = None,
     method: Annotated[
@@ -56,6 +56,7 @@ def quantize(
             help='The TensorRT that has to take it: "auto", "rtx", "tensorrt", a path, or "none".'
         ),
     ] = "auto",
+    force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:
@@ -64,11 +65,12 @@ def quantize(
 
     _options.show_log(verbose)
     output = output or model.with_name(f"{model.stem}.int8.onnx")
-    _options.check_output(output)
+    Output(output, MODEL, [model], force).check("--output")
     result = run(
         model,
         data,
         output=output,
+        force=force,
         validation=validation,
         method=cast(Method, method),
         percentile=percentile,

@@ -9,9 +9,12 @@ import typer
 
 from fasttrt._bench.inputs import onnx_model
 from fasttrt._bench.opening import engine_options
+from fasttrt._file_kinds import ARRAYS
+from fasttrt._files import Output
+from fasttrt._samples import given_samples
+from fasttrt._saved_samples import saved_files
 from fasttrt.cli import _options
 from fasttrt.comparing.drawing import Drawing
-from fasttrt.comparing.samples import given_samples
 from fasttrt.errors import InputError
 
 
@@ -33,6 +36,7 @@ def run(
     config: _options.Config = None,
     device: _options.Device = None,
     library: _options.Library = None,
+    force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:
@@ -41,9 +45,11 @@ def run(
 
     if output is not None and output.suffix != ".npz":
         raise InputError(f"--output: expected a .npz, got {str(output)!r}")
-    _options.check_output(output)
     if inputs is not None and seed is not None:
         raise InputError("--seed: expected no --inputs with it, as it is of random ones")
+    given = [file, *saved_files(inputs)]
+    if output is not None:
+        Output(output, ARRAYS, given, force).check("--output")
     _options.show_log(verbose)
     options = engine_options(config, device, library, shapes, freeze, dims)
     model = onnx_model(file, options)
@@ -60,7 +66,8 @@ def run(
             told["results"].append([_described(name, y) for name, y in results.items()])
             if output is not None:
                 place = output if len(samples) == 1 else output.with_suffix(f".{index}.npz")
-                np.savez(place, **results)
+                with Output(place, ARRAYS, given, force).open() as stream:
+                    np.savez(stream, **results)
     if as_json:
         typer.echo(_options.json_text(told))
         return

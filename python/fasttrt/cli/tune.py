@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from fasttrt._file_kinds import OPTIONS
+from fasttrt._files import Output
+from fasttrt._saved_samples import saved_files
 from fasttrt.cli import _options
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ def tune(
     budget: Annotated[float, typer.Option(help="Seconds; none is begun later.", min=0)] = 300.0,
     duration: Annotated[float, typer.Option(help="Seconds of a series.", min=0.01)] = 1.0,
     seed: _options.Seed = 0,
+    force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:
@@ -58,7 +62,8 @@ def tune(
     if goal not in ("latency", "throughput"):
         raise InputError(f'--goal: expected "latency" or "throughput", got {goal!r}')
     _options.show_log(verbose)
-    _options.check_output(output)
+    target = Output(output, OPTIONS, [model, *saved_files(inputs)], force)
+    target.check("--output")
     limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
     options = engine_options(None, device, library, shapes, freeze, dims)
     search = Search(
@@ -76,7 +81,8 @@ def tune(
     comment = f"{model.name}, the best {goal} that fasttrt tune found: {_line(best)}"
     if search.on_cpu:
         comment += f"\n{_NOISE}"
-    output.write_text(as_file(best, options, comment), encoding="utf-8")
+    with target.open() as stream:
+        stream.write(as_file(best, options, comment).encode())
     if as_json:
         typer.echo(_options.json_text(_document(search, best, output)))
         return

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from fasttrt import _ort
 from fasttrt._nodes import subgraphs, with_inner
-from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -107,16 +106,7 @@ def self_contained(model: OnnxModel) -> "onnx.ModelProto":
     Raises:
         InputError: if they take 2 GiB or more, protobuf's limit.
     """
-    import onnx
-    import onnx.external_data_helper as external
-
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    if model.path is not None:
-        external.load_external_data_for_model(proto, str(model.path.parent))
-    if proto.ByteSize() >= 2**31:
-        raise InputError("the model's weights take 2 GiB or more, which no copy in memory can hold")
-    return proto
+    return model.with_weights()
 
 
 def tensor_types(proto: "onnx.ModelProto") -> dict[str, int]:

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fasttrt._samples import Inputs, given_samples
 from fasttrt.comparing.comparison import Comparison
 from fasttrt.comparing.drawing import Drawing, Ranges
 from fasttrt.comparing.graphs import self_contained
 from fasttrt.comparing.metrics import Array, Sample, combine, measure
-from fasttrt.comparing.samples import Inputs, given_samples
 from fasttrt.comparing.searching import Make, search
 from fasttrt.comparing.subjects import Against, Reference, Subject, reference, subject
 from fasttrt.comparing.thresholds import Judge, ThresholdsLike, parse_thresholds

@@ -4,10 +4,12 @@ Those take a model as one message, of at most 2 GiB. They need the types and sha
 and the values of small ones (axes, scales); so large ones become inputs meanwhile.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fasttrt.external_data import load_external_data
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ class Weights:
     """The large weights of a model, read when asked for."""
 
     def __init__(self, model: OnnxModel) -> None:
-        self._folder = str(model.path.parent) if model.path else ""
+        self._folder = model.path.parent if model.path else Path()
         self.tensors = [t for t in model.proto.graph.initializer if _is_large(t)]
         """As the model has them, maybe with their values in another file."""
 
@@ -38,15 +40,11 @@ class Weights:
                 tensor.CopyFrom(self._loaded(tensor))
 
     def _loaded(self, tensor: "onnx.TensorProto") -> "onnx.TensorProto":
-        from onnx import external_data_helper as external
-
         if tensor.data_location != tensor.EXTERNAL:
             return tensor
         copy = type(tensor)()
         copy.CopyFrom(tensor)
-        external.load_external_data_for_tensor(copy, self._folder)
-        copy.data_location = tensor.DEFAULT
-        del copy.external_data[:]
+        load_external_data(copy, self._folder)
         return copy
 
 

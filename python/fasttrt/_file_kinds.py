@@ -1,0 +1,116 @@
+"""Kinds of files that fasttrt writes, told by their content: only the like is replaced."""
+
+import sys
+import zipfile
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
+
+OPTION_TABLES = ("engine", "build", "batching", "shapes", "freeze", "dims")
+"""The tables of a ``fasttrt.toml``."""
+PLAN_MAGICS = (b"FASTTRT\0", b"ftrt", b"vtrt")
+"""Our plans, TensorRT's and TensorRT-RTX's."""
+_TEXT_LIMIT = 1 << 20
+_MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+"""Of ONNX's ModelProto: wire types by number."""
+_GRAPH_FIELD = 7
+
+
+class FileKind(NamedTuple):
+    """What a file should be."""
+
+    name: str
+    """For messages: ``"a plan"``."""
+    matches: Callable[[BinaryIO], bool]
+    """Whether an open file is one, wherever its position."""
+
+
+def _begin(stream: BinaryIO, size: int) -> bytes:
+    stream.seek(0)
+    return stream.read(size)
+
+
+def _is_plan(stream: BinaryIO) -> bool:
+    return _begin(stream, 8).startswith(PLAN_MAGICS)
+
+
+def _is_timing_cache(stream: BinaryIO) -> bool:
+    begin = _begin(stream, 8)
+    return begin[1:4] == b"trt" and not begin.startswith(PLAN_MAGICS)
+
+
+def _is_model(stream: BinaryIO) -> bool:
+    """Whether the fields of the outermost message are those of a model, up to the file's end."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    fields = set()
+    while stream.tell() < size:
+        tag = _varint(stream)
+        number, wire = tag >> 3, tag & 7
+        if _MODEL_FIELDS.get(number) != wire:
+            return False
+        length = _varint(stream)
+        if wire == 2:
+            stream.seek(length, 1)
+        fields.add(number)
+    return stream.tell() == size and _GRAPH_FIELD in fields
+
+
+def _varint(stream: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = stream.read(1)
+        if not byte:
+            return 0  # no field has this number
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value if value < 2**63 else 0
+    return 0
+
+
+def _is_arrays(stream: BinaryIO) -> bool:
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            return all(name.endswith(".npy") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return False
+
+
+def _is_options(stream: BinaryIO) -> bool:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        content = tomllib.loads(_begin(stream, _TEXT_LIMIT).decode())
+    except (ValueError, RecursionError):
+        return False
+    tables = content and content.keys() <= set(OPTION_TABLES)
+    return bool(tables) and all(isinstance(table, dict) for table in content.values())
+
+
+def _is_trace(stream: BinaryIO) -> bool:
+    return _begin(stream, 64).startswith(b'{"traceEvents"')
+
+
+def _is_chart(*begins: bytes) -> Callable[[BinaryIO], bool]:
+    return lambda stream: _begin(stream, 256).lstrip().lower().startswith(begins)
+
+
+PLAN = FileKind("a plan", _is_plan)
+MODEL = FileKind("an ONNX model", _is_model)
+ARRAYS = FileKind("a .npz", _is_arrays)
+OPTIONS = FileKind("a fasttrt.toml", _is_options)
+TIMING_CACHE = FileKind("a timing cache", _is_timing_cache)
+TRACE = FileKind("a trace", _is_trace)
+_CHARTS = {
+    ".png": FileKind("a PNG image", _is_chart(b"\x89png")),
+    ".svg": FileKind("an SVG image", _is_chart(b"<?xml", b"<svg")),
+    ".pdf": FileKind("a PDF", _is_chart(b"%pdf")),
+    ".html": FileKind("an HTML page", _is_chart(b"<!doctype html", b"<html")),
+}
+
+
+def chart(suffix: str) -> FileKind:
+    """Of a plot, by the suffix of its name."""
+    suffix = suffix.lower()
+    return _CHARTS[".html" if suffix == ".htm" else suffix]
