@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import fasttrt
 from fasttrt import BuildConfig, _core
 from fasttrt._library import find
+from fasttrt._parser.pipeline import Target
 from fasttrt.building import parsed
 from fasttrt.model import OnnxModel
 from fasttrt.precision import DTYPES, applying, conversion, rules
@@ -99,7 +100,7 @@ def test_the_network_is_of_the_precision(
     assert "float32" in parsed(library, None, OnnxModel(model.proto)).tensor_types()
     config = BuildConfig(precision=precision)
     network = applying.parse(
-        OnnxModel(model.proto), config, library, lambda m: parsed(library, None, m)
+        OnnxModel(model.proto), config, Target(library), lambda m: parsed(library, None, m)
     )
     types = network.builder.tensor_types()
     assert types["float32"] <= 2  # the output's cast, and what the parser adds to it
@@ -136,7 +137,10 @@ def test_a_network_without_it_is_a_downgrade(library: _core.Library) -> None:
         fasttrt.BuildError, match=r'"fp16": expected a network with float16, .*made'
     ):
         applying.parse(
-            model, BuildConfig(precision="fp16"), library, lambda _: parsed(library, None, model)
+            model,
+            BuildConfig(precision="fp16"),
+            Target(library),
+            lambda _: parsed(library, None, model),
         )
 
 
@@ -178,7 +182,7 @@ def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) 
     model, other, wrong = models.mlp(), models.mlp(), models.mlp()
     config = BuildConfig(precision="fp16", keep_fp32=["gemm1"], refit=True)
     network = applying.parse(
-        OnnxModel(model.proto), config, library, lambda m: parsed(library, None, m)
+        OnnxModel(model.proto), config, Target(library), lambda m: parsed(library, None, m)
     )
     # The plan's, whose build would need a GPU.
     metadata: dict[str, Any] = {"config": config.to_json(), **network.metadata()}

@@ -33,9 +33,18 @@ class TensorFacts:
         for graph in graphs:
             uses.update({tensor.name for tensor in (*graph.initializer, *graph.input)})
             uses.update(output for node in graph.node for output in node.output if output)
-        self._names = set(all_names(proto.graph))
+        self.names = set(all_names(proto.graph))
+        """All that a new name must differ from."""
         self._ambiguous = {name for name, count in uses.items() if count > 1}
         self._weights = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
+        self._held = {
+            node.output[0]: a.t
+            for graph in graphs
+            for node in graph.node
+            if node.op_type == "Constant" and node.domain in ONNX_DOMAINS
+            for a in node.attribute
+            if a.name == "value"
+        }
         found: dict[str, list[npt.NDArray[Any]]] = {}
         for name, value in _constants(graphs):
             found.setdefault(name, []).append(value)
@@ -73,6 +82,12 @@ class TensorFacts:
         imports = self._proto.opset_import
         return max((each.version for each in imports if each.domain in ONNX_DOMAINS), default=1)
 
+    def tensor(self, name: str) -> "onnx.TensorProto | None":
+        """Give an initializer or what a Constant node holds; None if it is neither, or several."""
+        if name in self._ambiguous:
+            return None
+        return self._weights.get(name) or self._held.get(name)
+
     def shape(self, name: str) -> list[int | None] | None:
         """Give a tensor's dimensions as far as they are known; None without even a rank."""
         if name in self._ambiguous:
@@ -94,9 +109,9 @@ class TensorFacts:
 
     def unused(self, name: str) -> str:
         """A name like this one."""
-        while name in self._names:
+        while name in self.names:
             name += "_"
-        self._names.add(name)
+        self.names.add(name)
         return name
 
 

@@ -18,11 +18,13 @@ from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._misread import warn_of_other_shapes
 from fasttrt._misread_v8 import warn_of_opset
+from fasttrt._parser.other_forms import parse_in_other_forms
+from fasttrt._parser.parse_issues import first_output, locate
 from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision
-from fasttrt.errors import BuildError, InputError, ParseError, ParseIssue
+from fasttrt.errors import BuildError, InputError, ParseError
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.plugins import Plugins, Record, load
@@ -106,8 +108,6 @@ def build(
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
-    if problem := int8_problem(model.proto.graph, found):
-        raise BuildError(problem)
     if found.generation == "v8":
         warn_of_opset(model, str(found))
     loaded = load(found, plugins)
@@ -119,8 +119,8 @@ def build(
             from fasttrt.advice import advise  # here, as most builds need none
 
             def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                ready = prepare(changed, Target(found, bool(plugins), config.nan == "propagate"))
-                parse(ready, config, found, partial(parsed, found, ordinal))
+                target = Target(found, bool(plugins), config.nan == "propagate")
+                parse(prepare(changed, target), config, target, partial(parsed, found, ordinal))
 
             error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
             raise
@@ -169,8 +169,11 @@ def _network(
     plugins: Plugins,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
-    ready = prepare(model, Target(library, bool(plugins), config.nan == "propagate"))
-    network = parse(ready, config, library, partial(parsed, library, device))
+    target = Target(library, bool(plugins), config.nan == "propagate")
+    ready = prepare(model, target)
+    if problem := int8_problem(ready.proto.graph, library):
+        raise BuildError(problem)
+    network = parse(ready, config, target, partial(parsed, library, device))
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
     if contradictory := contradictions(inputs, profiles):
@@ -188,7 +191,11 @@ def parsed_as_stated(
         ParseError: lists every node that cannot be given to TensorRT, or that it refused.
     """
     target = Target(library)
-    return parsed(library, device, finish(prepare(model, target), target))
+
+    def parse_stated(model: OnnxModel) -> _core.PlanBuilder:
+        return parsed(library, device, finish(model, target))
+
+    return parse_in_other_forms(prepare(model, target), target, parse_stated)
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
@@ -201,21 +208,11 @@ def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _cor
     try:
         hand_over(model, builder.parse_file, builder.parse)
     except ParseError as error:
-        issues = tuple(_with_names(issue, model) for issue in error.issues)
-        raise ParseError(str(error.args[0]), issues) from None
+        located = dict(locate(issue, model) for issue in error.issues)
+        raise ParseError(
+            str(error.args[0]), tuple(located), tuple(map(first_output, located.values()))
+        ) from None
     return builder
-
-
-def _with_names(issue: ParseIssue, model: OnnxModel) -> ParseIssue:
-    """The node as the caller's model has it. TensorRT 8.6 tells its index only."""
-    nodes = model.proto.graph.node
-    if not 0 <= issue.node < len(nodes):
-        return issue
-    node = nodes[issue.node]
-    if not issue.operator:
-        issue = issue._replace(name=node.name, operator=node.op_type)
-    place = model.place_of(node) if model.is_changed else -1
-    return issue if place < 0 else issue._replace(node=place)
 
 
 def _run(
@@ -288,6 +285,7 @@ def _metadata(
     if config.refit:
         metadata["structure"] = structure(model)
         metadata["arguments"] = model.arguments
+        metadata["rewritten"] = model.rewritten
     # As it will be read back.
     plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))
     return plain

@@ -29,7 +29,7 @@ class ParseIssue(NamedTuple):
     operator: str
     """The node's operator, for instance ``"Conv"``."""
     reason: str
-    """TensorRT's explanation."""
+    """Why, in plain words where that is known, and TensorRT's own."""
 
     def __str__(self) -> str:
         """As a line of an error message."""
@@ -45,14 +45,21 @@ class ParseError(Error):
 
     Attributes:
         issues: all that the parser refused, in its order.
+        outputs: of each issue's node the first tensor that it gives; empty if that is not known.
         advice: the ``freeze=`` or ``dims=`` with which it parses, where trying found one.
     """
 
     advice = ""
 
-    def __init__(self, message: str, issues: tuple[ParseIssue, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        issues: tuple[ParseIssue, ...] = (),
+        outputs: tuple[str, ...] | None = None,
+    ) -> None:
         super().__init__(message)
         self.issues = issues
+        self.outputs = outputs or ("",) * len(issues)
 
     def __str__(self) -> str:
         """The message, a line for each issue, and the advice."""

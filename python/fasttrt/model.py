@@ -75,6 +75,11 @@ class OnnxModel:
         """What is different from it, a line each."""
         self.arguments: dict[str, dict[str, Any]] = {}
         """The ``freeze`` and ``dims`` that it was changed with, as JSON has them."""
+        self.rewritten: tuple[tuple[str, ...], ...] = ()
+        """The nodes that were written in another form since the parser had refused them, by their
+        first outputs; a tuple for each time that it was asked."""
+        self.wide: frozenset[str] = frozenset()
+        """Names of nodes that compute with integers in float32, which 16 bits do not hold."""
         self.callers: dict[str, int] = {}
         """By what a node of a local function gives, written out: where the call was in `original`,
         its index in the graph."""

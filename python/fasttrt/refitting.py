@@ -6,6 +6,7 @@ from typing import Any
 from fasttrt import _core
 from fasttrt._handover import hand_over
 from fasttrt._log import forwarded
+from fasttrt._parser.other_forms import with_other_forms
 from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt.errors import EngineLoadError, InputError
 from fasttrt.model import OnnxModel
@@ -58,7 +59,9 @@ def as_built(
             has_plugins="plugins" in metadata,
             propagate_nan=metadata.get("config", {}).get("nan") == "propagate",
         )
-        model, wide = converted_as_built(prepare(model, target), metadata)
+        rewritten = metadata.get("rewritten", ())
+        prepared = with_other_forms(prepare(model, target), rewritten, target)
+        model, wide = converted_as_built(prepared, metadata)
         model = finish(model, target)
     if "structure" not in metadata:
         return model, None

@@ -237,6 +237,19 @@ class _Call:
         return name
 
 
+def expand_call(
+    function: "onnx.FunctionProto", call: "onnx.NodeProto", taken: set[str]
+) -> "list[onnx.NodeProto]":
+    """Give a function's nodes with the names and attributes of a call.
+
+    Args:
+        function: the function.
+        call: the node that calls it.
+        taken: names that new tensors and nodes must not have; theirs are added.
+    """
+    return _Call(function, call, taken).nodes()
+
+
 def _key(name: str, owner: "onnx.NodeProto | onnx.FunctionProto") -> _Key:
     domain = "" if owner.domain == "ai.onnx" else owner.domain
     return domain, name, getattr(owner, "overload", "")  # since onnx 1.16

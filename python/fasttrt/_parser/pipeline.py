@@ -14,7 +14,12 @@ from fasttrt._parser.attention import write_attention
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.local_functions import inline_functions
 from fasttrt._parser.nan_propagation import propagate_nan
+from fasttrt._parser.narrow_integers import carry_narrow_integers
+from fasttrt._parser.old_opsets import upgrade_old_opset
+from fasttrt._parser.quantized_operators import write_quantized_operators
+from fasttrt._parser.quantized_tables import dequantize_tables
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
+from fasttrt._parser.sparse_tensors import write_dense
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 
@@ -55,7 +60,12 @@ def downgrade(model: OnnxModel, target: Target) -> OnnxModel:
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,
+    write_dense,
+    upgrade_old_opset,
     fold_constants,
+    write_quantized_operators,
+    dequantize_tables,
+    carry_narrow_integers,
     write_defaults,
     write_repeated_outputs,
     propagate_nan,

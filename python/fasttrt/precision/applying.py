@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fasttrt import _core
 from fasttrt._log import logger
+from fasttrt._parser.other_forms import parse_in_other_forms
 from fasttrt._parser.pipeline import Target, finish
 from fasttrt.config import BuildConfig
 from fasttrt.errors import BuildError, ParseError
@@ -66,23 +67,42 @@ def check_library(config: BuildConfig, library: _core.Library) -> None:
 def parse(
     model: OnnxModel,
     config: BuildConfig,
-    library: _core.Library,
+    target: Target,
     parse_model: Callable[[OnnxModel], _core.PlanBuilder],
 ) -> Parsed:
     """Parse a model, converted first where that is how the library gets its precision.
 
-    A node that the parser refuses in 16 bits is kept in float32, which the log says.
+    A node that the parser refuses is written in another form if it has one; what it refuses in 16
+    bits alone is kept in float32, which the log says.
 
     Raises:
         BuildError: the network is not of the precision asked for.
         ParseError, InputError: see `fasttrt.build`.
     """
+    library = target.library
     check_library(config, library)
     if config.precision not in DTYPES or (chooses_types(library) and config.conversion != "graph"):
-        model = finish(model, Target(library))
-        builder = parse_model(model)
-        _check_unconverted(builder, config)
-        return Parsed(builder, model, None)
+
+        def parse_stated(model: OnnxModel) -> Parsed:
+            written = finish(model, target)
+            return Parsed(parse_model(written), written, None)
+
+        parsed = parse_in_other_forms(model, target, parse_stated)
+        _check_unconverted(parsed.builder, config)
+        return parsed
+
+    def parse_converted(model: OnnxModel) -> Parsed:
+        return _parse_converted(model, config, target, parse_model)
+
+    return parse_in_other_forms(model, target, parse_converted)
+
+
+def _parse_converted(
+    model: OnnxModel,
+    config: BuildConfig,
+    target: Target,
+    parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+) -> Parsed:
     from fasttrt.precision.conversion import converted
 
     refused: set[str] = set()
@@ -95,19 +115,19 @@ def parse(
             refused=refused,
         )
         try:
-            result = finish(result, Target(library))
+            result = finish(result, target)
             builder = parse_model(result)
         except ParseError as error:
             names = {issue.name for issue in error.issues} - refused - changes.kept.keys()
             found = names & {node.name for node in result.proto.graph.node}
             if not found:
-                raise
-            for name in sorted(found):
-                logger.warning("%s is kept in float32: %s cannot parse it in %s",
-                               name, library, DTYPES[str(config.precision)])  # fmt: skip
+                raise  # not for its type
             refused |= found
             continue
-        _check_converted(builder, config, library)
+        for name in sorted(refused):
+            logger.warning("%s is kept in float32: %s cannot parse it in %s",
+                           name, target.library, DTYPES[str(config.precision)])  # fmt: skip
+        _check_converted(builder, config, target.library)
         return Parsed(builder, result, changes)
 
 

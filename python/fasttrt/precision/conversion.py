@@ -59,7 +59,7 @@ def converted(
     opset = _least_opset(model, precision)
     proto = _prepared(without_weights(model.proto), opset, precision)
     _name_nodes(proto.graph)
-    keep = _Keep(keep_fp32, refused)
+    keep = _Keep(keep_fp32, refused, model.wide)
     was_reduced = _computes_in(proto.graph, precision)
     rewriter = Rewriter(proto, dtype, keep, weights.array)
     rewriter.rewrite(proto.graph, weights.tensors, convert_io)
@@ -140,14 +140,18 @@ def _computes_in(graph: "onnx.GraphProto", precision: str) -> bool:
 class _Keep:
     """Says of a node why it shall stay in float32, and remembers what of the user's list it saw."""
 
-    def __init__(self, wanted: Sequence[str], refused: Collection[str]) -> None:
-        self._wanted, self._refused = set(wanted), refused
+    def __init__(
+        self, wanted: Sequence[str], refused: Collection[str], wide: Collection[str]
+    ) -> None:
+        self._wanted, self._refused, self._wide = set(wanted), refused, wide
         self._left = set(wanted)
 
     def __call__(self, node: "onnx.NodeProto") -> tuple[str, Kind] | None:
         """The reason, and what that tells of the result; None if the node may be converted."""
         hits = self._wanted & {node.name, node.op_type, *node.output}
         self._left -= hits
+        if node.name in self._wide:
+            return "it computes with integers", Kind.PLAIN
         if node.name in self._refused:
             return REFUSED, Kind.PLAIN
         return ("keep_fp32 names it", Kind.DELICATE) if hits else None

@@ -1,0 +1,74 @@
+"""Operators that ONNX defines as functions of others: the nodes that they stand for."""
+
+from typing import TYPE_CHECKING, Any
+
+from fasttrt._nodes import ONNX_DOMAINS
+from fasttrt._parser.local_functions import expand_call
+from fasttrt._parser.node_rules import copy_node
+from fasttrt._parser.opsets import convert_nodes, onnx_version
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def function_body(
+    node: "onnx.NodeProto", opset: int, facts: TensorFacts
+) -> "list[onnx.NodeProto] | None":
+    """Give the nodes that a node of ONNX stands for by its definition.
+
+    Args:
+        node: any node.
+        opset: the version of ONNX's operators that the model has.
+        facts: of the model; new names are registered there.
+
+    Returns:
+        The nodes; None if the operator is none of ONNX's functions, or its inputs' types are not
+        known.
+    """
+    import onnx
+
+    if node.domain not in ONNX_DOMAINS or not onnx.defs.has(node.op_type, opset, ""):
+        return None
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, "")  # more than its stub tells
+    plain = [v for v in schema.function_opset_versions if v <= opset]
+    by_context = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+    if plain:
+        body = schema.get_function_with_opset_version(max(plain))
+    elif by_context:
+        types = [_type(name, facts) for name in node.input]
+        if None in types:
+            return None
+        body = schema.get_context_dependent_function_with_opset_version(
+            max(by_context), node.SerializeToString(), types
+        )
+    else:
+        return None
+    if not body:
+        return None
+    function = onnx.FunctionProto.FromString(body)
+    given = {attribute.name for attribute in node.attribute}
+    call = copy_node(node)
+    call.attribute.extend(
+        definition.default_value
+        for name, definition in schema.attributes.items()
+        if name not in given and definition.default_value.name
+    )
+    try:
+        nodes = expand_call(function, call, facts.names)
+        version = onnx_version(function.opset_import) or opset
+        return convert_nodes(nodes, version, opset, facts.names)
+    except Exception:  # of several classes: ONNX has no such conversion
+        return None
+
+
+def _type(name: str, facts: TensorFacts) -> bytes | None:
+    """Give a tensor's type, serialized; of an input that is left out an empty one."""
+    from onnx import TypeProto, helper
+
+    if not name:
+        return bytes(TypeProto().SerializeToString())
+    dtype = facts.dtype(name)
+    if not dtype:
+        return None
+    return bytes(helper.make_tensor_type_proto(dtype, facts.shape(name)).SerializeToString())

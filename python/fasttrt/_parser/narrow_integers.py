@@ -1,0 +1,327 @@
+"""Compute integers of 8 and 16 bits in float32 where TensorRT has no tensors of their type.
+
+It has uint8 for a network's inputs and outputs that are cast, int8 where values are quantized with
+a zero point of 0, and neither int16 nor uint16. A uint8 zero point of 0 is taken for one of int8.
+Models quantized by ONNX Runtime have all of these. float32 holds such integers exactly, so what
+moves, chooses, compares and quantizes them is written in float32, and gives the same values; only
+without kernels for integers.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fasttrt._int8_target import has_int8_convolutions
+from fasttrt._log import logger
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._parser.narrow_rules import INTEGER_PRODUCTS, RULES, ZERO_POINTS
+from fasttrt._parser.node_rules import input_name
+from fasttrt._parser.quantization_writer import (
+    INT8,
+    INT32,
+    RANGES,
+    UINT8,
+    UnwritableError,
+    Writer,
+    is_zero,
+)
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.precision.graphs import replace_all
+from fasttrt.precision.weights import Weights
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+    from fasttrt.model import OnnxModel
+
+_QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear")
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_PRODUCTS = (*_CONVOLUTIONS, "Gemm", "MatMul")
+
+
+def carry_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":
+    """Write what computes with narrow integers in float32, except where TensorRT has them.
+
+    Where a node is in the way for which that is not known to be the same, everything that is
+    connected with it stays as it is, for TensorRT's parser to judge.
+    """
+    if not _has_narrow(model.proto):
+        return model
+    has_convolutions = has_int8_convolutions(target.library)
+    facts, weights = TensorFacts(model.proto), Weights(model)
+    groups = _Groups(model.proto, Writer(facts, weights), has_convolutions)
+    while True:
+        carrying = _Carrying(model.proto, Writer(facts, weights), groups.carried())
+        try:
+            carrying.write()
+        except _StuckError as stuck:
+            groups.leave(stuck.node)
+        else:
+            break
+    if not carrying.replaced:
+        return model
+    proto = model.copy_proto()
+    carrying.apply(proto)
+    counts = Counter(node.op_type for node in carrying.replaced)
+    if any(op in counts for op in ("QuantizeLinear", *INTEGER_PRODUCTS)):
+        logger.warning(
+            "%s quantizes to int8 with a zero point of 0 alone%s; other quantization of the model "
+            "is computed in float32: the same values, without the speed of int8",
+            target.library, "" if has_convolutions else ", and has no int8 convolutions",
+        )  # fmt: skip
+    types = sorted({_type_name(facts.dtype(name)) for name in carrying.carried}) or ["int32"]
+    listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
+    line = f"{', '.join(types)} values are computed as float32, which holds them exactly: {listed}"
+    changed = model.changed(proto, [line])
+    changed.wide = model.wide | carrying.wide
+    return changed
+
+
+def _type_name(dtype: int) -> str:
+    from onnx import TensorProto
+
+    return str(TensorProto.DataType.Name(dtype)).lower()
+
+
+def _has_narrow(proto: "onnx.ModelProto") -> bool:
+    """Whether some node or tensor says that it is of a narrow type, or is quantized."""
+    for graph in graphs_of(proto.graph):
+        tensors = list(graph.initializer)
+        for node in graph.node:
+            if node.op_type in _QUANTIZATIONS or node.op_type in INTEGER_PRODUCTS:
+                return True
+            for given in node.attribute:
+                if given.name == "to" and given.i in RANGES:
+                    return True
+                if given.HasField("t"):
+                    tensors.append(given.t)
+        if any(tensor.data_type in RANGES for tensor in tensors):
+            return True
+        if any(value.type.tensor_type.elem_type in RANGES for value in graph.input):
+            return True
+    return False
+
+
+class _StuckError(Exception):
+    def __init__(self, node: "onnx.NodeProto") -> None:
+        super().__init__(node.op_type)
+        self.node = node
+
+
+def _narrow_tensors(node: "onnx.NodeProto", writer: Writer) -> list[str]:
+    """Give the narrow integers that a node takes and gives, but for constant zero points."""
+    shifts = ZERO_POINTS.get(node.op_type, ())
+    names = [
+        name
+        for index, name in enumerate(node.input)
+        if name and not (index in shifts and writer.value(name) is not None)
+    ]
+    return [name for name in (*names, *node.output) if writer.facts.dtype(name) in RANGES]
+
+
+class _Groups:
+    """Which narrow tensors are connected by nodes, and so have to be of one type."""
+
+    def __init__(self, proto: "onnx.ModelProto", writer: Writer, has_convolutions: bool) -> None:
+        self._proto, self._writer, self._has_convolutions = proto, writer, has_convolutions
+        self._parents: dict[str, str] = {}
+        self._nodes = [
+            (node, tensors)
+            for node in with_inner(proto.graph.node)
+            if (tensors := _narrow_tensors(node, writer))
+        ]
+        for _, tensors in self._nodes:
+            for name in tensors:
+                self._parents[self._root(name)] = self._root(tensors[0])
+        self._left = {self._root(name) for name in self._crossing()}
+        self._wanted = {self._root(name) for name in self._lacking()}
+        self._add_partners()
+
+    def carried(self) -> set[str]:
+        """Give the tensors that are to be of float32."""
+        return {
+            name
+            for name in list(self._parents)
+            if self._root(name) in self._wanted and self._root(name) not in self._left
+        }
+
+    def leave(self, node: "onnx.NodeProto") -> None:
+        """Keep all that is connected with a node as it is."""
+        self._left |= {self._root(name) for name in _narrow_tensors(node, self._writer)}
+
+    def _root(self, name: str) -> str:
+        parent = self._parents.setdefault(name, name)
+        if parent != name:
+            parent = self._parents[name] = self._root(parent)
+        return parent
+
+    def _crossing(self) -> "Iterable[str]":
+        """Give what enters or leaves the graphs within nodes, or a node without a rule."""
+        for node, tensors in self._nodes:
+            if node.domain not in ONNX_DOMAINS or not (
+                node.op_type in RULES or node.op_type == "Constant"
+            ):
+                yield from tensors
+        for graph in graphs_of(self._proto.graph)[1:]:
+            for value in (*graph.input, *graph.output):
+                if value.name in self._parents:
+                    yield value.name
+
+    def _lacking(self) -> "Iterable[str]":
+        """Give tensors as TensorRT cannot have them."""
+        facts, writer = self._writer.facts, self._writer
+        ends = {v.name for v in (*self._proto.graph.input, *self._proto.graph.output)}
+        for node, tensors in self._nodes:
+            operator = node.op_type
+            for name in tensors:
+                is_constant = writer.value(name) is not None
+                if facts.dtype(name) != INT8:
+                    if operator != "Cast" or name not in ends or facts.dtype(name) != UINT8:
+                        yield name
+                elif (
+                    (is_constant and operator not in ("DequantizeLinear", "Constant"))
+                    or (operator in _QUANTIZATIONS and not is_zero(writer, input_name(node, 2)))
+                    or operator in (*INTEGER_PRODUCTS, "Clip")
+                ):
+                    yield name
+
+    def _add_partners(self) -> None:
+        """Add weights of products whose other operand is carried, and of int8 convolutions."""
+        makers = {
+            node.output[0]: tensors[0]
+            for node, tensors in self._nodes
+            if node.op_type == "DequantizeLinear"
+        }
+        for node in with_inner(self._proto.graph.node):
+            if node.op_type not in _PRODUCTS:
+                continue
+            operands = [makers[name] for name in node.input[:2] if name in makers]
+            is_lacking = node.op_type in _CONVOLUTIONS and not self._has_convolutions
+            if is_lacking and len(operands) == 2:
+                self._wanted |= set(map(self._root, operands))
+            elif any(self._root(name) in self._wanted for name in operands):
+                self._wanted |= {
+                    self._root(name) for name in operands if self._writer.value(name) is not None
+                }
+
+
+class _Carrying:
+    """The new nodes, and what they stand for. Is the `Carriage` that rules see."""
+
+    def __init__(self, proto: "onnx.ModelProto", writer: Writer, carried: set[str]) -> None:
+        self._proto, self.writer, self.carried = proto, writer, carried
+        self.replaced: list[onnx.NodeProto] = []
+        self.wide: set[str] = set()
+        """Names of nodes that stay in float32 whatever the precision."""
+        self._steps: dict[tuple[int, int], list[onnx.NodeProto]] = {}
+        """By the place of the replaced node: which graph, which node."""
+        self._names: dict[str, str] = {}
+
+    def is_carried(self, name: str) -> bool:
+        return name in self.carried
+
+    def of(self, name: str) -> str:
+        if name not in self._names:
+            value = self.writer.value(name)
+            if value is not None:
+                self._names[name] = self.writer.constant(value.astype(np.float32))
+            elif name in self.carried:
+                self._names[name] = self.writer.new_like(name)
+            else:
+                raise UnwritableError(f"{name} stays an integer")
+        return self._names[name]
+
+    def write(self) -> None:
+        """Write all nodes that have to do with what is carried, and those that take int32 so."""
+        for i, graph in enumerate(graphs_of(self._proto.graph)):
+            for j, node in enumerate(graph.node):
+                if node.op_type == "Constant" or not self._is_concerned(node):
+                    continue
+                self.writer.begin(node)
+                self.writer.nodes = self._steps[i, j] = []
+                try:
+                    rule = RULES[node.op_type]
+                    rule(node, self)
+                except UnwritableError as error:
+                    if not _narrow_tensors(node, self.writer):
+                        del self._steps[i, j]
+                        continue
+                    logger.debug("%s (%s) stays as it is: %s", node.name, node.op_type, error)
+                    raise _StuckError(node) from None
+                self.replaced.append(node)
+
+    def _is_concerned(self, node: "onnx.NodeProto") -> bool:
+        if node.domain not in ONNX_DOMAINS or node.op_type not in RULES:
+            return False
+        if node.op_type == "DequantizeLinear" and self.writer.facts.dtype(node.input[0]) == INT32:
+            return True
+        return not self.carried.isdisjoint(_narrow_tensors(node, self.writer))
+
+    def apply(self, proto: "onnx.ModelProto") -> None:
+        """Put the new nodes into a copy of the model."""
+        for i, graph in enumerate(graphs_of(proto.graph)):
+            nodes: list[onnx.NodeProto] = []
+            for j, node in enumerate(graph.node):
+                nodes += self._steps.get((i, j), [node])
+            if i == 0:
+                nodes = [*self._casts(graph.input, True), *nodes, *self._casts(graph.output, False)]
+            replace_all(graph.node, nodes)
+            kept = [value for value in graph.value_info if value.name not in self.carried]
+            replace_all(graph.value_info, kept)
+        self._keep_wide(proto)
+        proto.graph.initializer.extend(self.writer.constants)
+        proto.ir_version = max(proto.ir_version, 4)  # from which on these need not be inputs
+        self._remove_unused(proto)
+
+    def _keep_wide(self, proto: "onnx.ModelProto") -> None:
+        """Note the new nodes, and those that bring sums of integers into range by their scale."""
+        self.wide |= {step.name for steps in self._steps.values() for step in steps}
+        sums = {
+            node.output[0]
+            for node in self.replaced
+            if node.op_type in ("MatMulInteger", "ConvInteger")
+        }
+        for node in with_inner(proto.graph.node):
+            if sums.isdisjoint(node.input) or node.op_type not in ("Cast", "Mul", "Div"):
+                continue
+            node.name = node.name or self.writer.facts.unused(f"{node.output[0]}/{node.op_type}")
+            self.wide.add(node.name)
+            if node.op_type == "Cast":
+                sums.add(node.output[0])
+
+    def _casts(
+        self, ends: "Iterable[onnx.ValueInfoProto]", is_input: bool
+    ) -> "list[onnx.NodeProto]":
+        from onnx import helper
+
+        casts = []
+        for value in ends:
+            carrier = self._names.get(value.name)
+            if value.name not in self.carried or carrier is None:
+                continue
+            name, dtype = self.writer.facts.unused(f"{value.name}/Cast"), 1
+            names = [value.name, carrier]
+            if not is_input:
+                names, dtype = names[::-1], value.type.tensor_type.elem_type
+            casts.append(helper.make_node("Cast", names[:1], names[1:], name, to=dtype))
+        return casts
+
+    def _remove_unused(self, proto: "onnx.ModelProto") -> None:
+        """Remove constants that only replaced nodes have used; TensorRT may lack their type."""
+        candidates = {name for node in self.replaced for name in node.input}
+        graphs = graphs_of(proto.graph)
+        used = {name for node in with_inner(proto.graph.node) for name in node.input}
+        used |= {value.name for graph in graphs for value in graph.output}
+        unused = candidates - used
+        for graph in graphs:
+            replace_all(graph.initializer, [t for t in graph.initializer if t.name not in unused])
+            replace_all(
+                graph.node,
+                [n for n in graph.node if n.op_type != "Constant" or n.output[0] not in unused],
+            )
+        given = {tensor.name for tensor in self._proto.graph.initializer}
+        kept = [v for v in proto.graph.input if v.name not in unused or v.name not in given]
+        replace_all(proto.graph.input, kept)

@@ -1,0 +1,226 @@
+"""Models of ONNX's operators before version 7: written in those of version 7.
+
+TensorRT's parser has no operator that broadcasts before that version, not even between tensors of
+one shape, and takes some others for what they are today. ONNX's own converter takes ``axis`` for
+the last axes, and lacks several operators.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._parser.node_rules import attribute, constant_node, copy_node, input_name
+from fasttrt._parser.opsets import onnx_version
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.precision.graphs import replace_all
+from fasttrt.precision.weights import without_weights
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+    from fasttrt.model import OnnxModel
+
+_OPSET = 7
+_BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Less", "Equal")
+_BOOLEAN = ("And", "Or", "Xor", "Greater", "Less", "Equal")
+_GONE = ("consumed_inputs", "is_test", "broadcast")
+"""Attributes that version 7 has no more, where their value does not matter."""
+_Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorFacts], list[onnx.NodeProto]]"
+
+
+class _UnknownError(Exception):
+    """What a node means is not known."""
+
+
+def upgrade_old_opset(model: "OnnxModel", target: "Target") -> "OnnxModel":
+    """Write a model of an opset before 7 in opset 7.
+
+    Raises:
+        ParseError: names the nodes for which that is not possible.
+    """
+    version = onnx_version(model.proto.opset_import)
+    if version >= _OPSET or not _has_operators(model.proto):
+        return model
+    facts = TensorFacts(_with_shapes(model.proto))
+    proto = model.copy_proto()
+    issues = []
+    for graph in graphs_of(proto.graph):
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            try:
+                nodes += _upgraded(node, facts)
+            except _UnknownError as error:
+                reason = f"of opset {version or 1}, cannot be written in opset {_OPSET}: {error}"
+                place = model.place_of(node)
+                issues.append(ParseIssue(place, node.name, node.op_type, reason))
+        replace_all(graph.node, nodes)
+    if issues:
+        raise ParseError(f"{target.library} cannot be given the model", tuple(issues))
+    others = [entry for entry in proto.opset_import if entry.domain not in ONNX_DOMAINS]
+    replace_all(proto.opset_import, others)
+    proto.opset_import.add(domain="", version=_OPSET)
+    proto.ir_version = max(proto.ir_version, 3)  # from which on a model states its opset
+    line = f"written in opset {_OPSET}: the model is of opset {version or 1}"
+    return model.changed(proto, [line])
+
+
+def _has_operators(proto: "onnx.ModelProto") -> bool:
+    return any(node.domain in ONNX_DOMAINS for node in with_inner(proto.graph.node))
+
+
+def _with_shapes(proto: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Give a model whose shapes ONNX can infer: before 7, a first operand had the result's."""
+    from onnx import TensorProto, helper
+
+    light = without_weights(proto)
+    for graph in graphs_of(light.graph):
+        nodes = []
+        for node in graph.node:
+            first, output = node.input[:1], node.output[:1]
+            if node.op_type in _BOOLEAN:
+                node = helper.make_node("Cast", first, output, to=TensorProto.BOOL)
+            elif node.op_type in _BINARY:
+                node = helper.make_node("Identity", first, output)
+            nodes.append(node)
+        replace_all(graph.node, nodes)
+    replace_all(light.opset_import, [helper.make_opsetid("", _OPSET)])
+    return light
+
+
+def _upgraded(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    if node.domain not in ONNX_DOMAINS:
+        return [node]
+    rule = _RULES.get(node.op_type)
+    steps = [node] if rule is None else rule(node, facts)
+    return [copy_node(step, **dict.fromkeys(_GONE)) for step in steps]
+
+
+def _rank(name: str, facts: TensorFacts) -> int:
+    shape = facts.shape(name)
+    if shape is None:
+        raise _UnknownError(f"the rank of {name} is not known")
+    return len(shape)
+
+
+def _integers(name: str, facts: TensorFacts) -> list[int]:
+    value = facts.constant(name)
+    if value is None:
+        raise _UnknownError(f"{name} is not a small constant")
+    return [int(number) for number in np.ravel(value)]
+
+
+def _with_axes(
+    node: "onnx.NodeProto", index: int, count: int, facts: TensorFacts
+) -> "list[onnx.NodeProto]":
+    """Give an input that many more axes at its end."""
+    from onnx import helper
+
+    rank = _rank(node.input[index], facts)
+    name = facts.unused(f"{node.output[0]}/{node.input[index]}")
+    axes = list(range(rank, rank + count))
+    label = facts.unused(f"{name}/Unsqueeze")
+    widened = helper.make_node("Unsqueeze", [node.input[index]], [name], label, axes=axes)
+    copy = copy_node(node)
+    copy.input[index] = name
+    return [widened, copy]
+
+
+def _binary(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    """The second operand's axes lie from ``axis`` on; without it at the end."""
+    axis = attribute(node, "axis", None)
+    node = copy_node(node, axis=None)
+    if axis is None or not attribute(node, "broadcast", 0):
+        return [node]
+    left, right = (_rank(name, facts) for name in node.input)
+    missing = left - (axis + left if axis < 0 else axis) - right
+    return _with_axes(node, 1, missing, facts) if right and missing > 0 else [node]
+
+
+def _slope(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    """PRelu: a slope for each channel, or one."""
+    shape = facts.shape(node.input[1])
+    if shape is None:
+        raise _UnknownError(f"the rank of {node.input[1]} is not known")
+    missing = _rank(node.input[0], facts) - 2
+    return _with_axes(node, 1, missing, facts) if shape != [1] and missing > 0 else [node]
+
+
+def _cast(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    from onnx import TensorProto
+
+    to = attribute(node, "to", 0)
+    if isinstance(to, int):
+        return [node]
+    return [copy_node(node, to=TensorProto.DataType.Value(to.decode().upper()))]
+
+
+def _tile(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    """Tiles along one axis; since 6, repeats for each."""
+    if len(node.input) < 3:
+        return [node]
+    repeats = [1] * _rank(node.input[0], facts)
+    (tiles,), (axis,) = (_integers(name, facts) for name in node.input[1:3])
+    repeats[axis] = tiles
+    name = facts.unused(f"{node.output[0]}/repeats")
+    copy = copy_node(node, inputs=1)
+    copy.input.append(name)
+    return [constant_node(name, repeats), copy]
+
+
+def _reshape(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    """A shape that is an attribute."""
+    if len(node.input) > 1:
+        return [node]
+    name = facts.unused(f"{node.output[0]}/shape")
+    copy = copy_node(node, shape=None)
+    copy.input.append(name)
+    return [constant_node(name, attribute(node, "shape", [])), copy]
+
+
+def _split(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    """Sizes that are an input."""
+    if not (sizes := input_name(node, 1)):
+        return [node]
+    return [copy_node(node, inputs=1, split=_integers(sizes, facts))]
+
+
+def _renamed(old: str, new: str) -> _Rule:
+    def rule(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+        value = attribute(node, old, None)
+        return [node] if value is None else [copy_node(node, **{old: None, new: value})]
+
+    return rule
+
+
+def _upsample(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    if attribute(node, "scales", None) is not None:
+        return [node]
+    scales = [1.0, 1.0, *(float(attribute(node, f"{of}_scale", 1.0)) for of in ("height", "width"))]
+    return [copy_node(node, height_scale=None, width_scale=None, scales=scales)]
+
+
+def _default(**values: Any) -> _Rule:
+    """Write out what was the default before."""
+
+    def rule(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+        given = {a.name for a in node.attribute}
+        return [copy_node(node, **{k: v for k, v in values.items() if k not in given})]
+
+    return rule
+
+
+_RULES: Mapping[str, _Rule] = {
+    **dict.fromkeys(_BINARY, _binary),
+    "PRelu": _slope,
+    "Cast": _cast,
+    "Tile": _tile,
+    "Reshape": _reshape,
+    "Split": _split,
+    "Pad": _renamed("paddings", "pads"),
+    "Upsample": _upsample,
+    "Concat": _default(axis=1),
+}

@@ -1,0 +1,150 @@
+"""Write nodes that TensorRT's parser has refused in another form that means the same.
+
+Either by a rule, or as the nodes that ONNX defines the operator by. That is for refused nodes
+alone: what the parser takes stays as it is, at no cost.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._parser.einsum import lowercase_einsum
+from fasttrt._parser.function_bodies import function_body
+from fasttrt._parser.low_ranks import matrix_product, of_scalar, with_leading_axis
+from fasttrt._parser.node_rules import Rule
+from fasttrt._parser.opsets import onnx_version
+from fasttrt._parser.parse_issues import refused_nodes
+from fasttrt._parser.pipeline import Target, prepare
+from fasttrt._parser.small_forms import centered_crop, compress, floored_remainder, of_booleans
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.errors import ParseError
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+_MAX_ROUNDS = 100
+"""Of parsing and rewriting: the parser may tell of one node at a time."""
+_T = TypeVar("_T")
+
+_REDUCTIONS = (
+    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
+    "ReduceSum ReduceSumSquare"
+)
+_RULES: Mapping[str, tuple[Rule, ...]] = {
+    "Einsum": (lowercase_einsum,),
+    **dict.fromkeys(
+        ("Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "ArgMax", "ArgMin"),
+        (with_leading_axis,),
+    ),
+    **dict.fromkeys(_REDUCTIONS.split(), (of_booleans, of_scalar)),
+    "MatMul": (matrix_product,),
+    "Mod": (floored_remainder,),
+    "Compress": (compress,),
+    "CenterCropPad": (centered_crop,),
+}
+"""By operator; the first that gives something is taken, and before the operator's definition."""
+
+
+def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[OnnxModel], _T]) -> _T:
+    """Parse a model, and as often as the parser refuses nodes that have another form, in that.
+
+    Args:
+        model: as `prepare` gives it.
+        target: what it was prepared for.
+        parse: gives the parsed model, or raises ParseError.
+
+    Raises:
+        ParseError: the first one, if no form of a refused node is taken.
+    """
+    first: ParseError | None = None
+    for _ in range(_MAX_ROUNDS):
+        try:
+            return parse(model)
+        except ParseError as error:
+            first = first or error
+            other = _written_otherwise(model, _refused(model, error))
+            if other is None:
+                # What is refused then may be of an operator's definition, unknown to the caller.
+                raise (first if _is_new(model, error) else error) from None
+            model = prepare(other, target)
+    raise first or AssertionError
+
+
+def with_other_forms(
+    model: OnnxModel, rewritten: Iterable[Collection[str]], target: Target
+) -> OnnxModel:
+    """Write a prepared model in the forms that another one needed, whose ``rewritten`` is given."""
+    for outputs in rewritten:
+        other = _written_otherwise(model, outputs)
+        model = model if other is None else prepare(other, target)
+    return model
+
+
+def _refused(model: OnnxModel, error: ParseError) -> list[str]:
+    """Give the first outputs of the nodes that an error names, and of those that are alike."""
+    kinds = {_kind(node) for node in refused_nodes(error, model)}
+    nodes = list(with_inner(model.proto.graph.node)) if kinds else []
+    return [node.output[0] for node in nodes if node.output and _kind(node) in kinds]
+
+
+def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
+    """What nodes have in common that the parser refuses for one reason; nearly always."""
+    if node.domain in ONNX_DOMAINS and node.op_type in _RULES:
+        return (node.op_type,)
+    attributes = sorted(a.name + str(a.SerializeToString()) for a in node.attribute)
+    given = [str(sum(map(bool, names))) for names in (node.input, node.output)]
+    return (node.domain, node.op_type, *given, *attributes)
+
+
+def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:
+    """Write the nodes that give certain tensors in another form; None if none has one."""
+    outputs = set(outputs)
+    if not outputs:
+        return None
+    facts, opset = TensorFacts(model.proto), onnx_version(model.proto.opset_import)
+
+    def form(node: "onnx.NodeProto") -> "list[onnx.NodeProto] | None":
+        if node.domain not in ONNX_DOMAINS or not node.output or node.output[0] not in outputs:
+            return None
+        for rule in _RULES.get(node.op_type, ()):
+            steps = rule(node, facts)
+            if isinstance(steps, list):
+                return steps
+        return function_body(node, opset, facts)
+
+    proto = model.copy_proto()
+    lines, written, callers = [], [], dict(model.callers)
+    for graph in graphs_of(proto.graph):
+        for index in reversed(range(len(graph.node))):
+            steps = form(graph.node[index])
+            if steps is None:
+                continue
+            node = graph.node.pop(index)
+            for step in reversed(steps):
+                graph.node.insert(index, step)
+            written.append(node.output[0])
+            lines.append(
+                f"{node.name or node.output[0]}: {node.op_type}, which TensorRT refuses so, is "
+                f"written as {_listed(step.op_type for step in steps)}"
+            )
+            place = model.place_of(node)
+            callers |= {name: place for step in steps for name in step.output if name}
+    if not written:
+        return None
+    changed = model.changed(proto, lines[::-1])
+    changed.callers = callers
+    changed.rewritten = (*model.rewritten, tuple(written))
+    return changed
+
+
+def _is_new(model: OnnxModel, error: ParseError) -> bool:
+    """Whether an error is of a node that was written for another one."""
+    return bool(model.rewritten) and any(
+        name in model.callers for node in refused_nodes(error, model) for name in node.output
+    )
+
+
+def _listed(operators: "Iterable[str]") -> str:
+    names = list(dict.fromkeys(name for name in operators if name != "Constant"))
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")

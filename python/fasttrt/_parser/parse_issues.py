@@ -1,0 +1,85 @@
+"""Of which node an issue of TensorRT's parser is."""
+
+import re
+from typing import TYPE_CHECKING
+
+from fasttrt._nodes import subgraphs, with_inner
+from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+_IMPORTER = re.compile(r"In function import(\w+):")
+
+
+def locate(issue: ParseIssue, model: OnnxModel) -> tuple[ParseIssue, "onnx.NodeProto | None"]:
+    """Name the node that an issue is of, as the caller's model has it.
+
+    TensorRT 8.6 tells a node's index only, and of some failures every release tells the operator
+    alone, in its log.
+
+    Args:
+        issue: by the parser.
+        model: what it has read.
+
+    Returns:
+        The issue with the node's name, its operator, what it gives, and its index in the graph as
+        it was read; and the node as it was parsed, None if there is none, or it is one of many.
+    """
+    node = _node(issue, model)
+    if node is None:
+        return issue, None
+    place = model.place_of(node)
+    if place < 0:
+        place = _outer_place(node, model)
+    issue = ParseIssue(
+        place if place >= 0 else issue.node,
+        issue.name or node.name,
+        node.op_type,
+        issue.reason,
+    )
+    return issue, node
+
+
+def refused_nodes(error: ParseError, model: OnnxModel) -> "list[onnx.NodeProto]":
+    """Give the nodes that an error names, also in a model before its conversion to 16 bits."""
+    found = []
+    for issue, output in zip(error.issues, error.outputs, strict=True):
+        names = {name for name in (issue.name, output) if name}
+        nodes = [n for n in with_inner(model.proto.graph.node) if n.op_type == issue.operator]
+        found += [node for node in nodes if names & {node.name, *node.output}][:1]
+    return found
+
+
+def first_output(node: "onnx.NodeProto | None") -> str:
+    """Give the first tensor that a node gives; empty if it gives none."""
+    return next(filter(None, node.output), "") if node is not None else ""
+
+
+def _node(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
+    if issue.node < 0:
+        return _by_log(issue, model)
+    # Of a node in an inner graph the index is that of the node which has the graph.
+    around = model.proto.graph.node[issue.node : issue.node + 1]
+    return next((n for n in with_inner(around) if issue.operator in ("", n.op_type)), None)
+
+
+def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
+    """Give the only node of the operator that the parser was at by its log."""
+    match = _IMPORTER.search(issue.reason)
+    if match is None:
+        return None
+    nodes = [n for n in with_inner(model.proto.graph.node) if n.op_type == match[1]]
+    if len(nodes) > 1:  # the parser takes those with default attributes
+        nodes = [node for node in nodes if any(a.name == "reduction" for a in node.attribute)]
+    return nodes[0] if nodes else None
+
+
+def _outer_place(node: "onnx.NodeProto", model: OnnxModel) -> int:
+    """Give the place of the node that has this one in a graph of its own."""
+    for outer in model.proto.graph.node:
+        inner = with_inner(n for graph in subgraphs(outer) for n in graph.node)
+        if any(candidate is node for candidate in inner):
+            return model.place_of(outer)
+    return -1

@@ -1,0 +1,205 @@
+"""Nodes that quantize and dequantize in float32, value for value as ONNX means it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fasttrt._parser.node_rules import attribute
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.precision.weights import Weights
+
+if TYPE_CHECKING:
+    import onnx
+
+Array: TypeAlias = npt.NDArray[Any]
+FLOAT, INT32, INT64 = 1, 6, 7  # TensorProto.DataType
+UINT8, INT8, UINT16, INT16 = 2, 3, 4, 5
+RANGES = {UINT8: (0, 255), INT8: (-128, 127), UINT16: (0, 65535), INT16: (-32768, 32767)}
+"""The least and the greatest integer of each narrow type. float32 holds all of them exactly."""
+
+
+class UnwritableError(Exception):
+    """A node has no form in float32, as far as is known."""
+
+
+class Writer:
+    """Collects new nodes and constants for a model."""
+
+    def __init__(self, facts: TensorFacts, weights: Weights) -> None:
+        self.facts = facts
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        """New initializers of the model's graph."""
+        self._weights = weights
+        self._name = ""
+        self._values: dict[str, Array] = {}
+        self._likes: dict[str, str] = {}
+        """Which of the model's tensors a new one has the shape of."""
+
+    def begin(self, node: "onnx.NodeProto") -> None:
+        """Begin with what is written for a node; its name is part of the new ones."""
+        self._name = node.name or next(filter(None, node.output), node.op_type)
+
+    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node, and give the name of its output."""
+        from onnx import helper
+
+        output = output or self.facts.unused(f"{self._name}/{operator}")
+        name = self.facts.unused(f"{self._name}/{operator}_node")
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], name, **attributes))
+        return output
+
+    def constant(self, values: Any, dtype: Any = np.float32, output: str = "") -> str:
+        """Add a constant, and give its name."""
+        from onnx import numpy_helper
+
+        output = output or self.facts.unused(f"{self._name}/constant")
+        array = np.asarray(values, dtype)
+        self.constants.append(numpy_helper.from_array(array, output))
+        self._values[output] = array
+        return output
+
+    def value(self, name: str) -> Array | None:
+        """Give a constant's values, however many; None if the tensor is not constant."""
+        if name in self._values:
+            return self._values[name]
+        tensor = self.facts.tensor(name)
+        if tensor is not None:
+            return np.asarray(self._weights.array(tensor))
+        return self.facts.constant(name)
+
+    def rank(self, name: str) -> int:
+        """Give a tensor's number of axes.
+
+        Raises:
+            UnwritableError: it is not known.
+        """
+        if name in self._values:
+            return self._values[name].ndim
+        shape = self.facts.shape(self._likes.get(name, name))
+        if shape is None:
+            raise UnwritableError(f"the rank of {name} is not known")
+        return len(shape)
+
+    def as_float(self, name: str) -> str:
+        """Give a tensor as float32."""
+        value = self.value(name)
+        if value is not None and value.dtype != np.float32:
+            return self.constant(value)
+        if value is not None or self.facts.dtype(name) == FLOAT:
+            return name
+        cast = self.node("Cast", name, to=FLOAT)
+        self._likes[cast] = name
+        return cast
+
+    def new_like(self, name: str) -> str:
+        """Give a new name for a float32 tensor of the same shape."""
+        new = self.facts.unused(f"{name}_float32")
+        self._likes[new] = name
+        return new
+
+    def along(self, name: str, axis: int, tensor: str) -> str:
+        """Give a parameter such that it broadcasts along an axis of a tensor.
+
+        Args:
+            name: of float32; a scalar, one value, or a value for each index of the axis.
+            axis: which; negative ones count from the end.
+            tensor: what it is applied to.
+        """
+        value = self.value(name)
+        if value is not None and value.size == 1:
+            return self.constant(value.reshape(()))
+        if self.rank(name) == 0:
+            return name
+        if self.rank(name) != 1:
+            raise UnwritableError(f"{name} has more than one axis")
+        rank = self.rank(tensor)
+        shape = [1] * rank
+        if rank:
+            shape[axis if axis < 0 else min(axis, rank - 1)] = -1
+        if value is not None:
+            return self.constant(value.reshape(shape))
+        return self.node("Reshape", name, self.constant(shape, np.int64))
+
+    def wrapped(self, name: str, dtype: int, output: str = "") -> str:
+        """Bring integers in float32 back into a type's range, as integers overflow."""
+        low, high = RANGES[dtype]
+        size = float(high - low + 1)
+        if low:
+            name = self.node("Sub", name, self.constant(float(low)))
+        turns = self.node("Floor", self.node("Mul", name, self.constant(1 / size)))
+        whole = self.node("Mul", turns, self.constant(size))
+        if not low:
+            return self.node("Sub", name, whole, output=output)
+        rest = self.node("Sub", name, whole)
+        return self.node("Add", rest, self.constant(float(low)), output=output)
+
+
+def axis_of(node: "onnx.NodeProto", rank: int) -> int:
+    """Give the axis of a node that quantizes or dequantizes."""
+    axis = int(attribute(node, "axis", 1))
+    return axis + rank if axis < 0 else min(axis, max(rank - 1, 0))
+
+
+def quantize(
+    writer: Writer,
+    tensor: str,
+    scale: str,
+    zero_point: str,
+    limits: tuple[int, int],
+    output: str = "",
+    axis: int = 1,
+) -> str:
+    """Write ``clip(round(x / scale) + zero_point)`` in float32.
+
+    Args:
+        writer: takes the nodes.
+        tensor: what to quantize, of any type of floats or of int32.
+        scale: of float32.
+        zero_point: of float32; empty for 0.
+        limits: the least and the greatest value.
+        output: the name of the result; empty for a new one.
+        axis: of scales and zero points, if they are several.
+    """
+    divisor = writer.along(scale, axis, tensor)
+    steps = writer.node("Round", writer.node("Div", writer.as_float(tensor), divisor))
+    if not is_zero(writer, zero_point):
+        steps = writer.node("Add", steps, writer.along(zero_point, axis, tensor))
+    low, high = (writer.constant(float(limit)) for limit in limits)
+    return writer.node("Min", writer.node("Max", steps, low), high, output=output)
+
+
+def dequantized(node: "onnx.NodeProto", values: Sequence[Array | None]) -> Array:
+    """Compute a DequantizeLinear of constants: its input, its scale, its zero point if any.
+
+    Raises:
+        UnwritableError: the scales do not fit.
+    """
+    quantized, scale, zero_point = values
+    assert quantized is not None
+    assert scale is not None
+    axis = axis_of(node, quantized.ndim)
+    block = int(attribute(node, "block_size", 0))
+
+    def fitted(parameter: Array) -> Array:
+        if block:
+            rows = quantized.shape[axis]
+            return np.repeat(parameter, block, axis)[(slice(None),) * axis + (slice(rows),)]
+        if parameter.size == 1:
+            return parameter.reshape(())
+        if parameter.ndim != 1 or parameter.size != quantized.shape[axis]:
+            raise UnwritableError(f"{parameter.size} scales do not fit axis {axis}")
+        return parameter.reshape([-1 if i == axis else 1 for i in range(quantized.ndim)])
+
+    result = quantized.astype(np.float32)
+    if zero_point is not None:
+        result = result - fitted(zero_point.astype(np.float32))
+    return result * fitted(scale.astype(np.float32))
+
+
+def is_zero(writer: Writer, name: str) -> bool:
+    """Whether a zero point is left out or known to be 0."""
+    value = writer.value(name) if name else None
+    return not name or (value is not None and not value.any())

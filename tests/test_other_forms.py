@@ -1,0 +1,67 @@
+"""What TensorRT's parser refuses is written in other forms, which mean the same and build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import fasttrt
+from fasttrt import _core
+from fasttrt._library import find
+from fasttrt._parser.other_forms import parse_in_other_forms
+from fasttrt._parser.pipeline import Target, prepare
+from fasttrt.building import parsed
+from fasttrt.model import OnnxModel
+from support.form_cases import CASES, FormCase, run
+
+Build = Callable[..., fasttrt.Plan]
+
+
+@pytest.fixture(scope="module")
+def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
+    return find(rtx.path, None)
+
+
+def written(case: FormCase, library: _core.Library) -> OnnxModel:
+    """The model as it is parsed in the end."""
+    target = Target(library)
+    last = [OnnxModel(case.model)]
+
+    def parse(model: OnnxModel) -> _core.PlanBuilder:
+        last[0] = model
+        return parsed(library, None, model)
+
+    parse_in_other_forms(prepare(last[0], target), target, parse)
+    return last[0]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_form_means_the_same_and_builds(
+    name: str, library: _core.Library, build: Build
+) -> None:
+    case = CASES[name]
+    form, expected = written(case, library), case.expected()
+    results = run(form.proto, case.inputs())
+    for result, wanted in zip(results, expected, strict=True):
+        assert result.dtype == wanted.dtype
+        assert result.shape == wanted.shape
+        np.testing.assert_allclose(
+            result.astype(np.float64), wanted.astype(np.float64), rtol=1e-5, atol=1e-6
+        )
+    plan = build(case.model, progress=False)
+    shapes = [tuple(output["shape"]) for output in plan.metadata["outputs"]]
+    assert shapes == [wanted.shape for wanted in expected]
+    assert plan.metadata["changes"] == list(form.changes)
+
+
+def test_what_has_no_other_form_is_told_as_the_parser_told_it(build: Build) -> None:
+    case = FormCase(
+        "",
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[3] x, float[2,2] m) => '
+        "(float[3] y, float d) { y = Softmax (x) d = Det (m) }",
+    )
+    with pytest.raises(fasttrt.ParseError) as caught:
+        build(case.model)
+    assert [issue.operator for issue in caught.value.issues] == ["Det"]
