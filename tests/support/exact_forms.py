@@ -379,6 +379,27 @@ def _logarithms() -> dict[str, Case]:
     return found
 
 
+def _means_over_axes() -> dict[str, Case]:
+    large = [[2**53 + 1, 2**53 + 3], [-(2**60) - 1, -(2**60) - 5]]
+    found = {
+        "ReduceMean of large int64": Case(
+            "g (int64[2,2] x) => (int64[2,1] y) { y = ReduceMean (x, a) }",
+            {"x": large}, {"a": np.array([1])}, 18,
+        ),
+        "ReduceMean of float16 beyond its range": Case(
+            "g (float16[2,8] x) => (float16[2] y) { y = ReduceMean <axes=[1], keepdims=0> (x) }",
+            {"x": [[4e4] * 8, [-6e4] * 8]},
+        ),
+    }  # fmt: skip
+    for dtype, keep in itertools.product(("int32", "int64"), (0, 1)):
+        shape = "3,1,1" if keep else "3"
+        found[f"ReduceMean of {dtype}, keepdims={keep}"] = Case(
+            f"g ({dtype}[3,4,5] x) => ({dtype}[{shape}] y) "
+            f"{{ y = ReduceMean <axes=[-1,1], keepdims={keep}> (x) }}"
+        )
+    return found
+
+
 def _others() -> dict[str, Case]:
     found = {}
     for dtype in ("float", "float16"):
@@ -412,5 +433,6 @@ CASES: dict[str, Case] = {
     **_quantizations(),
     **_powers(),
     **_logarithms(),
+    **_means_over_axes(),
     **_others(),
 }

@@ -40,6 +40,26 @@ def _mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Div", total, divisor)
 
 
+class _Reductions:
+    """Reductions over the axes of a node, in the form of each operator in the model's opset."""
+
+    def __init__(self, node: "onnx.NodeProto", facts: TensorFacts, chain: NodeChain) -> None:
+        self._chain = chain
+        self._opset = facts.opset
+        self._noop = attribute(node, "noop_with_empty_axes", None)
+        self._axes = attribute(node, "axes", None)
+        self._input = input_name(node, 1)
+
+    def add(self, operator: str, tensor: str, keepdims: int) -> str:
+        given: dict[str, Any] = {"keepdims": keepdims, "noop_with_empty_axes": self._noop}
+        if self._input:
+            return self._chain.add(operator, tensor, self._input, **given)
+        if operator == "ReduceSum" and self._opset >= 13:
+            inputs = (self._chain.constant(self._axes),) if self._axes else ()
+            return self._chain.add(operator, tensor, *inputs, **given)
+        return self._chain.add(operator, tensor, axes=self._axes, **given)
+
+
 def _log_sum_exp(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Subtract the greatest value first, as TensorRT's exp overflows at 89 (12 in float16).
 
@@ -49,26 +69,32 @@ def _log_sum_exp(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     if name not in _FLOATS or facts.opset < 8:
         return None
     keep = attribute(node, "keepdims", 1)
-    noop = attribute(node, "noop_with_empty_axes", None)
-    axes, axes_input = attribute(node, "axes", None), input_name(node, 1)
     chain = NodeChain(node, facts)
-
-    def reduce(operator: str, tensor: str, keepdims: int) -> str:
-        if axes_input:
-            return chain.add(
-                operator, tensor, axes_input, keepdims=keepdims, noop_with_empty_axes=noop
-            )
-        if operator == "ReduceSum" and facts.opset >= 13:
-            inputs = (chain.constant(axes),) if axes else ()
-            return chain.add(
-                operator, tensor, *inputs, keepdims=keepdims, noop_with_empty_axes=noop
-            )
-        return chain.add(operator, tensor, axes=axes, keepdims=keepdims, noop_with_empty_axes=noop)
-
-    greatest = _bounded(chain, reduce("ReduceMax", node.input[0], 1), dtype)
+    reductions = _Reductions(node, facts, chain)
+    greatest = _bounded(chain, reductions.add("ReduceMax", node.input[0], 1), dtype)
     powers = chain.add("Exp", chain.add("Sub", node.input[0], greatest))
-    log = chain.add("Log", reduce("ReduceSum", powers, keep))
-    return chain.finish("Add", log, greatest if keep else reduce("ReduceMax", greatest, 0))
+    log = chain.add("Log", reductions.add("ReduceSum", powers, keep))
+    squeezed = greatest if keep else reductions.add("ReduceMax", greatest, 0)
+    return chain.finish("Add", log, squeezed)
+
+
+def _reduced_mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Sum in the type of integers, not in floating point, and of float16 in float32."""
+    from onnx import TensorProto
+
+    name, _ = _type(facts, node.input[0])
+    if name not in ("FLOAT16", *_INTEGERS):
+        return None
+    chain = NodeChain(node, facts)
+    reductions = _Reductions(node, facts, chain)
+    x, kind = node.input[0], facts.dtype(node.input[0])
+    keep = attribute(node, "keepdims", 1)
+    if name == "FLOAT16":
+        mean = reductions.add("ReduceMean", chain.add("Cast", x, to=TensorProto.FLOAT), keep)
+        return chain.finish("Cast", mean, to=kind)
+    total = reductions.add("ReduceSum", x, keep)
+    count = chain.add("Div", chain.add("Size", x), chain.add("Size", total))
+    return chain.finish("Div", total, chain.add("Cast", count, to=kind))
 
 
 def _log_softmax(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
@@ -146,6 +172,7 @@ RULES: dict[str, Rule] = {
     "ReduceLogSumExp": _log_sum_exp,
     "LogSoftmax": _log_softmax,
     "Clip": _clip,
+    "ReduceMean": _reduced_mean,
     "ReduceL1": _empty_reduction,
     "ReduceL2": _empty_reduction,
     "ReduceLogSum": _empty_reduction,
