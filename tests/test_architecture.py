@@ -38,6 +38,8 @@ ABOVE = {
         f"_parser/{name}": {"_core", "building", "engine", "plan", "tensorrt", "reference"}
         for name in (
             "arithmetic",
+            "branch_shapes",
+            "nan_propagation",
             "exact_forms",
             "node_chain",
             "pooling",

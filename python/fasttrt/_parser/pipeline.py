@@ -11,6 +11,7 @@ from fasttrt import _core
 from fasttrt._misread import refuse_misread, spelled_out
 from fasttrt._misread_v8 import written_for
 from fasttrt._parser.attention import write_attention
+from fasttrt._parser.branch_shapes import reject_branch_shapes
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.local_functions import inline_functions
 from fasttrt._parser.nan_propagation import propagate_nan
@@ -70,6 +71,7 @@ PASSES: tuple[Pass, ...] = (
     write_repeated_outputs,
     propagate_nan,
     write_exact_forms,
+    reject_branch_shapes,
     reject_unsupported,
 )
 
