@@ -3,7 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,6 +30,7 @@ from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.plugins import Plugins, Record, load
 from fasttrt.precision.applying import Parsed, chooses_types, parse
+from fasttrt.precision.placements import DEFAULT, PLACEMENTS, failed_in_fusion
 from fasttrt.progress import BuildProgress, ProgressCallback, reporter
 from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
 from fasttrt.spec import Range
@@ -131,8 +133,9 @@ def build(
         warn_of_other_shapes(network.model, [(o[0], o[2]) for o in builder.outputs()])
         # Before the build, which may take long: of the model as it was read, and no reason to fail.
         metadata = _metadata(network, found, ordinal, config, profiles, loaded)
+        place = partial(_network, found, ordinal, model, config, shapes, plugins)
         try:
-            data, timing_cache = _run(builder, options, profiles, progress)
+            network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
         except BuildError as error:
             from fasttrt.advice import advise, stop_at
 
@@ -150,6 +153,7 @@ def build(
             elif builder.can_cancel:  # else a trial could take as long as it likes
                 error.advice = advise(model, profiles, "builds", builds, took)
             raise
+    metadata |= {"changes": list(network.model.changes), **network.metadata()}
     if config.timing_cache is not None and timing_cache is not None:
         try:
             # What was there has been looked at before.
@@ -167,13 +171,14 @@ def _network(
     config: BuildConfig,
     shapes: Shapes | None,
     plugins: Plugins,
+    placement: str = DEFAULT,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
     target = Target(library, bool(plugins), config.nan == "propagate")
     ready = prepare(model, target)
     if problem := int8_problem(ready.proto.graph, library):
         raise BuildError(problem)
-    network = parse(ready, config, target, partial(parsed, library, device))
+    network = parse(ready, config, target, partial(parsed, library, device), placement)
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
     if contradictory := contradictions(inputs, profiles):
@@ -213,6 +218,38 @@ def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _cor
             str(error.args[0]), tuple(located), tuple(map(first_output, located.values()))
         ) from None
     return builder
+
+
+def _run_placed(
+    network: Parsed,
+    place: Callable[[str], tuple[Parsed, list[dict[str, Range]]]],
+    options: _core.BuildOptions,
+    profiles: Sequence[Mapping[str, Range]],
+    progress: ProgressCallback | bool | None,
+) -> tuple[Parsed, bytes, bytes | None]:
+    """Build a network; with casts in other places where TensorRT fails to fuse its operators.
+
+    Args:
+        network: with casts by operator, if it was converted.
+        place: gives the network with casts placed otherwise.
+        options: of the build.
+        profiles: of dynamic inputs.
+        progress: see `build`.
+
+    Raises:
+        BuildError: the first one.
+    """
+    try:
+        return network, *_run(network.builder, options, profiles, progress)
+    except BuildError as error:
+        if network.changes is None or not failed_in_fusion(error):
+            raise
+        for placement in PLACEMENTS[1:]:
+            logger.info("the build failed in a fusion; trying casts %s: %s", placement, error)
+            with suppress(BuildError):
+                other, _ = place(placement)
+                return other, *_run(other.builder, options, profiles, progress)
+        raise
 
 
 def _run(

@@ -12,6 +12,7 @@ from fasttrt.config import BuildConfig
 from fasttrt.errors import BuildError, ParseError
 from fasttrt.model import OnnxModel
 from fasttrt.precision import DTYPES
+from fasttrt.precision.placements import DEFAULT
 
 if TYPE_CHECKING:
     from fasttrt.precision.graphs import Changes
@@ -69,11 +70,13 @@ def parse(
     config: BuildConfig,
     target: Target,
     parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+    placement: str = DEFAULT,
 ) -> Parsed:
     """Parse a model, converted first where that is how the library gets its precision.
 
     A node that the parser refuses is written in another form if it has one; what it refuses in 16
-    bits alone is kept in float32, which the log says.
+    bits alone is kept in float32, which the log says. ``placement`` says where a conversion puts
+    its casts.
 
     Raises:
         BuildError: the network is not of the precision asked for.
@@ -92,7 +95,7 @@ def parse(
         return parsed
 
     def parse_converted(model: OnnxModel) -> Parsed:
-        return _parse_converted(model, config, target, parse_model)
+        return _parse_converted(model, config, target, parse_model, placement)
 
     return parse_in_other_forms(model, target, parse_converted)
 
@@ -102,6 +105,7 @@ def _parse_converted(
     config: BuildConfig,
     target: Target,
     parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+    placement: str,
 ) -> Parsed:
     from fasttrt.precision.conversion import converted
 
@@ -113,6 +117,7 @@ def _parse_converted(
             keep_fp32=config.keep_fp32,
             convert_io=config.convert_io,
             refused=refused,
+            placement=placement,
         )
         try:
             result = finish(result, target)
@@ -157,6 +162,7 @@ def converted_as_built(
             keep_fp32=config["keep_fp32"],
             convert_io=config["convert_io"],
             refused=refused,
+            placement=changes.get("placement", DEFAULT),
         )
 
     kept = changes["kept"]

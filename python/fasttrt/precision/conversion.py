@@ -12,6 +12,7 @@ from fasttrt.errors import BuildError, InputError
 from fasttrt.model import OnnxModel
 from fasttrt.precision import DTYPES
 from fasttrt.precision.graphs import Changes
+from fasttrt.precision.placements import DEFAULT, REASON, float32_nodes
 from fasttrt.precision.rewriter import Rewriter
 from fasttrt.precision.rules import Kind
 from fasttrt.precision.weights import Weights, without_weights
@@ -33,6 +34,7 @@ def converted(
     keep_fp32: Sequence[str] = (),
     convert_io: bool = False,
     refused: Collection[str] = (),
+    placement: str = DEFAULT,
 ) -> tuple[OnnxModel, Changes]:
     """The same model, computing in 16 bits wherever that is safe by `fasttrt.precision.rules`.
 
@@ -46,6 +48,7 @@ def converted(
             the tensors that nodes give.
         convert_io: whether float32 inputs and outputs get that type too.
         refused: names of nodes that TensorRT has refused to do in that type.
+        placement: where the casts go, one of `fasttrt.precision.placements`.
 
     Returns:
         The model, checked by ONNX if the given one passes that, and what was done.
@@ -59,12 +62,14 @@ def converted(
     opset = _least_opset(model, precision)
     proto = _prepared(without_weights(model.proto), opset, precision)
     _name_nodes(proto.graph)
-    keep = _Keep(keep_fp32, refused, model.wide)
+    placed = float32_nodes(proto.graph, placement)
+    keep = _Keep(keep_fp32, refused, model.wide, placed)
     was_reduced = _computes_in(proto.graph, precision)
     rewriter = Rewriter(proto, dtype, keep, weights.array)
     rewriter.rewrite(proto.graph, weights.tensors, convert_io)
     keep.check()
     changes = rewriter.changes
+    changes.placement = placement
     if not changes.converted and not was_reduced:
         why = "".join(f"\n  {name} ({reason})" for name, reason in changes.kept.items())
         raise BuildError(
@@ -84,6 +89,8 @@ def _lines(changes: Changes, option: str) -> list[str]:
     reasons = Counter(changes.kept.values())
     kept = "".join(f"; in float32 stay {n} x {why}" for why, n in reasons.most_common())
     lines = [f"{option}: {changes.converted} operators converted, in opset {changes.opset}{kept}"]
+    if changes.placement != DEFAULT:
+        lines.append(f"{option}: casts are placed {changes.placement}: {REASON}")
     if changes.zeroed:
         elements = sum(changes.zeroed.values())
         lines.append(
@@ -141,9 +148,14 @@ class _Keep:
     """Says of a node why it shall stay in float32, and remembers what of the user's list it saw."""
 
     def __init__(
-        self, wanted: Sequence[str], refused: Collection[str], wide: Collection[str]
+        self,
+        wanted: Sequence[str],
+        refused: Collection[str],
+        wide: Collection[str],
+        placed: Collection[str],
     ) -> None:
-        self._wanted, self._refused, self._wide = set(wanted), refused, wide
+        self._wanted, self._refused = set(wanted), refused
+        self._wide, self._placed = wide, placed
         self._left = set(wanted)
 
     def __call__(self, node: "onnx.NodeProto") -> tuple[str, Kind] | None:
@@ -154,7 +166,9 @@ class _Keep:
             return "it computes with integers", Kind.PLAIN
         if node.name in self._refused:
             return REFUSED, Kind.PLAIN
-        return ("keep_fp32 names it", Kind.DELICATE) if hits else None
+        if hits:
+            return "keep_fp32 names it", Kind.DELICATE
+        return (REASON, Kind.PLAIN) if node.name in self._placed else None
 
     def check(self) -> None:
         """Raise InputError for what no node is called."""

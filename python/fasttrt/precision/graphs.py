@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttrt._nodes import subgraphs
 from fasttrt.precision import rules
+from fasttrt.precision.placements import DEFAULT
 from fasttrt.precision.rules import Kind
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Changes:
     """Nodes that stay in float32, and why."""
     zeroed: dict[str, int] = field(default_factory=dict)
     """Constants of which so many elements became zero, next to much larger ones."""
+    placement: str = DEFAULT
+    """Where the casts are, one of `fasttrt.precision.placements`."""
 
 
 @dataclass
@@ -46,6 +49,9 @@ class Value:
     """A constant that was a node, not an initializer."""
     names: dict[int, str] = field(default_factory=dict)
     """By type."""
+    is_bounded: bool = False
+    """Made in float32, and rounded as soon as it moves on: 16 bits hold it, and TensorRT fuses
+    attention only where its probabilities are rounded right after Softmax."""
 
 
 @dataclass
@@ -58,6 +64,8 @@ class Scope:
     """The types that its outputs shall have."""
     exact: set[str]
     """What `rules.exact_inputs` speaks of."""
+    returned: set[str]
+    """What `returned_tensors` gives."""
     is_wide: bool = False
     """Whether all of it stays in float32."""
     values: dict[str, Value] = field(default_factory=dict)
@@ -97,6 +105,15 @@ def exact_tensors(graph: "onnx.GraphProto") -> set[str]:
     for node in reversed(graph.node):
         passes_on = not found.isdisjoint(node.output)
         found.update(rules.exact_inputs(node.op_type, list(node.input), passes_on))
+    return found
+
+
+def returned_tensors(graph: "onnx.GraphProto") -> set[str]:
+    """Give the graph's outputs and the tensors that reach one without being computed with."""
+    found = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        if node.op_type in rules.FOLLOWS and not found.isdisjoint(node.output):
+            found.update(node.input)
     return found
 
 

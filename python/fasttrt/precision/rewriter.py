@@ -22,6 +22,7 @@ from fasttrt.precision.graphs import (
     float_constant,
     has_graph,
     replace_all,
+    returned_tensors,
 )
 from fasttrt.precision.rules import Kind
 
@@ -84,8 +85,9 @@ class Rewriter:
         io_type = self._low if convert_io else FLOAT
         results = {value.name: value.type.tensor_type.elem_type for value in graph.output}
         results = {name: io_type if type_ == FLOAT else type_ for name, type_ in results.items()}
-        types, exact = dict(declared_types(graph)), exact_tensors(graph)
-        scope = Scope(parent, types, results, exact, is_wide)
+        types = dict(declared_types(graph))
+        exact, returned = exact_tensors(graph), returned_tensors(graph)
+        scope = Scope(parent, types, results, exact, returned, is_wide)
         for tensor in (*graph.initializer, *weights):
             self._define(scope, tensor.name, tensor.data_type, tensor.data_type, constant=tensor)
         for value in [value for value in graph.input if value.name in scope.values]:
@@ -179,6 +181,11 @@ class Rewriter:
                 is_low = type_ == FLOAT and low and slots is not None and slots.gives(i)
                 value = self._define(scope, name, type_, self._low if is_low else type_, kind=kind)
                 new.output[i] = value.names[value.made]
+                value.is_bounded = (
+                    node.op_type in rules.BOUNDED
+                    and kind == Kind.PLAIN
+                    and name not in scope.exact | scope.returned
+                )
 
     def _fate(
         self,
@@ -211,6 +218,8 @@ class Rewriter:
                     return False, rules.next_kind(operator, max(worst, loss.kind))
         if keep:
             self._note(node, keep[0])
+            if operator in rules.BOUNDED:
+                return False, Kind.PLAIN
             return False, max(keep[1], rules.next_kind(operator, worst))
         if worst >= Kind.INTEGER or (worst and rules.carries_delicate(operator)):
             self._note(node, f"an input may need float32 ({worst.name.lower()})")
@@ -224,7 +233,7 @@ class Rewriter:
         source = self._source_kind(node, inputs)
         if operator in rules.FOLLOWS and running:
             leading = running[:1] if operator in rules.FOLLOWS_FIRST else running
-            low = any(value.made == self._low for value in leading)
+            low = any(value.made == self._low or value.is_bounded for value in leading)
             return low, Kind.PLAIN if low else max(worst, source)
         if source:
             return False, source

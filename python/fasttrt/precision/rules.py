@@ -59,6 +59,9 @@ _END_ALL = _operators(
     "LSTM MatMul QuantizeLinear RMSNormalization RNN Sigmoid Sign Sin Softmax Softsign Tanh",
 )
 
+BOUNDED = _operators("Atan Cos Erf Hardmax HardSigmoid Sigmoid Sign Sin Softmax Softsign Tanh")
+"""Operators whose results lie within a few units of zero, so that 16 bits always hold them."""
+
 FOLLOWS = _operators(
     # They move, choose or compare values, so they take them in the type they have.
     "Cast CastLike Compress Concat DepthToSpace Equal Expand Flatten Gather GatherElements",
