@@ -10,17 +10,22 @@ from onnx.reference import ReferenceEvaluator
 
 import fasttrt
 from fasttrt._parser.exact_forms import write_exact_forms
+from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.pipeline import Target
 from fasttrt.model import OnnxModel
 from support.exact_forms import CASES, Case, assert_same, run
+from support.swept_forms import SWEPT
 
+ALL = CASES | SWEPT
 TARGET = Target("TensorRT")  # type: ignore[arg-type]  # of which only the name is asked for
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_what_is_written_means_the_same(name: str, build: Callable[..., fasttrt.Plan]) -> None:
-    case = CASES[name]
-    proto = write_exact_forms(OnnxModel(case.proto()), TARGET).proto
+    case = ALL[name]
+    model = write_group_normalization(write_exact_forms(OnnxModel(case.proto()), TARGET), TARGET)
+    proto = model.proto
+    assert model.changes or name in CASES
     inputs, expected = case.inputs(), case.expected()
     if case.dtype == "float" or case.dtype.startswith("int"):
         results = run(proto, inputs)
@@ -101,3 +106,44 @@ def test_outputs_get_names_of_their_own(
     assert plan.metadata["inputs"][0]["name"] == "x"
     (line,) = plan.metadata["changes"]
     assert line.endswith(f"as an output it is named {names[-1]}")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "going", "is_refused"),
+    [
+        ("trips, begin, x", "Identity (go)", False),
+        ("trips, begin, x", "Less (t, ten)", True),
+        (", begin, x", "Identity (go)", True),
+        ("trips, , x", "Less (t, ten)", False),  # which by ONNX's text does not count
+        ("trips, start, x", "Identity (go)", True),
+    ],
+)
+def test_loops_that_collect(inputs: str, going: str, is_refused: bool) -> None:
+    """What a Loop collects is as long as its trip count, so nothing may end it earlier."""
+    proto = Case(
+        "g (float x, bool start) => (float last, float[n] all) "
+        f"{{ last, all = Loop <body = body (int64 i, bool go, float s) => "
+        f"(bool going, float t, float u) {{ t = Add (s, one) u = Neg (t) going = {going} }}> "
+        f"({inputs}) }}",
+        weights={
+            "trips": np.array(4), "begin": np.array(True), "one": np.float32(1),
+            "ten": np.float32(10),
+        },
+    ).proto()  # fmt: skip
+    model = OnnxModel(proto)
+    if is_refused:
+        with pytest.raises(fasttrt.ParseError, match="would not have the length"):
+            write_exact_forms(model, TARGET)
+    else:
+        assert write_exact_forms(model, TARGET) is model
+
+
+def test_loops_that_collect_nothing_may_end_earlier() -> None:
+    proto = Case(
+        "g (float x, bool start) => (float last) { last = Loop <body = body (int64 i, bool go, "
+        "float s) => (bool going, float t) { t = Add (s, one) going = Less (t, one) }> "
+        "(, start, x) }",
+        weights={"one": np.float32(1)},
+    ).proto()
+    model = OnnxModel(proto)
+    assert write_exact_forms(model, TARGET) is model

@@ -339,42 +339,6 @@ def test_shapes_that_cannot_be_inferred() -> None:
         written_for_v8(OnnxModel(proto), NAME)
 
 
-def test_loops() -> None:
-    """What a Loop collects is as long as its trip count where nothing ends it earlier."""
-
-    def collecting(going: onnx.NodeProto, trips: str = "trips") -> OnnxModel:
-        nodes = [helper.make_node("Add", ["s", "one"], ["t"]), going]
-        inputs = [
-            models.value("i", INT64, ()),
-            models.value("go", TensorProto.BOOL, ()),
-            models.value("s", FLOAT, ()),
-        ]
-        outputs = [
-            models.value("going", TensorProto.BOOL, ()),
-            models.value("t", FLOAT, ()),
-            models.value("t", FLOAT, ()),
-        ]
-        body = helper.make_graph(nodes, "body", inputs, outputs)
-        node = helper.make_node("Loop", [trips, "begin", "x"], ["last", "all"], "n", body=body)
-        constants = {
-            "trips": np.array(4),
-            "begin": np.array(True),
-            "one": np.float32(1),
-            "ten": np.float32(10),
-        }
-        return one_node(node, 17, models.value("x", FLOAT, ()), **constants)
-
-    on = helper.make_node("Identity", ["go"], ["going"])
-    until = helper.make_node("Less", ["t", "ten"], ["going"])
-    model = collecting(on)
-    assert written_for_v8(model, NAME) is model
-    for other in (collecting(until), collecting(on, trips="")):
-        with pytest.raises(fasttrt.ParseError, match="would not have the length"):
-            written_for_v8(other, NAME)
-    model = OnnxModel(models.loop().proto)
-    assert written_for_v8(model, NAME) is model
-
-
 def test_what_8_6_reads_stays() -> None:
     scatter = helper.make_node("ScatterND", ["x", "i", "u"], ["y"], "n", reduction="none")
     constants = {"i": np.array([[0]]), "u": np.ones((1, 6, 7), np.float32)}

@@ -6,7 +6,6 @@ See `_misread_v8`: an operator's older form, where it has one, or the reason to 
 from math import ceil
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import subgraphs
 from fasttrt._parser.node_rules import (
     Replacement,
     Rule,
@@ -176,23 +175,6 @@ def _if(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     )
 
 
-def _loop(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """What is collected has the length of the trip count, whether or not the loop ends earlier."""
-    collected = len(node.output) - max(len(node.input) - 2, 0)
-    if collected <= 0:
-        return None
-    (body,) = subgraphs(node)
-    condition = body.output[0].name
-    makers = {output: inner for inner in body.node for output in inner.output}
-    while condition in makers and makers[condition].op_type == "Identity":
-        condition = makers[condition].input[0]
-    goes_on = facts.is_true(condition) or condition == body.input[1].name
-    begins = not input_name(node, 1) or facts.is_true(node.input[1])
-    if input_name(node, 0) and goes_on and begins:
-        return None
-    return "what it collects would not have the length of the turns made, as it may end early"
-
-
 _REDUCTIONS = ("L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 OPERATORS: dict[str, Rule] = {
     **{f"Reduce{kind}": _reduction for kind in _REDUCTIONS},
@@ -212,5 +194,4 @@ OPERATORS: dict[str, Rule] = {
     "GRU": _recurrent,
     "RNN": _recurrent,
     "If": _if,
-    "Loop": _loop,
 }

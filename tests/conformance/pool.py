@@ -8,12 +8,25 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
 _spawn = multiprocessing.get_context("spawn")
 _LONGEST_START = 120.0
 """Seconds that a process may take to start, which do not count as its item's."""
+
+
+@contextmanager
+def environment() -> Iterator[None]:
+    """Set what TensorRT-RTX heeds for all of float32, and no idle threads, for new processes."""
+    before = dict(os.environ)
+    os.environ.update(NVIDIA_TF32_OVERRIDE="0", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 class Crashed(Exception):  # noqa: N818

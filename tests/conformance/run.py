@@ -17,8 +17,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +53,7 @@ def run_cases(
     by_folder = {case.folder: case for case in cases}
     function = functools.partial(work, device=device, library=library)
     results = {}
-    with _environment_of_workers():
+    with pool.environment():
         for folder, given in pool.run(function, by_folder, jobs, timeout, is_spoiled):
             case = by_folder[folder]
             if isinstance(given, pool.Crashed):
@@ -64,18 +62,6 @@ def run_cases(
                 given = [{"stage": "hung", "problem": str(given), "frozen": []}]
             results[case.name] = report.Result(case.operator, case.digest, given)
     return dict(sorted(results.items()))
-
-
-@contextmanager
-def _environment_of_workers() -> Iterator[None]:
-    """What TensorRT-RTX heeds for all of float32, and no idle threads."""
-    before = dict(os.environ)
-    os.environ.update(NVIDIA_TF32_OVERRIDE="0", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def library_name(library: str) -> str:

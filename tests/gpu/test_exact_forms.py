@@ -8,8 +8,10 @@ import pytest
 import fasttrt
 from support.exact_forms import CASES, Case, assert_same
 from support.gpu import EXACT, is_v8
+from support.swept_forms import SWEPT
 
 pytestmark = pytest.mark.gpu
+ALL = CASES | SWEPT
 
 
 def answers(case: Case) -> list[object]:
@@ -19,9 +21,9 @@ def answers(case: Case) -> list[object]:
     return list(result.values()) if isinstance(result, dict) else [result]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_answers_are_onnxs(name: str) -> None:
-    case = CASES[name]
+    case = ALL[name]
     if is_v8() and case.dtype in ("int64", "bfloat16"):
         pytest.skip("TensorRT 8.6 lacks the type")
     for result, wanted in zip(answers(case), case.expected(), strict=True):

@@ -134,16 +134,6 @@ def _bounded(chain: NodeChain, tensor: str, dtype: Any) -> str:
     return chain.add("Max", chain.add("Min", tensor, upper), lower)
 
 
-def _clip(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """With a minimum above the maximum all is the maximum; TensorRT gives the minimum."""
-    bounds = [facts.constant(input_name(node, index)) for index in (1, 2)]
-    if bounds[0] is None or bounds[1] is None or not (bounds[0] > bounds[1]).any():
-        return None
-    clip = copy_node(node)
-    clip.input[1] = clip.input[2]
-    return [clip]
-
-
 def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """One over no axes does all but the sum; the parser leaves its input as it is."""
     if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
@@ -171,7 +161,6 @@ RULES: dict[str, Rule] = {
     "Mean": _mean,
     "ReduceLogSumExp": _log_sum_exp,
     "LogSoftmax": _log_softmax,
-    "Clip": _clip,
     "ReduceMean": _reduced_mean,
     "ReduceL1": _empty_reduction,
     "ReduceL2": _empty_reduction,

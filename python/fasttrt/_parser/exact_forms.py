@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from fasttrt._parser import (
     arithmetic,
+    bounds,
+    loops,
     pooling,
     powers,
     scatter_indices,
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 RULES: dict[str, Rule] = {
     **arithmetic.RULES,
+    **bounds.RULES,
+    **loops.RULES,
     **pooling.RULES,
     **powers.RULES,
     **scatter_indices.RULES,

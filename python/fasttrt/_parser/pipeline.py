@@ -13,6 +13,7 @@ from fasttrt._misread_v8 import written_for
 from fasttrt._parser.attention import write_attention
 from fasttrt._parser.branch_shapes import reject_branch_shapes
 from fasttrt._parser.exact_forms import write_exact_forms
+from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.local_functions import inline_functions
 from fasttrt._parser.nan_propagation import propagate_nan
 from fasttrt._parser.narrow_integers import carry_narrow_integers
@@ -77,6 +78,7 @@ PASSES: tuple[Pass, ...] = (
 
 # After the conversion to a precision, which some of them go by.
 FINAL_PASSES: tuple[Pass, ...] = (
+    write_group_normalization,
     write_attention,
     downgrade,
 )

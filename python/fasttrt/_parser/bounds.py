@@ -1,0 +1,42 @@
+"""Clip with bounds that TensorRT makes up or takes in another order: written as Max and Min.
+
+Of bfloat16 it takes 0 for a bound that is left out: with a lower one alone, all positive values
+became 0. Where the lower bound is above the upper one ONNX gives the upper one, TensorRT the lower.
+Measured with TensorRT-RTX 1.6.1.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._parser.node_chain import NodeChain
+from fasttrt._parser.node_rules import Replacement, Rule, input_name
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+_INPUTS_SINCE = 11
+"""The opset from which bounds are inputs, and may be of bfloat16."""
+
+
+def _clip(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    from onnx import TensorProto
+
+    kind = facts.dtype(node.input[0])
+    if facts.opset < _INPUTS_SINCE or kind in (TensorProto.INT8, TensorProto.UINT8):
+        return None  # of which TensorRT has no Max and Min either
+    x, low, high = node.input[0], input_name(node, 1), input_name(node, 2)
+    if low and high:
+        least, most = facts.constant(low), facts.constant(high)
+        if least is not None and most is not None and (least <= most).all():
+            return None
+    elif kind not in (TensorProto.BFLOAT16, TensorProto.UNDEFINED):
+        return None  # the type's greatest and least numbers, as ONNX has it
+    chain = NodeChain(node, facts)
+    if not low and not high:
+        return chain.finish("Identity", x)
+    if not high:
+        return chain.finish("Max", x, low)
+    return chain.finish("Min", chain.add("Max", x, low) if low else x, high)
+
+
+RULES: dict[str, Rule] = {"Clip": _clip}

@@ -1,0 +1,60 @@
+"""GroupNormalization of a single group, which TensorRT-RTX 1.6.1 computes wrongly in every type.
+
+It is written in the operators that ONNX defines it with, in float32.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fasttrt._parser.node_chain import NodeChain
+from fasttrt._parser.node_rules import Replacement, apply_rules, attribute
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+
+def write_group_normalization(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Give the model with these nodes written out; itself if it has none.
+
+    Raises:
+        ParseError: the rank of an input is not known.
+    """
+    change = "{op_type} is written in other operators, as {library} has it wrong for one group"
+    rules = {"GroupNormalization": _group_normalization}
+    return apply_rules(model, str(target.library), rules, change)
+
+
+def _group_normalization(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    from onnx import TensorProto
+
+    if attribute(node, "num_groups", 1) != 1:
+        return None
+    shape, kind = facts.shape(node.input[0]), facts.dtype(node.input[0])
+    if shape is None:
+        return "of one group, for which the rank of its input has to be known"
+    chain = NodeChain(node, facts)
+    is_narrow = kind != TensorProto.FLOAT
+
+    def wide(name: str) -> str:
+        return chain.add("Cast", name, to=TensorProto.FLOAT) if is_narrow else name
+
+    axes = chain.constant(list(range(1, len(shape))))
+    x = wide(node.input[0])
+    centred = chain.add("Sub", x, chain.add("ReduceMean", x, axes, keepdims=1))
+    variance = chain.add("ReduceMean", chain.add("Mul", centred, centred), axes, keepdims=1)
+    epsilon = chain.constant(attribute(node, "epsilon", 1e-5), np.float32)
+    deviation = chain.add("Sqrt", chain.add("Add", variance, epsilon))
+    result = chain.add("Div", centred, deviation)
+    rank = chain.constant([-1, *[1] * (len(shape) - 2)])  # [C, 1, ...], or [1, 1, ...] of opset 18
+    for operator, name in (("Mul", node.input[1]), ("Add", node.input[2])):
+        result = chain.add(operator, result, chain.add("Reshape", wide(name), rank))
+    if kind == TensorProto.UNDEFINED:
+        return chain.finish("CastLike", result, node.input[0])
+    if is_narrow:
+        return chain.finish("Cast", result, to=kind)
+    return chain.finish("Identity", result)

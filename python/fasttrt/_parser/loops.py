@@ -1,0 +1,38 @@
+"""Loops that collect values and may end before their trip count: refused.
+
+What TensorRT collects has the length of the trip count, whether or not the loop ends earlier.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._nodes import subgraphs
+from fasttrt._parser.node_rules import Replacement, Rule, input_name
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def _loop(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    carried = max(len(node.input) - 2, 0)
+    if not any(node.output[carried:]):
+        return None
+    (body,) = subgraphs(node)
+    condition = body.output[0].name
+    makers = {output: inner for inner in body.node for output in inner.output}
+    while condition in makers and makers[condition].op_type == "Identity":
+        condition = makers[condition].input[0]
+    has_count, has_condition = (bool(input_name(node, index)) for index in range(2))
+    if has_count and not has_condition:
+        return None  # by ONNX's text the body's condition does not count then
+    goes_on = facts.is_true(condition) or condition == body.input[1].name
+    if has_count and goes_on and facts.is_true(node.input[1]):
+        return None
+    return (
+        "what it collects would not have the length of the turns made, as it may end before its "
+        "trip count; collect a fixed number of turns and the number made, or make its condition "
+        "a constant"
+    )
+
+
+RULES: dict[str, Rule] = {"Loop": _loop}

@@ -1,0 +1,1 @@
+"""Cases of one operator each: attributes, types, ranks, edge values, opsets, surroundings."""
