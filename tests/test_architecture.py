@@ -24,9 +24,10 @@ LAYERS = {
     "bindings": {"common", "cuda", "nvinfer", "engine"},
 }
 # What every Python module may import.
-GROUND = {"errors", "_reading", "_file_kinds", "_tensor_data"}
+GROUND = {"_terminal", "errors", "_reading", "_file_kinds", "_tensor_data"}
 # What each Python module may not import: what is above it.
 ABOVE = {
+    "_terminal": {"*"},
     "errors": {"*"},
     "_reading": {"*"},
     "_file_kinds": {"*"},

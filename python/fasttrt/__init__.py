@@ -4,6 +4,8 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
+from fasttrt import _safe_path  # isort: skip  # noqa: F401
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

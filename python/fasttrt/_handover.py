@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from fasttrt._reading import is_utf8
 from fasttrt.model import OnnxModel
 
 T = TypeVar("T")
@@ -23,7 +24,14 @@ def hand_over(
         InputError: a file of the model has changed since it was checked, or did so in the call.
     """
     with model.unchanged():
-        return _hand_over(model, from_file, from_bytes)
+        if model.path is None or is_utf8(model.path.absolute()):
+            return _hand_over(model, from_file, from_bytes)
+        # The vendor's messages quote paths, and have to be text.
+        folder = os.open(model.path.parent, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return from_bytes(model.to_bytes(), f"/proc/self/fd/{folder}/model.onnx")
+        finally:
+            os.close(folder)
 
 
 def _hand_over(

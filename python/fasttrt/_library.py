@@ -1,13 +1,17 @@
 """Which TensorRT is in use."""
 
 import os
+import sys
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
 from fasttrt import _core
 from fasttrt._device import capability, default_device
 from fasttrt._log import forwarded
+from fasttrt._reading import kind_of, stat_of
+from fasttrt.errors import InputError, UnsupportedLibraryError
 
 # Python packages whose folder holds the vendor's libraries.
 _PACKAGES = ("tensorrt_libs", "tensorrt", "tensorrt_rtx_libs", "tensorrt_lean_libs")
@@ -64,10 +68,13 @@ def library(choice: str | os.PathLike[str] = "auto") -> LibraryInfo:
 
 def find(choice: str | os.PathLike[str], device: int | None) -> _core.Library:
     """The library to use for a GPU (None: no GPU)."""
+    environment = os.environ.get("FASTTRT_LIBRARY", "")
+    for place in filter(None, (os.fspath(choice), environment)):
+        _refuse_odd(place)
     with forwarded():
         return _core.find_library(
             os.fspath(choice),
-            os.environ.get("FASTTRT_LIBRARY", ""),
+            environment,
             _package_folders(),
             capability(device),
         )
@@ -102,12 +109,24 @@ def describe(found: _core.Library, device: int | None) -> LibraryInfo:
     )
 
 
+def _refuse_odd(place: str) -> None:
+    """See that a place can be opened: the loader would wait for whoever writes into a pipe."""
+    try:
+        kind = kind_of(stat_of(place))
+    except (OSError, InputError):
+        return  # there is none, or it is a family; what is not found is told later
+    if kind not in ("", "a folder"):
+        raise UnsupportedLibraryError(f"{place}: expected a library or a folder, got {kind}")
+
+
 def _package_folders() -> list[str]:
     """The installed packages' folders; nothing is imported."""
     folders: list[str] = []
+    # Not in the current folder, which is in the path as "" where Python reads what is typed.
+    places = [place for place in sys.path if Path(place).is_absolute()]
     for name in _PACKAGES:
         try:
-            spec = find_spec(name)
+            spec = find_spec(name) if name in sys.modules else PathFinder.find_spec(name, places)
         except (ImportError, ValueError):  # half-installed, or imported without a spec
             continue
         if spec is not None and spec.submodule_search_locations:

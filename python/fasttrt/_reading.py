@@ -46,6 +46,11 @@ def check_file(path: str | os.PathLike[str]) -> Version:
     return _version(path, stat_of(path))
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be given to who wants text; on Linux names may have any bytes."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in str(path))
+
+
 def stat_of(path: str | os.PathLike[str]) -> os.stat_result:
     """``os.stat`` with the errors of `check_file`."""
     try:

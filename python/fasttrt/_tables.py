@@ -12,6 +12,8 @@ from typing import NamedTuple, TypeAlias
 
 from rich.cells import cell_len
 
+from fasttrt._terminal import printable
+
 _GAP = "  "
 _MIN_FOLDED = 12
 """The least width to which a column of names is folded."""
@@ -56,6 +58,7 @@ def render(columns: Sequence[Column], rows: Sequence[Row], width: int | None = N
         rows: as many cells as columns each, or headings.
         width: of the terminal; None for no limit.
     """
+    rows = [printable(row) if isinstance(row, str) else [*map(printable, row)] for row in rows]
     cells = [[column.title for column in columns], *(r for r in rows if not isinstance(r, str))]
     natural = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     widths = natural if width is None else _fitted(columns, natural, width)

@@ -126,5 +126,12 @@ def _entry(store: Store, file: StoredFile, problem: str = "") -> Entry:
             metadata = store.metadata(file)
         except (OSError, EngineLoadError, UntrustedError) as error:
             problem = str(error)
-    used = datetime.fromtimestamp(file.used, timezone.utc)
-    return Entry(file.key, file.path, file.size, used, metadata, problem)
+    return Entry(file.key, file.path, file.size, _moment(file.used), metadata, problem)
+
+
+def _moment(seconds: float) -> datetime:
+    """A file's time, which may be beyond those that datetime knows."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=timezone.utc)

@@ -6,6 +6,8 @@ error lines that TensorRT logged for the failed call.
 
 from typing import NamedTuple
 
+from fasttrt._terminal import printable
+
 
 class Error(Exception):
     """The base of every error that fasttrt raises by itself."""
@@ -35,8 +37,8 @@ class ParseIssue(NamedTuple):
         """As a line of an error message."""
         if self.node < 0:
             return self.reason
-        name = f" '{self.name}'" if self.name else ""
-        operator = f" ({self.operator})" if self.operator else ""
+        name = f" '{printable(self.name)}'" if self.name else ""
+        operator = f" ({printable(self.operator)})" if self.operator else ""
         return f"node {self.node}{name}{operator}: {self.reason}"
 
 

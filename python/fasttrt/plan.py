@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 from fasttrt._file_kinds import PLAN
 from fasttrt._files import Output
+from fasttrt._plan_metadata import LIMIT, parse_metadata
 from fasttrt._reading import lfs_problem, reading, version_of
 from fasttrt.errors import EngineLoadError
 
@@ -149,7 +150,7 @@ class Plan:
         digest = hashlib.sha256(data).hexdigest()
         if _checksum(header[: _FIELDS.size], padded, digest) != header[_FIELDS.size :]:
             raise EngineLoadError(f"{name} is damaged: its SHA-256 does not match")
-        plan = cls(data, _read_metadata(padded[:metadata_size], name))
+        plan = cls(data, parse_metadata(padded[:metadata_size], name))
         vars(plan)["digest"] = digest  # what the property would count again
         return plan
 
@@ -164,7 +165,7 @@ def peek(stream: BinaryIO, name: str) -> dict[str, Any]:
     if not header.startswith(_MAGIC):
         raise EngineLoadError(f"{name} is no plan of fasttrt: it begins with {header[:8]!r}")
     size, _ = _read_header(header, os.fstat(stream.fileno()).st_size, name)
-    return _read_metadata(stream.read(size), name)
+    return parse_metadata(stream.read(size), name)
 
 
 def is_plan(content: Bytes) -> bool:
@@ -206,17 +207,9 @@ def _read_header(header: bytes, total: int, name: str) -> tuple[int, int]:
         raise EngineLoadError(
             f"{name} is cut short or damaged: expected {offset + size} bytes, got {total}"
         )
+    if metadata_size > LIMIT or offset - _HEADER_SIZE - metadata_size >= _PAGE:
+        raise EngineLoadError(f"{name} is damaged: its header tells of too much metadata")
     return metadata_size, offset
-
-
-def _read_metadata(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        metadata = json.loads(content)
-    except ValueError as error:
-        raise EngineLoadError(f"{name} is damaged: its metadata is no JSON: {error}") from None
-    if not isinstance(metadata, dict):
-        raise EngineLoadError(f"{name} is damaged: its metadata is no JSON object")
-    return metadata
 
 
 def _read_vendor_header(content: Bytes, name: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from fasttrt._terminal import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
@@ -74,11 +76,13 @@ def counter(
 @contextmanager
 def _bar() -> Iterator[ProgressCallback]:
     with _display() as bar:
+        from rich.markup import escape
+
         tasks: dict[str, TaskID] = {}
 
         def show(step: BuildProgress) -> None:
             if step.phase not in tasks:
-                tasks[step.phase] = bar.add_task(step.phase, total=step.steps)
+                tasks[step.phase] = bar.add_task(escape(printable(step.phase)), total=step.steps)
             bar.update(tasks[step.phase], completed=step.step)
             if step.step >= step.steps:
                 bar.remove_task(tasks.pop(step.phase))

@@ -8,6 +8,7 @@ import numpy as np
 
 from fasttrt import _ort
 from fasttrt._ort_calls import Runs
+from fasttrt._reading import is_utf8
 from fasttrt.arrays import PINNED, dlpack_device
 from fasttrt.errors import Error, InputError, LibraryNotFoundError, ParseError, ParseIssue
 from fasttrt.model import DeclaredTensor, OnnxModel
@@ -113,7 +114,9 @@ class ReferenceBackend:
 
 def _is_file(model: OnnxModel) -> bool:
     """Whether ONNX Runtime can read it from its file."""
-    return model.path is not None and not model.is_changed and model.is_binary
+    if model.path is None or model.is_changed or not model.is_binary:
+        return False
+    return is_utf8(model.path.absolute())
 
 
 def _session_options(model: OnnxModel) -> Any:
@@ -122,7 +125,9 @@ def _session_options(model: OnnxModel) -> Any:
     options = onnxruntime.SessionOptions()
     if model.is_quantized:  # computed as written: int8 kernels of some CPUs saturate in between
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if model.path is not None and not _is_file(model):  # its external data is where it was
+    given_as_bytes = not _is_file(model)
+    if model.path is not None and given_as_bytes and is_utf8(model.path.absolute()):
+        # Its external data is where it was.
         folder = os.fspath(model.path.absolute().parent)
         options.add_session_config_entry(_EXTERNAL_FOLDER, folder)
     return options

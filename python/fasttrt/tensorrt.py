@@ -95,10 +95,7 @@ class TensorRTBackend:
                     self.core.close()  # now, not when the last traceback goes
                     raise
         self._keep_kernels()  # now, as not every process gets to close its engines
-        declared = {
-            tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
-            for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
-        }
+        declared = _declared(plan)
         profiles = plan.metadata.get("profiles", ())
         self.inputs = tuple(_spec(tensor, declared, profiles) for tensor in self.core.inputs())
         self.outputs = tuple(_spec(tensor, declared) for tensor in self.core.outputs())
@@ -192,6 +189,17 @@ def family_for(plan: Plan) -> str:
     """The family to look for to run a plan, unless the environment names a library."""
     is_rtx = plan.metadata.get("library", {}).get("family") == "rtx"
     return "rtx" if is_rtx and not os.environ.get("FASTTRT_LIBRARY") else "auto"
+
+
+def _declared(plan: Plan) -> dict[str, np.dtype[Any]]:
+    """The types that the model states, by name."""
+    try:
+        return {
+            tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
+            for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
+        }
+    except (KeyError, TypeError) as error:
+        raise EngineLoadError(f"the plan's metadata is damaged: {error}") from None
 
 
 def _dtype(name: str) -> Any:

@@ -21,6 +21,8 @@ def by_name(
         name, _, value = item.rpartition("=")
         try:
             parsed[name] = parse(value)
+        except RecursionError:
+            raise InputError(f"--{option}: {name}: expected a value nested less deep") from None
         except ValueError:
             value = ""
         if not (name and value):

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from fasttrt._cache.folder import CacheFolder, UntrustedError
 from fasttrt._log import logger
+from fasttrt._reading import read_file
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _POLL = 0.1  # seconds between two tries
 _FIRST_NOTE = 1.0  # seconds until a wait is told
+_NOTE_SIZE = 1 << 16  # bytes
 _NEXT_NOTE = 60.0  # and told again
 
 
@@ -93,12 +95,18 @@ def _wait(lock: "BaseFileLock", note: Path, model: str) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        found: dict[str, Any] = json.loads(note.read_text())
+        found: dict[str, Any] = json.loads(read_file(note, _NOTE_SIZE, "a note"))
         place = "" if found["host"] == os.uname().nodename else f" on {found['host']}"
         age = time.time() - found["since"]
         what = f"has been building {found['model']} for {age:.0f} s"
         return f"process {found['pid']}{place}, which {what}"
-    except (OSError, ValueError, LookupError, TypeError):  # not written yet, or just removed
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+    ):  # not written yet, or just removed
         return "another process, which is building the same"
 
 

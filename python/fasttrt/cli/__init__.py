@@ -1,13 +1,27 @@
 """The command ``fasttrt``; each of its commands is a file here."""
 
+import logging
 import sys
 import warnings
 from typing import Annotated, Any
 
 import typer
 
+from fasttrt import _terminal
 from fasttrt._version import __version__
-from fasttrt.cli import bench, build, cache, compare, doctor, inspect, profile, quantize, run, tune
+from fasttrt.cli import (
+    _options,
+    bench,
+    build,
+    cache,
+    compare,
+    doctor,
+    inspect,
+    profile,
+    quantize,
+    run,
+    tune,
+)
 from fasttrt.errors import Error
 
 app = typer.Typer(
@@ -45,14 +59,16 @@ def _common(
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {_terminal.message(str(message))}", file=sys.stderr)
 
 
 def main() -> None:
     """Run the command; what fasttrt or the system refuses is a line on standard error, code 1."""
     warnings.showwarning = _show_warning
+    if logging.lastResort is not None:  # which shows warnings without --verbose
+        logging.lastResort.setFormatter(_options.LogFormatter())
     try:
         app()
     except (Error, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_terminal.message(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fasttrt._child_process import command, environment
 from fasttrt._library import candidates
 
 _PATIENCE = 300  # seconds: TensorRT 8.6 takes ten to load, a first build on a slow disk more
@@ -71,7 +71,7 @@ def in_process(module: str, *arguments: str) -> dict[str, Any] | str:
     """What a module of fasttrt prints as JSON when it is run as a program, or how it failed."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", f"fasttrt.{module}", *arguments],
+            command(module, *arguments), env=environment(),
             capture_output=True, text=True, timeout=_PATIENCE, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

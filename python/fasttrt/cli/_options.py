@@ -12,6 +12,7 @@ import typer
 
 from fasttrt._file_kinds import chart
 from fasttrt._files import Output
+from fasttrt._terminal import message, printable_lines
 from fasttrt.errors import Error, InputError
 from fasttrt.shapes import parse_range
 from fasttrt.spec import Shape
@@ -128,6 +129,11 @@ def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
         Output(path, chart(path.suffix), force=force).check("--plot")
 
 
+def say(text: object, err: bool = False) -> None:
+    """Print text, nothing of which is a command to the terminal."""
+    typer.echo(printable_lines(str(text)), err=err)
+
+
 def json_text(value: Any) -> str:
     """JSON as the standard has it: null for a number that is not finite."""
     return json.dumps(_finite(value), indent=2, allow_nan=False)
@@ -143,8 +149,18 @@ def _finite(value: Any) -> Any:
     return value
 
 
+class LogFormatter(logging.Formatter):
+    """Log lines nothing of which is a command to the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As `logging.Formatter` does."""
+        return message(super().format(record))
+
+
 def show_log(wanted: bool) -> None:
     """TensorRT's log, and fasttrt's, on standard error."""
     if wanted:
-        logging.basicConfig(format="%(name)s: %(levelname)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(LogFormatter("%(name)s: %(levelname)s: %(message)s"))
+        logging.basicConfig(handlers=[handler])
         logging.getLogger("fasttrt").setLevel(logging.DEBUG)

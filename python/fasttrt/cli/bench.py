@@ -75,9 +75,9 @@ def bench(
         )
     )
     if as_json:
-        typer.echo(_options.json_text([case.to_json() for case in cases]))
+        _options.say(_options.json_text([case.to_json() for case in cases]))
     else:
-        typer.echo("\n".join(sweeps.table(cases, output_width())))
+        _options.say("\n".join(sweeps.table(cases, output_width())))
     if plot is not None:
         from fasttrt._bench import plots
 

@@ -123,7 +123,7 @@ def build(
     plan.save(path, force=force)
     size = path.stat().st_size or len(plan.data)  # a device has none
     found = {"path": str(path), "seconds": seconds, "bytes": size, **plan.metadata}
-    typer.echo(options.json_text(found) if as_json else _summary(found))
+    options.say(options.json_text(found) if as_json else _summary(found))
 
 
 def _precision(given: str | None, fp16: bool, bf16: bool) -> Precision | None:

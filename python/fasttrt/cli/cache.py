@@ -23,7 +23,7 @@ _Json = _options.AsJson
 @app.command("path")
 def show_path(as_json: _Json = False) -> None:
     """Show the folder: $FASTTRT_CACHE_DIR, or the user's cache folder."""
-    typer.echo(json.dumps({"path": str(cache.path())}) if as_json else cache.path())
+    _options.say(json.dumps({"path": str(cache.path())}) if as_json else cache.path())
 
 
 @app.command("list")
@@ -31,15 +31,15 @@ def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
     """List the cached engines, the most recently used first."""
     entries = cache.entries(folder)
     if as_json:
-        typer.echo(json.dumps([_described(entry) for entry in entries], indent=2))
+        _options.say(json.dumps([_described(entry) for entry in entries], indent=2))
         return
     for line in _table(entries):
-        typer.echo(line)
+        _options.say(line)
     for entry in entries:
         if entry.problem:
-            typer.echo(entry.problem)
+            _options.say(entry.problem)
     total, place = _readable(cache.size(folder)), folder or cache.path()
-    typer.echo(f"{_engines(len(entries))}; {total} in {place}, timings and kernels included")
+    _options.say(f"{_engines(len(entries))}; {total} in {place}, timings and kernels included")
 
 
 @app.command()
@@ -53,11 +53,11 @@ def verify(
     damaged = cache.verify(folder, remove=remove)
     if as_json:
         found = [_described(entry) for entry in damaged]
-        typer.echo(json.dumps({"checked": count, "damaged": found}, indent=2))
+        _options.say(json.dumps({"checked": count, "damaged": found}, indent=2))
     else:
         for entry in damaged:
-            typer.echo(entry.problem)
-        typer.echo(f"{_engines(count)} checked, {len(damaged)} damaged")
+            _options.say(entry.problem)
+        _options.say(f"{_engines(count)} checked, {len(damaged)} damaged")
     if damaged:
         raise typer.Exit(1)
 
@@ -68,9 +68,9 @@ def clear(folder: _Folder = None, as_json: _Json = False) -> None:
     freed = cache.clear(folder)
     left = cache.size(folder)
     if as_json:
-        typer.echo(json.dumps({"freed": freed, "left": left}))
+        _options.say(json.dumps({"freed": freed, "left": left}))
     else:
-        typer.echo(f"{_readable(freed)} freed, {_readable(left)} left")
+        _options.say(f"{_readable(freed)} freed, {_readable(left)} left")
 
 
 def _described(entry: cache.Entry) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from fasttrt._bench.opening import by_name, changes_of, engine_options
 from fasttrt._tables import output_width
+from fasttrt._terminal import message
 from fasttrt.cli import _options
 
 _NUMBER = "a number; with it, all other limits are yours too"
@@ -85,16 +86,16 @@ def compare(
                 **options,
             )
     except (fasttrt.Error, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        _options.say(f"error: {message(str(error))}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        typer.echo(_options.json_text(found.to_json()))
+        _options.say(_options.json_text(found.to_json()))
     elif (width := output_width()) is not None:
         from rich.console import Console
 
         Console(width=width).print(found)
     else:
-        typer.echo(str(found))
+        _options.say(str(found))
     raise typer.Exit(0 if found.passed else 1)
 
 

@@ -55,7 +55,7 @@ def doctor(
         report.can_run = report.self_test["result"] == "right"
         if report.self_test["result"] == "failed":
             report.advice.append("the self-test failed, see above")
-    typer.echo(json.dumps(vars(report), indent=2) if as_json else _text(report))
+    _options.say(json.dumps(vars(report), indent=2) if as_json else _text(report))
     if not report.can_run:
         raise typer.Exit(1)
 

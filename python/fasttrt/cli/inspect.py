@@ -13,6 +13,7 @@ from fasttrt._device import default_device
 from fasttrt._inspector import layers_of
 from fasttrt._nodes import all_nodes
 from fasttrt._recording import control_flow
+from fasttrt._terminal import printable
 from fasttrt.cli import _options
 from fasttrt.errors import InputError, LibraryNotFoundError, ParseError, UnsupportedLibraryError
 from fasttrt.model import OnnxModel
@@ -44,10 +45,10 @@ def inspect(
         if parse:
             found["parser"] = _parsed(file, library)
     if as_json:
-        typer.echo(_options.json_text(found))
+        _options.say(_options.json_text(found))
         return
     for line in _lines(found):
-        typer.echo(line)
+        _options.say(printable(line))
 
 
 def describe_model(model: OnnxModel) -> dict[str, Any]:

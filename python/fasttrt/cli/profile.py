@@ -74,9 +74,9 @@ def profile(
         core.profile(list(arrays), 3)
         found = layers.layers(core.profile(list(arrays), runs), core.layer_information())
     if as_json:
-        typer.echo(_options.json_text(layers.to_json(found)))
+        _options.say(_options.json_text(layers.to_json(found)))
     else:
-        typer.echo("\n".join(layers.table(found, top, output_width())))
+        _options.say("\n".join(layers.table(found, top, output_width())))
     if trace is not None:
         with Output(trace, TRACE, force=force).open() as stream:
             stream.write(json.dumps(layers.trace(found)).encode())

@@ -80,6 +80,6 @@ def quantize(
     )
     if as_json:
         report: dict[str, Any] = {**result.report.to_json(), "path": str(result.path)}
-        typer.echo(_options.json_text(report))
+        _options.say(_options.json_text(report))
     else:
-        typer.echo(f"{result.report}\nwritten: {result.path}")
+        _options.say(f"{result.report}\nwritten: {result.path}")

@@ -13,6 +13,7 @@ from fasttrt._file_kinds import ARRAYS
 from fasttrt._files import Output
 from fasttrt._samples import given_samples
 from fasttrt._saved_samples import saved_files
+from fasttrt._terminal import printable
 from fasttrt.cli import _options
 from fasttrt.comparing.drawing import Drawing
 from fasttrt.errors import InputError
@@ -69,13 +70,13 @@ def run(
                 with Output(place, ARRAYS, given, force).open() as stream:
                     np.savez(stream, **results)
     if as_json:
-        typer.echo(_options.json_text(told))
+        _options.say(_options.json_text(told))
         return
-    typer.echo(f"device {told['device']}" + (f", seed {told['seed']}" if "seed" in told else ""))
+    _options.say(f"device {told['device']}" + (f", seed {told['seed']}" if "seed" in told else ""))
     for index, described in enumerate(told["results"]):
         for each in described:
             facts = ", ".join(f"{key} {_short(v)}" for key, v in each.items() if key != "name")
-            typer.echo(f"{index}  {each['name']}  {facts}")
+            _options.say(printable(f"{index}  {each['name']}  {facts}"))
 
 
 def _short(value: Any) -> str:

@@ -70,7 +70,7 @@ def tune(
         model, cast("Goal", goal), options, inputs=inputs,
         thresholds={k: v for k, v in limits.items() if v is not None} or None,
         concurrency=concurrency, time_budget=budget, effort=Effort(1000, duration, duration / 5),
-        seed=seed, report=lambda trial: None if as_json else typer.echo(_line(trial), err=True),
+        seed=seed, report=lambda trial: None if as_json else _options.say(_line(trial), err=True),
     )  # fmt: skip
     best = search.run(
         precision.split(",") if precision != "none" else [],
@@ -84,16 +84,16 @@ def tune(
     with target.open() as stream:
         stream.write(as_file(best, options, comment).encode())
     if as_json:
-        typer.echo(_options.json_text(_document(search, best, output)))
+        _options.say(_options.json_text(_document(search, best, output)))
         return
-    typer.echo(_line(best))
+    _options.say(_line(best))
     if best == search.trials[0] and len(search.trials) > 1:
-        typer.echo(f"{len(search.trials) - 1} others are not better by more than noise, or wrong")
+        _options.say(f"{len(search.trials) - 1} others are not better by more than noise, or wrong")
     if search.out_of_time:
-        typer.echo(f"after {budget:g} s not all was tried; --budget gives more")
+        _options.say(f"after {budget:g} s not all was tried; --budget gives more")
     if search.on_cpu:
-        typer.echo(_NOISE)
-    typer.echo(f"written: {output}")
+        _options.say(_NOISE)
+    _options.say(f"written: {output}")
 
 
 def _line(trial: "Trial") -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fasttrt._tables import Column, name, number, output_width, render
+from fasttrt._terminal import printable
 from fasttrt.comparing.bisection import Divergence
 from fasttrt.comparing.metrics import OutputComparison
 
@@ -83,7 +84,7 @@ class Comparison:
                 _both(str(output.inf), str(output.reference_inf)),
                 "passed" if output.passed else "FAILED",
             ])  # fmt: skip
-        return [*render(_COLUMNS, rows, width), *self._remarks()]
+        return [*render(_COLUMNS, rows, width), *map(printable, self._remarks())]
 
     def _remarks(self) -> list[str]:
         drawn = f"seed {self.seed}" if self.seed is not None else "given inputs"
