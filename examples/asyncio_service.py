@@ -1,13 +1,13 @@
 """A service that answers many clients at once; their samples share runs on the GPU.
 
-python examples/asyncio_service.py model.onnx 8000 [auto]
+python examples/asyncio_service.py model.onnx 8000 --device auto
 
-The model has one float32 input and one output, with the batch as first extent. A client sends a
+The model has one float32 input and one output, with the batch as first dimension. A client sends a
 sample's bytes and gets the bytes of the result, again and again.
 """
 
+import argparse
 import asyncio
-import sys
 from math import prod
 
 import numpy as np
@@ -19,11 +19,11 @@ async def answer(
     engine: fasttrt.Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Serve one client until it hangs up."""
-    extents = engine.inputs[0].shape[1:]
+    shape = engine.inputs[0].shape[1:]
     try:
         while True:
-            sample = await reader.readexactly(4 * prod(extents))
-            x = np.frombuffer(sample, np.float32).reshape(1, *extents)
+            sample = await reader.readexactly(4 * prod(shape))
+            x = np.frombuffer(sample, np.float32).reshape(1, *shape)
             y = await engine.ainfer(x)
             writer.write(y.tobytes())
             await writer.drain()
@@ -41,5 +41,17 @@ async def serve(model: str, port: int, device: str) -> None:
             await server.serve_forever()
 
 
+def main() -> None:
+    """Serve until the process is stopped."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("model", help="an ONNX model or a plan")
+    options.add_argument("port", type=int, help="0: any that is free")
+    options.add_argument("--device", default="auto", help="auto, cuda, cuda:N or cpu")
+    chosen = options.parse_args()
+    asyncio.run(serve(chosen.model, chosen.port, chosen.device))
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), (sys.argv[3:] or ["auto"])[0]))
+    main()

@@ -34,9 +34,11 @@ def prepared(image: Array) -> Array:
 
 def main() -> None:
     """Turn the photograph, classify all four in one run, print the classes."""
-    options = argparse.ArgumentParser()
-    options.add_argument("image", nargs="?", help="Default: a photograph that scikit-image has.")
-    options.add_argument("--device", default="auto")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("image", nargs="?", help="default: a photograph that scikit-image has")
+    options.add_argument("--device", default="auto", help="auto, cuda, cuda:N or cpu")
     chosen = options.parse_args()
     image = imread(chosen.image) if chosen.image else data.page()
     image = color.gray2rgb(image)[..., :3]

@@ -101,9 +101,11 @@ def read(image: Array, device: str) -> list[str]:
 
 def main() -> None:
     """Print what is read."""
-    options = argparse.ArgumentParser()
-    options.add_argument("image", nargs="?", help="Default: a photograph that scikit-image has.")
-    options.add_argument("--device", default="auto")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("image", nargs="?", help="default: a photograph that scikit-image has")
+    options.add_argument("--device", default="auto", help="auto, cuda, cuda:N or cpu")
     chosen = options.parse_args()
     image = imread(chosen.image) if chosen.image else data.page()
     gray = image / 255 if image.ndim == 2 else color.rgb2gray(image[..., :3])

@@ -2,10 +2,11 @@
 
 python examples/quickstart.py            # the GPU if there is one, else the CPU
 python examples/quickstart.py model.onnx # any other model whose inputs are floats
+python examples/quickstart.py --device cpu
 """
 
+import argparse
 import itertools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,14 +68,15 @@ def reference(weights: Weights, x: npt.NDArray[np.float32]) -> npt.NDArray[np.fl
     return y
 
 
-def run_mlp() -> None:
+def run_mlp(device: str) -> None:
     """Write the model, build it, run it at several batch sizes, compare."""
     rng = np.random.default_rng()
     weights = make_weights(rng)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mlp.onnx"
         onnx.save(to_onnx(weights), path)
-        with fasttrt.Engine(path, shapes={"x": ((1, 784), (8, 784), (32, 784))}) as engine:
+        shapes = {"x": ((1, 784), (8, 784), (32, 784))}
+        with fasttrt.Engine(path, device=device, shapes=shapes) as engine:
             print(engine)
             for batch in (1, 8, 32):
                 x = rng.standard_normal((batch, 784)).astype(np.float32)
@@ -86,9 +88,9 @@ def run_mlp() -> None:
     print("right")
 
 
-def run_file(path: str) -> None:
-    """Any model with float32 inputs, on random numbers; extents that are not fixed are 1."""
-    with fasttrt.Engine(path) as engine:
+def run_file(path: str, device: str) -> None:
+    """Any model with float32 inputs, on random numbers; dimensions that are not fixed are 1."""
+    with fasttrt.Engine(path, device=device) as engine:
         print(engine)
         rng = np.random.default_rng()
         shapes = [
@@ -102,13 +104,19 @@ def run_file(path: str) -> None:
             print(f"{spec.name}: {result.dtype}{list(result.shape)}, mean {result.mean():.4g}")
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the built-in network, or the model named on the command line."""
-    if arguments:
-        run_file(arguments[0])
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("model", nargs="?", help="default: a network of three layers")
+    options.add_argument("--device", default="auto", help="auto, cuda, cuda:N or cpu")
+    chosen = options.parse_args(arguments)
+    if chosen.model:
+        run_file(chosen.model, chosen.device)
     else:
-        run_mlp()
+        run_mlp(chosen.device)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -38,9 +38,11 @@ def tokenized(sentences: Sequence[str]) -> dict[str, Array]:
 
 def main() -> None:
     """Print how similar the sentences are, from -1 to 1."""
-    options = argparse.ArgumentParser()
-    options.add_argument("sentences", nargs="*", default=SENTENCES)
-    options.add_argument("--device", default="auto")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("sentences", nargs="*", default=SENTENCES, help="default: three of them")
+    options.add_argument("--device", default="auto", help="auto, cuda, cuda:N or cpu")
     chosen = options.parse_args()
     model = minilm.to_onnx(load_file(package_file(PACKAGE, "model/model.safetensors")))
     shapes = {"ids": SHAPES, "mask": SHAPES}

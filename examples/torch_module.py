@@ -35,8 +35,10 @@ class Classifier(nn.Module):
 def main() -> None:
     """Replace the body, and hold the answers against those from before."""
     torch.set_grad_enabled(False)
-    options = argparse.ArgumentParser()
-    options.add_argument("--device", default="auto")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--device", default="auto", help="auto, cuda, cuda:N or cpu")
     device = options.parse_args().device
     on_gpu = torch.cuda.is_available() and device != "cpu"
     model = Classifier().eval().to(("cuda" if device == "auto" else device) if on_gpu else "cpu")

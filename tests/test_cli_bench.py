@@ -12,7 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import fasttrt
 from fasttrt import InputError
+from fasttrt._bench import cases, sweeps
 from fasttrt._bench.closed_loop import Scale, drive
 from fasttrt._bench.statistics import summarize
 from fasttrt.cli.bench import bench
@@ -36,14 +38,14 @@ def test_every_combination_is_a_case(path: Path, tmp_path: Path) -> None:
     other = models.mlp((16, 24, 4)).save(tmp_path / "other.onnx")
     done = run(path, other, "--batch", "1,3", "--concurrency", "1,2", "--json")
     assert done.exit_code == 0, done.exception
-    cases = json.loads(done.stdout)
-    assert [(c["model"], c["batch"], c["concurrency"]) for c in cases] == [
+    found = json.loads(done.stdout)
+    assert [(c["model"], c["batch"], c["concurrency"]) for c in found] == [
         (str(model), batch, threads)
         for model in (path, other)
         for batch in (1, 3)
         for threads in (1, 2)
     ]
-    for case in cases:
+    for case in found:
         assert set(case["times_us"]) == {"infer() wall time"}  # the CPU has no GPU events
         times = case["times_us"]["infer() wall time"]
         assert 0 < times["min"] <= times["median"] <= times["p90"] <= times["p99"] <= times["max"]
@@ -64,8 +66,8 @@ def test_the_table_names_its_conditions(path: Path) -> None:
     ("arguments", "message"),
     [
         (("--batch", "0"), "--batch: expected integers >= 1"),
-        (("--concurrency", "x"), "--concurrency: expected integers >= 1"),
-        (("--shapes", "x"), "--shapes: expected name=VALUE"),
+        (("--concurrency", "x"), "--concurrency: expected integers from 1 to 1024"),
+        (("--shapes", "x"), "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got 'x'"),
         (("--shapes", "x=1x16:2x16:4x16", "--batch", "5"), "batch: x expected 1 to 4, got 5"),
         (("--plot", "m.png"), "--plot: expected several values"),
         (("--plot", "m.foo"), "--plot: expected one of .png, .svg, .pdf, got 'm.foo'"),
@@ -76,6 +78,38 @@ def test_what_does_not_fit_is_named(path: Path, arguments: tuple[str, ...], mess
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
     assert not done.stdout  # before anything is measured
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(fasttrt.BuildError("out of luck"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_what_was_measured_is_kept(
+    path: Path, fault: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = cases.measure
+
+    def measure(*arguments: Any, **named: Any) -> Any:
+        if named["concurrency"] == 2:
+            raise fault
+        return measured(*arguments, **named)
+
+    monkeypatch.setattr(sweeps, "measure", measure)
+    done = run(path, "--batch", "1,3", "--concurrency", "1,2", "--json")
+    assert done.exit_code == code
+    (case,) = json.loads(done.stdout)
+    assert (case["batch"], case["concurrency"]) == (1, 1)
+
+
+def test_all_models_are_looked_at_before_any_is_measured(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "Engine", pytest.fail)
+    fixed = models.mlp(batch=2).save(tmp_path / "fixed.onnx")
+    done = run(path, fixed, "--batch", "2,4")
+    assert "batch: x expected 2, got 4 (in fixed.onnx)" in str(done.exception)
+    (tmp_path / "damaged.onnx").write_bytes(b"no model")
+    done = run(path, tmp_path / "damaged.onnx")
+    assert isinstance(done.exception, fasttrt.ParseError)
 
 
 def test_a_plot_is_an_image(path: Path, tmp_path: Path) -> None:

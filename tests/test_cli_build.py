@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fasttrt
-from fasttrt.cli._options import shapes_of
+from fasttrt.cli._values import shapes as parse_shapes
 from fasttrt.cli.build import _workspace
 from support import models
 
@@ -53,7 +53,7 @@ def test_shapes_in_one_option(path: Path, rtx: fasttrt.LibraryInfo, given: str) 
     low, high = (2, 9) if given.count(":") == 2 else (5, 5)
     assert json.loads(done.stdout)["profiles"] == [{"x": [[low, 16], [5, 16], [high, 16]]}]
     refused = run(path, "--library", rtx.path, "--shapes", given, "--optShapes", "x:5x16")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "--shapes: expected without --minShapes" in refused.stderr
 
 
@@ -109,10 +109,13 @@ def test_sizes_of_pools(text: str | None, expected: int | None) -> None:
 
 
 def test_shapes_as_trtexec_writes_them() -> None:
-    found = shapes_of("a:1x3,b:2", "a:4x3", None)
+    found = parse_shapes(None, "a:1x3,b:2", "a:4x3", None)
     assert found == {"a": ((1, 3), (4, 3), (4, 3)), "b": ((2,), (2,), (2,))}
-    assert shapes_of(None, None, "ns:x:8") == {"ns:x": ((8,), (8,), (8,))}
-    assert shapes_of(None, None, None) is None
+    assert parse_shapes(None, None, None, "ns:x:8") == {"ns:x": ((8,), (8,), (8,))}
+    assert parse_shapes(None, None, None, None) is None
+    assert parse_shapes(["a:1x3,b:2", "c:0=4:8:9"], None, None, None) == {
+        "a": ((1, 3),) * 3, "b": ((2,),) * 3, "c:0": ((4,), (8,), (9,)),
+    }  # fmt: skip
 
 
 def test_the_summary_and_the_log(path: Path, rtx: fasttrt.LibraryInfo) -> None:
@@ -131,17 +134,17 @@ def test_the_summary_and_the_log(path: Path, rtx: fasttrt.LibraryInfo) -> None:
         (["--hardwareCompatibilityLevel=all"], "--hardwareCompatibilityLevel: expected one of"),
         (["--profilingVerbosity=much"], "--profilingVerbosity: expected one of"),
         (["--fp16", "--bf16"], "--precision: expected one of them, got fp16 and bf16"),
-        (["--dims=n"], "--dims: expected name=VALUE, got 'n'"),
+        (["--dims=n"], "--dims: expected dimension=8 or input.axis=8, got 'n'"),
         (["--optShapes=z:1x2"], "z"),
         (["-o", "/none/m.plan"], "--output: expected a file in a folder that exists"),
-        (["--builderOptimizationLevel=9"], "optimization_level: expected"),
+        (["--builderOptimizationLevel=9"], "--builderOptimizationLevel: expected"),
     ],
 )
 def test_errors_are_a_message_and_a_code(
     path: Path, rtx: fasttrt.LibraryInfo, arguments: list[str], message: str
 ) -> None:
     done = run(path, "--library", rtx.path, *arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
     assert "Traceback" not in done.stderr

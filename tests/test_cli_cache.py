@@ -122,7 +122,7 @@ def test_clear_removes_everything(built: cache.Entry, folder: Path) -> None:
 
 def test_errors_are_a_line_and_a_code(folder: Path) -> None:
     done = fasttrt_command("cache", "list", FASTTRT_CACHE_SIZE="much")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: FASTTRT_CACHE_SIZE: expected bytes")
     assert len(done.stderr.splitlines()) == 1
 

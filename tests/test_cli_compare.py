@@ -87,9 +87,9 @@ def test_saved_inputs(made: models.Model, path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--shapes", "x"), "--shapes: expected name=VALUE, got 'x'"),
+        (("--shapes", "x"), "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got 'x'"),
         (("--shapes", "z=1x2"), "the model has no input 'z'"),
-        (("--range", "x=1"), "--range: expected input=LEAST:MOST, got x=1"),
+        (("--range", "x=1"), "--range: expected input=LEAST:MOST as in x=-1:1, got 'x=1'"),
         (("--atol", "-1"), "atol"),
         (("--inputs", "/nowhere"), "/nowhere"),
     ],

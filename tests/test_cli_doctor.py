@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import fasttrt
 from fasttrt.cli import app
-from fasttrt.cli.doctor import try_out
+from fasttrt.cli.doctor import Report, _advice, try_out
 from support.process import python_output
 from support.shared_objects import claim_version, compile_library, place
 
@@ -54,11 +54,35 @@ def test_a_machine_with_nothing(
     done = run()
     assert done.exit_code == 1
     assert str(tmp_path) in done.output  # what was tried
-    assert "no TensorRT can be used: pip install" in done.output
+    assert f"FASTTRT_LIBRARY is {tmp_path}, and nothing there can be used" in done.output
+    assert "pip install 'tensorrt" not in done.output  # which would not be looked at
     assert "self-test" not in done.output
     for found in json.loads(run("--json").stdout)["libraries"]:  # elsewhere
         assert found["used"] is False
         assert "nothing else is tried then" in found["why"]
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize("packages", [{}, {"onnxruntime": "1.30.0"}])
+def test_the_advice_fits_what_is_there(
+    has_gpu: bool, packages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FASTTRT_LIBRARY", raising=False)
+    report = Report(packages=packages, gpus=[{"name": "H200"}] if has_gpu else [])
+    advice = "\n".join(_advice(report, None))
+    assert ("pip install onnxruntime" in advice) == (not packages)
+    assert ("no GPU can be used" in advice) == (not has_gpu)
+    assert "no TensorRT can be used: pip install" in advice
+    rtx = {
+        "family": "rtx", "version": "1.6.1", "problem": "", "can_build": True, "can_run": has_gpu,
+    }  # fmt: skip
+    assert "TensorRT" not in "\n".join(_advice(report, rtx))
+    monkeypatch.setenv("FASTTRT_LIBRARY", "/lost")
+    report.libraries = [rtx]
+    advice = "\n".join(_advice(report, None))
+    assert "FASTTRT_LIBRARY is /lost, and nothing there can be used" in advice
+    assert "unset it to use rtx 1.6.1" in advice
+    assert "pip install 'tensorrt" not in advice
 
 
 def listed(*folders: Path, **environment: Any) -> list[dict[str, Any]]:

@@ -73,7 +73,22 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     assert isinstance(done.exception, fasttrt.InputError)
     assert "--layers: expected a plan" in str(done.exception)
     done = run(path, "--library", tmp_path / "none")
+    assert isinstance(done.exception, fasttrt.InputError)
+    assert "--library: expected" in str(done.exception)
+    done = run(path, "--library", tmp_path)  # is there, with no library in it
     assert isinstance(done.exception, fasttrt.LibraryNotFoundError)
+
+
+def test_a_changed_model_is_parsed(tmp_path: Path, rtx: fasttrt.LibraryInfo) -> None:
+    path = models.conditional().save(tmp_path / "if.onnx")
+    found = json.loads(run(path, "--freeze", "c=true", "--library", rtx.path, "--json").stdout)
+    assert "c" not in [tensor["name"] for tensor in found["inputs"]]
+    assert found["parser"]["parses"] is True
+    path = models.mlp().save(tmp_path / "m.onnx")
+    changes = ("--dims", "batch=5", "--precision", "fp16", "--library", rtx.path)
+    found = json.loads(run(path, *changes, "--json").stdout)
+    assert found["inputs"][0]["shape"] == [5, 16]
+    assert found["parser"]["parses"] is True
 
 
 def test_a_model_is_told_of_without_a_library_too(

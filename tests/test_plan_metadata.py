@@ -150,7 +150,7 @@ def test_no_command_reaches_the_terminal(
 
 
 def test_errors_and_logs_are_escaped() -> None:
-    from fasttrt.cli._options import LogFormatter
+    from fasttrt.cli._messages import LogFormatter
 
     record = logging.LogRecord("fasttrt", 30, "", 0, "%s", (ESCAPE,), None)
     for text in (LogFormatter().format(record), message(ESCAPE)):
@@ -182,7 +182,7 @@ def test_deep_nesting_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "fasttrt.toml").write_text("[freeze]\nx = " + "[" * 9999 + "]" * 9999)
     with pytest.raises(fasttrt.InputError, match="nested too deep"):
         fasttrt.load_config(tmp_path / "fasttrt.toml")
-    from fasttrt._bench.opening import engine_options
+    from fasttrt.cli._values import engine_options
 
-    with pytest.raises(fasttrt.InputError, match="--freeze: x"):
+    with pytest.raises(fasttrt.InputError, match="--freeze: expected input=VALUE in JSON"):
         engine_options(freeze=["x=" + "[" * 99999 + "]" * 99999])

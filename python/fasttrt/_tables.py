@@ -7,7 +7,7 @@ more lines. Where even that does not fit, each row becomes a block of ``title va
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from rich.cells import cell_len
@@ -17,7 +17,7 @@ from fasttrt._terminal import printable
 _GAP = "  "
 _MIN_FOLDED = 12
 """The least width to which a column of names is folded."""
-_BREAKS = re.compile(r"[\s,;/\\._:-]")
+_BREAKS = re.compile(r"[,;/\\._:-]")
 """After these characters a name is folded rather than elsewhere."""
 
 
@@ -69,10 +69,15 @@ def render(columns: Sequence[Column], rows: Sequence[Row], width: int | None = N
     lines.append(_GAP.join("-" * w for w in widths))
     for row in rows:
         if isinstance(row, str):
-            lines += fold(row, width)
+            lines += wrap([row], width)
         else:
             lines += _row_lines(columns, row, widths)
     return lines
+
+
+def wrap(lines: Iterable[str], width: int | None) -> list[str]:
+    """Lines of text, wrapped at spaces."""
+    return [part.rstrip() for line in lines for part in fold(line, width)]
 
 
 def fold(text: str, width: int | None) -> list[str]:
@@ -86,13 +91,15 @@ def fold(text: str, width: int | None) -> list[str]:
 
 
 def _cut(text: str, width: int) -> int:
-    """How many characters go into the first line: up to a break in its second half, if any."""
+    """How many characters go into the first line: up to a space, or a break in its second half."""
     fits, used = 0, 0
     for character in text:
         used += cell_len(character)
         if used > width and fits:
             break
         fits += 1
+    if words := text.rfind(" ", 0, fits) + 1:  # so that figures in a sentence stay whole
+        return words
     ends = [found.end() for found in _BREAKS.finditer(text, fits // 2, fits)]
     return ends[-1] if ends else fits
 
@@ -131,7 +138,7 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Itera
     """Each row's first cell, and under it the others with their titles, as many as fit a line."""
     for row in rows:
         if isinstance(row, str):
-            yield from fold(row, width)
+            yield from wrap([row], width)
             continue
         yield from fold(row[0], width)
         line = ""

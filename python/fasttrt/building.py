@@ -188,19 +188,27 @@ def _network(
 
 
 def parsed_as_stated(
-    library: _core.Library, device: int | None, model: OnnxModel
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    precision: Precision | None = None,
+    has_plugins: bool = False,
 ) -> _core.PlanBuilder:
-    """A builder that has parsed the model as a build does that asks for no precision.
+    """A builder that has parsed the model as a build for a precision does, none as a default.
 
     Raises:
         ParseError: lists every node that cannot be given to TensorRT, or that it refused.
     """
-    target = Target(library)
+    target = Target(library, has_plugins)
 
     def parse_stated(model: OnnxModel) -> _core.PlanBuilder:
         return parsed(library, device, finish(model, target))
 
-    return parse_in_other_forms(prepare(model, target), target, parse_stated)
+    if precision is None:
+        return parse_in_other_forms(prepare(model, target), target, parse_stated)
+    config = BuildConfig(precision=precision)
+    ready = prepare(model, target)
+    return parse(ready, config, target, partial(parsed, library, device)).builder
 
 
 def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._tables import name, number, output_width, render
+from fasttrt._tables import name, number, output_width, render, wrap
 
 _NUMBERS = ("max abs", "mean abs", "peak rel", "rms rel", "cosine", "top-1", "NaN")
 _COLUMNS = (name("output"), *map(number, _NUMBERS))
@@ -67,6 +67,10 @@ class QuantizationReport:
 
     def __str__(self) -> str:
         """A table of the outputs, as wide as the terminal, if any, and what it rests on."""
+        return "\n".join(self.lines(output_width()))
+
+    def lines(self, width: int | None = None) -> list[str]:
+        """The same, for a terminal of that width."""
         data = "held out" if self.held_out else "the calibration data itself: too few to hold out"
         before, after = self.opset
         opset = f"opset {after}" if before == after else f"opset {before}, converted to {after}"
@@ -85,17 +89,13 @@ class QuantizationReport:
             for loss in self.outputs
             if loss.other_shapes
         ]
-        return "\n".join(
-            [
-                f"int8: {len(self.quantized)} nodes quantized, {len(self.excluded)} left out; "
-                f"{opset}",
-                f"ranges: {self.method} over {self.calibration_samples} samples; "
-                f"loss: over {self.validation_samples} ({data})",
-                f"parser: {self.target}",
-                *render(_COLUMNS, rows, output_width()),
-                *odd,
-            ]
-        )
+        about = [
+            f"int8: {len(self.quantized)} nodes quantized, {len(self.excluded)} left out; {opset}",
+            f"ranges: {self.method} over {self.calibration_samples} samples; "
+            f"loss: over {self.validation_samples} ({data})",
+            f"parser: {self.target}",
+        ]
+        return [*wrap(about, width), *render(_COLUMNS, rows, width), *wrap(odd, width)]
 
 
 class LossMeter:

@@ -30,15 +30,9 @@ def onnx_model(model: Source, options: Mapping[str, Any]) -> OnnxModel | None:
     return transformed(OnnxModel(model), options.get("freeze"), options.get("dims"))
 
 
-def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | None:
-    """Ranges from the least to the greatest batch, tuned for the greatest.
-
-    None where no input's first extent is free.
-
-    Raises:
-        InputError: another extent is free, and its name does not say what it counts.
-    """
-    inputs = [
+def network_inputs(model: OnnxModel) -> list[NetworkInput]:
+    """The inputs as the model declares them; none is taken for a shape tensor."""
+    return [
         NetworkInput(
             tensor.name,
             str(tensor.dtype),
@@ -48,6 +42,17 @@ def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | N
         )
         for tensor in model.inputs
     ]
+
+
+def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | None:
+    """Ranges from the least to the greatest batch, tuned for the greatest.
+
+    None where no input's first extent is free.
+
+    Raises:
+        InputError: another extent is free, and its name does not say what it counts.
+    """
+    inputs = network_inputs(model)
     free = [tensor for tensor in inputs if tensor.shape[:1] == (-1,)]
     if not free or not batches:
         return None

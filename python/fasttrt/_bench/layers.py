@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fasttrt._inspector import layers_of
-from fasttrt._tables import name, number, render
+from fasttrt._tables import name, number, render, wrap
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
@@ -120,7 +120,5 @@ def table(found: Sequence[Layer], most: int | None = None, width: int | None = N
     ]
     columns = [number("share"), number("median ms"), name("layer"), name("ONNX nodes")]
     total = sum(layer.median for layer in found)
-    return [
-        *render(columns, rows, width),
-        f"{len(rows)} of {len(ranked)} layers, medians add up to {total:.4f} ms",
-    ]
+    remark = f"{len(rows)} of {len(ranked)} layers, medians add up to {total:.4f} ms"
+    return [*render(columns, rows, width), *wrap([remark], width)]

@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from fasttrt._bench.cases import LATENCY, TERMS, WALL, Case, Effort, measure
-from fasttrt._bench.inputs import draw, onnx_model, shapes_for
-from fasttrt._tables import Column, Row, number, render
+from fasttrt._bench.inputs import draw, network_inputs, onnx_model, shapes_for
+from fasttrt._tables import Column, Row, number, render, wrap
 from fasttrt.engine import Engine
 from fasttrt.errors import InputError
+from fasttrt.plan import Plan
+from fasttrt.precision.inspection import check_plan
+from fasttrt.shapes import NetworkInput, check_profile
+from fasttrt.spec import Range
 
+_ON_CPU = (
+    "ONNX Runtime ran these on the CPU: precision and contexts make no difference there, and only "
+    f"{WALL} is measured"
+)
 _STATISTICS = ("min", "max", "mean", "median", "90 %", "95 %", "99 %")
 
 
@@ -55,25 +63,65 @@ def sweep(
                             )  # fmt: skip
 
 
+def check(
+    models: Sequence[Path], batches: Sequence[int], precisions: Sequence[str | None],
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    """See that each model is one, and that the options fit it, before anything is built.
+
+    Raises:
+        InputError: a shape, a batch, or a precision is not one of a model's; names the model.
+        ParseError, EngineLoadError: a file is no model, or no plan.
+    """
+    if "," in options.get("device", ""):
+        raise InputError(f"device: expected one GPU or the CPU, got {options['device']!r}")
+    for path in models:
+        model = onnx_model(path, options)
+        if model is None:
+            plan = Plan.load(path)
+            for precision in precisions:
+                check_plan(plan, precision)
+            if options.get("freeze") or options.get("dims"):
+                raise InputError(f"freeze and dims change ONNX models; {path} is a plan")
+            continue
+        # TensorRT may take the others for shape tensors, whose values a profile gives.
+        inputs = [t for t in network_inputs(model) if len(t.shape) > 1 or "int" not in t.dtype]
+        names = {tensor.name for tensor in model.inputs} - {tensor.name for tensor in inputs}
+        given = {k: v for k, v in (options.get("shapes") or {}).items() if k not in names}
+        ranges = check_profile(inputs, given) if given else shapes_for(model, batches) or {}
+        for tensor in inputs:
+            _check_batches(path, tensor, ranges.get(tensor.name), batches)
+
+
+def _check_batches(
+    path: Path, tensor: NetworkInput, built_for: Range | None, batches: Sequence[int]
+) -> None:
+    least, _, most = built_for or (tensor.shape,) * 3
+    for batch in batches:
+        if tensor.shape and least[0] >= 0 and not least[0] <= batch <= most[0]:
+            limits = str(least[0]) if least[0] == most[0] else f"{least[0]} to {most[0]}"
+            raise InputError(
+                f"batch: {tensor.name} expected {limits}, got {batch} (in {path.name})"
+            )
+
+
 def table(cases: Sequence[Case], width: int | None = None) -> list[str]:
     """The lines of a table in trtexec's terms: under each case and its conditions a row a term."""
     columns = [Column("times in us"), *map(number, _STATISTICS)]
     rows: list[Row] = []
     for case in cases:
         shown = "" if case.throughput is None else f"Throughput {case.throughput:.1f} qps, "
-        rows.append(
-            f"{_titled(case)}: {shown}infer() {case.rate:.1f} calls/s; transfers yes, "
-            f"CUDA graph {case.cuda_graph}, wait {case.wait}"
-        )
+        rows += [
+            _titled(case),
+            f"  {shown}infer() {case.rate:.1f} calls/s; transfers yes, CUDA graph "
+            f"{case.cuda_graph}, wait {case.wait}",
+        ]
         for term in (LATENCY, *TERMS.values(), WALL):
             if (stats := case.times.get(term)) is not None:
                 rows.append([f"  {term}", *map(_microseconds, stats[1:])])
     lines = render(columns, rows, width)
     if any(case.device == "cpu" for case in cases):
-        lines.append(
-            "ONNX Runtime ran these on the CPU: precision and contexts make no difference there, "
-            f"and only {WALL} is measured"
-        )
+        lines += wrap([_ON_CPU], width)
     return lines
 
 
@@ -106,7 +154,7 @@ def plotted(cases: Sequence[Case]) -> tuple[dict[str, list[tuple[float, float]]]
 
 
 def _titled(case: Case, but: str = "") -> str:
-    parts = [Path(case.model).name, case.precision]
+    parts = [case.model, case.precision]
     for name in ("batch", "contexts", "concurrency"):
         if name != but and getattr(case, name) is not None:
             parts.append(f"{name} {getattr(case, name)}")

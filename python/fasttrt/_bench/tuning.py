@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from fasttrt.engine import Engine
 from fasttrt.errors import Error, InputError
 from fasttrt.model import OnnxModel
 from fasttrt.options_file import written
+from fasttrt.shapes import ShapeLike, parse_range
 from fasttrt.transforms import transformed
 
 Goal = Literal["latency", "throughput"]
@@ -222,11 +223,29 @@ class Search:
 def as_file(best: Trial, others: dict[str, Any], comment: str) -> str:
     """The text of a ``fasttrt.toml`` with the candidate, and the given options besides."""
     values = asdict(best.candidate)
-    build = {"optimization_level": values.pop("optimization_level")}
-    tables: dict[str, dict[str, Any]] = {
-        "engine": {k: v for k, v in (others | values).items() if v is not None},
-        "build": {k: v for k, v in build.items() if v is not None},
-    }
+    level = values.pop("optimization_level")
+    options = {k: v for k, v in (others | values).items() if v is not None}
+    build = changed_fields(options.pop("config", BuildConfig()))
+    if level is not None:
+        build["optimization_level"] = level
+    tables: dict[str, dict[str, Any]] = {"engine": options, "build": build}
+    if "batching" in options:
+        tables["batching"] = changed_fields(options.pop("batching"))
     for name in ("shapes", "freeze", "dims"):
-        tables[name] = tables["engine"].pop(name, {})
+        tables[name] = options.pop(name, {})
+    tables["shapes"] = {name: _trtexec(given) for name, given in tables["shapes"].items()}
     return written(tables, comment)
+
+
+def changed_fields(options: Any) -> dict[str, Any]:
+    """What of a dataclass is not its default."""
+    return {
+        field.name: getattr(options, field.name)
+        for field in fields(options)
+        if getattr(options, field.name) not in (None, field.default)
+    }
+
+
+def _trtexec(shapes: ShapeLike) -> str:
+    """A shape, or (min, opt, max), as a file has it."""
+    return ":".join("x".join(map(str, shape)) for shape in parse_range("", shapes))

@@ -1,6 +1,12 @@
-"""The command ``fasttrt``; each of its commands is a file here."""
+"""The command ``fasttrt``; each of its commands is a file here.
 
-import logging
+Exit codes, of all commands: 0, it did what was asked; 1, it could not, or the answer is no (a model
+that cannot be built, a file that cannot be read, a damaged cache entry); 2, the command line is
+wrong: an unknown option, a value that is not one or does not fit the model, options that contradict
+each other, a file given that does not exist; 130, it was interrupted. ``compare`` alone keeps 1 for
+outputs that differ, and exits with 2 for all that kept it from comparing.
+"""
+
 import sys
 import warnings
 from typing import Annotated, Any
@@ -9,37 +15,34 @@ import typer
 
 from fasttrt import _terminal
 from fasttrt._version import __version__
-from fasttrt.cli import (
-    _options,
-    bench,
-    build,
-    cache,
-    compare,
-    doctor,
-    inspect,
-    profile,
-    quantize,
-    run,
-    tune,
+from fasttrt.cli import bench, build, cache, compare, doctor, inspect, profile, quantize, run, tune
+from fasttrt.cli._help import Command
+from fasttrt.cli._messages import in_options, show_logs
+from fasttrt.errors import Error, InputError
+
+_EXIT_CODES = (
+    "Exit codes: 0 success; 1 failure, or a negative answer; 2 wrong command line; 130 interrupted."
 )
-from fasttrt.errors import Error
 
 app = typer.Typer(
     name="fasttrt",
-    help="Run ONNX models on NVIDIA GPUs, with whichever TensorRT the machine has.",
+    help="Run ONNX models on NVIDIA GPUs with whichever TensorRT the machine has.",
+    epilog=_EXIT_CODES,
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cache.app, name="cache")
-app.command()(bench.bench)
-app.command()(build.build)
-app.command()(compare.compare)
-app.command()(doctor.doctor)
-app.command()(inspect.inspect)
-app.command()(profile.profile)
-app.command()(quantize.quantize)
-app.command()(run.run)
-app.command()(tune.tune)
+app.command(cls=Command)(bench.bench)
+app.command(cls=Command)(build.build)
+app.command(cls=Command)(compare.compare)
+app.command(cls=Command)(doctor.doctor)
+app.command(cls=Command)(inspect.inspect)
+app.command(cls=Command)(profile.profile)
+app.command(cls=Command)(quantize.quantize)
+app.command(cls=Command)(run.run)
+app.command(cls=Command)(tune.tune)
 
 
 def _show_version(wanted: bool) -> None:
@@ -59,16 +62,23 @@ def _common(
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {_terminal.message(str(message))}", file=sys.stderr)
+    print(f"warning: {_terminal.message(in_options(str(message)))}", file=sys.stderr)
 
 
 def main() -> None:
-    """Run the command; what fasttrt or the system refuses is a line on standard error, code 1."""
+    """Run the command; what fasttrt or the system refuses is a message on standard error."""
     warnings.showwarning = _show_warning
-    if logging.lastResort is not None:  # which shows warnings without --verbose
-        logging.lastResort.setFormatter(_options.LogFormatter())
+    show_logs()
     try:
         app()
-    except (Error, OSError) as error:
-        print(f"error: {_terminal.message(str(error))}", file=sys.stderr)
+    except MemoryError as error:  # numpy's, too
+        print(f"error: out of memory: {_terminal.message(str(error))}", file=sys.stderr)
         sys.exit(1)
+    except (Error, OSError) as error:
+        print(f"error: {_terminal.message(in_options(str(error)))}", file=sys.stderr)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: Exception) -> int:
+    """2 for what the command line gives wrong, 1 for what fails all the same."""
+    return 2 if isinstance(error, InputError) else 1

@@ -1,9 +1,9 @@
-"""Options that several commands share, and what is made of them."""
+"""Options that several commands share."""
 
 import json
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -12,104 +12,114 @@ import typer
 
 from fasttrt._file_kinds import chart
 from fasttrt._files import Output
-from fasttrt._terminal import message, printable_lines
+from fasttrt._terminal import printable_lines
+from fasttrt.cli._messages import show_logs
+from fasttrt.cli._values import SHAPES_HELP
 from fasttrt.errors import Error, InputError
-from fasttrt.shapes import parse_range
-from fasttrt.spec import Shape
 
-MinShapes: TypeAlias = Annotated[
-    str | None, typer.Option("--minShapes", help="As in trtexec: input:1x3,other:1x5.")
-]
-OptShapes: TypeAlias = Annotated[
-    str | None, typer.Option("--optShapes", help="What is fastest, in the same form.")
-]
-MaxShapes: TypeAlias = Annotated[
-    str | None, typer.Option("--maxShapes", help="The largest, in the same form.")
-]
+MODEL = "Model"
+ENGINE = "Engine"
+INPUTS = "Inputs"
+OUTPUT = "Output"
+
 Shapes: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(help="input=1x3x224x224, or input=MIN:OPT:MAX; once for each input."),
+    list[str] | None, typer.Option(help=SHAPES_HELP, metavar="SHAPES", rich_help_panel=MODEL)
 ]
+MinShapes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--minShapes", help="The smallest shapes, as in trtexec: input:1x3,other:1x5.",
+        metavar="SHAPES", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+OptShapes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--optShapes", help="The shapes to be fastest for, in the same form.",
+        metavar="SHAPES", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+MaxShapes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--maxShapes", help="The largest shapes, in the same form.",
+        metavar="SHAPES", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+Freeze: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Make an input a constant: input=VALUE, in JSON; repeatable.",
+        metavar="INPUT=VALUE", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+Dims: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Fix a dimension: batch=8, or input.0=8 by axis; repeatable.",
+        metavar="DIM=SIZE", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+Plugins: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A library of TensorRT plugins to load; repeatable.",
+        metavar="FILE", rich_help_panel=ENGINE,
+    ),
+]  # fmt: skip
 Config: TypeAlias = Annotated[
     Path | None,
-    typer.Option(help="A fasttrt.toml with other options.", exists=True, dir_okay=False),
-]
+    typer.Option(
+        help="A fasttrt.toml with options; those given here take precedence.",
+        exists=True, dir_okay=False, metavar="FILE", rich_help_panel=ENGINE,
+    ),
+]  # fmt: skip
 Device: TypeAlias = Annotated[
-    str | None, typer.Option(help='"auto", "cuda", "cuda:N" or "cpu". [default: auto]')
-]
+    str | None,
+    typer.Option(
+        help="auto, cuda, cuda:N or cpu.", metavar="DEVICE", rich_help_panel=ENGINE,
+        show_default="auto",
+    ),
+]  # fmt: skip
 Library: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help='Which TensorRT: "auto", "rtx", "tensorrt", "lean" or a path. [default: auto]'
+        help="Which TensorRT to use: auto, rtx, tensorrt, lean, or a path.",
+        metavar="LIBRARY", rich_help_panel=ENGINE, show_default="auto",
     ),
-]
+]  # fmt: skip
 Precision: TypeAlias = Annotated[
-    str | None, typer.Option(help="fp32, tf32, fp16 or bf16; else the model's types.")
-]
+    str | None,
+    typer.Option(
+        help="fp32, tf32, fp16 or bf16.", metavar="PRECISION", rich_help_panel=ENGINE,
+        show_default="as the model states",
+    ),
+]  # fmt: skip
 Samples: TypeAlias = Annotated[
     Path | None,
-    typer.Option(help="A .npz, a .npy or a folder of them; else random inputs.", exists=True),
+    typer.Option(
+        help="Samples to run: a .npz, a .npy, or a folder of them.",
+        exists=True, metavar="PATH", rich_help_panel=INPUTS, show_default="random",
+    ),
+]  # fmt: skip
+Seed: TypeAlias = Annotated[
+    int, typer.Option(help="The seed of random inputs.", min=0, metavar="N", rich_help_panel=INPUTS)
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(help="Of random inputs.", min=0)]
-Dims: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="dimension=8, or input.axis=8; may be repeated.")
+Verbose: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="Show the logs of fasttrt and TensorRT.", rich_help_panel=OUTPUT
+    ),
 ]
-Freeze: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(help="input=VALUE as JSON, makes it a constant; may be repeated."),
-]
-Plugins: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="A library of TensorRT plugins; may be repeated.")
-]
-Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", help="Show TensorRT's own log.")]
 Force: TypeAlias = Annotated[
-    bool, typer.Option("--force", help="Replace files of other kinds, and inputs, too.")
+    bool,
+    typer.Option(
+        "--force", help="Replace inputs and files of other kinds too.", rich_help_panel=OUTPUT
+    ),
 ]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def shapes_of(least: str | None, best: str | None, most: str | None) -> dict[str, Any] | None:
-    """(min, opt, max) by input. Left out, opt is max (or min), and min and max are opt.
-
-    Raises:
-        InputError: if an option has another form.
-    """
-    parts = (
-        _shapes("minShapes", least), _shapes("optShapes", best), _shapes("maxShapes", most)
-    )  # fmt: skip
-    found = {}
-    for name in dict.fromkeys(name for part in parts for name in part):
-        low, middle, high = (part.get(name) for part in parts)
-        opt = middle or high or low
-        found[name] = (low or opt, opt, high or opt)
-    return found or None
-
-
-def _shapes(option: str, text: str | None) -> dict[str, Shape]:
-    found = {}
-    for item in text.split(",") if text else ():
-        name, _, shape = item.rpartition(":")  # names of tensors have colons too
-        if not (name and shape):
-            raise InputError(f"--{option}: expected input:1x3, got {item!r}")
-        found[name.strip("'\"")] = parse_range(f"--{option}", shape)[1]
-    return found
-
-
-def as_trtexec(shapes: Sequence[str] | None) -> list[str] | None:
-    """``--shapes`` in trtexec's form, input:1x3,other:1x5, too.
-
-    Raises:
-        InputError: if an item has neither form.
-    """
-    found = []
-    for text in shapes or ():
-        if "=" in text:
-            found.append(text)
-        else:
-            found += [
-                f"{name}={'x'.join(map(str, s))}" for name, s in _shapes("shapes", text).items()
-            ]
-    return found or None
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)
+]
 
 
 def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
@@ -124,7 +134,7 @@ def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
     if path.suffix.lower() not in kinds:
         raise InputError(f"--plot: expected one of {', '.join(kinds)}, got {str(path)!r}")
     if find_spec("matplotlib") is None:
-        raise Error("--plot: expected matplotlib, which is not installed")
+        raise Error("--plot: needs matplotlib, which is not installed: pip install matplotlib")
     if path.absolute().parent.is_dir():  # else it is made
         Output(path, chart(path.suffix), force=force).check("--plot")
 
@@ -149,18 +159,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
-class LogFormatter(logging.Formatter):
-    """Log lines nothing of which is a command to the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """As `logging.Formatter` does."""
-        return message(super().format(record))
-
-
 def show_log(wanted: bool) -> None:
     """TensorRT's log, and fasttrt's, on standard error."""
     if wanted:
-        handler = logging.StreamHandler()
-        handler.setFormatter(LogFormatter("%(name)s: %(levelname)s: %(message)s"))
-        logging.basicConfig(handlers=[handler])
+        show_logs()
         logging.getLogger("fasttrt").setLevel(logging.DEBUG)

@@ -4,15 +4,16 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from fasttrt._bench.opening import engine_options
 from fasttrt._file_kinds import PLAN
 from fasttrt._files import Output
 from fasttrt.cli import _options as options
-from fasttrt.config import BuildConfig, Precision
+from fasttrt.cli._values import engine_options, one_of
+from fasttrt.cli._values import shapes as parse_shapes
+from fasttrt.config import BuildConfig
 from fasttrt.errors import InputError
 
 _LEVELS = {
@@ -20,104 +21,166 @@ _LEVELS = {
     "ampere+": "ampere_plus",
     "sameComputeCapability": "same_compute_capability",
 }
-_NAN = {"ignore": "ignore", "propagate": "propagate"}
+_NAN = ("ignore", "propagate")
 _VERBOSITIES = {"layer_names_only": "names", "detailed": "detailed", "none": "none"}
+_BUILD = "Build"
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def build(
     model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The plan. Default: MODEL.plan")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The plan to write.", metavar="FILE",
+            show_default="MODEL.plan", rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     shapes: options.Shapes = None,
-    least: options.MinShapes = None,
-    best: options.OptShapes = None,
-    most: options.MaxShapes = None,
+    min_shapes: options.MinShapes = None,
+    opt_shapes: options.OptShapes = None,
+    max_shapes: options.MaxShapes = None,
+    freeze: options.Freeze = None,
+    dims: options.Dims = None,
     precision: options.Precision = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="--precision fp16.")] = False,
-    bf16: Annotated[bool, typer.Option("--bf16", help="--precision bf16.")] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="The same as --precision fp16.", rich_help_panel=_BUILD)
+    ] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="The same as --precision bf16.", rich_help_panel=_BUILD)
+    ] = False,
     memory: Annotated[
         str | None,
-        typer.Option("--memPoolSize", help="workspace:SIZE in MiB, or with B, K, M or G."),
+        typer.Option(
+            "--memPoolSize", metavar="workspace:SIZE", rich_help_panel=_BUILD,
+            help="Limit TensorRT's workspace; SIZE in MiB, or with B, K, M or G.",
+        ),
     ] = None,
     timing_cache: Annotated[
-        Path | None, typer.Option("--timingCacheFile", help="Kernel timings, kept there.")
+        Path | None,
+        typer.Option(
+            "--timingCacheFile", metavar="FILE", rich_help_panel=_BUILD,
+            help="Read kernel timings from this file and write them back.",
+        ),
     ] = None,
-    level: Annotated[int | None, typer.Option("--builderOptimizationLevel", help="0 to 5.")] = None,
-    streams: Annotated[int | None, typer.Option("--maxAuxStreams", help="Side streams.")] = None,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            "--builderOptimizationLevel", metavar="0-5", rich_help_panel=_BUILD,
+            help="How hard to look for fast kernels.", show_default="TensorRT's",
+        ),
+    ] = None,
+    streams: Annotated[
+        int | None,
+        typer.Option(
+            "--maxAuxStreams", metavar="N", rich_help_panel=_BUILD,
+            help="Auxiliary streams that an inference may use.", show_default="TensorRT's",
+        ),
+    ] = None,
     hardware: Annotated[
-        str, typer.Option("--hardwareCompatibilityLevel", help=f"{', '.join(_LEVELS)}.")
+        str,
+        typer.Option(
+            "--hardwareCompatibilityLevel", metavar="LEVEL", rich_help_panel=_BUILD,
+            help=f"Other GPUs that the plan runs on: {', '.join(_LEVELS)}.",
+        ),
     ] = "none",
     verbosity: Annotated[
-        str, typer.Option("--profilingVerbosity", help=f"{', '.join(_VERBOSITIES)}.")
+        str,
+        typer.Option(
+            "--profilingVerbosity", metavar="LEVEL", rich_help_panel=_BUILD,
+            help=f"What the plan says about its layers: {', '.join(_VERBOSITIES)}.",
+        ),
     ] = "layer_names_only",
     version_compatible: Annotated[
-        bool, typer.Option("--versionCompatible", help="Later releases run it too.")
+        bool,
+        typer.Option(
+            "--versionCompatible", rich_help_panel=_BUILD,
+            help="Let later releases of TensorRT run the plan.",
+        ),
     ] = False,
     exclude_lean: Annotated[
-        bool, typer.Option("--excludeLeanRuntime", help="Leave the lean runtime out.")
+        bool,
+        typer.Option(
+            "--excludeLeanRuntime", rich_help_panel=_BUILD,
+            help="With --versionCompatible: leave the lean runtime out of the plan.",
+        ),
     ] = False,
-    refit: Annotated[bool, typer.Option("--refit", help="Weights can be replaced.")] = False,
+    refit: Annotated[
+        bool, typer.Option("--refit", rich_help_panel=_BUILD, help="Make weights replaceable.")
+    ] = False,
     strip: Annotated[
-        bool, typer.Option("--stripWeights", help="Leave weights out; implies --refit.")
+        bool,
+        typer.Option(
+            "--stripWeights", rich_help_panel=_BUILD,
+            help="Leave the weights out of the plan; implies --refit.",
+        ),
     ] = False,
     streaming: Annotated[
-        bool, typer.Option("--allowWeightStreaming", help="Weights may stay in host memory.")
+        bool,
+        typer.Option(
+            "--allowWeightStreaming", rich_help_panel=_BUILD,
+            help="Allow weights to stay in host memory and be streamed to the GPU.",
+        ),
     ] = False,
     nan: Annotated[
-        str, typer.Option(help=f"What Max, Min, Clip, Relu make of NaN: {', '.join(_NAN)}.")
+        str,
+        typer.Option(
+            metavar="WAY", rich_help_panel=_BUILD,
+            help=f"What Max, Min, Clip and Relu do with NaN: {', '.join(_NAN)}.",
+        ),
     ] = "ignore",
     config: options.Config = None,
     library: options.Library = None,
-    device: Annotated[str | None, typer.Option(help='"cuda" or "cuda:N" to build for.')] = None,
-    freeze: options.Freeze = None,
-    dims: options.Dims = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="The GPU to build for: cuda or cuda:N.", metavar="DEVICE",
+            show_default="the first, if any", rich_help_panel=options.ENGINE,
+        ),
+    ] = None,
     plugins: options.Plugins = None,
     force: options.Force = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
-) -> None:
-    """Build an engine from an ONNX model, and save the plan.
-
-    Exits with 0 if it was written, 1 if it cannot be built or an option has a wrong value.
-    """
+) -> None:  # fmt: skip
+    """Build a TensorRT plan from an ONNX model."""
     import fasttrt
 
     options.show_log(verbose)
     path = output or model.with_suffix(".plan")
     files = [file for file in (model, config, timing_cache, *(plugins or ())) if file is not None]
     Output(path, PLAN, files, force).check("--output")
+    given = engine_options(
+        config=config, device=device, library=library,
+        precision=_precision(precision, fp16, bf16),
+        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),
+        freeze=freeze, dims=dims, plugins=plugins,
+    )  # fmt: skip
+    if device == "cpu":
+        raise InputError("--device: expected cuda or cuda:N to build for, got cpu")
     asked: dict[str, Any] = {
         "workspace": _workspace(memory),
         "timing_cache": timing_cache,
         "optimization_level": level,
         "max_aux_streams": streams,
-        "hardware_compatibility": _one_of("hardwareCompatibilityLevel", hardware, _LEVELS),
-        "profiling_verbosity": _one_of("profilingVerbosity", verbosity, _VERBOSITIES),
+        "hardware_compatibility": _LEVELS[one_of("hardwareCompatibilityLevel", hardware, _LEVELS)],
+        "profiling_verbosity": _VERBOSITIES[one_of("profilingVerbosity", verbosity, _VERBOSITIES)],
         "version_compatible": version_compatible,
         "exclude_lean_runtime": exclude_lean,
         "refit": refit or strip,
         "strip_weights": strip,
         "weight_streaming": streaming,
-        "nan": _one_of("nan", nan, _NAN),
-        "precision": _precision(precision, fp16, bf16),
+        "nan": one_of("nan", nan, _NAN),
     }
-    if shapes and (least or best or most):
-        raise InputError("--shapes: expected without --minShapes, --optShapes and --maxShapes")
-    given = engine_options(config, device, library, options.as_trtexec(shapes), freeze, dims)
     base, default = given.get("config") or BuildConfig(), BuildConfig()
-    if asked["precision"] is None:
-        asked["precision"] = given.get("precision")
     changed = {name: value for name, value in asked.items() if value != getattr(default, name)}
     begin = time.perf_counter()
     plan = fasttrt.build(
-        model, replace(base, **changed),
-        shapes=options.shapes_of(least, best, most) or given.get("shapes"),
-        library=given.get("library", "auto"),
+        model, replace(base, **changed), precision=given.get("precision"),
+        shapes=given.get("shapes"), library=given.get("library", "auto"),
         device=None if given.get("device") == "auto" else given.get("device"),
         freeze=given.get("freeze"), dims=given.get("dims"),
-        plugins=tuple(plugins or given.get("plugins", ())),
+        plugins=tuple(given.get("plugins", ())),
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     plan.save(path, force=force)
@@ -126,17 +189,11 @@ def build(
     options.say(options.json_text(found) if as_json else _summary(found))
 
 
-def _precision(given: str | None, fp16: bool, bf16: bool) -> Precision | None:
+def _precision(given: str | None, fp16: bool, bf16: bool) -> str | None:
     asked = [*filter(None, [given, fp16 and "fp16", bf16 and "bf16"])]
     if len(set(asked)) > 1:
         raise InputError(f"--precision: expected one of them, got {' and '.join(map(str, asked))}")
-    return cast(Precision, asked[0]) if asked else None
-
-
-def _one_of(option: str, given: str, known: dict[str, str]) -> Any:
-    if given not in known:
-        raise InputError(f"--{option}: expected one of {', '.join(known)}, got {given!r}")
-    return known[given]
+    return str(asked[0]) if asked else None
 
 
 def _workspace(text: str | None) -> int | None:

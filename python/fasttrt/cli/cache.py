@@ -33,7 +33,7 @@ def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
     if as_json:
         _options.say(json.dumps([_described(entry) for entry in entries], indent=2))
         return
-    for line in _table(entries):
+    for line in _table(entries, output_width()):
         _options.say(line)
     for entry in entries:
         if entry.problem:
@@ -85,7 +85,7 @@ def _described(entry: cache.Entry) -> dict[str, Any]:
     }
 
 
-def _table(entries: list[cache.Entry]) -> list[str]:
+def _table(entries: list[cache.Entry], width: int | None) -> list[str]:
     rows = []
     for entry in entries:
         library, gpu = entry.parts.get("library"), entry.metadata.get("gpu")
@@ -101,7 +101,7 @@ def _table(entries: list[cache.Entry]) -> list[str]:
     columns = (
         Column("key"), name("model"), Column("library"), name("GPU"), number("size"), number("used")
     )  # fmt: skip
-    return render(columns, rows, output_width())
+    return render(columns, rows, width)
 
 
 def _engines(count: int) -> str:

@@ -1,7 +1,9 @@
 """``fasttrt doctor``: what is here, what it can do, and what is missing."""
 
 import json
+import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ from fasttrt._device import default_device
 from fasttrt._version import __version__
 from fasttrt.cli import _options
 from fasttrt.cli._libraries import in_process, libraries
+from fasttrt.cli._values import check_library
 
 _OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "cupy-cuda12x", "cupy-cuda13x", "jax")
 _TENSORRT_RTX = "pip install 'tensorrt-rtx-cu12-libs<1.7'"
@@ -44,11 +47,20 @@ class Report:
 
 
 def doctor(
-    library: Annotated[str, typer.Option(help="Which TensorRT the self-test takes.")] = "auto",
+    library: Annotated[
+        str,
+        typer.Option(
+            help="Which TensorRT to test: auto, rtx, tensorrt, lean, or a path.", metavar="LIBRARY"
+        ),
+    ] = "auto",
     self_test: Annotated[bool, typer.Option(help="Build and run a tiny network.")] = True,
     as_json: _options.AsJson = False,
 ) -> None:
-    """Tell what is here, what it can do and what is missing; exit with 1 if no engine runs."""
+    """Show what is installed, what it can do, and what is missing.
+
+    Exits with 0 if engines run here, 1 if they do not.
+    """
+    check_library(library)
     report = examine()
     if self_test and (library != "auto" or not report.not_found):
         report.self_test = try_out(library)
@@ -66,10 +78,6 @@ def examine() -> Report:
     device = default_device()
     if device is None:
         report.driver = _core.driver_problem()
-        report.advice.append(
-            'no GPU can be used: TensorRT-RTX builds plans for later, and device="cpu" runs models '
-            f"through ONNX Runtime ({_ONNX_RUNTIME})"
-        )
     else:
         for ordinal in range(_core.device_count()):
             report.gpus.append(_gpu(ordinal))
@@ -79,19 +87,33 @@ def examine() -> Report:
     report.libraries, report.unusable, report.not_found = (
         found.usable, found.unusable, found.problem
     )  # fmt: skip
-    if used := found.used:
-        report.can_run = used["can_run"]
-        if device is not None and used["problem"]:
-            report.advice.append(f"{used['family']} {used['version']}: {used['problem']}")
-            if used["family"] == "rtx":
-                report.advice.append(f"TensorRT-RTX 1.6 may run on this GPU: {_TENSORRT_RTX}")
-    else:
-        report.advice.append(f"no TensorRT can be used: {_TENSORRT_RTX}")
-    if not {"onnxruntime", "onnxruntime-gpu"} & report.packages.keys():
-        report.advice.append(
-            f'without ONNX Runtime there is no device="cpu", compare or quantize: {_ONNX_RUNTIME}'
-        )
+    report.can_run = found.used is not None and found.used["can_run"]
+    report.advice = list(_advice(report, found.used))
     return report
+
+
+def _advice(report: Report, used: dict[str, Any] | None) -> Iterator[str]:
+    """What to do about what is missing, given what is there."""
+    has_runtime = bool({"onnxruntime", "onnxruntime-gpu"} & report.packages.keys())
+    if not report.gpus:
+        builds = "; plans can be built for other machines" if used and used["can_build"] else ""
+        runs = "--device cpu runs models through ONNX Runtime"
+        yield f"no GPU can be used{builds}; {runs}" + ("" if has_runtime else f": {_ONNX_RUNTIME}")
+    elif not has_runtime:
+        yield f"compare, quantize and --device cpu need ONNX Runtime: {_ONNX_RUNTIME}"
+    place = os.environ.get("FASTTRT_LIBRARY", "")
+    if used is None and place:
+        others = [f"{each['family']} {each['version']}" for each in report.libraries]
+        yield (
+            f"FASTTRT_LIBRARY is {place}, and nothing there can be used: correct it, or unset it "
+            + (f"to use {others[0]}" if others else "to let other places be searched")
+        )
+    elif used is None:
+        yield f"no TensorRT can be used: {_TENSORRT_RTX}"
+    elif report.gpus and used["problem"]:
+        yield f"{used['family']} {used['version']}: {used['problem']}"
+        if used["family"] == "rtx" and not used["can_run"] and not place:
+            yield f"TensorRT-RTX 1.6 may run on this GPU: {_TENSORRT_RTX}"
 
 
 def try_out(library: str) -> dict[str, str]:

@@ -15,35 +15,51 @@ from fasttrt._nodes import all_nodes
 from fasttrt._recording import control_flow
 from fasttrt._terminal import printable
 from fasttrt.cli import _options
+from fasttrt.cli._values import engine_options
 from fasttrt.errors import InputError, LibraryNotFoundError, ParseError, UnsupportedLibraryError
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan, is_plan_file
+from fasttrt.transforms import transformed
 
 
 def inspect(
     file: Annotated[
         Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
     ],
-    library: _options.Library = None,
-    parse: Annotated[bool, typer.Option(help="Let TensorRT parse a model.")] = True,
+    parse: Annotated[bool, typer.Option(help="Let TensorRT parse the model.")] = True,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Load a plan, and list its layers; needs a GPU.")
+        bool, typer.Option("--layers", help="Load a plan and list its layers; needs a GPU.")
     ] = False,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
+    precision: _options.Precision = None,
+    library: _options.Library = None,
+    plugins: _options.Plugins = None,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:
-    """Tell what is in an ONNX model (and what TensorRT cannot parse of it) or in a plan."""
+    """Show what is in an ONNX model or a plan.
+
+    Of a model, also whether TensorRT parses it (with --freeze, --dims and --precision applied) and
+    which nodes it refuses.
+    """
     _options.show_log(verbose)
+    options = engine_options(
+        library=library, freeze=freeze, dims=dims, precision=precision, plugins=plugins
+    )
     if is_plan_file(file):
+        for option in options.keys() & {"freeze", "dims", "precision"}:
+            raise InputError(f"--{option}: expected an ONNX model, got a plan, {file}")
         found = describe_plan(Plan.load(file))
         if layers:
             found["layers"] = _layers(file)
     else:
         if layers:
             raise InputError(f"--layers: expected a plan, got an ONNX model, {file}")
-        found = describe_model(OnnxModel(file))
+        model = transformed(OnnxModel(file), options.get("freeze"), options.get("dims"))
+        found = describe_model(model)
         if parse:
-            found["parser"] = _parsed(file, library)
+            found["parser"] = _parsed(model, options)
     if as_json:
         _options.say(_options.json_text(found))
         return
@@ -80,7 +96,7 @@ def _declared(tensor: Any) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": str(tensor.dtype), "shape": shape}
 
 
-def _parsed(file: Path, library: str | None) -> dict[str, Any]:
+def _parsed(model: OnnxModel, options: dict[str, Any]) -> dict[str, Any]:
     """What a TensorRT makes of a model.
 
     Raises:
@@ -89,13 +105,17 @@ def _parsed(file: Path, library: str | None) -> dict[str, Any]:
     from fasttrt._library import find
     from fasttrt._log import forwarded
     from fasttrt.building import parsed_as_stated
+    from fasttrt.plugins import load
 
     device = default_device()
+    library, plugins = options.get("library"), options.get("plugins", ())
     try:
         found = find(library or "auto", device)
-        model = OnnxModel(file)
+        load(found, plugins)
         with forwarded():
-            builder = parsed_as_stated(found, device, model)
+            builder = parsed_as_stated(
+                found, device, model, options.get("precision"), bool(plugins)
+            )
     except ParseError as error:
         refused = [issue._asdict() for issue in error.issues]
         return {"library": str(found), "parses": False, "refused": refused}

@@ -1,7 +1,6 @@
 """``fasttrt profile``."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,61 +10,90 @@ from fasttrt._file_kinds import TRACE
 from fasttrt._files import Output
 from fasttrt._tables import output_width
 from fasttrt.cli import _options
+from fasttrt.cli._values import engine_options, with_build_options
+from fasttrt.cli._values import shapes as parse_shapes
 
 
 def profile(
     model: Annotated[
         Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
     ],
-    precision: _options.Precision = None,
     batch: Annotated[
-        int | None, typer.Option(help="Of inputs whose first extent is free.", min=1)
+        int | None,
+        typer.Option(
+            help="The batch size, for inputs whose first dimension is dynamic.", min=1,
+            metavar="N", show_default="the one built for",
+        ),
     ] = None,
+    runs: Annotated[
+        int, typer.Option(help="How many runs to profile.", min=1, metavar="N")
+    ] = 50,
+    top: Annotated[
+        int,
+        typer.Option(
+            help="The most rows of the table.", min=1, metavar="N",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = 30,
+    seed: _options.Seed = 0,
     shapes: _options.Shapes = None,
+    min_shapes: _options.MinShapes = None,
+    opt_shapes: _options.OptShapes = None,
+    max_shapes: _options.MaxShapes = None,
     freeze: _options.Freeze = None,
     dims: _options.Dims = None,
+    precision: _options.Precision = None,
     config: _options.Config = None,
-    device: Annotated[str, typer.Option(help='"cuda" or "cuda:N".')] = "cuda",
+    device: Annotated[
+        str,
+        typer.Option(help="cuda or cuda:N.", metavar="DEVICE", rich_help_panel=_options.ENGINE),
+    ] = "cuda",
     library: _options.Library = None,
-    runs: Annotated[int, typer.Option(help="How many are profiled.", min=1)] = 50,
-    top: Annotated[int, typer.Option(help="Rows of the table.", min=1)] = 30,
-    seed: _options.Seed = 0,
+    plugins: _options.Plugins = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw a bar chart: .png, .svg, .pdf or .html.")
+        Path | None,
+        typer.Option(
+            help="Draw a bar chart: .png, .svg, .pdf or .html.", metavar="FILE",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="Write a trace for ui.perfetto.dev or chrome://tracing.")
+        Path | None,
+        typer.Option(
+            help="Write a trace for ui.perfetto.dev or chrome://tracing.", metavar="FILE",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = None,
     force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
-) -> None:
-    """Show the time of each layer, by TensorRT's profiler, with the ONNX nodes that are in it.
+) -> None:  # fmt: skip
+    """Show the GPU time of each layer and its ONNX nodes.
 
-    Runs are made without CUDA graphs, and TensorRT waits between layers, so that their sum is more
-    than a run takes. A plan tells its nodes if it was built with profiling_verbosity="detailed".
+    Times come from TensorRT's profiler, which waits between layers and uses no CUDA graph, so their
+    sum is more than the time of a run. A plan names the nodes of its layers only if it was built
+    with --profilingVerbosity=detailed.
     """
     import fasttrt
     from fasttrt._bench import bars, layers
     from fasttrt._bench.cases import as_the_engine_computes
     from fasttrt._bench.inputs import draw, onnx_model, shapes_for
-    from fasttrt._bench.opening import engine_options
 
     if device != "cuda" and not device.removeprefix("cuda:").isdigit():
         raise fasttrt.InputError(
-            f'--device: expected "cuda" or "cuda:N", as TensorRT times the layers, got {device!r}'
+            f"--device: expected cuda or cuda:N, as TensorRT times the layers, got {device!r}"
         )
     _options.show_log(verbose)
     _options.check_plot(plot, (".png", ".svg", ".pdf", ".html", ".htm"), force)
     if trace is not None:
         Output(trace, TRACE, force=force).check("--trace")
-    options = engine_options(config, device, library, shapes, freeze, dims)
+    options = engine_options(
+        config=config, device=device, library=library, precision=precision, plugins=plugins,
+        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), freeze=freeze, dims=dims,
+    )  # fmt: skip
     source = onnx_model(model, options)
-    if precision is not None:
-        options["precision"] = precision
     if source is not None:
-        build = options.get("config") or fasttrt.BuildConfig()
-        options["config"] = replace(build, profiling_verbosity="detailed")
+        options = with_build_options(options, profiling_verbosity="detailed")
         if batch is not None and "shapes" not in options:
             options["shapes"] = shapes_for(source, [batch])
     with fasttrt.Engine(model, **options | {"contexts": 1}) as engine:

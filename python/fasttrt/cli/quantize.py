@@ -10,6 +10,8 @@ from fasttrt._file_kinds import MODEL
 from fasttrt._files import Output
 from fasttrt._qdq import OPERATORS
 from fasttrt.cli import _options
+from fasttrt.cli._values import engine_options, one_of
+from fasttrt.transforms import transformed
 
 
 def quantize(
@@ -19,55 +21,86 @@ def quantize(
     data: Annotated[
         Path,
         typer.Argument(
-            help="A folder of .npz files (arrays by input name) or .npy files, or one file.",
+            help="Samples to calibrate with: a .npz (an array for each input, by name), a .npy, "
+            "or a folder of them.",
             exists=True,
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where to write it. Default: MODEL.int8.onnx"),
+        typer.Option(
+            "--output", "-o", help="The model to write.", metavar="FILE",
+            show_default="MODEL.int8.onnx", rich_help_panel=_options.OUTPUT,
+        ),
     ] = None,
     validation: Annotated[
         Path | None,
         typer.Option(
-            help="Samples to measure the loss on. Default: every fifth of DATA.",
-            exists=True,
+            help="Samples to measure the loss on.", exists=True, metavar="PATH",
+            show_default="every fifth of DATA",
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help=f"How ranges are found: {', '.join(METHODS)}.")
+        str,
+        typer.Option(
+            help=f"How ranges are calibrated: {', '.join(METHODS)}.", metavar="METHOD"
+        ),
     ] = "minmax",
     percentile: Annotated[
-        float, typer.Option(help="The share of values kept by --method percentile, in percent.")
+        float,
+        typer.Option(
+            help="With --method percentile: the share of values to keep, in percent.",
+            min=50, max=100, metavar="X",
+        ),
     ] = 99.99,
     operators: Annotated[
         list[str] | None,
         typer.Option(
-            "--operator", help=f"Quantize only these of {', '.join(OPERATORS)}; may be repeated."
+            "--operator", help=f"Quantize only these of {', '.join(OPERATORS)}; repeatable.",
+            metavar="OP",
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="A node, by name, or an operator to leave in float32; may be repeated."),
+        typer.Option(
+            help="Leave a node (by name) or an operator in float32; repeatable.", metavar="NAME"
+        ),
     ] = None,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
     library: Annotated[
         str,
         typer.Option(
-            help='The TensorRT that has to take it: "auto", "rtx", "tensorrt", a path, or "none".'
+            help="The TensorRT that has to accept the result, or none.",
+            metavar="LIBRARY", rich_help_panel=_options.ENGINE,
         ),
     ] = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="The GPU that has to run it: cuda or cuda:N.", metavar="DEVICE",
+            show_default="the first, if any", rich_help_panel=_options.ENGINE,
+        ),
+    ] = None,
     force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
-) -> None:
-    """Quantize a model to int8 from real data, and report the loss by output."""
+) -> None:  # fmt: skip
+    """Quantize a model to int8 from real data, and report the loss."""
+    from fasttrt.model import OnnxModel
     from fasttrt.quantizing import quantize as run
 
     _options.show_log(verbose)
     output = output or model.with_name(f"{model.stem}.int8.onnx")
     Output(output, MODEL, [model], force).check("--output")
+    one_of("method", method, METHODS)
+    for operator in operators or ():
+        one_of("operator", operator, OPERATORS)
+    options = engine_options(
+        library=None if library == "none" else library, freeze=freeze, dims=dims
+    )
     result = run(
-        model,
+        transformed(OnnxModel(model), options.get("freeze"), options.get("dims")),
         data,
         output=output,
         force=force,
@@ -76,7 +109,8 @@ def quantize(
         percentile=percentile,
         operators=tuple(operators or OPERATORS),
         exclude=tuple(exclude or ()),
-        library=None if library == "none" else library,
+        library=options.get("library"),
+        device=device,
     )
     if as_json:
         report: dict[str, Any] = {**result.report.to_json(), "path": str(result.path)}

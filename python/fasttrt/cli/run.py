@@ -1,4 +1,4 @@
-"""``fasttrt run``: a model or a plan, run once or on a folder of inputs."""
+"""``fasttrt run``: a model or a plan, run once or on saved samples."""
 
 import secrets
 from pathlib import Path
@@ -8,15 +8,19 @@ import numpy as np
 import typer
 
 from fasttrt._bench.inputs import onnx_model
-from fasttrt._bench.opening import engine_options
-from fasttrt._file_kinds import ARRAYS
-from fasttrt._files import Output
-from fasttrt._samples import given_samples
-from fasttrt._saved_samples import saved_files
-from fasttrt._terminal import printable
+from fasttrt._saved_samples import saved_files, saved_samples
+from fasttrt._tables import Column, Row, name, number, output_width, render
 from fasttrt.cli import _options
+from fasttrt.cli._results import Results
+from fasttrt.cli._values import engine_options
+from fasttrt.cli._values import shapes as parse_shapes
 from fasttrt.comparing.drawing import Drawing
 from fasttrt.errors import InputError
+
+_NUMBERS = {
+    "least": "min", "mean": "mean", "most": "max", "true": "true", "nan": "NaN", "inf": "Inf",
+}  # fmt: skip
+"""Titles of what JSON says about an output."""
 
 
 def run(
@@ -27,63 +31,94 @@ def run(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A .npz for the results; several samples get .0, .1, ..."
+            "--output", "-o", metavar="PATH", rich_help_panel=_options.OUTPUT,
+            help="Save the results: in a .npz, with arrays SAMPLE/OUTPUT if there are several "
+            "samples, or in a folder (a name that ends in /), with a .npz for each sample.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of random inputs; it is told.", min=0)] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="The seed of random inputs.", min=0, metavar="N", show_default="a new one",
+            rich_help_panel=_options.INPUTS,
+        ),
+    ] = None,
     shapes: _options.Shapes = None,
+    min_shapes: _options.MinShapes = None,
+    opt_shapes: _options.OptShapes = None,
+    max_shapes: _options.MaxShapes = None,
     freeze: _options.Freeze = None,
     dims: _options.Dims = None,
+    precision: _options.Precision = None,
     config: _options.Config = None,
     device: _options.Device = None,
     library: _options.Library = None,
+    plugins: _options.Plugins = None,
     force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Run a model or a plan, and show or save its results."""
     import fasttrt
 
-    if output is not None and output.suffix != ".npz":
-        raise InputError(f"--output: expected a .npz, got {str(output)!r}")
-    if inputs is not None and seed is not None:
-        raise InputError("--seed: expected no --inputs with it, as it is of random ones")
-    given = [file, *saved_files(inputs)]
-    if output is not None:
-        Output(output, ARRAYS, given, force).check("--output")
     _options.show_log(verbose)
-    options = engine_options(config, device, library, shapes, freeze, dims)
+    if inputs is not None and seed is not None:
+        raise InputError("--seed: expected no --inputs with it, as it is for random ones")
+    options = engine_options(
+        config=config, device=device, library=library, precision=precision, plugins=plugins,
+        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), freeze=freeze, dims=dims,
+    )  # fmt: skip
+    results = Results(output, [file, *saved_files(inputs, "--inputs")], force)
     model = onnx_model(file, options)
+    found: dict[str, Any] = {}
     with fasttrt.Engine(file, **options) as engine:
-        told: dict[str, Any] = {"device": engine.device}
+        found["device"] = engine.device
         if inputs is None:
-            told["seed"] = secrets.randbits(32) if seed is None else seed
-            samples = [Drawing(engine.inputs, model, None, told["seed"]).sample()]
+            found["seed"] = secrets.randbits(32) if seed is None else seed
+            samples = [("random", Drawing(engine.inputs, model, None, found["seed"]).sample())]
         else:
-            samples = list(given_samples(inputs, engine.inputs))
-        told["results"] = []
-        for index, sample in enumerate(samples):
-            results = engine.infer(sample)
-            told["results"].append([_described(name, y) for name, y in results.items()])
-            if output is not None:
-                place = output if len(samples) == 1 else output.with_suffix(f".{index}.npz")
-                with Output(place, ARRAYS, given, force).open() as stream:
-                    np.savez(stream, **results)
+            samples = list(saved_samples(inputs, engine.inputs, "--inputs"))
+        found["samples"] = [label for label, _ in samples]
+        found["results"] = []
+        with results.writing(found["samples"]) as write:
+            for label, sample in samples:
+                outputs = engine.infer(sample)
+                write(label, outputs)
+                found["results"].append([_described(key, y) for key, y in outputs.items()])
+    found["written"] = [str(path) for path in results.written]
     if as_json:
-        _options.say(_options.json_text(told))
+        _options.say(_options.json_text(found))
         return
-    _options.say(f"device {told['device']}" + (f", seed {told['seed']}" if "seed" in told else ""))
-    for index, described in enumerate(told["results"]):
-        for each in described:
-            facts = ", ".join(f"{key} {_short(v)}" for key, v in each.items() if key != "name")
-            _options.say(printable(f"{index}  {each['name']}  {facts}"))
+    _options.say(
+        f"device {found['device']}" + (f", seed {found['seed']}" if "seed" in found else "")
+    )
+    _options.say("\n".join(_table(found, output_width())))
+    for path in results.written:
+        _options.say(f"written: {path}")
 
 
-def _short(value: Any) -> str:
-    """Floats in six digits."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return f"[{', '.join(map(_short, value))}]" if isinstance(value, list) else str(value)
+def _table(found: dict[str, Any], width: int | None) -> list[str]:
+    """A row for each output of each sample, and the first of its values."""
+    described = [each for outputs in found["results"] for each in outputs]
+    shown = {key: title for key, title in _NUMBERS.items() if any(key in e for e in described)}
+    columns = [
+        name("sample"), name("output"), Column("dtype"), Column("shape"),
+        *map(number, shown.values()),
+    ]  # fmt: skip
+    rows: list[Row] = []
+    for label, outputs in zip(found["samples"], found["results"], strict=True):
+        for each in outputs:
+            shape = "x".join(map(str, each["shape"])) or "scalar"
+            numbers = (_short(each[key]) if key in each else "-" for key in shown)
+            rows.append([label, each["name"], each["dtype"], shape, *numbers])
+            if "first" in each:
+                rows.append("  first values: " + ", ".join(map(_short, each["first"])))
+    return render(columns, rows, width)
+
+
+def _short(value: float) -> str:
+    """Six digits; integers in full."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _described(name: str, y: Any) -> dict[str, Any]:

@@ -9,75 +9,128 @@ from fasttrt._file_kinds import OPTIONS
 from fasttrt._files import Output
 from fasttrt._saved_samples import saved_files
 from fasttrt.cli import _options
+from fasttrt.cli._values import PRECISIONS, engine_options, integers, one_of, with_build_options
+from fasttrt.cli._values import shapes as parse_shapes
 
 if TYPE_CHECKING:
     from fasttrt._bench.tuning import Goal, Search, Trial
 
-_NOISE = "on the CPU none of these options counts: the differences are noise"
+_NOISE = "these options make no difference on the CPU: what differs is noise"
+_LIMITS = "Limits"
 
 
 def tune(
     model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to write the best options.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="The file to write the best options to.", metavar="FILE",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = Path("fasttrt.toml"),
-    goal: Annotated[str, typer.Option(help='What counts: "latency" or "throughput".')] = "latency",
-    precision: Annotated[str, typer.Option(help="Which to try.")] = "tf32,fp16,bf16",
-    level: Annotated[str, typer.Option(help="Optimization levels to try; or none.")] = "3,5",
-    cuda_graph: Annotated[bool, typer.Option(help="Whether to try without, too.")] = True,
-    contexts: Annotated[str, typer.Option(help="Which numbers to try.")] = "1,2,4",
-    concurrency: Annotated[int, typer.Option(help="Threads that call, for throughput.", min=2)] = 4,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(help="Samples to judge the errors by; else random ones.", exists=True),
+    goal: Annotated[
+        str, typer.Option(help="What to optimize: latency or throughput.", metavar="GOAL")
+    ] = "latency",
+    precision: Annotated[
+        str, typer.Option(help="Precisions to try, or none.", metavar="LIST")
+    ] = "tf32,fp16,bf16",
+    level: Annotated[
+        str, typer.Option(help="Optimization levels to try, or none.", metavar="LIST")
+    ] = "3,5",
+    cuda_graph: Annotated[bool, typer.Option(help="Try without CUDA graphs too.")] = True,
+    contexts: Annotated[
+        str, typer.Option(help="Numbers of execution contexts to try.", metavar="LIST")
+    ] = "1,2,4",
+    concurrency: Annotated[
+        int,
+        typer.Option(help="Threads that call, to measure throughput.", min=2, metavar="N"),
+    ] = 4,
+    budget: Annotated[
+        float,
+        typer.Option(help="Try nothing new after this time.", min=0, metavar="SECONDS"),
+    ] = 300.0,
+    duration: Annotated[
+        float,
+        typer.Option(
+            help="The most seconds that a series of runs takes.", min=0.01, metavar="SECONDS"
+        ),
+    ] = 1.0,
+    inputs: _options.Samples = None,
+    seed: _options.Seed = 0,
+    atol: Annotated[
+        float | None,
+        typer.Option(
+            help="The largest absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
+        ),
     ] = None,
-    atol: Annotated[float | None, typer.Option(help="The largest absolute error.", min=0)] = None,
-    rtol: Annotated[float | None, typer.Option(help="The largest relative error.", min=0)] = None,
-    cosine: Annotated[float | None, typer.Option(help="The least similarity.", max=1)] = None,
-    top1: Annotated[float | None, typer.Option(help="The least agreement.", min=0, max=1)] = None,
+    rtol: Annotated[
+        float | None,
+        typer.Option(
+            help="The largest relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    cosine: Annotated[
+        float | None,
+        typer.Option(
+            help="The least cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    top1: Annotated[
+        float | None,
+        typer.Option(
+            help="The least share of rows with the same largest value.", min=0, max=1, metavar="X",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
     shapes: _options.Shapes = None,
+    min_shapes: _options.MinShapes = None,
+    opt_shapes: _options.OptShapes = None,
+    max_shapes: _options.MaxShapes = None,
     freeze: _options.Freeze = None,
     dims: _options.Dims = None,
+    config: _options.Config = None,
     device: _options.Device = None,
     library: _options.Library = None,
-    budget: Annotated[float, typer.Option(help="Seconds; none is begun later.", min=0)] = 300.0,
-    duration: Annotated[float, typer.Option(help="Seconds of a series.", min=0.01)] = 1.0,
-    seed: _options.Seed = 0,
+    plugins: _options.Plugins = None,
     force: _options.Force = False,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
-) -> None:
-    """Find the options with which a model runs best and is right, and write them to a file.
+) -> None:  # fmt: skip
+    """Find the options with which a model runs best.
 
-    One option after the other is changed, from the best so far: precision, optimization level, CUDA
-    graph, contexts. It has to gain more than the spread of the measured rounds, else the simpler
-    options stay. Answers are held against ONNX Runtime's, see fasttrt compare. Use the file with
-    Engine(model, **fasttrt.load_config("fasttrt.toml")), or as --config of other commands.
+    Changes one option after the other, starting from the best so far: precision, optimization
+    level, CUDA graph, contexts. A change has to gain more than the measured rounds vary, or the
+    simpler options stay, and the outputs have to match ONNX Runtime's as in fasttrt compare. Use
+    the file as --config of other commands, or in Python:
+    Engine(model, **fasttrt.load_config("fasttrt.toml")).
     """
-    from fasttrt import InputError
     from fasttrt._bench.cases import Effort
-    from fasttrt._bench.opening import engine_options, integers
     from fasttrt._bench.tuning import Search, as_file
 
-    if goal not in ("latency", "throughput"):
-        raise InputError(f'--goal: expected "latency" or "throughput", got {goal!r}')
+    one_of("goal", goal, ("latency", "throughput"))
+    precisions = [p.strip() for p in precision.split(",")] if precision != "none" else []
+    for each in precisions:
+        one_of("precision", each, PRECISIONS)
+    levels = integers("level", level, least=0, most=5) if level != "none" else []
+    counts = integers("contexts", contexts, most=1024)
     _options.show_log(verbose)
     target = Output(output, OPTIONS, [model, *saved_files(inputs)], force)
     target.check("--output")
     limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
-    options = engine_options(None, device, library, shapes, freeze, dims)
+    options = engine_options(
+        config=config, device=device, library=library, plugins=plugins,
+        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), freeze=freeze, dims=dims,
+    )  # fmt: skip
+    options.pop("precision", None)  # the file's: what is tried counts
+    if "config" in options:
+        options = with_build_options(options, precision=None)
     search = Search(
         model, cast("Goal", goal), options, inputs=inputs,
         thresholds={k: v for k, v in limits.items() if v is not None} or None,
         concurrency=concurrency, time_budget=budget, effort=Effort(1000, duration, duration / 5),
         seed=seed, report=lambda trial: None if as_json else _options.say(_line(trial), err=True),
     )  # fmt: skip
-    best = search.run(
-        precision.split(",") if precision != "none" else [],
-        integers("level", level, least=0) if level != "none" else [],
-        ["auto", False] if cuda_graph else ["auto"],
-        integers("contexts", contexts),
-    )
+    best = search.run(precisions, levels, ["auto", False] if cuda_graph else ["auto"], counts)
     comment = f"{model.name}, the best {goal} that fasttrt tune found: {_line(best)}"
     if search.on_cpu:
         comment += f"\n{_NOISE}"

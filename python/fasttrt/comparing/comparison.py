@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fasttrt._tables import Column, name, number, output_width, render
+from fasttrt._tables import Column, name, number, output_width, render, wrap
 from fasttrt._terminal import printable
 from fasttrt.comparing.bisection import Divergence
 from fasttrt.comparing.metrics import OutputComparison
@@ -12,10 +12,7 @@ from fasttrt.comparing.metrics import OutputComparison
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-_NUMBERS = ("max abs", "max rel", "mean abs", "cosine", "top-1", "NaN", "Inf")
-_COLUMNS = (
-    name("output"), Column("dtype"), Column("shape"), *map(number, _NUMBERS), Column("verdict"),
-)  # fmt: skip
+_NUMBERS = ("max abs", "max rel", "mean abs", "cosine", "top-1")
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,15 @@ class Comparison:
 
     def lines(self, width: int | None = None) -> list[str]:
         """The table, for a terminal of that width, and the remarks on it."""
+        counts = [
+            kind
+            for kind in ("nan", "inf")  # most have neither, and a terminal is narrow
+            if any(getattr(o, kind) or getattr(o, f"reference_{kind}") for o in self.outputs)
+        ]
+        columns = [
+            name("output"), Column("dtype"), Column("shape"), *map(number, _NUMBERS),
+            *(number({"nan": "NaN", "inf": "Inf"}[kind]) for kind in counts), Column("verdict"),
+        ]  # fmt: skip
         rows = []
         for output in self.outputs:
             agreement = output.top1 if output.equal is None else output.equal
@@ -80,11 +86,13 @@ class Comparison:
                 _number(output.mean_abs_error),
                 "-" if output.cosine is None else f"{output.cosine:.7f}",
                 "-" if agreement is None else f"{100 * agreement:.4g} %",
-                _both(str(output.nan), str(output.reference_nan)),
-                _both(str(output.inf), str(output.reference_inf)),
+                *(
+                    _both(str(getattr(output, kind)), str(getattr(output, f"reference_{kind}")))
+                    for kind in counts
+                ),
                 "passed" if output.passed else "FAILED",
             ])  # fmt: skip
-        return [*render(_COLUMNS, rows, width), *map(printable, self._remarks())]
+        return [*render(columns, rows, width), *wrap(map(printable, self._remarks()), width)]
 
     def _remarks(self) -> list[str]:
         drawn = f"seed {self.seed}" if self.seed is not None else "given inputs"
