@@ -8,6 +8,7 @@ import numpy as np
 
 from fasttrt import _ort
 from fasttrt._ort_calls import Runs
+from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._reading import is_utf8
 from fasttrt.arrays import PINNED, dlpack_device
 from fasttrt.errors import Error, InputError, LibraryNotFoundError, ParseError, ParseIssue
@@ -42,6 +43,7 @@ class ReferenceBackend:
             raise LibraryNotFoundError(
                 'device="cpu" needs ONNX Runtime: pip install onnxruntime (or fasttrt[cpu])'
             ) from None
+        model = write_repeated_outputs(model)
         self.metadata: dict[str, Any] = {}
         self._runs = Runs()
         given: Sequence[Mapping[str, ShapeLike]] = []

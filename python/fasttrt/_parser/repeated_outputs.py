@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 
-def write_repeated_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
+def write_repeated_outputs(model: OnnxModel, target: "Target | None" = None) -> OnnxModel:
     """Give an output whose name an input or an output before it has a tensor and name of its own.
 
-    The model itself if all names differ.
+    The model itself if all names differ. Whatever is to run it: the names are the same everywhere.
     """
     from onnx import helper
 
