@@ -329,6 +329,10 @@ def _powers() -> dict[str, Case]:
             f"g ({dtype}[10] x) => ({dtype}[10] y) {{ y = Pow (x, e) }}",
             {"x": bases}, {"e": np.float32(3)},
         )  # fmt: skip
+        found[f"Pow of {dtype} by several floats"] = Case(
+            f"g ({dtype}[10] x) => ({dtype}[10] y) {{ y = Pow (x, e) }}",
+            {"x": bases}, {"e": np.array([8, 9, 19, 3, 30, 5, 100, 101, 0, 1], np.float32)},
+        )  # fmt: skip
     found["Pow of int64 beyond float32"] = Case(
         "g (int64[2] x) => (int64[2] y) { y = Pow (x, e) }", {"x": [10, -7]}, {"e": np.int64(15)}
     )

@@ -32,8 +32,13 @@ def _pow(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
         return [*chain.nodes, cast]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     value = facts.constant(exponent)
-    if value is not None and value.size == 1 and value.item() == int(value.item()) >= 0:
-        return _constant_power(node, facts, int(value.item()), list(value.shape), dtype)
+    if value is not None and (value == np.floor(value)).all():
+        if value.size == 1 and value.item() >= 0:
+            return _constant_power(node, facts, int(value.item()), list(value.shape), dtype)
+        chain = NodeChain(node, facts)
+        whole = copy_node(node)
+        whole.input[1] = chain.constant(value, np.int64)
+        return [*chain.nodes, *_power(whole, facts, kind, TensorProto.INT64, dtype)]
     if other not in (TensorProto.INT32, TensorProto.INT64):
         return (
             "of integers, by an exponent that is not a known whole number, which TensorRT "
@@ -65,7 +70,7 @@ def _constant_power(
 
 def _power(
     node: "onnx.NodeProto", facts: TensorFacts, kind: int, other: int, dtype: Any
-) -> Replacement:
+) -> "list[onnx.NodeProto]":
     """Square and multiply by the bits of an exponent that is known only in the run."""
     chain = NodeChain(node, facts)
     base, exponent = node.input
