@@ -138,6 +138,10 @@ def _constants(graphs: "list[onnx.GraphProto]") -> "Iterator[tuple[str, npt.NDAr
                     yield node.output[0], np.array(attribute.i)
                 elif attribute.name == "value_ints":
                     yield node.output[0], np.array(attribute.ints, np.int64)
+                elif attribute.name == "value_float":
+                    yield node.output[0], np.array(attribute.f, np.float32)
+                elif attribute.name == "value_floats":
+                    yield node.output[0], np.array(attribute.floats, np.float32)
 
 
 def _inferred(proto: "onnx.ModelProto") -> dict[str, tuple[int, list[int | None] | None]]:

@@ -329,6 +329,10 @@ def _powers() -> dict[str, Case]:
             f"g ({dtype}[10] x) => ({dtype}[10] y) {{ y = Pow (x, e) }}",
             {"x": bases}, {"e": np.float32(3)},
         )  # fmt: skip
+        found[f"Pow of {dtype} by floats that are an input"] = Case(
+            f"g ({dtype}[4] x, float[4] e) => ({dtype}[4] y) {{ y = Pow (x, e) }}",
+            {"x": [10, -3, 7, 5], "e": [9, 19, 0, 0.3]},
+        )
         found[f"Pow of {dtype} by several floats"] = Case(
             f"g ({dtype}[10] x) => ({dtype}[10] y) {{ y = Pow (x, e) }}",
             {"x": bases}, {"e": np.array([8, 9, 19, 3, 30, 5, 100, 101, 0, 1], np.float32)},

@@ -39,11 +39,13 @@ def _pow(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
         whole = copy_node(node)
         whole.input[1] = chain.constant(value, np.int64)
         return [*chain.nodes, *_power(whole, facts, kind, TensorProto.INT64, dtype)]
-    if other not in (TensorProto.INT32, TensorProto.INT64):
+    if value is not None:
         return (
-            "of integers, by an exponent that is not a known whole number, which TensorRT "
-            "computes in float32; cast the base to float32"
+            "of integers, by an exponent that is no whole number, which TensorRT computes in "
+            "float32; cast the base to float32"
         )
+    if other not in (TensorProto.INT32, TensorProto.INT64):
+        return _power_by_floats(node, facts, kind, dtype)
     return _power(node, facts, kind, other, dtype)
 
 
@@ -91,6 +93,26 @@ def _power(
     is_unit = chain.add("Equal", chain.add("Mul", base, base), one)
     inverse = chain.add("Where", is_unit, result, zero)
     return chain.finish("Where", chain.add("Less", exponent, zero), inverse, result)
+
+
+def _power_by_floats(
+    node: "onnx.NodeProto", facts: TensorFacts, kind: int, dtype: Any
+) -> Replacement:
+    """Take the products where an exponent is whole, and else what TensorRT has in float32."""
+    from onnx import TensorProto
+
+    chain = NodeChain(node, facts)
+    base, exponent = node.input
+    exponent = chain.add("Cast", exponent, to=TensorProto.FLOAT)
+    floor = chain.add("Floor", exponent)
+    product = copy_node(node)
+    product.input[1] = chain.add("Cast", floor, to=TensorProto.INT64)
+    product.output[0] = facts.unused(f"{node.output[0]}_product")
+    chain.nodes += _power(product, facts, kind, TensorProto.INT64, dtype)
+    wide = chain.add("Cast", base, to=TensorProto.FLOAT)
+    power = chain.add("Cast", chain.add("Pow", wide, exponent), to=kind)
+    is_whole = chain.add("Equal", floor, exponent)
+    return chain.finish("Where", is_whole, product.output[0], power)
 
 
 RULES: dict[str, Rule] = {"Pow": _pow}
