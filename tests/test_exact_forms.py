@@ -109,7 +109,6 @@ def test_outputs_get_names_of_their_own(
     assert line.endswith(f"as an output it is named {names[-1]}")
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("inputs", "going", "is_refused"),
     [
@@ -149,7 +148,8 @@ def test_loops_that_collect_nothing_may_end_earlier() -> None:
     ).proto()
     model = OnnxModel(proto)
     assert write_exact_forms(model, TARGET) is model
-=======
+
+
 def test_the_reference_has_the_same_names() -> None:
     proto = Case("g (float[2,3] x) => (float[2,3] y, float[2,3] y) { y = Neg (x) }").proto()
     x = np.random.default_rng().standard_normal((2, 3)).astype(np.float32)
@@ -158,4 +158,3 @@ def test_the_reference_has_the_same_names() -> None:
         results = engine.infer({"x": x})
     np.testing.assert_array_equal(results["y"], -x)
     np.testing.assert_array_equal(results["y_2"], -x)
->>>>>>> af954f0 (Outputs of one name get the same names of their own on the CPU)
