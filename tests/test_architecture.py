@@ -48,7 +48,6 @@ ABOVE = {
             "repeated_outputs",
             "scatter_indices",
             "transposed_convolution",
-            "unsigned_quantization",
         )
     },
     "_parser/pipeline": {"building", "engine", "plan", "tensorrt", "reference"},

@@ -15,7 +15,6 @@ from fasttrt._parser import (
     transposed_convolution,
 )
 from fasttrt._parser.node_rules import Rule, apply_rules
-from fasttrt._parser.unsigned_quantization import write_unsigned_quantization
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -39,6 +38,4 @@ def write_exact_forms(model: OnnxModel, target: "Target") -> OnnxModel:
         ParseError: names the nodes for which there is no exact form, and why.
     """
     change = "{op_type} is written in other operators, as {library} computes it otherwise"
-    library = str(target.library)
-    model = apply_rules(model, library, RULES, change)
-    return write_unsigned_quantization(model, library)
+    return apply_rules(model, str(target.library), RULES, change)
