@@ -72,7 +72,7 @@ def test_any_name_in_the_working_folder_will_do(
 def test_external_data_that_is_missing_is_named(build: Build, tmp_path: Path) -> None:
     path = models.with_external_data(models.mlp().proto, tmp_path / "m.onnx")
     (tmp_path / "m.onnx.data").unlink()
-    with pytest.raises(fasttrt.ParseError) as caught:
+    with pytest.raises(fasttrt.InputError) as caught:
         build(path, shapes=FIXED)
     assert "w0" in str(caught.value)
     assert "m.onnx.data" in str(caught.value)

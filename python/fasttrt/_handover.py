@@ -37,7 +37,7 @@ def hand_over(
 def _hand_over(
     model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
 ) -> T:
-    if model.path is not None and not model.is_changed and model.is_binary:
+    if model.path is not None and model.is_in_file:
         return from_file(os.fspath(model.path.absolute()))
     if model.fits_in_memory:
         return from_bytes(model.to_bytes(), os.fspath(model.path.absolute()) if model.path else "")

@@ -122,6 +122,7 @@ class OnnxModel:
             assert self._bytes is not None
             content = self._bytes
         else:
+            self._versions[self.path] = check_file(self.path)
             content = read_file(self.path, _LIMIT, "a model")
         try:
             with warnings.catch_warnings():  # that a format is experimental
@@ -177,8 +178,10 @@ class OnnxModel:
         """Whether the files that it came from, if any, are still those that were read."""
         return self._changed_file() is None
 
-    def _changed_file(self) -> Path | None:
+    def _changed_file(self, but: Path | None = None) -> Path | None:
         for file, version in self._versions.items():
+            if file == but:
+                continue
             try:
                 if check_file(file) != version:
                     return file
@@ -186,9 +189,16 @@ class OnnxModel:
                 return file
         return None
 
+    @property
+    def is_in_file(self) -> bool:
+        """Whether the file that it came from is the model, for readers of the binary format."""
+        return self.path is not None and not self.is_changed and self.is_binary
+
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """While others read the model's files: these are still what was checked, at the end too.
+
+        The model's own file counts if it `is_in_file`; it is not read otherwise.
 
         Raises:
             InputError: a file was replaced, written or cut short, so that nobody knows what was
@@ -199,7 +209,8 @@ class OnnxModel:
         self._refuse_changed()
 
     def _refuse_changed(self) -> None:
-        if file := self._changed_file():
+        file = self._changed_file(None if self.is_in_file else self.path)
+        if file is not None:
             raise InputError(f"{file} has changed since the model was read")
 
     def place_of(self, node: "onnx.NodeProto") -> int:

@@ -116,9 +116,7 @@ class ReferenceBackend:
 
 def _is_file(model: OnnxModel) -> bool:
     """Whether ONNX Runtime can read it from its file."""
-    if model.path is None or model.is_changed or not model.is_binary:
-        return False
-    return is_utf8(model.path.absolute())
+    return model.path is not None and model.is_in_file and is_utf8(model.path.absolute())
 
 
 def _session_options(model: OnnxModel) -> Any:

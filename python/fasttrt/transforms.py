@@ -201,7 +201,7 @@ def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[st
 
 
 def _extent(name: str, given: object) -> int:
-    if isinstance(given, Integral) and not isinstance(given, bool) and int(given) >= 0:
+    if isinstance(given, Integral) and not isinstance(given, bool) and 0 <= int(given) < 2**63:
         return int(given)
     raise InputError(f"dims: {name}: expected an integer >= 0, got {given!r}")
 
