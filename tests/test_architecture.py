@@ -34,12 +34,14 @@ ABOVE = {
     "_tensor_data": {"*"},
     "_files": {"*"},
     "_nodes": {"*"},
+    "_loops": {"_core", "building", "engine", "plan", "tensorrt", "reference"},
     "_parser/node_rules": {"building", "engine", "plan", "tensorrt", "reference"},
     **{
         f"_parser/{name}": {"_core", "building", "engine", "plan", "tensorrt", "reference"}
         for name in (
             "arithmetic",
             "branch_shapes",
+            "counted_loops",
             "nan_propagation",
             "exact_forms",
             "node_chain",

@@ -109,7 +109,7 @@ def test_the_network_is_of_the_precision(
     assert plan.metadata["config"]["precision"] == precision
     assert plan.metadata["conversion"] == {
         "opset": {"fp16": 17, "bf16": 22}[precision], "converted": 3, "kept": {}, "zeroed": {},
-        "placement": "by operator",
+        "faint": {}, "placement": "by operator",
     }  # fmt: skip
     assert [t["dtype"] for t in plan.metadata["inputs"]] == ["float32"]
     assert plan.metadata["model_sha256"] == build(model.proto).metadata["model_sha256"]
@@ -267,6 +267,7 @@ def test_a_node_that_the_parser_refuses_is_kept(
         "converted": 1,
         "kept": {"y": "HardSwish: TensorRT does not parse it in 16 bits"},
         "zeroed": {},
+        "faint": {},
         "placement": "by operator",
     }
     (record,) = (r for r in caplog.records if r.name == "fasttrt")  # besides TensorRT's own

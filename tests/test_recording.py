@@ -25,14 +25,15 @@ V11: Any = Library("v11")
 
 def test_control_flow_is_found() -> None:
     assert control_flow(OnnxModel(models.conditional().proto)) == ["If"]
-    assert control_flow(OnnxModel(models.loop().proto)) == ["Loop"]
+    assert control_flow(OnnxModel(models.loop_by_value().proto)) == ["Loop"]
+    assert control_flow(OnnxModel(models.loop().proto)) == []
     assert control_flow(OnnxModel(models.mlp().proto)) == []
 
 
 def test_control_flow_within_control_flow_is_found() -> None:
     proto = models.conditional().proto
     (outer,) = (node for node in proto.graph.node if node.op_type == "If")
-    inner = models.loop().proto.graph
+    inner = models.loop_by_value().proto.graph
     outer.attribute[0].g.node.extend(inner.node)
     outer.op_type = "Other"
     assert control_flow(OnnxModel(proto)) == ["Loop"]

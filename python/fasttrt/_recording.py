@@ -11,6 +11,7 @@ from typing import Any
 
 from fasttrt import _core
 from fasttrt._log import logger
+from fasttrt._loops import CountedLoops
 from fasttrt._nodes import all_nodes
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
@@ -22,8 +23,16 @@ _POLICIES: dict[bool | str, str] = {"auto": "automatic", True: "required", False
 
 
 def control_flow(model: OnnxModel) -> list[str]:
-    """Operators of a model whose course depends on values, in alphabetical order."""
-    return sorted({node.op_type for node in all_nodes(model.proto)} & _DEPENDS_ON_VALUES)
+    """Give the operators of a model whose course depends on values, in alphabetical order.
+
+    A Loop is none of them if it runs as often as the shapes of the inputs say: a graph is of one
+    set of shapes.
+    """
+    nodes = [node for node in all_nodes(model.proto) if node.op_type in _DEPENDS_ON_VALUES]
+    if not nodes:
+        return []
+    loops = CountedLoops(model.proto)
+    return sorted({n.op_type for n in nodes if not (n.op_type == "Loop" and loops.is_counted(n))})
 
 
 def graph_policy(

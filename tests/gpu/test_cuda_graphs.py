@@ -25,7 +25,7 @@ from support.gpu import (
     product_tolerance,
 )
 from support.gpu_models import by_its_own_shape, crossed, cut_by_data, shape_of
-from support.models import Model, conditional, elementwise, loop, nonzero
+from support.models import Model, conditional, elementwise, loop, loop_by_value, nonzero
 
 pytestmark = pytest.mark.gpu
 POLICIES = ["auto", True, False]
@@ -407,7 +407,7 @@ def _run_or_refusal(engine: fasttrt.Engine, *inputs: Array) -> tuple[Array | Non
         return None, str(error)
 
 
-@pytest.mark.parametrize("make", [conditional, loop])
+@pytest.mark.parametrize("make", [conditional, loop_by_value])
 def test_control_flow(make: Callable[[], Model]) -> None:
     """A graph holds what was done with one condition; another one's replay would be wrong."""
     model = make()
@@ -422,8 +422,18 @@ def test_control_flow(make: Callable[[], Model]) -> None:
         with fasttrt.Engine(given, device="cuda", contexts=1) as engine:
             for i in range(16):
                 condition = np.array(i % 4 < 2)
-                inputs = [condition if x.dtype == bool else x for x in model.inputs()]
+                by_type = {"bool": condition, "int64": np.array(3 + i % 4)}
+                inputs = [by_type.get(str(x.dtype), x) for x in model.inputs()]
                 assert_close(engine.infer(*inputs), model.reference(*inputs), ELEMENTWISE)
+
+
+def test_counted_loops() -> None:
+    """What their graph holds is right for other values, recorded or not."""
+    model = loop(7)
+    with open_engine(model, contexts=1) as engine:
+        for _ in range(8):
+            (x,) = model.inputs()
+            assert_close(engine.infer(x), model.reference(x), 2e-6)
 
 
 def test_kernels_that_change_later() -> None:

@@ -392,8 +392,11 @@ def conditional() -> Model:
     return Model(make(nodes, inputs, [value("y", TensorProto.FLOAT, [4])]), reference)
 
 
-def loop(trips: int = 5) -> Model:
-    """A Loop: y = x after adding a random step ``trips`` times; x ``[4]`` float32."""
+def loop(trips: int | None = 5) -> Model:
+    """A Loop: y = x after adding a random step ``trips`` times; x ``[4]`` float32.
+
+    None: the model takes that number as its second input, a scalar of int64.
+    """
     step = _weights(4)
     body = helper.make_graph(
         [
@@ -409,14 +412,24 @@ def loop(trips: int = 5) -> Model:
         [value("still", TensorProto.BOOL, []), value("after", TensorProto.FLOAT, [4])],
     )
     nodes = [helper.make_node("Loop", ["trips", "go", "x"], ["y"], "loop", body=body)]
-    weights = {"trips": np.array(trips, np.int64), "go": np.array(True), "step": step}
-    proto = make(
-        nodes,
-        [value("x", TensorProto.FLOAT, [4])],
-        [value("y", TensorProto.FLOAT, [4])],
-        weights,
-    )
-    return Model(proto, lambda x: x.astype(np.float64) + trips * step.astype(np.float64))
+    weights = {"go": np.array(True), "step": step}
+    inputs = [value("x", TensorProto.FLOAT, [4])]
+    if trips is None:
+        inputs.append(value("trips", TensorProto.INT64, []))
+    else:
+        weights["trips"] = np.array(trips, np.int64)
+    proto = make(nodes, inputs, [value("y", TensorProto.FLOAT, [4])], weights)
+
+    def reference(x: Array, count: Any = trips) -> Array:
+        y: Array = x.astype(np.float64) + int(count) * step.astype(np.float64)
+        return y
+
+    return Model(proto, reference)
+
+
+def loop_by_value() -> Model:
+    """The Loop of `loop` whose number of iterations is an input."""
+    return loop(None)
 
 
 def deep(depth: int = 200, width: int = 16) -> Model:

@@ -12,6 +12,7 @@ from fasttrt._misread import refuse_misread, spelled_out
 from fasttrt._misread_v8 import written_for
 from fasttrt._parser.attention import write_attention
 from fasttrt._parser.branch_shapes import reject_branch_shapes
+from fasttrt._parser.counted_loops import drop_conditions
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.local_functions import inline_functions
@@ -72,6 +73,7 @@ PASSES: tuple[Pass, ...] = (
     write_repeated_outputs,
     propagate_nan,
     write_exact_forms,
+    drop_conditions,
     reject_branch_shapes,
     reject_unsupported,
 )

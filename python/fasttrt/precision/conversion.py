@@ -1,12 +1,13 @@
 """A model that computes in float16 or bfloat16, from one that computes in float32."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import ml_dtypes
 import numpy as np
 
+from fasttrt._log import logger
 from fasttrt._nodes import with_inner
 from fasttrt.errors import BuildError, InputError
 from fasttrt.model import OnnxModel
@@ -15,6 +16,7 @@ from fasttrt.precision.graphs import Changes
 from fasttrt.precision.placements import DEFAULT, REASON, float32_nodes
 from fasttrt.precision.rewriter import Rewriter
 from fasttrt.precision.rules import Kind
+from fasttrt.precision.scales import Scales, faint
 from fasttrt.precision.weights import Weights, without_weights
 
 if TYPE_CHECKING:
@@ -64,12 +66,16 @@ def converted(
     _name_nodes(proto.graph)
     placed = float32_nodes(proto.graph, placement)
     keep = _Keep(keep_fp32, refused, model.wide, placed)
+    small = _faint(proto.graph, weights) if precision == "fp16" else {}
     was_reduced = _computes_in(proto.graph, precision)
     rewriter = Rewriter(proto, dtype, keep, weights.array)
     rewriter.rewrite(proto.graph, weights.tensors, convert_io)
     keep.check()
     changes = rewriter.changes
     changes.placement = placement
+    changes.faint = {name: size for name, size in small.items() if name in rewriter.reduced}
+    if changes.faint:
+        logger.warning("%s", _faint_line(changes.faint))
     if not changes.converted and not was_reduced:
         why = "".join(f"\n  {name} ({reason})" for name, reason in changes.kept.items())
         raise BuildError(
@@ -98,6 +104,23 @@ def _lines(changes: Changes, option: str) -> list[str]:
             "next to much larger ones"
         )
     return lines
+
+
+def _faint(graph: "onnx.GraphProto", weights: Weights) -> dict[str, float]:
+    """Tensors of which float16 is expected to keep next to nothing."""
+    tensors = (*graph.initializer, *weights.tensors)
+    return faint(graph.node, Scales(graph, weights.array).expected(graph.node, tensors))
+
+
+def _faint_line(sizes: Mapping[str, float]) -> str:
+    """What the log says of them."""
+    first, smallest = next(iter(sizes)), min(sizes, key=lambda name: sizes[name])
+    return (
+        f"float16 has few bits or none left of {len(sizes)} tensors, from {first} on: by the "
+        f"model's weights their values are about {sizes[first]:.1g} there and "
+        f"{sizes[smallest]:.1g} at {smallest}, while float16 makes zero of what is below 6e-8. "
+        'Results may not depend on the inputs any more; bfloat16 (precision="bf16") has the range'
+    )
 
 
 def _least_opset(model: OnnxModel, precision: str) -> int:

@@ -27,6 +27,8 @@ class Changes:
     """Nodes that stay in float32, and why."""
     zeroed: dict[str, int] = field(default_factory=dict)
     """Constants of which so many elements became zero, next to much larger ones."""
+    faint: dict[str, float] = field(default_factory=dict)
+    """Tensors of float16 that are expected to be next to nothing, and how large."""
     placement: str = DEFAULT
     """Where the casts are, one of `fasttrt.precision.placements`."""
 

@@ -60,6 +60,8 @@ class Rewriter:
         self._opset = versions.get("", versions.get("ai.onnx", 0))
         self._taken = set(all_names(model.graph))
         self.changes = Changes(self._opset)
+        self.reduced: set[str] = set()
+        """The tensors that nodes give in the 16-bit type."""
 
     def rewrite(
         self,
@@ -181,6 +183,8 @@ class Rewriter:
                 is_low = type_ == FLOAT and low and slots is not None and slots.gives(i)
                 value = self._define(scope, name, type_, self._low if is_low else type_, kind=kind)
                 new.output[i] = value.names[value.made]
+                if is_low:
+                    self.reduced.add(name)
                 value.is_bounded = (
                     node.op_type in rules.BOUNDED
                     and kind == Kind.PLAIN

@@ -1,0 +1,51 @@
+"""A Loop whose condition is always true is written without it.
+
+TensorRT then only counts, and where the count is constant its compiler makes an engine that a CUDA
+graph can hold; it never does of a Loop that looks at a condition.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._loops import CountedLoops
+from fasttrt._nodes import subgraphs, with_inner
+from fasttrt._parser.node_rules import (
+    Replacement,
+    apply_rules,
+    constant_node,
+    copy_node,
+    input_name,
+)
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+
+def drop_conditions(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Write Loops that always run as often as their trip count says without a condition."""
+    nodes = list(with_inner(model.proto.graph.node))
+    if not any(node.op_type == "Loop" for node in nodes):
+        return model
+    loops = CountedLoops(model.proto)
+
+    def without_condition(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+        if not input_name(node, 0) or not input_name(node, 1) or not loops.goes_on(node):
+            return None
+        counted = copy_node(node)
+        counted.input[1] = ""
+        # The parser then gives the body no condition, whatever still reads it.
+        (body,) = subgraphs(counted)
+        always = facts.unused(f"{body.input[1].name}_always")
+        for inner in with_inner(body.node):
+            inner.input[:] = [always if x == body.input[1].name else x for x in inner.input]
+        body.node.insert(0, constant_node(always, True, dtype=bool))
+        if body.output[0].name == body.input[1].name:
+            body.output[0].name = always
+        return [counted]
+
+    return apply_rules(
+        model, str(target.library), {"Loop": without_condition}, "its condition is always true"
+    )
