@@ -84,6 +84,7 @@ RAW = W.tobytes()
         (RAW, {"length": "1e2"}, "length: expected a number of bytes"),
         (POINTER, {}, r"w\.data is a Git LFS pointer of \d+ bytes, not the file"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,  # drawn anew in each process
 )
 def test_data_that_is_not_there_is_refused(
     content: bytes, entries: dict[str, object], message: str, tmp_path: Path
