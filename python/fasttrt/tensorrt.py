@@ -17,13 +17,19 @@ from fasttrt._recording import graph_policy
 from fasttrt._tf32 import check_tf32
 from fasttrt.arrays import is_device_array, stream_handle
 from fasttrt.batching import Batching
-from fasttrt.errors import EngineLoadError, InputError
+from fasttrt.errors import EngineLoadError, Error, InputError
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.plugins import Plugins, load
 from fasttrt.refitting import give_weights, is_stripped, refit, took_weights
 from fasttrt.spec import Range, Shape, TensorSpec, merge_profiles
 
+_UNEQUAL_BRANCHES = "applyGenericCopy"
+"""What TensorRT-RTX 1.6.1 fails in where branches of an If give other shapes."""
+_UNEQUAL_BRANCHES_CURE = (
+    "The branches of an If seem to give other shapes, which TensorRT-RTX cannot run: fix its "
+    "condition (freeze=), or have both give one shape"
+)
 _IoTensor: TypeAlias = tuple[str, np.dtype[Any], Shape, bool, list[Range]]
 
 
@@ -131,6 +137,10 @@ class TensorRTBackend:
             if inputs_read is None:
                 return self.core.infer(arrays, out, stream)
             return self.core.infer(arrays, out, stream, inputs_read)
+        except Error as error:
+            if _UNEQUAL_BRANCHES in str(error):
+                raise Error(f"{error}\n{_UNEQUAL_BRANCHES_CURE}") from None
+            raise
         finally:
             if _core.has_log():
                 forward()

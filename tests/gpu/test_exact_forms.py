@@ -7,7 +7,7 @@ import pytest
 
 import fasttrt
 from support.exact_forms import CASES, Case, assert_same
-from support.gpu import EXACT, is_v8
+from support.gpu import EXACT, is_rtx, is_v8
 from support.swept_forms import SWEPT
 
 pytestmark = pytest.mark.gpu
@@ -37,3 +37,14 @@ def test_outputs_of_one_name(outputs: str) -> None:
     first, second = answers(case)
     np.testing.assert_array_equal(first, -x)
     np.testing.assert_array_equal(second, x if outputs.endswith("x") else -x)
+
+
+@pytest.mark.skipif(not is_rtx(), reason="what TensorRT-RTX cannot run")
+def test_branches_whose_shapes_turn_out_to_differ() -> None:
+    """Where the shapes are not known before, the run says what is wrong."""
+    branches = "then_branch = t () => (float[k] b) { b = Concat <axis=0> (x, x) }, "
+    branches += "else_branch = e () => (float[n] e) { e = Neg (x) }"
+    graph = f"g (float[n] x, bool c) => (float[m] y) {{ y = If (c) <{branches}> }}"
+    case = Case(graph, {"x": [1, 2, 3], "c": True}, shapes={"x": (3,)})
+    with pytest.raises(fasttrt.Error, match="freeze="):
+        answers(case)
