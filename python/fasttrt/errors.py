@@ -25,7 +25,8 @@ class ParseIssue(NamedTuple):
     """One thing that the ONNX parser refused."""
 
     node: int
-    """Index in the model's graph; -1 if it concerns the whole model."""
+    """Index in the model's graph; -1 if it concerns the whole model, or a node within
+    another one."""
     name: str
     """The node's name, empty if it has none."""
     operator: str
@@ -35,11 +36,12 @@ class ParseIssue(NamedTuple):
 
     def __str__(self) -> str:
         """As a line of an error message."""
-        if self.node < 0:
+        if self.node < 0 and not self.name and not self.operator:
             return self.reason
+        index = f" {self.node}" if self.node >= 0 else ""  # else it is within another node
         name = f" '{printable(self.name)}'" if self.name else ""
         operator = f" ({printable(self.operator)})" if self.operator else ""
-        return f"node {self.node}{name}{operator}: {self.reason}"
+        return f"node{index}{name}{operator}: {self.reason}"
 
 
 class ParseError(Error):

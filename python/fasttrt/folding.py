@@ -10,6 +10,8 @@ from collections import Counter
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fasttrt._log import logger
 from fasttrt._nodes import ONNX_DOMAINS, all_nodes, subgraphs
 from fasttrt.model import OnnxModel
@@ -122,7 +124,7 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
     constants = [value.const_value for value in node.inputs if value is not None]
     if not all(constant is None or _is_usable(constant) for constant in constants):
         return False
-    if node.op_type in _NOT_FOLDED:
+    if node.op_type in _NOT_FOLDED or _divides_by_zero(node):
         return False
     if any(value.is_graph_output() for value in node.outputs):
         return False  # TensorRT wants a node behind every output
@@ -132,6 +134,16 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
         elements: int = prod(constants[0].numpy().tolist())
         return elements <= _LIMIT  # onnxscript keeps them all
     return None
+
+
+def _divides_by_zero(node: "onnx_ir.Node") -> bool:
+    """Whether it divides integers by 0, or the least by -1, of which numpy makes a number."""
+    if node.op_type not in ("Div", "Mod"):
+        return False
+    constant = node.inputs[1].const_value if node.inputs[1] is not None else None
+    if constant is None or not constant.dtype.is_integer():
+        return False
+    return bool(np.isin(constant.numpy(), (0, -1)).any())
 
 
 def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:

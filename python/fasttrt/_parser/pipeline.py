@@ -12,12 +12,15 @@ from fasttrt._misread import refuse_misread, spelled_out
 from fasttrt._misread_v8 import written_for
 from fasttrt._parser.attention import write_attention
 from fasttrt._parser.branch_shapes import reject_branch_shapes
+from fasttrt._parser.constant_validity import check_constants
 from fasttrt._parser.counted_loops import drop_conditions
 from fasttrt._parser.exact_forms import write_exact_forms
+from fasttrt._parser.graph_order import order_nodes
 from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.local_functions import inline_functions
 from fasttrt._parser.nan_propagation import propagate_nan
 from fasttrt._parser.narrow_integers import carry_narrow_integers
+from fasttrt._parser.node_validity import check_nodes
 from fasttrt._parser.old_opsets import upgrade_old_opset
 from fasttrt._parser.quantized_operators import write_quantized_operators
 from fasttrt._parser.quantized_tables import dequantize_tables
@@ -63,9 +66,12 @@ def downgrade(model: OnnxModel, target: Target) -> OnnxModel:
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,
+    order_nodes,
+    check_nodes,
     write_dense,
     upgrade_old_opset,
     fold_constants,
+    check_constants,
     write_quantized_operators,
     dequantize_tables,
     carry_narrow_integers,

@@ -1,0 +1,125 @@
+"""Refuse nodes with constants that mean nothing, some of which end the process.
+
+TensorRT's parser divides constants of integers itself, looks for more axes than a constant has, and
+takes the last 32 bits of a number for all of it (measured with TensorRT-RTX 1.6.1).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fasttrt._misread import refuse
+from fasttrt._nodes import ONNX_DOMAINS, with_inner
+from fasttrt._parser.node_rules import input_name
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+_EXTENTS = {
+    "ConstantOfShape": 0, "Expand": 1, "OneHot": 1, "Reshape": 1, "Resize": 3, "Split": 1,
+    "Tile": 1, "TopK": 1,
+}  # fmt: skip
+"""Operators, and which of their inputs is of numbers of elements."""
+_MAY_BE_NEGATIVE = ("Expand", "Reshape")
+
+
+def check_constants(model: OnnxModel, target: "Target") -> OnnxModel:
+    """See that nodes have constants that mean something.
+
+    Raises:
+        ParseError: names each node that has not.
+    """
+    nodes = [
+        node
+        for node in with_inner(model.proto.graph.node)
+        if node.op_type in _CHECKS and node.domain in ONNX_DOMAINS
+    ]
+    if nodes:
+        facts = TensorFacts(model.proto)
+        reasons = [(node, _CHECKS[node.op_type](node, facts)) for node in nodes]
+        refuse(model, str(target.library), [(node, reason) for node, reason in reasons if reason])
+    return model
+
+
+def _extents(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+    index = _EXTENTS[node.op_type]
+    values = facts.constant(input_name(node, index))
+    if values is None or values.dtype.kind not in "iu" or values.size == 0:
+        return ""
+    if values.max() >= 2**31 or values.min() < -(2**31):
+        return f"its input {index}, {values.tolist()}, is beyond 32 bits"
+    if values.min() < 0 and node.op_type not in _MAY_BE_NEGATIVE:
+        return f"its input {index}, {values.tolist()}, is negative"
+    return ""
+
+
+def _list(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+    """Extents that have to be a list."""
+    name = input_name(node, _EXTENTS[node.op_type])
+    shape = facts.shape(name) if name else None
+    if shape is not None and len(shape) != 1:
+        return f"its input {_EXTENTS[node.op_type]} has {len(shape)} axes, expected 1"
+    if node.op_type == "Split" and facts.shape(input_name(node, 0)) == []:
+        return "its input has no axes"
+    return _extents(node, facts)
+
+
+def _top_k(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+    shape = facts.shape(input_name(node, 1)) if len(node.input) > 1 else None
+    if shape is not None and shape not in ([], [1], [None]):
+        return f"its input 1 is of shape {shape}, expected [1]"
+    return _extents(node, facts)
+
+
+def _resize(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+    scales = facts.constant(input_name(node, 1 if len(node.input) == 2 else 2))
+    if scales is not None and not np.all((scales > 0) & np.isfinite(scales)):
+        return f"its scales, {scales.tolist()}, are not all positive"
+    return _extents(node, facts) if node.op_type == "Resize" else ""
+
+
+def _quantization(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+    shape = facts.shape(input_name(node, 1))
+    return "its scale has no elements" if shape is not None and 0 in shape else ""
+
+
+def _division(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+    dividend, divisor = (_integers(name, facts) for name in node.input)
+    if dividend is None or divisor is None:
+        return ""
+    if not divisor.all():
+        return "it divides integers by 0"
+    least = np.iinfo(dividend.dtype).min
+    if dividend.dtype.kind == "i" and (divisor == -1).any() and (dividend == least).any():
+        return f"it divides {least} by -1, which {dividend.dtype} cannot hold"
+    return ""
+
+
+def _integers(name: str, facts: TensorFacts) -> "np.ndarray[Any, Any] | None":
+    """The values of a constant of integers; None if it is no such or lies in another file."""
+    from onnx import TensorProto, numpy_helper
+
+    values = facts.constant(name)
+    weight = facts.weight(name)
+    if values is None and weight is not None and weight.data_location != TensorProto.EXTERNAL:
+        values = numpy_helper.to_array(weight)
+    return values if values is not None and values.dtype.kind in "iu" else None
+
+
+_CHECKS: dict[str, Callable[[Any, TensorFacts], str]] = {
+    **dict.fromkeys(_EXTENTS, _extents),
+    "ConstantOfShape": _list,
+    "DequantizeLinear": _quantization,
+    "Div": _division,
+    "Mod": _division,
+    "QuantizeLinear": _quantization,
+    "Resize": _resize,
+    "Split": _list,
+    "TopK": _top_k,
+    "Upsample": _resize,
+}

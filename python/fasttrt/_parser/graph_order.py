@@ -1,0 +1,120 @@
+"""Put nodes in order: each after those that give its inputs, as ONNX and most passes want them."""
+
+from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+from fasttrt._nodes import graphs_of, subgraphs
+from fasttrt.errors import ParseError, ParseIssue
+from fasttrt.model import OnnxModel
+from fasttrt.precision.graphs import replace_all
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+
+def order_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Sort a model's nodes where they are not in order.
+
+    Raises:
+        ParseError: names each node that waits for itself, takes what nothing gives, or gives what
+            something else does, and outputs that nothing gives.
+    """
+    check = _Check(model)
+    check.graph(model.proto.graph, [])
+    if not check.problems and not check.is_sorted:
+        proto = model.copy_proto()
+        for graph in reversed(
+            graphs_of(proto.graph)
+        ):  # copies of nodes follow, so inner ones first
+            try:
+                replace_all(graph.node, _sorted(graph.node))
+            except CycleError as error:
+                cycle = [graph.node[index] for index in error.args[1]]
+                check.refuse(cycle[0], "it waits for itself: " + " gives to ".join(
+                    f"'{node.output[0]}' ({node.op_type})" for node in reversed(cycle)
+                ))  # fmt: skip
+                break
+        else:
+            return model.changed(proto, ["nodes are in another order: each after its inputs"])
+    if check.problems:
+        raise ParseError(f"{target.library} cannot be given the model", tuple(check.problems))
+    return model
+
+
+class _Check:
+    """What is wrong with the names of a model's tensors."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._model = model
+        self.problems: list[ParseIssue] = []
+        self.is_sorted = True
+
+    def refuse(self, node: "onnx.NodeProto", reason: str) -> None:
+        place = self._model.place_of(node)
+        self.problems.append(ParseIssue(place, node.name, node.op_type, reason))
+
+    def graph(self, graph: "onnx.GraphProto", outer: "list[tuple[set[str], set[str]]]") -> None:
+        """Look at a graph; ``outer`` has what the graphs around it have given, and will give."""
+        given = {*_constants(graph), *(value.name for value in graph.input)}
+        makers: dict[str, onnx.NodeProto] = {}
+        for node in graph.node:
+            for name in filter(None, node.output):
+                if name in given or name in makers:
+                    self.refuse(node, f"it gives '{name}', which something else gives already")
+                makers[name] = node
+        scopes = [*outer, (given, set(makers))]
+        for node in graph.node:
+            for name in node.input:
+                self._use(name, scopes, node)
+            for inner in subgraphs(node):
+                self.graph(inner, scopes)
+            given.update(node.output)
+        for value in graph.output:
+            if not any(value.name in known or value.name in later for known, later in scopes):
+                reason = (
+                    f"the output '{value.name}' of the graph '{graph.name}' is given by no node"
+                )
+                self.problems.append(ParseIssue(-1, "", "", reason))
+
+    def _use(
+        self, name: str, scopes: "list[tuple[set[str], set[str]]]", node: "onnx.NodeProto"
+    ) -> None:
+        if not name or any(name in known for known, _ in scopes):
+            return
+        if any(name in later for _, later in scopes):
+            self.is_sorted = False
+        else:
+            self.refuse(node, f"its input '{name}' is given by nothing")
+
+
+def _constants(graph: "onnx.GraphProto") -> Iterator[str]:
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (tensor.values.name for tensor in graph.sparse_initializer)
+
+
+def _sorted(nodes: "Sequence[onnx.NodeProto]") -> "list[onnx.NodeProto]":
+    """Give nodes in order.
+
+    Raises:
+        CycleError: with the indices of those that wait for one another.
+    """
+    makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    waits = {
+        index: {makers[name] for name in _needs(node) if name in makers}
+        for index, node in enumerate(nodes)
+    }
+    return [nodes[index] for index in TopologicalSorter(waits).static_order()]
+
+
+def _needs(node: "onnx.NodeProto") -> Iterator[str]:
+    """Give the names of what a node takes, and the graphs within it from around them."""
+    yield from filter(None, node.input)
+    for graph in subgraphs(node):
+        own = {*_constants(graph), *(value.name for value in graph.input)}
+        own |= {name for inner in graph.node for name in inner.output}
+        for inner in graph.node:
+            yield from (name for name in _needs(inner) if name not in own)
+        yield from (value.name for value in graph.output if value.name not in own)

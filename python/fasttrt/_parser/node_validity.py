@@ -1,0 +1,116 @@
+"""Refuse nodes that are not what ONNX defines, some of which end the process or never end.
+
+TensorRT's parser and builder divide by a block size of 0, follow results that are not there, and
+take the last 32 bits of a number for all of it (measured with TensorRT-RTX 1.6.1).
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._misread import refuse
+from fasttrt._nodes import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._parser.opsets import onnx_version
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+    from onnx.defs import OpSchema
+
+    from fasttrt._parser.pipeline import Target
+
+_INT32 = range(-(2**31), 2**31)
+_LEAST = {
+    "batch_dims": 0, "block_size": 0, "blocksize": 1, "dilations": 1, "group": 1, "hidden_size": 1,
+    "kernel_shape": 1, "kv_num_heads": 1, "num_groups": 1, "num_heads": 1, "num_outputs": 1,
+    "offset_group": 1, "output_padding": 0, "p": 1, "q_num_heads": 1, "sampling_ratio": 0,
+    "size": 1, "strides": 1,
+}  # fmt: skip
+"""The least value of attributes, wherever an operator has one of that name."""
+_LONG = ("Constant", "Slice")
+"""Operators whose attributes may be beyond 32 bits; an end of a Slice is then the last."""
+
+
+def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
+    """See that nodes have the inputs, results, graphs and attributes that ONNX defines.
+
+    Raises:
+        ParseError: names each node that has not.
+    """
+    from onnx import defs
+
+    version = onnx_version(model.proto.opset_import)
+    schemas: dict[str, OpSchema | None] = {}
+    problems = []
+    for node in with_inner(model.proto.graph.node):
+        if not any(node.output):
+            problems.append((node, "it gives nothing"))
+        elif node.domain in ONNX_DOMAINS:
+            name = node.op_type
+            if name not in schemas:
+                is_known = version <= defs.onnx_opset_version() and defs.has(name, version)
+                schemas[name] = defs.get_schema(name, version) if is_known else None
+            schema = schemas[name]
+            reason = _wrong_form(node, schema) if schema is not None else ""
+            if reason := reason or _wrong_graphs(node) or _wrong_attribute(node):
+                problems.append((node, reason))
+    refuse(model, str(target.library), problems)
+    return model
+
+
+def _wrong_form(node: "onnx.NodeProto", schema: "OpSchema") -> str:
+    """What a node lacks of its operator's definition, or has besides; empty if nothing."""
+    from onnx import AttributeProto
+
+    for what, names, most in (
+        ("inputs", node.input, schema.max_input), ("results", node.output, schema.max_output)
+    ):  # fmt: skip
+        if len(names) > most:
+            return f"it has {len(names)} {what}, expected at most {most}"
+    for index, formal in enumerate(schema.inputs[: schema.min_input]):
+        is_single = formal.option == formal.option.Single
+        if is_single and not (len(node.input) > index and node.input[index]):
+            return f"its input {formal.name} is missing"
+    if len(node.input) < schema.min_input:
+        return f"it has {len(node.input)} inputs, expected at least {schema.min_input}"
+    given = {a.name: AttributeProto.AttributeType.Name(a.type) for a in node.attribute}
+    for name, attribute in schema.attributes.items():
+        expected = str(attribute.type).rpartition(".")[2]
+        if attribute.required and name not in given:
+            return f"its attribute {name} is missing"
+        if given.get(name, "UNDEFINED") not in ("UNDEFINED", expected):
+            return f"its attribute {name} is of type {given[name]}, expected {expected}"
+    return ""
+
+
+def _wrong_graphs(node: "onnx.NodeProto") -> str:
+    """What is wrong with the graphs of an If, a Loop or a Scan; empty if nothing."""
+    inputs, outputs = len(node.input), len(node.output)
+    for graph in subgraphs(node):
+        takes, gives = len(graph.input), len(graph.output)
+        name = f"its graph '{graph.name}'"
+        if node.op_type == "If" and (takes, gives) != (0, outputs):
+            return f"{name} has {takes} inputs and {gives} outputs, expected none and {outputs}"
+        if node.op_type == "Loop":
+            carried = max(inputs - 2, 0)
+            if takes != 2 + carried:
+                return f"{name} has {takes} inputs, expected {2 + carried}"
+            if gives < 1 + max(carried, outputs):
+                return f"{name} has {gives} outputs, expected {1 + max(carried, outputs)}"
+        if node.op_type == "Scan" and (takes > inputs or gives < outputs):
+            return f"{name} has {takes} inputs and {gives} outputs, expected {inputs} and {outputs}"
+    return ""
+
+
+def _wrong_attribute(node: "onnx.NodeProto") -> str:
+    """Which attribute has a value that it cannot have; empty if none has."""
+    for attribute in node.attribute:
+        name = attribute.name
+        values = attribute.ints if attribute.type == attribute.INTS else [attribute.i]
+        if node.op_type not in _LONG and not all(value in _INT32 for value in values):
+            return f"its {name}={list(values)} is beyond 32 bits, which is all that TensorRT reads"
+        if name in _LEAST and min(values, default=1) < _LEAST[name]:
+            return f"its {name}={list(values)} is less than {_LEAST[name]}"
+        if name == "scales" and not all(0 < scale < float("inf") for scale in attribute.floats):
+            return f"its scales={list(attribute.floats)} are not all positive"
+        if name == "num_outputs" and attribute.i != len(node.output):
+            return f"its num_outputs={attribute.i}, and it has {len(node.output)} results"
+    return ""
