@@ -115,6 +115,7 @@ def open_backend(
     progress: ProgressCallback | bool | None,
     cache: bool | str | os.PathLike[str],
     verify: "Verify" = False,
+    isolate: bool | float = False,
 ) -> tuple[Backend, list[int] | None]:
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     folder = chosen_path(cache)
@@ -155,7 +156,9 @@ def open_backend(
     else:
         if config.strip_weights and options.weights is None:
             options = replace(options, weights=source)
-        sources = _built(source, wanted, config, shapes, library, options.plugins, progress, folder)
+        sources = _built(
+            source, wanted, config, shapes, library, options.plugins, progress, folder, isolate
+        )
     return _loaded(sources, wanted, library, config, options, folder, source, verify), wanted
 
 
@@ -168,6 +171,7 @@ def _built(
     plugins: Plugins,
     progress: ProgressCallback | bool | None,
     cache: Path | None,
+    isolate: bool | float,
 ) -> list[Source]:
     """A plan for each GPU, built once for those of one model."""
     models = [gpu_model(ordinal) for ordinal in ordinals]  # before any build: one may be missing
@@ -176,7 +180,7 @@ def _built(
         if kind not in sources:
             sources[kind] = cached_build(
                 model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
-                plugins=plugins, progress=progress, cache=cache,
+                plugins=plugins, progress=progress, cache=cache, isolate=isolate,
             )  # fmt: skip
     return [sources[kind] for kind in models]
 

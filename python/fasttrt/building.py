@@ -57,6 +57,7 @@ def build(
     device: str | None = None,
     plugins: Plugins = (),
     progress: ProgressCallback | bool | None = None,
+    isolate: bool | float = False,
 ) -> Plan:
     """Build an engine from an ONNX model.
 
@@ -86,6 +87,9 @@ def build(
             plan records their names and digests.
         progress: a callback, True for a bar, False for nothing. None: a bar on a terminal. TensorRT
             8.6 reports no steps.
+        isolate: whether TensorRT reads and builds the model in a process of its own, so that a
+            crash in it, as models of others may bring about, is an error here. A number: seconds
+            that it may take as well. Costs a second or two; the plan is not copied.
 
     Returns:
         The plan, with what it was built from, with and for. Its metadata lists under ``changes``
@@ -94,8 +98,9 @@ def build(
         written out because TensorRT takes another one.
 
     Raises:
-        ParseError: TensorRT cannot parse the model; lists every node that it refused.
-        BuildError: it cannot build it as configured.
+        ParseError: TensorRT cannot parse the model; lists every node that it refused. With
+            ``isolate`` also where it died of it, or took too long.
+        BuildError: it cannot build it as configured, or, with ``isolate``, died of it.
         InputError: ``shapes``, ``freeze`` or ``dims`` does not fit the model, ``shapes`` is
             needed, the model's external data leaves its folder, or a file of ``plugins`` is
             missing.
@@ -110,6 +115,11 @@ def build(
     if device is not None and ordinal is None:
         raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
     found = find(library, ordinal)
+    if isolate:
+        return _isolated(
+            model, config, progress, isolate, shapes=shapes, library=found.path, device=device,
+            plugins=plugins,
+        )  # fmt: skip
     if found.generation == "v8":
         warn_of_opset(model, str(found))
     loaded = load(found, plugins)
@@ -162,6 +172,26 @@ def build(
         except (OSError, InputError) as error:  # no reason to lose the plan
             logger.warning("the timing cache was not written: %s", error)
     return Plan(data, metadata)
+
+
+def _isolated(
+    model: OnnxModel,
+    config: BuildConfig,
+    progress: ProgressCallback | bool | None,
+    limit: float,
+    **options: Any,
+) -> Plan:
+    """Build in a process of its own."""
+    from fasttrt._isolated_job import source_of
+    from fasttrt._isolation import run_isolated
+
+    if limit is not True and not limit > 0:
+        raise InputError(f"isolate: expected True, False or seconds > 0, got {limit!r}")
+    arguments = {"source": source_of(model), "config": config, **options}
+    seconds = None if limit is True else float(limit)
+    with reporter(progress) as report:
+        result, data = run_isolated("build", arguments, timeout=seconds, progress=report)
+    return Plan(data, result["metadata"])
 
 
 def _network(

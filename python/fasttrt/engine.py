@@ -70,6 +70,7 @@ class Engine:
         progress: ProgressCallback | bool | None = None,
         cache: bool | str | os.PathLike[str] = True,
         verify: "Verify" = False,
+        isolate: bool | float = False,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
@@ -125,6 +126,7 @@ class Engine:
                 see `verification`. Refused for ``device="cpu"``, which is ONNX Runtime itself, for
                 a plan, and with ``weights``; where ``"auto"`` falls back to the CPU, its warning
                 says that nothing was compared.
+            isolate: whether a build runs in a process of its own, see `fasttrt.build`.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`. BuildError also where
@@ -144,7 +146,7 @@ class Engine:
             self._backend, ordinals = open_backend(
                 model, device=device, devices=devices, library=library, shapes=shapes,
                 freeze=freeze, dims=dims, config=config, options=options, progress=progress,
-                cache=cache, verify=verify,
+                cache=cache, verify=verify, isolate=isolate,
             )  # fmt: skip
         self._run: Callable[..., Sequence[Any]] = self._backend.run
         self._direct: set[type] = {np.ndarray}

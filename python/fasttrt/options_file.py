@@ -27,6 +27,7 @@ _ENGINE: dict[str, tuple[type, ...]] = {
     "weight_streaming_budget": (int,),
     "cache": (bool, str),
     "verify": (bool,),
+    "isolate": (bool, int, float),
     "plugins": (list,),
 }
 """The options that a file may give, and their types in TOML."""

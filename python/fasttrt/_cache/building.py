@@ -58,6 +58,7 @@ def cached_build(
     progress: ProgressCallback | bool | None,
     cache: Path | None,
     plugins: Plugins = (),
+    isolate: bool | float = False,
 ) -> Source:
     """Build a model, or take what was built of the same before.
 
@@ -70,6 +71,7 @@ def cached_build(
         progress: what is shown of a build.
         cache: the folder; None for no cache.
         plugins: what is loaded for it.
+        isolate: whether in a process of its own.
 
     Raises:
         Error: as `fasttrt.build`.
@@ -79,7 +81,7 @@ def cached_build(
     def built(config: BuildConfig) -> Plan:
         return build(
             model, config, shapes=shapes, library=library, device=device, plugins=plugins,
-            progress=progress,
+            progress=progress, isolate=isolate,
         )  # fmt: skip
 
     if cache is None:

@@ -139,6 +139,13 @@ def build(
         ),
     ] = None,
     plugins: options.Plugins = None,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate", help="Build in a process of its own, which may die of a bad model.",
+            rich_help_panel=options.ENGINE,
+        ),
+    ] = False,
     force: options.Force = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
@@ -180,7 +187,7 @@ def build(
         shapes=given.get("shapes"), library=given.get("library", "auto"),
         device=None if given.get("device") == "auto" else given.get("device"),
         freeze=given.get("freeze"), dims=given.get("dims"),
-        plugins=tuple(given.get("plugins", ())),
+        plugins=tuple(given.get("plugins", ())), isolate=isolate,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     plan.save(path, force=force)

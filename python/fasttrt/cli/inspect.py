@@ -21,6 +21,9 @@ from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan, is_plan_file
 from fasttrt.transforms import transformed
 
+_PATIENCE = 300.0
+"""Seconds that TensorRT's parser may take."""
+
 
 def inspect(
     file: Annotated[
@@ -102,20 +105,19 @@ def _parsed(model: OnnxModel, options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         LibraryNotFoundError, UnsupportedLibraryError: the one that was asked for cannot be used.
     """
+    from fasttrt._isolated_job import source_of
+    from fasttrt._isolation import run_isolated
     from fasttrt._library import find
-    from fasttrt._log import forwarded
-    from fasttrt.building import parsed_as_stated
-    from fasttrt.plugins import load
 
     device = default_device()
     library, plugins = options.get("library"), options.get("plugins", ())
     try:
         found = find(library or "auto", device)
-        load(found, plugins)
-        with forwarded():
-            builder = parsed_as_stated(
-                found, device, model, options.get("precision"), bool(plugins)
-            )
+        arguments = {
+            "source": source_of(model), "library": found.path, "device": device,
+            "plugins": plugins, "precision": options.get("precision"),
+        }  # fmt: skip
+        result, _ = run_isolated("parse", arguments, timeout=_PATIENCE)
     except ParseError as error:
         refused = [issue._asdict() for issue in error.issues]
         return {"library": str(found), "parses": False, "refused": refused}
@@ -124,7 +126,7 @@ def _parsed(model: OnnxModel, options: dict[str, Any]) -> dict[str, Any]:
             raise
         reason = str(error).splitlines()[0].removesuffix(" Tried:")
         return {"library": None, "parses": None, "problem": reason}
-    return {"library": str(found), "parses": True, "layers": builder.layer_count}
+    return {"library": str(found), "parses": True, "layers": result["layers"]}
 
 
 def _layers(file: Path) -> list[Any] | None:
