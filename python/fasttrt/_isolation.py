@@ -167,9 +167,9 @@ def _exception(message: Mapping[str, Any]) -> Exception:
         return Error(f"{name}: {' '.join(map(str, arguments))}")
     if kind is ParseError:
         issues = tuple(ParseIssue(*issue) for issue in values.pop("issues"))
-        return _with(ParseError(*arguments, issues, tuple(values.pop("outputs"))), values)
+        return _with(ParseError(str(arguments[0]), issues, tuple(values.pop("outputs"))), values)
     if kind is errors.CudaError:
-        return errors.CudaError(*arguments, values["code"], values["call"])
+        return errors.CudaError(str(arguments[0]), values["code"], values["call"])
     return _with(kind(*arguments), values)
 
 
