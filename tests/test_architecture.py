@@ -50,6 +50,7 @@ ABOVE = {
             "repeated_outputs",
             "scatter_indices",
             "transposed_convolution",
+            "wide_sums",
         )
     },
     "_parser/pipeline": {"building", "engine", "plan", "tensorrt", "reference"},

@@ -107,6 +107,12 @@ class TensorFacts:
             self._declared = _inferred(self._proto)
         return self._declared.get(name, (0, None))
 
+    def declare(self, name: str, dtype: int, shape: list[int | None] | None) -> None:
+        """Add a tensor that a rule is about to write."""
+        if self._declared is None:
+            self._declared = _inferred(self._proto)
+        self._declared[name] = dtype, shape
+
     def unused(self, name: str) -> str:
         """A name like this one."""
         while name in self.names:

@@ -433,6 +433,28 @@ def _others() -> dict[str, Case]:
     return found
 
 
+def _wide_sums() -> dict[str, Case]:
+    found = {}
+    forms = {
+        "LpNormalization": ("[2,8]", "[2,8]", "LpNormalization <axis=1> (x)"),
+        "MeanVarianceNormalization": ("[1,2,4,4]", "[1,2,4,4]", "MeanVarianceNormalization (x)"),
+        "LpPool": ("[1,2,4,4]", "[1,2,2,2]", "LpPool <kernel_shape=[2,2], strides=[2,2]> (x)"),
+        "LpPool with p=3": ("[1,2,5,5]", "[1,2,3,3]", "LpPool <kernel_shape=[2,2], strides=[2,2], "
+                            "p=3, ceil_mode=1> (x)"),
+        "GlobalLpPool": ("[1,2,4,4]", "[1,2,1,1]", "GlobalLpPool (x)"),
+        "ReduceLogSum": ("[2,8]", "[2,1]", "ReduceLogSum <axes=[1]> (a)"),
+    }  # fmt: skip
+    rng = np.random.default_rng(8)
+    for (name, (x, y, form)), dtype in itertools.product(forms.items(), ("float16", "bfloat16")):
+        values = rng.uniform(-800, 800, [int(size) for size in x[1:-1].split(",")])
+        if "a)" in form:
+            values *= 60
+        graph = f"g ({dtype}{x} x) => ({dtype}{y} y) {{ a = Abs (x) y = {form} }}"
+        opset = 18 if "ceil" in form else 17
+        found[f"{name} of {dtype} beyond its range"] = Case(graph, {"x": values}, opset=opset)
+    return found
+
+
 CASES: dict[str, Case] = {
     **_means(),
     **_pools(),
@@ -443,4 +465,5 @@ CASES: dict[str, Case] = {
     **_logarithms(),
     **_means_over_axes(),
     **_others(),
+    **_wide_sums(),
 }

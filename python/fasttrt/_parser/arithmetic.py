@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._parser.node_chain import NodeChain
-from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node, input_name
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
 from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
@@ -148,13 +148,18 @@ def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
 
 
 def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """Without signs: TensorRT has them count where the power is odd."""
-    if attribute(node, "p", 2) % 2 == 0:
-        return None
+    """Sum the powers of sizes; TensorRT has signs count where the power is odd."""
+    shape, (_, dtype) = facts.shape(node.input[0]), _type(facts, node.input[0])
+    if shape is None or dtype is None:
+        return "the rank and type of its input are not known, and have to be"
+    p, axes = attribute(node, "p", 2), list(range(2, len(shape)))
     chain = NodeChain(node, facts)
-    pool = copy_node(node)
-    pool.input[0] = chain.add("Abs", node.input[0])
-    return [*chain.nodes, pool]
+    powers = chain.add("Pow", chain.add("Abs", node.input[0]), chain.constant(p, dtype))
+    if facts.opset < 13:
+        total = chain.add("ReduceSum", powers, keepdims=1, axes=axes)
+    else:
+        total = chain.add("ReduceSum", powers, chain.constant(axes), keepdims=1)
+    return chain.finish("Pow", total, chain.constant(1 / p, dtype))
 
 
 RULES: dict[str, Rule] = {

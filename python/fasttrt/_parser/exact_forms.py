@@ -13,6 +13,7 @@ from fasttrt._parser import (
     powers,
     scatter_indices,
     transposed_convolution,
+    wide_sums,
 )
 from fasttrt._parser.node_rules import Rule, apply_rules
 from fasttrt.model import OnnxModel
@@ -28,6 +29,7 @@ RULES: dict[str, Rule] = {
     **powers.RULES,
     **scatter_indices.RULES,
     **transposed_convolution.RULES,
+    **wide_sums.RULES,  # after those that it takes further
 }
 
 
