@@ -319,7 +319,7 @@ def test_a_build_gives_the_parser_the_older_form() -> None:
     made = NEWER_OPERATORS["ReduceMean in rows"]()
     given: list[OnnxModel] = []
     library: Any = Version8()
-    parsed = parse(OnnxModel(made.proto), fasttrt.BuildConfig(), library, given.append)  # type: ignore[arg-type]
+    parsed = parse(OnnxModel(made.proto), fasttrt.BuildConfig(), Target(library), given.append)  # type: ignore[arg-type]
     assert given == [parsed.model]
     (reduction, _) = parsed.model.proto.graph.node
     assert list(reduction.input) == ["x"]
