@@ -14,9 +14,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnx.parser import parse_model
 
 import fasttrt
-from fasttrt.advice import advise, stop_at
+from fasttrt._parameters import parameters
+from fasttrt.advice import advise, builds_too, stop_at
 from fasttrt.model import OnnxModel
 from support import models
 from support.real_models import REAL_MODELS
@@ -60,7 +62,7 @@ def arguments(advice: str) -> dict[str, Any]:
 
 def error_of(build: Build, model: Any, **options: Any) -> fasttrt.ParseError | fasttrt.BuildError:
     try:
-        build(model, **options)
+        build(model, **options | {"advise": True})
     except (fasttrt.ParseError, fasttrt.BuildError) as error:
         return error
     pytest.fail("it was built")
@@ -114,7 +116,7 @@ def test_both_may_be_needed(build: Build) -> None:
     assert build(model, **given).data
 
 
-@pytest.mark.parametrize("made", [models.unsupported(), models.unbuildable()])
+@pytest.mark.parametrize("made", [models.unsupported()])
 def test_nothing_is_said_where_nothing_helps(build: Build, made: models.Model) -> None:
     error = error_of(build, made.proto, shapes={"x": (2, 4)})
     assert error.advice == ""
@@ -182,3 +184,133 @@ def test_the_model_stays_as_it_was(build: Build, tmp_path: Path) -> None:
     before = model.SerializeToString()
     error_of(build, model, shapes={"x": (3, 3, 4)})
     assert model.SerializeToString() == before
+
+
+# What is proposed
+
+
+def parsed(text: str) -> onnx.ModelProto:
+    return parse_model(f'<ir_version: 9, opset_import: ["" : 17]> {text}')
+
+
+CONDITION = parsed("""
+    g (float[1,3] x, bool c) => (float[n] y) {
+        k = Constant <value_ints = [0]> ()
+        y = If (c) <
+            then_branch = t () => (float[n] ty) { ty = Squeeze (x, k) },
+            else_branch = e () => (float[n] ey) { ey = Identity (x) }
+        >
+    }
+""")
+
+
+def test_a_model_without_dynamic_inputs_gets_advice_too(build: Build) -> None:
+    error = error_of(build, CONDITION)
+    assert arguments(error.advice) == {"freeze": {"c": True}}
+    assert build(CONDITION, freeze={"c": True}).data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Frozen, the node would be folded away.
+        "g (float[4,4] x, int64[4] ids) => (int64[1,k] y) { y = NonZero (ids) }",
+        """g (float[4,4] x, float[4] v) => (int64[1,k] y, float[4,4] z) {
+            y = NonZero (v) z = Neg (x)
+        }""",
+        """g (float[4,4] x, int64[4] ids) => (int64[1,k] y, float[4,4] z) {
+            z = Gather (x, ids) s = Add (ids, ids) y = NonZero (s)
+        }""",
+        "g (float[4,4] x, bool[4] b) => (int64[1,k] y, bool[4] z) { z = Not (b) y = NonZero (z) }",
+    ],
+)
+def test_data_is_not_frozen(build: Build, text: str) -> None:
+    assert error_of(build, parsed(text)).advice == ""
+
+
+@pytest.mark.parametrize("given", ["a", "b"])
+@pytest.mark.parametrize("name", ["n", "batch", "rows"])
+def test_one_shape_says_it_for_all_inputs_of_the_name(build: Build, given: str, name: str) -> None:
+    model = parsed(f"""
+        g (float[{name},4,1] a, float[{name},4] b) => (float[m,k] y) {{
+            s = Squeeze (a)
+            y = Add (s, b)
+        }}
+    """)
+    shape = (3, 4, 1) if given == "a" else (3, 4)
+    error = error_of(build, model, shapes={given: shape})
+    assert arguments(error.advice) == {"dims": {name: 3}}
+    assert build(model, dims={name: 3}).data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[batch,4,1] x) => (float[k] y) { z = Constant <value_floats = [1.0]> () "
+        "s = Squeeze (x) y = Concat <axis = 0> (s, z) }",
+        "g (float[batch,4,1] x) => (float[4] y) { z = Constant <value_ints = [4]> () "
+        "s = Squeeze (x) y = Reshape (s, z) }",
+    ],
+)
+def test_a_batch_of_1_is_named_where_no_other_builds(build: Build, text: str) -> None:
+    model = parsed(text)
+    error = error_of(build, model)
+    given = arguments(error.advice)
+    assert build(model, **given).data
+    assert given == {"dims": {"batch": 1}}
+
+
+def test_what_parses_and_does_not_build_is_no_advice() -> None:
+    tried: list[Any] = []
+
+    def attempt(changed: OnnxModel, shapes: Any, deadline: float) -> None:
+        tried.append([tensor.shape for tensor in changed.inputs])
+
+        def build() -> None:
+            if tried[-1][0][0] != 1:
+                raise fasttrt.BuildError("not this size")
+
+        builds_too(build)
+
+    advice = advise(OnnxModel(squeeze("batch", 4, 1, 2)), None, "parses", attempt, took=0)
+    assert arguments(advice) == {"dims": {"batch": 1}}
+    assert tried[0] == [(8, 4, 1, 2)]
+
+
+def test_what_there_is_no_time_to_build_counts_as_parsed() -> None:
+    def attempt(changed: OnnxModel, shapes: Any, deadline: float) -> None:
+        builds_too(lambda: stop_at(0)(fasttrt.BuildProgress("build", "", 0, 9)))
+
+    advice = advise(OnnxModel(squeeze("batch", 4, 1, 2)), None, "parses", attempt, took=0)
+    assert arguments(advice) == {"dims": {"batch": 8}}
+
+
+@pytest.mark.parametrize("model", [reduction(), CONDITION])
+def test_nothing_is_tried_unasked(rtx: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*arguments: Any) -> str:
+        raise AssertionError("tried")
+
+    monkeypatch.setattr("fasttrt.advice.advise", never)
+    try:
+        fasttrt.build(model, library=rtx.path)
+    except (fasttrt.ParseError, fasttrt.BuildError) as error:
+        advice = error.advice
+    assert advice == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("g (float[2] x, int64[1] a) => (float y) { y = ReduceSum (x, a) }", {"a"}),
+        ("g (float[2] x, int64[1] a) => (float[n] y) { b = Neg (a) y = Reshape (x, b) }", {"a"}),
+        ("g (float[2] x, int64[1] a) => (float[n] y, int64[1] z)"
+         " { z = Neg (a) y = Reshape (x, z) }", set()),
+        ("g (float[2] x, float lo) => (float[2] y) { y = Clip (x, lo) }", {"lo"}),
+        ("g (float[2] x, float s) => (float[2] y) { y = Mul (x, s) }", set()),
+        ("g (float[2,2] x, int64[2] i) => (float[2,2] y) { y = Gather (x, i) }", set()),
+        ("g (float[2] x, int64 unused) => (float[2] y) { y = Neg (x) }", set()),
+        ("g (int64 a, int64 b, int64 c) => (int64[n] y) { y = Range (a, b, c) }", {"a", "b", "c"}),
+    ],
+)  # fmt: skip
+def test_parameters_are_told_from_data(text: str, expected: set[str]) -> None:
+    assert parameters(parsed(text)) == expected

@@ -24,9 +24,11 @@ LAYERS = {
     "bindings": {"common", "cuda", "nvinfer", "engine"},
 }
 # What every Python module may import.
-GROUND = {"_terminal", "errors", "_reading", "_file_kinds", "_tensor_data"}
+GROUND = {"_checks", "_terminal", "errors", "_reading", "_file_kinds", "_tensor_data"}
 # What each Python module may not import: what is above it.
 ABOVE = {
+    "_checks": {"*"},
+    "_ort_calls": {"*"},
     "_terminal": {"*"},
     "errors": {"*"},
     "_reading": {"*"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,15 +13,43 @@ from fasttrt._device import parse_device, parse_devices
 from fasttrt._starting import devices_starting
 
 
+class Torch(NamedTuple):
+    """As a ``torch.device`` is seen from outside."""
+
+    type: str
+    index: int | None = None  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize(
-    ("device", "expected"), [("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)]
-)
-def test_one_device(device: str, expected: int | None) -> None:
+    ("device", "expected"),
+    [
+        ("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12), (0, 0), (3, 3), ("1", 1),
+        (np.int64(2), 2), (Torch("cpu"), None), (Torch("cuda"), 0), (Torch("cuda", 1), 1),
+    ],
+)  # fmt: skip
+def test_one_device(device: Any, expected: int | None) -> None:
     assert parse_device(device) == expected
     assert parse_devices(device) == (None if expected is None else [expected])
 
 
-@pytest.mark.parametrize("device", ["auto", "", "cuda:", "cuda:0,1", "cuda:-1", "CUDA", 0, None])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "auto",
+        "",
+        "cuda:",
+        "cuda:0,1",
+        Torch("meta"),
+        Torch("mps", 0),
+        "cuda:-1",
+        "CUDA",
+        -1,
+        True,
+        0.0,
+        None,
+        b"cpu",
+    ],
+)
 def test_what_is_not_one_device_is_refused(device: Any) -> None:
     with pytest.raises(InputError, match='device: expected "cuda", "cuda:N" or "cpu", got'):
         parse_device(device)
@@ -52,7 +80,9 @@ def test_several_in_a_sequence(devices: Any, expected: list[int]) -> None:
     assert all(type(ordinal) is int for ordinal in found)
 
 
-@pytest.mark.parametrize("device", ["cuda:0,", "cuda:,1", "cuda:0,,1", "cuda:0, 1", "cpu,cuda", 1])
+@pytest.mark.parametrize(
+    "device", ["cuda:0,", "cuda:,1", "cuda:0,,1", "cuda:0, 1", "cpu,cuda", 1.5, []]
+)
 def test_names_of_nothing_are_refused(device: Any) -> None:
     with pytest.raises(InputError) as caught:
         parse_devices(device)

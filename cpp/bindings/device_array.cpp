@@ -33,12 +33,16 @@ constexpr int first_foreign_type = 256;  // numpy's number for the first type th
 
 std::string text_of(py::handle object) { return py::str(object); }
 
+std::string type_of(py::handle object) {
+  return py::type::of(object).attr("__name__").cast<std::string>();
+}
+
 py::dtype to_dtype(py::handle object) {
   py::module_::import("ml_dtypes");  // numpy then knows its names
   try {
     return py::dtype::from_args(py::reinterpret_borrow<py::object>(object));
   } catch (py::error_already_set& error) {
-    if (!error.matches(PyExc_TypeError)) throw;
+    if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw;
     throw InputError("dtype: expected a numpy dtype or its name, got " + text_of(py::repr(object)));
   }
 }
@@ -72,6 +76,21 @@ Dims to_dims(py::handle shape) {
                    " extents from 0, got " + text_of(py::repr(shape)));
 }
 
+// As it is given everywhere: a number, "cuda:N", a torch.device. Throws InputError.
+int to_ordinal(py::handle device) {
+  return py::module_::import("fasttrt._device").attr("gpu_ordinal")(device).cast<int>();
+}
+
+// In numpy's own memory. Throws OutOfMemoryError, where numpy raises an error of its own.
+py::array make_array(const py::dtype& dtype, const std::vector<py::ssize_t>& extents) {
+  try {
+    return {dtype, extents};
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_MemoryError)) throw;
+    throw OutOfMemoryError("the host has no memory for an array: " + text_of(error.value()));
+  }
+}
+
 DeviceBuffer make_buffer(int device, std::size_t bytes) {
   return {cuda::PrimaryContext::retain(device), bytes};
 }
@@ -82,7 +101,8 @@ std::span<std::byte> bytes_of(py::array& array) {
 
 // No GPU: numpy's own memory, so that code written for pinned memory runs everywhere.
 // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as Python has them
-py::array empty_pinned(py::handle shape, py::handle dtype, int device) {
+py::array empty_pinned(py::handle shape, py::handle dtype, py::handle device) {
+  const int ordinal = to_ordinal(device);
   const auto type = to_dtype(dtype);
   const auto dims = to_dims(shape);
   const std::vector<py::ssize_t> extents(dims.begin(), dims.end());
@@ -93,11 +113,11 @@ py::array empty_pinned(py::handle shape, py::handle dtype, int device) {
     const GilRelease release;  // no Python object is touched
     if (cuda::driver_problem().empty()) {
       buffer = std::make_unique<cuda::PinnedBuffer>(
-          cuda::PrimaryContext::retain(device),
+          cuda::PrimaryContext::retain(ordinal),
           static_cast<std::size_t>(dims.volume()) * static_cast<std::size_t>(type.itemsize()));
     }
   }
-  if (buffer == nullptr) return {type, extents};
+  if (buffer == nullptr) return make_array(type, extents);
   void* const data = buffer->data();
   const py::capsule owner(buffer.get(), [](void* held) {
     const GilRelease release;  // freeing may wait for the GPU
@@ -127,18 +147,26 @@ std::size_t DeviceArray::bytes() const noexcept {
 int DeviceArray::device() const noexcept { return buffer_->context()->ordinal(); }
 
 // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as Python has them
-DeviceArray DeviceArray::empty(py::handle shape, py::handle dtype, int device) {
+DeviceArray DeviceArray::empty(py::handle shape, py::handle dtype, py::handle device) {
+  const int ordinal = to_ordinal(device);
   const auto dims = to_dims(shape);
   const auto type = to_tensor_type(to_dtype(dtype));
   DeviceBuffer buffer;
   {
     const GilRelease release;  // no Python object is touched
-    buffer = make_buffer(device, nvinfer::byte_size(type, dims.volume()));
+    buffer = make_buffer(ordinal, nvinfer::byte_size(type, dims.volume()));
   }
   return {std::move(buffer), type, dims};
 }
 
-DeviceArray DeviceArray::from_numpy(const py::array& array, int device) {
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as Python has them
+DeviceArray DeviceArray::from_numpy(py::handle object, py::handle device) {
+  const int ordinal = to_ordinal(device);
+  if (!py::isinstance<py::array>(object)) {
+    throw InputError("array: expected a numpy array, got " + type_of(object));
+  }
+  const py::array array = py::module_::import("fasttrt._arguments")
+                              .attr("host_array")("array", object);  // which refuses masks
   const auto type = to_tensor_type(array.dtype());
   const auto dims = to_dims(array.attr("shape"));
   auto plain = py::array::ensure(array, py::array::c_style);
@@ -152,7 +180,7 @@ DeviceArray DeviceArray::from_numpy(const py::array& array, int device) {
     if (nvinfer::bits_per_element(type) == 4) {
       packed = engine::pack_nibbles({data, static_cast<std::size_t>(dims.volume())});
     }
-    buffer = make_buffer(device, bytes);
+    buffer = make_buffer(ordinal, bytes);
     const cuda::ContextGuard guard(*buffer.context());
     cuda::copy_to_device(buffer.data(), packed.empty() ? data : packed.data(), bytes,
                          legacy_stream);
@@ -164,7 +192,7 @@ DeviceArray DeviceArray::from_numpy(const py::array& array, int device) {
 py::array DeviceArray::to_numpy() const {
   const bool is_packed = nvinfer::bits_per_element(dtype_) == 4;
   const std::vector<py::ssize_t> extents(shape_.begin(), shape_.end());
-  py::array array(numpy_dtype(dtype_), extents);
+  auto array = make_array(numpy_dtype(dtype_), extents);
   const auto target = bytes_of(array);
   {
     const GilRelease release;  // `array` owns the memory that is written, and nobody else has it

@@ -27,8 +27,8 @@ class DeviceArray {
 
   // These throw InputError, CudaError or OutOfMemoryError.
   [[nodiscard]] static DeviceArray empty(pybind11::handle shape, pybind11::handle dtype,
-                                         int device);
-  [[nodiscard]] static DeviceArray from_numpy(const pybind11::array& array, int device);
+                                         pybind11::handle device);
+  [[nodiscard]] static DeviceArray from_numpy(pybind11::handle object, pybind11::handle device);
   [[nodiscard]] pybind11::array to_numpy() const;
 
   // As the protocols have them; BufferError for what is not on offer.

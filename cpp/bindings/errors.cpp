@@ -1,5 +1,6 @@
 // C++ errors become their namesakes in fasttrt.errors.
 #include <exception>
+#include <new>
 
 #include "bindings/register.hpp"
 #include "common/error.hpp"
@@ -56,6 +57,8 @@ void translate(std::exception_ptr pointer) {
     raise("OutOfMemoryError", error);
   } catch (const Error& error) {
     raise("Error", error);
+  } catch (const std::bad_alloc&) {
+    raise("OutOfMemoryError", OutOfMemoryError("the host has no memory left"));
   }
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt._casting import Cast, converted
+from fasttrt._checks import host_memory
 from fasttrt.arrays import is_gpu_array
 from fasttrt.errors import InputError
 from fasttrt.spec import TensorSpec
@@ -30,9 +31,10 @@ def as_array(spec: TensorSpec, value: Any, cast: Cast) -> Any:
                 "cast here: cast it in its framework"
             )
         return value
-    array = host_array(spec.name, value, text=spec.dtype.kind == "O")
-    if cast and array.dtype != spec.dtype and spec.dtype.kind != "O":
-        return converted(spec.name, array, spec.dtype, cast)
+    with host_memory(spec.name):
+        array = host_array(spec.name, value, text=spec.dtype.kind == "O")
+        if cast and array.dtype != spec.dtype and spec.dtype.kind != "O":
+            return converted(spec.name, array, spec.dtype, cast)
     return array
 
 
@@ -67,6 +69,8 @@ def host_array(name: str, value: Any, text: bool = False) -> np.ndarray[Any, Any
     try:
         is_plain = text and not hasattr(value, "dtype")
         return np.asarray(value, dtype=object) if is_plain else np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:
         raise _no_array(name, value, error) from error
 
@@ -84,12 +88,13 @@ def _no_array(name: str, value: Any, error: Exception) -> InputError:
 
 def own_copy(array: Any) -> Any:
     """An array in host memory with the same contents, which nobody else can change."""
-    if isinstance(array, np.ndarray):
-        return array.copy()
-    if (clone := getattr(array, "clone", None)) is not None:  # PyTorch's, of any dtype
-        return clone()
-    shared = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
-    return shared.copy()  # np.array() leaves it to the array's own class, which may not
+    with host_memory("a copy of an input"):
+        if isinstance(array, np.ndarray):
+            return array.copy()
+        if (clone := getattr(array, "clone", None)) is not None:  # PyTorch's, of any dtype
+            return clone()
+        shared = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
+        return shared.copy()  # np.array() leaves it to the array's own class, which may not
 
 
 def _dtype_name(value: Any) -> str:

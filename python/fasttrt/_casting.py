@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from fasttrt._checks import refuse
 from fasttrt.errors import InputError
 
 Cast: TypeAlias = bool | Literal["lossy"]
@@ -18,7 +19,7 @@ def check_cast(cast: object) -> None:
         InputError: it is not.
     """
     if not (isinstance(cast, bool) or (isinstance(cast, str) and cast == "lossy")):
-        raise InputError(f'cast: expected True, False or "lossy", got {cast!r}')
+        refuse("cast", 'True, False or "lossy"', cast)
 
 
 def converted(name: str, array: np.ndarray[Any, Any], dtype: np.dtype[Any], cast: Cast) -> Any:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fasttrt import _core
+from fasttrt._checks import as_path
 from fasttrt._device import capability, default_device
 from fasttrt._log import forwarded
 from fasttrt._reading import kind_of, stat_of
@@ -68,6 +69,7 @@ def library(choice: str | os.PathLike[str] = "auto") -> LibraryInfo:
 
 def find(choice: str | os.PathLike[str], device: int | None) -> _core.Library:
     """The library to use for a GPU (None: no GPU)."""
+    as_path("library", choice, 'a path, "auto", "rtx", "tensorrt" or "lean"')
     environment = os.environ.get("FASTTRT_LIBRARY", "")
     for place in filter(None, (os.fspath(choice), environment)):
         _refuse_odd(place)

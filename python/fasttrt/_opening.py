@@ -11,7 +11,8 @@ from fasttrt import _core
 from fasttrt._backend import Backend
 from fasttrt._cache.building import Source, cached_build
 from fasttrt._cache.folder import chosen_path
-from fasttrt._device import capability, gpu_model, parse_devices
+from fasttrt._checks import is_one_of, refuse
+from fasttrt._device import Device, capability, gpu_model, is_auto, parse_devices
 from fasttrt._library import find
 from fasttrt._log import logger
 from fasttrt._mismatch import carries_host_code
@@ -64,15 +65,17 @@ class RunOptions:
         contexts, graph, batching = self.contexts, self.cuda_graph, self.batching
         self._check(
             "contexts",
-            isinstance(contexts, int) and 1 <= contexts <= 1024,
+            type(contexts) is int and 1 <= contexts <= 1024,
             "an integer from 1 to 1024",
         )
         kinds = ("eager", "lazy", "none")
-        self._check("specialization", self.specialization in kinds, '"eager", "lazy" or "none"')
-        is_graph = isinstance(graph, bool) or graph == "auto"
+        self._check(
+            "specialization", is_one_of(self.specialization, kinds), '"eager", "lazy" or "none"'
+        )
+        is_graph = is_one_of(graph, ("auto", True, False))
         self._check("cuda_graph", is_graph, '"auto", True or False')
         ways = ("auto", "spin", "yield", "block")
-        self._check("wait", self.wait in ways, '"auto", "spin", "yield" or "block"')
+        self._check("wait", is_one_of(self.wait, ways), '"auto", "spin", "yield" or "block"')
         is_batching = batching is None or isinstance(batching, Batching)
         self._check("batching", is_batching, "a fasttrt.Batching or None")
         budget = self.weight_streaming_budget
@@ -98,14 +101,14 @@ class RunOptions:
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
-            raise InputError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+            refuse(name, expected, getattr(self, name))
 
 
 def open_backend(
     model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
     *,
-    device: str,
-    devices: Sequence[int | str] | None,
+    device: Device,
+    devices: Sequence[Device] | None,
     library: str | os.PathLike[str],
     shapes: Shapes | None,
     freeze: Freeze | None,
@@ -116,10 +119,12 @@ def open_backend(
     cache: bool | str | os.PathLike[str],
     verify: "Verify" = False,
     isolate: bool | float = False,
+    advise: bool = False,
 ) -> tuple[Backend, list[int] | None]:
     """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
     folder = chosen_path(cache)
-    wanted = None if device == "auto" and devices is None else parse_devices(device, devices)
+    is_free = is_auto(device) and devices is None
+    wanted = None if is_free else parse_devices(device, devices)
     source = _read(model, later=folder is not None)
     if isinstance(source, OnnxModel):
         source = transformed(source, freeze, dims)
@@ -128,9 +133,9 @@ def open_backend(
     if verify is not False:
         from fasttrt.comparing.verification import check_verify
 
-        check_verify(verify, source, device, options.weights)
+        check_verify(verify, source, not is_free and wanted is None, options.weights)
     problem = ""
-    if device == "auto" and devices is None:
+    if is_free:
         ordinal, problem = _find_gpu(library, source)
         if problem and isinstance(source, Plan):
             raise EngineLoadError(f"a plan needs a GPU and TensorRT: {problem}")
@@ -157,7 +162,16 @@ def open_backend(
         if config.strip_weights and options.weights is None:
             options = replace(options, weights=source)
         sources = _built(
-            source, wanted, config, shapes, library, options.plugins, progress, folder, isolate
+            source,
+            wanted,
+            config,
+            shapes,
+            library,
+            options.plugins,
+            progress,
+            folder,
+            isolate,
+            advise,
         )
     return _loaded(sources, wanted, library, config, options, folder, source, verify), wanted
 
@@ -172,6 +186,7 @@ def _built(
     progress: ProgressCallback | bool | None,
     cache: Path | None,
     isolate: bool | float,
+    advise: bool,
 ) -> list[Source]:
     """A plan for each GPU, built once for those of one model."""
     models = [gpu_model(ordinal) for ordinal in ordinals]  # before any build: one may be missing
@@ -180,7 +195,7 @@ def _built(
         if kind not in sources:
             sources[kind] = cached_build(
                 model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
-                plugins=plugins, progress=progress, cache=cache, isolate=isolate,
+                plugins=plugins, progress=progress, cache=cache, isolate=isolate, advise=advise,
             )  # fmt: skip
     return [sources[kind] for kind in models]
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fasttrt import _core
-from fasttrt._device import parse_devices
+from fasttrt._device import Device, is_auto, parse_devices
 from fasttrt.errors import Error
 
 
 @contextmanager
-def devices_starting(device: str, devices: Sequence[int | str] | None) -> Iterator[None]:
+def devices_starting(device: Device, devices: Sequence[Device] | None) -> Iterator[None]:
     """Let the driver and the GPUs' contexts start in a thread while the block reads and hashes.
 
     They take some 0.2 s in a process that has not used the GPU. The contexts are kept until the
@@ -20,7 +20,7 @@ def devices_starting(device: str, devices: Sequence[int | str] | None) -> Iterat
     Raises:
         InputError: see `parse_devices`; ``"auto"`` begins with the first GPU.
     """
-    if device == "auto" and devices is None:
+    if is_auto(device) and devices is None:
         ordinals: Sequence[int] = [0]
     else:
         ordinals = parse_devices(device, devices) or ()

@@ -1,9 +1,9 @@
 """What would help a model that does not parse or build: found by trying, within a few seconds.
 
 TensorRT wants many parameters as constants, and some nodes only with fixed extents. The trials fix
-the dimensions to their optimum and make inputs of a few values constant, those of integers first,
-and the exception names the least of it that helps. Nothing of it becomes the build: that is for
-the caller to say.
+the dimensions, to their optimum or else their minimum, and make parameters of a few values
+constant, those of integers first, and the exception names the least of it that helps. Nothing of it
+becomes the build: that is for the caller to say.
 """
 
 import time
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from fasttrt._log import logger, trial
+from fasttrt._parameters import parameters
 from fasttrt.errors import Error
 from fasttrt.model import DeclaredTensor, OnnxModel
 from fasttrt.progress import BuildProgress, ProgressCallback
@@ -55,6 +56,16 @@ def stop_at(deadline: float) -> ProgressCallback:
             raise _OutOfTimeError("the trial took too long")
 
     return check
+
+
+def builds_too(build: Callable[[], object] | None) -> None:
+    """See that what parses builds, as far as the time allows that; None: it cannot be stopped."""
+    if build is None:
+        return
+    try:
+        build()
+    except _OutOfTimeError:
+        logger.debug("it parses, and there was no time to see whether it builds")
 
 
 def advise(
@@ -105,22 +116,49 @@ def _needed(changes: list[_Change], helps: Callable[[list[_Change]], bool]) -> l
 
 def _candidates(model: OnnxModel, profile: Mapping[str, Any]) -> Iterator[list[_Change]]:
     """What to try, the least first."""
-    best = {tensor.name: _optimum(tensor, profile) for tensor in model.inputs}
-    dims = _dims(model, best)
-    if dims:
-        yield dims
-    small = [t for t in model.inputs if len(best[t.name]) <= 1 and prod(best[t.name]) <= _MOST]
+    best = _extents(model, profile, 1)
+    alternatives = [_dims(model, best)]
+    least = _dims(model, _extents(model, profile, 0))
+    if least != alternatives[0]:  # some models hold for a batch of 1 only
+        alternatives.append(least)
+    if alternatives[0]:
+        yield from alternatives
+    told = parameters(model.proto)
+    small = [
+        tensor
+        for tensor in model.inputs
+        if tensor.name in told and len(best[tensor.name]) <= 1 and prod(best[tensor.name]) <= _MOST
+    ]
     integers = [tensor for tensor in small if tensor.dtype.kind in "biu"]
     for frozen in [integers] if integers == small else [integers, small]:
         if not frozen or len(frozen) == len(model.inputs):  # something must be left to feed
             continue
         names = {tensor.name for tensor in frozen}
-        others = [change for change in dims if change.key.rpartition(".")[0] not in names]
-        for first, example in product([[], others] if others else [[]], _EXAMPLES):
+        others = [
+            [change for change in dims if change.key.rpartition(".")[0] not in names]
+            for dims in alternatives
+        ]
+        for first, example in product([[], *filter(None, others)], _EXAMPLES):
             yield first + [
                 _Change("freeze", t.name, _value(model, t, best[t.name], profile, example))
                 for t in frozen
             ]
+
+
+def _extents(model: OnnxModel, profile: Mapping[str, Any], which: int) -> dict[str, Shape]:
+    """The extents to try for each input: as given, or by the same name, or likely.
+
+    Args:
+        model: the one that failed.
+        profile: the caller's.
+        which: of (min, opt, max).
+    """
+    named: dict[str, int] = {}
+    for tensor in model.inputs:
+        for extent, wanted in zip(tensor.shape or (), _given(tensor, profile, which), strict=False):
+            if isinstance(extent, str) and not is_placeholder(extent):
+                named.setdefault(extent, wanted)
+    return {tensor.name: _likely(tensor, profile, which, named) for tensor in model.inputs}
 
 
 def _dims(model: OnnxModel, best: Mapping[str, Shape]) -> list[_Change]:
@@ -140,19 +178,27 @@ def _dims(model: OnnxModel, best: Mapping[str, Shape]) -> list[_Change]:
     return changes
 
 
-def _optimum(tensor: DeclaredTensor, profile: Mapping[str, Any]) -> Shape:
-    """The extents that an input is built for, as far as anything says so."""
+def _given(tensor: DeclaredTensor, profile: Mapping[str, Any], which: int) -> Shape:
+    """The extents that the caller gave for an input; none where it gave values, or nothing."""
+    if tensor.name not in profile:
+        return ()
+    given = parse_range(tensor.name, profile[tensor.name])[which]
+    return given if len(given) == len(tensor.shape or ()) else ()
+
+
+def _likely(
+    tensor: DeclaredTensor, profile: Mapping[str, Any], which: int, named: Mapping[str, int]
+) -> Shape:
     declared = tensor.shape or ()
-    given = parse_range(tensor.name, profile[tensor.name])[1] if tensor.name in profile else ()
-    if len(given) != len(declared):
-        given = (0,) * len(declared)
+    given = _given(tensor, profile, which) or (0,) * len(declared)
     extents = []
     for extent, wanted in zip(declared, given, strict=True):
         if isinstance(extent, int):
             extents.append(extent)
-        else:
-            likely = default_extents(extent)
-            extents.append(wanted or (likely[1] if likely else _UNKNOWN_EXTENT))
+            continue
+        likely = default_extents(extent)
+        default = likely[which] if likely else _UNKNOWN_EXTENT
+        extents.append(wanted or named.get(extent, default))
     return tuple(extents)
 
 
@@ -206,20 +252,21 @@ def _narrowed(before: OnnxModel, after: OnnxModel, shapes: Shapes | None) -> Sha
     left = {tensor.name: tensor.shape or () for tensor in after.inputs}
 
     def narrowed(name: str, given: Any) -> Any:
+        parts = parse_range(name, given)
+        if len(parts[0]) != len(was[name]):  # a shape tensor's values
+            return given
         fixed = [
             new if old != new else None for old, new in zip(was[name], left[name], strict=True)
         ]
-        if not any(extent is not None for extent in fixed):
-            return given
         return [
             [new if new is not None else old for old, new in zip(part, fixed, strict=True)]
-            for part in parse_range(name, given)
+            for part in parts
         ]
 
     return [
         {name: narrowed(name, given) for name, given in profile.items() if name in left}
         for profile in ([shapes] if isinstance(shapes, Mapping) else shapes)
-    ]
+    ] or None
 
 
 def _arguments(changes: Sequence[_Change]) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
-from fasttrt.errors import InputError
+from fasttrt._checks import refuse
 
 _MOST = 2**31 - 1
 
@@ -62,7 +62,7 @@ class Batching:
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
-            raise InputError(f"Batching.{name}: expected {expected}, got {getattr(self, name)!r}")
+            refuse(f"Batching.{name}", expected, getattr(self, name))
 
 
 def _is_integer(value: object, least: int) -> bool:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fasttrt import _core
-from fasttrt._device import default_device, parse_device
+from fasttrt._checks import refuse
+from fasttrt._device import Device, default_device, parse_device
 from fasttrt._file_kinds import TIMING_CACHE
 from fasttrt._files import Output
 from fasttrt._handover import hand_over
@@ -24,15 +26,15 @@ from fasttrt._parser.parse_issues import first_output, locate
 from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
-from fasttrt.config import BuildConfig, Precision
+from fasttrt.config import BuildConfig, Precision, checked_config
 from fasttrt.errors import BuildError, InputError, ParseError
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Plan
 from fasttrt.plugins import Plugins, Record, load
 from fasttrt.precision.applying import Parsed, chooses_types, parse
 from fasttrt.precision.placements import DEFAULT, PLACEMENTS, failed_in_fusion
-from fasttrt.progress import BuildProgress, ProgressCallback, reporter
-from fasttrt.shapes import NetworkInput, Shapes, contradictions, resolve
+from fasttrt.progress import BuildProgress, ProgressCallback, check_progress, reporter
+from fasttrt.shapes import NetworkInput, Shapes, check_shapes, contradictions, resolve
 from fasttrt.spec import Range
 from fasttrt.structure import structure
 from fasttrt.transforms import Dims, Freeze, transformed
@@ -54,10 +56,11 @@ def build(
     freeze: Freeze | None = None,
     dims: Dims | None = None,
     library: str | os.PathLike[str] = "auto",
-    device: str | None = None,
+    device: Device | None = None,
     plugins: Plugins = (),
     progress: ProgressCallback | bool | None = None,
     isolate: bool | float = False,
+    advise: bool = False,
 ) -> Plan:
     """Build an engine from an ONNX model.
 
@@ -81,7 +84,8 @@ def build(
             ``"input.axis"`` for a single axis of an input. They are fixed before TensorRT sees the
             model; ``shapes`` are extents that stay dynamic for its parser.
         library: see `fasttrt.library`.
-        device: ``"cuda"`` or ``"cuda:N"``, the GPU to build for. None: the first, or none at all.
+        device: ``"cuda"``, ``"cuda:N"``, N or a ``torch.device``, the GPU to build for. None: the
+            first, or none at all.
         plugins: libraries of TensorRT plugins that the model needs, as in ``["libmy.so"]``. They
             are loaded into this process before the model is parsed, so their code runs here; the
             plan records their names and digests.
@@ -90,6 +94,8 @@ def build(
         isolate: whether TensorRT reads and builds the model in a process of its own, so that a
             crash in it, as models of others may bring about, is an error here. A number: seconds
             that it may take as well. Costs a second or two; the plan is not copied.
+        advise: where the model does not parse or build, try for some 10 seconds at most which
+            ``freeze`` or ``dims`` would help, and say so in the error (its ``advice``).
 
     Returns:
         The plan, with what it was built from, with and for. Its metadata lists under ``changes``
@@ -107,7 +113,12 @@ def build(
         Error: TensorRT cannot load a plugin library.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
     """
-    config = (config or BuildConfig()).with_precision(precision)
+    config = checked_config(config).with_precision(precision)
+    check_progress(progress)
+    check_shapes(shapes)
+    check_isolate(isolate)
+    if not isinstance(advise, bool):
+        refuse("advise", "True or False", advise)
     if not isinstance(model, OnnxModel):
         model = OnnxModel(model)
     model = transformed(model, freeze, dims)
@@ -117,8 +128,8 @@ def build(
     found = find(library, ordinal)
     if isolate:
         return _isolated(
-            model, config, progress, isolate, shapes=shapes, library=found.path, device=device,
-            plugins=plugins,
+            model, config, progress, isolate, shapes=shapes, library=found.path,
+            device=None if device is None else f"cuda:{ordinal}", plugins=plugins, advise=advise,
         )  # fmt: skip
     if found.generation == "v8":
         warn_of_opset(model, str(found))
@@ -128,13 +139,8 @@ def build(
         try:
             network, profiles = _network(found, ordinal, model, config, shapes, plugins)
         except ParseError as error:
-            from fasttrt.advice import advise  # here, as most builds need none
-
-            def parses(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                target = Target(found, bool(plugins), config.nan == "propagate")
-                parse(prepare(changed, target), config, target, partial(parsed, found, ordinal))
-
-            error.advice = advise(model, shapes, "parses", parses, time.monotonic() - begin)
+            if advise:
+                _advise_parsing(error, found, ordinal, model, config, shapes, plugins, begin)
             raise
         builder = network.builder
         options = config.to_core(found)
@@ -147,21 +153,17 @@ def build(
         try:
             network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
         except BuildError as error:
-            from fasttrt.advice import advise, stop_at
-
-            def builds(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-                network, profiles = _network(found, ordinal, changed, config, shapes, plugins)
-                _run(network.builder, options, profiles, stop_at(deadline))
-
-            took = time.monotonic() - begin
             if _OLD_DRIVER in str(error):
                 error.advice = (
                     "The driver is older than the CUDA release of this TensorRT "
                     "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
                     "an older CUDA, such as fasttrt[rtx-cu12]"
                 )
-            elif builder.can_cancel:  # else a trial could take as long as it likes
-                error.advice = advise(model, profiles, "builds", builds, took)
+            elif advise and builder.can_cancel:  # else a trial could take as long as it likes
+                _advise_building(
+                    error, found, ordinal, model, config, options, shapes or profiles, plugins,
+                    begin,
+                )  # fmt: skip
             raise
     metadata |= {"changes": list(network.model.changes), **network.metadata()}
     if config.timing_cache is not None and timing_cache is not None:
@@ -172,6 +174,17 @@ def build(
         except (OSError, InputError) as error:  # no reason to lose the plan
             logger.warning("the timing cache was not written: %s", error)
     return Plan(data, metadata)
+
+
+def check_isolate(isolate: object) -> None:
+    """See that ``isolate`` is a boolean, or a time.
+
+    Raises:
+        InputError: it is not.
+    """
+    is_time = isinstance(isolate, Real) and float(isolate) > 0
+    if not (isinstance(isolate, bool) or is_time):
+        refuse("isolate", "True, False or seconds > 0", isolate)
 
 
 def _isolated(
@@ -185,13 +198,59 @@ def _isolated(
     from fasttrt._isolated_job import source_of
     from fasttrt._isolation import run_isolated
 
-    if limit is not True and not limit > 0:
-        raise InputError(f"isolate: expected True, False or seconds > 0, got {limit!r}")
     arguments = {"source": source_of(model), "config": config, **options}
     seconds = None if limit is True else float(limit)
     with reporter(progress) as report:
         result, data = run_isolated("build", arguments, timeout=seconds, progress=report)
     return Plan(data, result["metadata"])
+
+
+def _advise_parsing(
+    error: ParseError,
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    config: BuildConfig,
+    shapes: Shapes | None,
+    plugins: Plugins,
+    begin: float,
+) -> None:
+    """Add to an error what would help the model to parse, and then to build."""
+    from fasttrt.advice import advise, builds_too, stop_at  # here, as most builds need none
+
+    def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+        network, profiles = _network(library, device, changed, config, shapes, plugins)
+
+        def build() -> None:
+            options = config.to_core(library)
+            options.fp16 = config.precision == "fp16" and chooses_types(library)
+            options.quantized = network.model.is_quantized
+            _run(network.builder, options, profiles, stop_at(deadline))
+
+        builds_too(build if network.builder.can_cancel else None)
+
+    error.advice = advise(model, shapes, "parses", attempt, time.monotonic() - begin)
+
+
+def _advise_building(
+    error: BuildError,
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    config: BuildConfig,
+    options: _core.BuildOptions,
+    shapes: Shapes | None,
+    plugins: Plugins,
+    begin: float,
+) -> None:
+    """Add to an error what would help the model to build."""
+    from fasttrt.advice import advise, stop_at
+
+    def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+        network, profiles = _network(library, device, changed, config, shapes, plugins)
+        _run(network.builder, options, profiles, stop_at(deadline))
+
+    error.advice = advise(model, shapes, "builds", attempt, time.monotonic() - begin)
 
 
 def _network(

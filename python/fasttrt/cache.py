@@ -13,8 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fasttrt._cache.folder import UntrustedError, chosen_path, default_path
+from fasttrt._cache.folder import UntrustedError, default_path
 from fasttrt._cache.store import PLANS, Store, StoredFile
+from fasttrt._checks import as_user_path
 from fasttrt.errors import EngineLoadError
 
 __all__ = ["Entry", "clear", "entries", "evict", "path", "size", "verify"]
@@ -114,9 +115,7 @@ def evict(limit: int | None = None, folder: str | os.PathLike[str] | None = None
 
 
 def _store(folder: str | os.PathLike[str] | None) -> Store:
-    root = path() if folder is None else chosen_path(folder)
-    assert root is not None
-    return Store(root)
+    return Store(path() if folder is None else as_user_path("folder", folder, "a folder"))
 
 
 def _entry(store: Store, file: StoredFile, problem: str = "") -> Entry:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from fasttrt._checks import is_one_of, refuse
 from fasttrt.batching import Batching
-from fasttrt.errors import Error, InputError
+from fasttrt.errors import Error
 from fasttrt.progress import counter
 
 _MOST_BATCH_WORKERS = 256
@@ -145,11 +146,11 @@ def mapped(
     if in_flight is None:
         in_flight = max(2, workers + 1)
     if not isinstance(in_flight, int) or isinstance(in_flight, bool) or in_flight < 1:
-        raise InputError(f"in_flight: expected an integer >= 1 or None, got {in_flight!r}")
-    if errors not in ("raise", "return"):
-        raise InputError(f'errors: expected "raise" or "return", got {errors!r}')
+        refuse("in_flight", "an integer >= 1 or None", in_flight)
+    if not is_one_of(errors, ("raise", "return")):
+        refuse("errors", '"raise" or "return"', errors)
     if not callable(progress) and not isinstance(progress, bool):
-        raise InputError(f"progress: expected True, False or a callable, got {progress!r}")
+        refuse("progress", "True, False or a callable", progress)
 
     def submit(item: Any) -> Future[Any]:
         return begin(item if isinstance(item, tuple) else (item,))

@@ -1,13 +1,15 @@
 """How an engine is built."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fasttrt import _core
+from fasttrt._checks import as_path, is_one_of, refuse
 from fasttrt._file_kinds import MODEL, PLAN, TIMING_CACHE
 from fasttrt._reading import check_file, read_file, reading
 from fasttrt.errors import BuildError, InputError
@@ -18,6 +20,11 @@ TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 LOAD_OPTIONS = frozenset({"engine_host_code"})
 """Those of `BuildConfig` that count when a plan is loaded, and change nothing of what is built."""
 _TIMINGS_LIMIT = 1 << 30  # bytes
+_PRECISIONS = (None, "fp32", "tf32", "fp16", "bf16")
+_FLAGS = (
+    "version_compatible", "exclude_lean_runtime", "refit", "strip_weights", "weight_streaming",
+    "engine_host_code", "convert_io",
+)  # fmt: skip
 _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
 
 
@@ -112,25 +119,38 @@ class BuildConfig:
             "max_aux_streams", _is_integer(self.max_aux_streams, 0, 2**31 - 1), "an integer >= 0"
         )
         verbosities = ("names", "none", "detailed")
-        self._check("profiling_verbosity", self.profiling_verbosity in verbosities, verbosities)
+        self._check(
+            "profiling_verbosity", is_one_of(self.profiling_verbosity, verbosities), verbosities
+        )
         levels = ("none", "ampere_plus", "same_compute_capability")
-        self._check("hardware_compatibility", self.hardware_compatibility in levels, levels)
+        self._check(
+            "hardware_compatibility", is_one_of(self.hardware_compatibility, levels), levels
+        )
+        for name in _FLAGS:
+            self._check(name, isinstance(getattr(self, name), bool), "True or False")
+        self._check("tf32", is_one_of(self.tf32, (None, True, False)), "True, False or None")
+        if self.timing_cache is not None:
+            as_path("BuildConfig.timing_cache", self.timing_cache, "a file")
         lean = self.version_compatible or not self.exclude_lean_runtime
-        self._check("nan", self.nan in ("ignore", "propagate"), ("ignore", "propagate"))
+        self._check("nan", is_one_of(self.nan, ("ignore", "propagate")), ("ignore", "propagate"))
         self._check("exclude_lean_runtime", lean, "version_compatible=True with it")
         self._check("strip_weights", self.refit or not self.strip_weights, "refit=True with it")
-        for capability in self.compute_capabilities:
+        capabilities = self.compute_capabilities
+        self._check(
+            "compute_capabilities", _is_list(capabilities), 'a sequence, as in ("8.6", "12.0")'
+        )
+        for capability in capabilities:
             parse_capability(capability)
         self._check_precision()
 
     def _check_precision(self) -> None:
-        precisions = (None, "fp32", "tf32", "fp16", "bf16")
-        self._check("precision", self.precision in precisions, precisions[1:])
+        precisions = _PRECISIONS
+        self._check("precision", is_one_of(self.precision, precisions), precisions[1:])
         agrees = self.tf32 is None or self.precision != ("fp32" if self.tf32 else "tf32")
         self._check("tf32", agrees, f"{not self.tf32} or None with precision={self.precision!r}")
         ways = ("auto", "graph", "flags")
-        self._check("conversion", self.conversion in ways, ways)
-        names = not isinstance(self.keep_fp32, (str, bytes)) and all(
+        self._check("conversion", is_one_of(self.conversion, ways), ways)
+        names = _is_list(self.keep_fp32) and all(
             isinstance(name, str) and name for name in self.keep_fp32
         )
         self._check("keep_fp32", names, "a sequence of names")
@@ -144,8 +164,7 @@ class BuildConfig:
 
     def _check(self, name: str, valid: bool, expected: object) -> None:
         if not valid:
-            got = getattr(self, name)
-            raise InputError(f"BuildConfig.{name}: expected {expected}, got {got!r}")
+            refuse(f"BuildConfig.{name}", expected, getattr(self, name))
 
     @property
     def is_reduced(self) -> bool:
@@ -169,6 +188,8 @@ class BuildConfig:
         Raises:
             InputError: if the config has another one.
         """
+        if not is_one_of(precision, _PRECISIONS):
+            refuse("precision", _PRECISIONS[1:], precision)
         if precision is None or precision == self.precision:
             return self
         if self.precision is not None:
@@ -248,9 +269,31 @@ def _timings(file: Path, library: _core.Library) -> bytes:
     return read_file(file, _TIMINGS_LIMIT, "a timing cache")
 
 
+def checked_config(config: BuildConfig | None) -> BuildConfig:
+    """The options of a call; None: the defaults.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if config is None:
+        return BuildConfig()
+    if not isinstance(config, BuildConfig):
+        refuse("config", "a fasttrt.BuildConfig or None", config)
+    return config
+
+
+def _is_list(value: object) -> bool:
+    """Whether a value is a sequence, or a set, of other values."""
+    return isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray))
+
+
 def _is_integer(value: object, least: int, most: int) -> bool:
     """Whether a value is None or an integer within limits."""
-    return value is None or (isinstance(value, Integral) and least <= int(value) <= most)
+    if value is None:
+        return True
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        return False
+    return least <= int(value) <= most
 
 
 def parse_capability(capability: str | float) -> int:
@@ -259,13 +302,13 @@ def parse_capability(capability: str | float) -> int:
     Raises:
         InputError: if it is none.
     """
-    text = str(capability)
+    text = str(capability) if isinstance(capability, (str, Real)) else ""
     if text == "current":
         return _CURRENT_GPU
-    major, _, minor = text.partition(".")
-    if not (major.isdigit() and minor.isdigit() and len(minor) == 1):
-        raise InputError(
-            'BuildConfig.compute_capabilities: expected "major.minor" as in "8.6", or "current", '
-            f"got {capability!r}"
-        )
-    return int(major) * 10 + int(minor)
+    match = re.fullmatch(r"([0-9]{1,4})\.([0-9])", text)
+    if match is None:
+        refuse(
+            "BuildConfig.compute_capabilities", '"major.minor" as in "8.6", or "current"',
+            capability,
+        )  # fmt: skip
+    return int(match[1]) * 10 + int(match[2])

@@ -14,20 +14,23 @@ import numpy as np
 from fasttrt import _core
 from fasttrt._arguments import as_array, has_exchange, ordered, own_copy, targets
 from fasttrt._casting import Cast, check_cast
+from fasttrt._checks import refuse
+from fasttrt._device import Device
 from fasttrt._inherited import InheritedBackend
 from fasttrt._opening import RunOptions, open_backend
 from fasttrt._ort_calls import end_calls
 from fasttrt._starting import devices_starting
 from fasttrt.arrays import is_device_array
 from fasttrt.batching import Batching
+from fasttrt.building import check_isolate
 from fasttrt.concurrency import Workers, failed, mapped, settle, worker_count
-from fasttrt.config import BuildConfig, Precision
+from fasttrt.config import BuildConfig, Precision, checked_config
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 from fasttrt.plan import Bytes, Plan
 from fasttrt.plugins import Plugins, as_files
-from fasttrt.progress import ProgressCallback
-from fasttrt.shapes import Shapes
+from fasttrt.progress import ProgressCallback, check_progress
+from fasttrt.shapes import Shapes, check_shapes
 from fasttrt.spec import TensorSpec
 from fasttrt.transforms import Dims, Freeze
 
@@ -51,8 +54,8 @@ class Engine:
         self,
         model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
         *,
-        device: str = "auto",
-        devices: Sequence[int | str] | None = None,
+        device: Device = "auto",
+        devices: Sequence[Device] | None = None,
         library: str | os.PathLike[str] = "auto",
         precision: Precision | None = None,
         shapes: Shapes | None = None,
@@ -71,15 +74,17 @@ class Engine:
         cache: bool | str | os.PathLike[str] = True,
         verify: "Verify" = False,
         isolate: bool | float = False,
+        advise: bool = False,
     ) -> None:
         """Build (an ONNX model) or load (a plan).
 
         Args:
             model: an ONNX model (a path, bytes, a ModelProto) or a plan (a path, bytes, a `Plan`).
-            device: ``"cuda"`` or ``"cuda:N"``: that GPU, or an error. ``"cuda:0,1"``: each of
-                these; a run goes to the one with the fewest under way, and the model is built once
-                for each kind of GPU. ``"cpu"``: ONNX Runtime, for reference. ``"auto"``: the first
-                GPU if TensorRT can run there, else the CPU, with a warning that says why.
+            device: ``"cuda"``, ``"cuda:N"``, N or a ``torch.device``: that GPU, or an error.
+                ``"cuda:0,1"``: each of these; a run goes to the one with the fewest under way, and
+                the model is built once for each kind of GPU. ``"cpu"``: ONNX Runtime, for
+                reference. ``"auto"``: the first GPU if TensorRT can run there, else the CPU, with a
+                warning that says why.
             devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
             library: which TensorRT, see `fasttrt.library`.
             precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, see
@@ -127,6 +132,7 @@ class Engine:
                 a plan, and with ``weights``; where ``"auto"`` falls back to the CPU, its warning
                 says that nothing was compared.
             isolate: whether a build runs in a process of its own, see `fasttrt.build`.
+            advise: whether an error of the build says what would help, see `fasttrt.build`.
 
         Raises:
             ParseError, BuildError, InputError: see `fasttrt.build`. BuildError also where
@@ -141,12 +147,17 @@ class Engine:
             None if weights is None else OnnxModel(weights), weight_streaming_budget,
             as_files(plugins),
         )  # fmt: skip
-        config = (config or BuildConfig()).with_precision(precision)
+        config = checked_config(config).with_precision(precision)
+        check_progress(progress)
+        check_shapes(shapes)
+        check_isolate(isolate)
+        if not isinstance(advise, bool):
+            refuse("advise", "True or False", advise)
         with devices_starting(device, devices):
             self._backend, ordinals = open_backend(
                 model, device=device, devices=devices, library=library, shapes=shapes,
                 freeze=freeze, dims=dims, config=config, options=options, progress=progress,
-                cache=cache, verify=verify, isolate=isolate,
+                cache=cache, verify=verify, isolate=isolate, advise=advise,
             )  # fmt: skip
         self._run: Callable[..., Sequence[Any]] = self._backend.run
         self._direct: set[type] = {np.ndarray}

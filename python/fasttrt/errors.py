@@ -50,7 +50,7 @@ class ParseError(Error):
     Attributes:
         issues: all that the parser refused, in its order.
         outputs: of each issue's node the first tensor that it gives; empty if that is not known.
-        advice: the ``freeze=`` or ``dims=`` with which it parses, where trying found one.
+        advice: the ``freeze=`` or ``dims=`` with which it parses, where ``advise=True`` found one.
     """
 
     advice = ""
@@ -76,7 +76,7 @@ class BuildError(Error):
 
     Attributes:
         advice: what helps, where that is known: mostly the ``freeze=`` or ``dims=`` with which it
-            builds, if trying found one.
+            builds, if ``advise=True`` found one.
     """
 
     advice = ""

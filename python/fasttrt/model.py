@@ -1,6 +1,7 @@
 """Reading ONNX models: what a model declares, apart from what TensorRT makes of it."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._checks import shown
 from fasttrt._log import logger
 from fasttrt._model_hash import model_sha256
 from fasttrt._reading import Version, check_file, lfs_problem, read_file
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 2**31 - 1
 """Bytes of a model without its external data, at most: protobuf's limit."""
+_EXPECTED = "a path, the bytes of a file, or an onnx.ModelProto"
 _SHOWN = 500
 """Characters of another's error that are quoted."""
 
@@ -65,7 +68,7 @@ class OnnxModel:
             InputError: if it is no ordinary file, its external data is missing, cut short or
                 outside of its folder, see `check_external_data`, or a constant has not the values
                 that its shape says.
-            TypeError: for anything else.
+            InputError: for anything else, too.
         """
         self.path: Path | None = None
         """Where it came from; external data is relative to it."""
@@ -105,7 +108,7 @@ class OnnxModel:
             import onnx
 
             if not isinstance(source, onnx.ModelProto):
-                raise TypeError(f"expected a path, bytes or a ModelProto, got {type(source)}")
+                raise InputError(f"model: expected {_EXPECTED}, got {_kind_of(source)}")
             self.proto = self._checked(source)
 
     @cached_property
@@ -380,6 +383,14 @@ def _check_texts(message: Any) -> None:
 def _check_text(text: str | bytes) -> None:
     if isinstance(text, bytes):
         raise _no_model(f"the name {_brief(repr(text))} is no UTF-8")
+
+
+def _kind_of(source: object) -> str:
+    """What was given in place of a model, and what would take it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(source, torch.nn.Module):
+        return f"the torch.nn.Module {type(source).__name__}; fasttrt.from_torch() takes modules"
+    return f"{type(source).__name__}: {shown(source)}"
 
 
 def declared_inputs(proto: "onnx.ModelProto") -> tuple[DeclaredTensor, ...]:

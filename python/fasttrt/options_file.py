@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fasttrt._checks import as_path
 from fasttrt._file_kinds import OPTION_TABLES
 from fasttrt._reading import read_file
 from fasttrt.batching import Batching
@@ -53,8 +54,9 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         InputError: it is no TOML, or names what is no option; a value has the wrong type or range.
         OSError: it cannot be read.
     """
-    name = Path(path).name
-    content = _parsed(Path(path))
+    file = as_path("path", path)
+    name = file.name
+    content = _parsed(file)
     _refuse_unknown(name, content, OPTION_TABLES)
     for table, values in content.items():
         if not isinstance(values, dict):

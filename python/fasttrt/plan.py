@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+from fasttrt._checks import as_path, refuse
 from fasttrt._file_kinds import PLAN
 from fasttrt._files import Output
 from fasttrt._plan_metadata import LIMIT, parse_metadata
@@ -80,7 +81,7 @@ class Plan:
             InputError: the file that is there is no plan, or there is no such folder.
             OSError: it cannot be written.
         """
-        with Output(Path(path), PLAN, force=force).open() as stream:
+        with Output(as_path("path", path), PLAN, force=force).open() as stream:
             self.write(stream)
 
     @classmethod
@@ -92,6 +93,7 @@ class Plan:
             EngineLoadError: if the file is damaged, cut short or no plan.
             InputError: if it is no ordinary file, but a pipe, a device or a folder.
         """
+        path = as_path("path", path)
         with reading(path) as stream:
             if problem := lfs_problem(path, version_of(stream, path).size):
                 raise EngineLoadError(problem)
@@ -110,7 +112,13 @@ class Plan:
         Raises:
             EngineLoadError: if it is damaged, cut short or no plan.
         """
-        return cls._parse(memoryview(content), "the plan")
+        try:
+            view = memoryview(content)
+        except TypeError:
+            refuse("content", "bytes", content)
+        if view.ndim != 1 or not view.contiguous:
+            refuse("content", "contiguous bytes", content)
+        return cls._parse(view.cast("B"), "the plan")
 
     @cached_property
     def digest(self) -> str:

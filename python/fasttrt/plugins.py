@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fasttrt import _core
+from fasttrt._checks import as_path, refuse
 from fasttrt._log import forwarded
 from fasttrt.errors import Error, InputError
 
@@ -84,12 +85,8 @@ def as_files(plugins: Plugins) -> tuple[str | os.PathLike[str], ...]:
         InputError: for anything else.
     """
     if isinstance(plugins, (str, bytes, os.PathLike)) or not isinstance(plugins, Iterable):
-        raise InputError(f'plugins: expected files, as in ["libmy.so"], got {plugins!r}')
-    files = tuple(plugins)
-    for file in files:
-        if not isinstance(file, (str, os.PathLike)):
-            raise InputError(f"plugins: expected the path of a library, got {file!r}")
-    return files
+        refuse("plugins", 'files, as in ["libmy.so"]', plugins)
+    return tuple(as_path("plugins", file, "the path of a library") for file in plugins)
 
 
 def _files(plugins: Plugins) -> list[Path]:

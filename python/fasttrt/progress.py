@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from fasttrt._checks import refuse
 from fasttrt._terminal import printable
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ class BuildProgress(NamedTuple):
 
 ProgressCallback: TypeAlias = Callable[[BuildProgress], None]
 """Called on the thread that builds; an exception in it stops the build."""
+
+
+def check_progress(progress: object) -> None:
+    """See that ``progress`` of a build is a callback, a boolean or None.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        refuse("progress", "True, False, None or a callable", progress)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasttrt._calibration import METHODS, Method, calibrate
+from fasttrt._checks import as_path, is_one_of, refuse
 from fasttrt._file_kinds import MODEL
 from fasttrt._files import Output
 from fasttrt._float_model import folded, opset_of, upgraded, whole
@@ -107,12 +108,13 @@ def quantize(
             one of the operators (TensorRT-RTX before 1.7 has none for convolutions).
         LibraryNotFoundError: no ONNX Runtime, or not the TensorRT asked for.
     """
-    _check_options(method, percentile, operators)
+    _check_options(method, percentile, operators, exclude)
     _require_onnxruntime()
     target = None if library is None else Int8Target(library, device)
     read = model if isinstance(model, OnnxModel) else OnnxModel(model)
     if output is not None:
-        Output(Path(output), MODEL, read.files, force).check("output")
+        output = as_path("output", output)
+        Output(output, MODEL, read.files, force).check("output")
     original = whole(read)
     prepared = folded(upgraded(original))
     excluded = find_excluded(original.graph, prepared.graph, exclude)
@@ -194,15 +196,19 @@ def _measured(
     return tuple(meter.result() for meter in meters), count
 
 
-def _check_options(method: str, percentile: float, operators: Sequence[str]) -> None:
-    if method not in METHODS:
-        kinds = ", ".join(f'"{kind}"' for kind in METHODS)
-        raise InputError(f"method: expected one of {kinds}, got {method!r}")
+def _check_options(
+    method: str, percentile: float, operators: Sequence[str], exclude: Sequence[str]
+) -> None:
+    if not is_one_of(method, METHODS):
+        refuse("method", f"one of {', '.join(METHODS)}", method)
     if not (isinstance(percentile, Real) and 50 <= float(percentile) <= 100):
         raise InputError(f"percentile: expected a number from 50 to 100, got {percentile!r}")
-    unknown = isinstance(operators, str) or [o for o in operators if o not in OPERATORS]
-    if unknown or not operators:
-        raise InputError(f"operators: expected some of {OPERATORS}, got {operators!r}")
+    is_list = isinstance(operators, (list, tuple, set, frozenset)) and len(operators) > 0
+    if not (is_list and all(is_one_of(operator, OPERATORS) for operator in operators)):
+        refuse("operators", f"some of {OPERATORS}", operators)
+    names = isinstance(exclude, (list, tuple, set, frozenset))
+    if not (names and all(isinstance(name, str) for name in exclude)):
+        refuse("exclude", "names of nodes or operators", exclude)
 
 
 def _require_onnxruntime() -> None:

@@ -1,6 +1,7 @@
 """The reference backend: ONNX Runtime on the CPU, behind the same interface as TensorRT."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,19 @@ from fasttrt._ort_calls import Runs
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._reading import is_utf8
 from fasttrt.arrays import PINNED, dlpack_device
-from fasttrt.errors import Error, InputError, LibraryNotFoundError, ParseError, ParseIssue
+from fasttrt.errors import (
+    Error,
+    InputError,
+    LibraryNotFoundError,
+    OutOfMemoryError,
+    ParseError,
+    ParseIssue,
+)
 from fasttrt.model import DeclaredTensor, OnnxModel
 from fasttrt.shapes import NetworkInput, ShapeLike, Shapes, check_profile, parse_range
 from fasttrt.spec import Range, TensorSpec, merge_profiles
 
+_NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.I)
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 """Measured: ONNX Runtime 1.20 ignores it, 1.21 heeds it."""
 
@@ -83,6 +92,8 @@ class ReferenceBackend:
             except Error:
                 raise
             except Exception as error:
+                if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+                    raise OutOfMemoryError(f"ONNX Runtime has no memory: {error}") from error
                 raise InputError(f"ONNX Runtime refused the inputs: {error}") from error
         return [
             _deliver(spec, result, None if out is None else out[i])

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import index
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from fasttrt._checks import refuse
 from fasttrt._log import logger
 from fasttrt.errors import InputError
 from fasttrt.spec import Range, Shape
@@ -104,6 +105,7 @@ def resolve(
     elif isinstance(shapes, Mapping):
         given = [shapes]
     else:
+        check_shapes(shapes)
         given = shapes
     if not given:
         raise InputError("shapes: expected a mapping or a list of mappings, got an empty list")
@@ -112,6 +114,21 @@ def resolve(
             check_profile(inputs, profile)
         return []
     return [_resolve_profile(inputs, profile, use) for profile in given]
+
+
+def check_shapes(shapes: Any) -> None:
+    """See that ``shapes`` is a mapping, or a sequence of them, or None.
+
+    Raises:
+        InputError: it is something else.
+    """
+    expected = "a mapping from input names, as in {'x': (1, 3)}, or a list of them"
+    if shapes is None or isinstance(shapes, Mapping):
+        return
+    if isinstance(shapes, (str, bytes)) or not isinstance(shapes, Sequence):
+        refuse("shapes", expected, shapes)
+    if not all(isinstance(profile, Mapping) for profile in shapes):
+        refuse("shapes", expected, shapes)
 
 
 def check_profile(

@@ -8,6 +8,7 @@ import numpy as np
 
 from fasttrt._arguments import host_array
 from fasttrt._casting import is_integer, is_lossless
+from fasttrt._checks import check_mapping
 from fasttrt._nodes import subgraphs
 from fasttrt.errors import InputError
 from fasttrt.model import DeclaredTensor, OnnxModel, declared_inputs
@@ -38,6 +39,8 @@ def transformed(
         InputError: for a name that the model does not have, or a value, a dtype or a shape that
             does not fit.
     """
+    check_mapping("freeze", freeze, "values by input name, as in {'axes': [1]}")
+    check_mapping("dims", dims, "extents by dimension, as in {'batch': 1}")
     if not freeze and not dims:
         return model
     proto = model.copy_proto()

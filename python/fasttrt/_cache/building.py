@@ -59,6 +59,7 @@ def cached_build(
     cache: Path | None,
     plugins: Plugins = (),
     isolate: bool | float = False,
+    advise: bool = False,
 ) -> Source:
     """Build a model, or take what was built of the same before.
 
@@ -72,6 +73,7 @@ def cached_build(
         cache: the folder; None for no cache.
         plugins: what is loaded for it.
         isolate: whether in a process of its own.
+        advise: whether an error says what would help.
 
     Raises:
         Error: as `fasttrt.build`.
@@ -81,7 +83,7 @@ def cached_build(
     def built(config: BuildConfig) -> Plan:
         return build(
             model, config, shapes=shapes, library=library, device=device, plugins=plugins,
-            progress=progress, isolate=isolate,
+            progress=progress, isolate=isolate, advise=advise,
         )  # fmt: skip
 
     if cache is None:

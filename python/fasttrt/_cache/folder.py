@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from fasttrt._checks import as_user_path
 from fasttrt._files import PRIVATE, replacing
 from fasttrt._log import logger
 from fasttrt.errors import Error, InputError
@@ -28,7 +29,7 @@ class UntrustedError(Error):
 def default_path() -> Path:
     """``$FASTTRT_CACHE_DIR``, else the user's cache folder."""
     if given := os.environ.get(FOLDER_VARIABLE):
-        return Path(given).expanduser().absolute()
+        return as_user_path(FOLDER_VARIABLE, given, "a folder")
     from platformdirs import user_cache_path
 
     return user_cache_path("fasttrt", appauthor=False)
@@ -42,9 +43,7 @@ def chosen_path(cache: bool | str | os.PathLike[str]) -> Path | None:
     """
     if isinstance(cache, bool):
         return default_path() if cache else None
-    if isinstance(cache, (str, os.PathLike)) and os.fspath(cache):
-        return Path(cache).expanduser().absolute()
-    raise InputError(f"cache: expected True, False or a folder, got {cache!r}")
+    return as_user_path("cache", cache, "True, False or a folder")
 
 
 def size_limit() -> int:

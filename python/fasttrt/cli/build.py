@@ -187,7 +187,7 @@ def build(
         shapes=given.get("shapes"), library=given.get("library", "auto"),
         device=None if given.get("device") == "auto" else given.get("device"),
         freeze=given.get("freeze"), dims=given.get("dims"),
-        plugins=tuple(given.get("plugins", ())), isolate=isolate,
+        plugins=tuple(given.get("plugins", ())), isolate=isolate, advise=True,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     plan.save(path, force=force)

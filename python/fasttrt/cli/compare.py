@@ -134,8 +134,10 @@ def compare(
                 changes = {change: options.pop(change) for change in changes_of(options)}
                 engine = stack.enter_context(fasttrt.Engine(plan, **options))
                 options = {"engine": engine, **changes}
-            elif not tf32:
-                options = with_build_options(options, tf32=False)
+            else:
+                options["advise"] = True
+                if not tf32:
+                    options = with_build_options(options, tf32=False)
             found = fasttrt.compare(
                 model,
                 inputs,

@@ -96,7 +96,7 @@ def profile(
         options = with_build_options(options, profiling_verbosity="detailed")
         if batch is not None and "shapes" not in options:
             options["shapes"] = shapes_for(source, [batch])
-    with fasttrt.Engine(model, **options | {"contexts": 1}) as engine:
+    with fasttrt.Engine(model, **options | {"contexts": 1, "advise": True}) as engine:
         arrays = as_the_engine_computes(engine, draw(engine, source, batch, seed, count=1)[0])
         core = engine._backend.core  # type: ignore[attr-defined]
         core.profile(list(arrays), 3)

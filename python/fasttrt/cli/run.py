@@ -71,7 +71,7 @@ def run(
     results = Results(output, [file, *saved_files(inputs, "--inputs")], force)
     model = onnx_model(file, options)
     found: dict[str, Any] = {}
-    with fasttrt.Engine(file, **options) as engine:
+    with fasttrt.Engine(file, **options, advise=True) as engine:
         found["device"] = engine.device
         if inputs is None:
             found["seed"] = secrets.randbits(32) if seed is None else seed

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._checks import host_memory
 from fasttrt.comparing.metrics import is_float
 from fasttrt.comparing.value_ranges import default_range, integer_ranges
 from fasttrt.errors import InputError
@@ -83,6 +84,17 @@ class Drawing:
         return f"{least} to {most - 1}" + (" (indices)" if spec.name in self._inferred else "")
 
     def _draw(self, spec: TensorSpec, extents: Shape) -> Array:
+        with host_memory(f"{spec.name}: random values of shape {extents}"):
+            try:
+                return self._drawn(spec, extents)
+            except ValueError as error:  # numpy's, of shapes beyond any address
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(
+                    f"{spec.name}: random values of shape {extents}: {error}"
+                ) from error
+
+    def _drawn(self, spec: TensorSpec, extents: Shape) -> Array:
         if spec.is_shape:
             return np.array(extents, spec.dtype).reshape(spec.shape)
         given = self._given.get(spec.name)

@@ -5,8 +5,10 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+from fasttrt._checks import check_mapping, refuse
 from fasttrt._samples import Inputs, given_samples
 from fasttrt.comparing.comparison import Comparison
 from fasttrt.comparing.drawing import Drawing, Ranges
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     import onnx
 
     from fasttrt.engine import Engine
+
+
+_MOST_SAMPLES = 1_000_000
 
 
 def compare(
@@ -97,7 +102,8 @@ def compare(
             f"{', '.join(sorted(options))} too"
         )
     source = transformed(OnnxModel(model), **changes)
-    _check(samples, seed, thresholds, source)  # before a build, which may take long
+    # Before a build, which may take long.
+    _check(samples, seed, bisect, max_builds, time_budget, ranges, thresholds, source)
     held = reference(against, source, changes.get("freeze"))
     with ExitStack() as stack:
         if isinstance(engine, Engine):
@@ -107,7 +113,7 @@ def compare(
 
             def make(proto: Any) -> Engine:
                 # Nobody wants the copies again, and they are of the changed model.
-                kept = changes if proto is model else {"cache": False}
+                kept = changes if proto is model else {"cache": False, "advise": False}
                 return Engine(proto, **(options | kept))
 
             judged = stack.enter_context(make(model))
@@ -199,13 +205,32 @@ def held_against(
     return replace(comparison, divergence=divergence, note=note)
 
 
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _check(
-    samples: int, seed: int | None, thresholds: ThresholdsLike | None, model: OnnxModel
+    samples: int,
+    seed: int | None,
+    bisect: bool,
+    max_builds: int,
+    time_budget: float,
+    ranges: Ranges | None,
+    thresholds: ThresholdsLike | None,
+    model: OnnxModel,
 ) -> None:
     """Check what nothing else checks before the build."""
-    for name, value, least in (("samples", samples, 1), ("seed", seed, 0)):
-        if value is not None and not (isinstance(value, int) and value >= least):
-            raise InputError(f"{name}: expected an integer >= {least}, got {value!r}")
+    if not (_is_integer(samples) and 1 <= samples <= _MOST_SAMPLES):
+        refuse("samples", f"an integer from 1 to {_MOST_SAMPLES}", samples)
+    if not (seed is None or (_is_integer(seed) and seed >= 0)):
+        refuse("seed", "an integer >= 0 or None", seed)
+    if not isinstance(bisect, bool):
+        refuse("bisect", "True or False", bisect)
+    if not (_is_integer(max_builds) and max_builds >= 0):
+        refuse("max_builds", "an integer >= 0", max_builds)
+    if not (isinstance(time_budget, Real) and float(time_budget) >= 0):
+        refuse("time_budget", "seconds >= 0", time_budget)
+    check_mapping("ranges", ranges, "(least, most) by input name")
     parse_thresholds(thresholds, [tensor.name for tensor in model.outputs])
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fasttrt._checks import is_one_of
 from fasttrt._nodes import with_inner
 from fasttrt.comparing.graphs import Graph
 from fasttrt.errors import InputError
@@ -100,7 +101,7 @@ class Thresholds:
             raise InputError(
                 f"thresholds: allow_trivial: expected True or False, got {self.allow_trivial!r}"
             )
-        if self.precision not in (None, *ROUNDOFF):
+        if not is_one_of(self.precision, (None, *ROUNDOFF)):
             raise InputError(
                 f"thresholds: precision: expected one of {', '.join(ROUNDOFF)}, "
                 f"got {self.precision!r}"

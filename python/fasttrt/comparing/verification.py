@@ -18,7 +18,7 @@ _KEY = "verification"
 
 
 def check_verify(
-    verify: Verify, source: OnnxModel | Plan, device: str, weights: OnnxModel | None = None
+    verify: Verify, source: OnnxModel | Plan, on_cpu: bool, weights: OnnxModel | None = None
 ) -> None:
     """Check the argument before anything takes time.
 
@@ -30,7 +30,7 @@ def check_verify(
             "verify: expected an ONNX model to compare with, got a plan; the verdict that a plan "
             "carries is Engine.verification"
         )
-    if device == "cpu":
+    if on_cpu:
         raise InputError(
             'verify: compares with ONNX Runtime on the CPU, which is what device="cpu" runs'
         )
