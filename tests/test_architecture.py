@@ -49,6 +49,7 @@ ABOVE = {
             "node_chain",
             "pooling",
             "powers",
+            "recurrent",
             "repeated_outputs",
             "scatter_indices",
             "transposed_convolution",

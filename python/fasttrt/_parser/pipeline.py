@@ -24,6 +24,7 @@ from fasttrt._parser.node_validity import check_nodes
 from fasttrt._parser.old_opsets import upgrade_old_opset
 from fasttrt._parser.quantized_operators import write_quantized_operators
 from fasttrt._parser.quantized_tables import dequantize_tables
+from fasttrt._parser.recurrent import unroll_recurrent
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._parser.sparse_tensors import write_dense
 from fasttrt.folding import folded
@@ -82,6 +83,7 @@ PASSES: tuple[Pass, ...] = (
     drop_conditions,
     reject_branch_shapes,
     reject_unsupported,
+    unroll_recurrent,
 )
 
 # After the conversion to a precision, which some of them go by.
