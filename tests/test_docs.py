@@ -107,12 +107,8 @@ def prepare(folder: Path) -> dict[str, Any]:
     """What the first page leaves to the others."""
     namespace: dict[str, Any] = {}
     run_python(next(block for block in blocks(FIRST) if block.language == "python"), namespace)
-    rng = np.random.default_rng()
-    samples = folder / "samples"
-    samples.mkdir()
-    for i in range(20):
-        np.savez(samples / f"{i}.npz", x=rng.standard_normal((1, 784)).astype(np.float32))
-    x = rng.standard_normal((8, 784)).astype(np.float32)
+    assert len(list((folder / "samples").iterdir())) > 1
+    x = np.random.default_rng().standard_normal((8, 784)).astype(np.float32)
     return {"fasttrt": fasttrt, "np": np, "onnx": onnx, "x": x}
 
 
