@@ -22,6 +22,13 @@ ENGINE = "Engine"
 INPUTS = "Inputs"
 OUTPUT = "Output"
 
+Model: TypeAlias = Annotated[
+    Path, typer.Argument(help="An ONNX model.", metavar="MODEL", exists=True, dir_okay=False)
+]
+ModelOrPlan: TypeAlias = Annotated[
+    Path,
+    typer.Argument(help="An ONNX model or a plan.", metavar="FILE", exists=True, dir_okay=False),
+]
 Shapes: TypeAlias = Annotated[
     list[str] | None, typer.Option(help=SHAPES_HELP, metavar="SHAPES", rich_help_panel=MODEL)
 ]

@@ -20,7 +20,8 @@ def bench(
     models: Annotated[
         list[Path],
         typer.Argument(
-            help="ONNX models or plans, measured one after the other.", exists=True, dir_okay=False
+            help="ONNX models or plans, measured one after the other.", metavar="MODELS",
+            exists=True, dir_okay=False,
         ),
     ],
     precision: Annotated[
@@ -140,6 +141,8 @@ def bench(
         _options.say(_options.json_text([case.to_json() for case in cases]))
     else:
         _options.say("\n".join(sweeps.table(cases, output_width())))
+    if isinstance(failure, KeyboardInterrupt):
+        raise typer.Exit(130)
     if failure is not None:
         raise failure
     if plot is not None:

@@ -28,7 +28,7 @@ _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def build(
-    model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
+    model: options.Model,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -10,23 +10,26 @@ import typer
 from fasttrt import cache
 from fasttrt._tables import Column, name, number, output_width, render
 from fasttrt.cli import _options
+from fasttrt.cli._help import Command
 
-app = typer.Typer(help="The cache of built engines.", no_args_is_help=True)
+app = typer.Typer(help="List, check or clear the cache of built engines.", no_args_is_help=True)
 
 _Folder = Annotated[
     Path | None,
-    typer.Option("--folder", help="The cache's folder, if not the usual one.", show_default=False),
+    typer.Option(
+        "--folder", help="The folder of the cache.", metavar="FOLDER", show_default="the usual one"
+    ),
 ]
 _Json = _options.AsJson
 
 
-@app.command("path")
+@app.command("path", cls=Command)
 def show_path(as_json: _Json = False) -> None:
     """Show the folder: $FASTTRT_CACHE_DIR, or the user's cache folder."""
     _options.say(json.dumps({"path": str(cache.path())}) if as_json else cache.path())
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
     """List the cached engines, the most recently used first."""
     entries = cache.entries(folder)
@@ -42,13 +45,16 @@ def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
     _options.say(f"{_engines(len(entries))}; {total} in {place}, timings and kernels included")
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     folder: _Folder = None,
     remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Check each engine's checksum, key and permissions; exit with 1 if one is damaged."""
+    """Check each engine's checksum, key and permissions.
+
+    Exits with 0 if all are sound, 1 if one is damaged.
+    """
     count = len(cache.entries(folder))
     damaged = cache.verify(folder, remove=remove)
     if as_json:
@@ -62,9 +68,9 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def clear(folder: _Folder = None, as_json: _Json = False) -> None:
-    """Remove everything but what is being built at the moment."""
+    """Remove everything except what is being built at the moment."""
     freed = cache.clear(folder)
     left = cache.size(folder)
     if as_json:

@@ -19,7 +19,7 @@ _LIMITS = "Limits"
 
 
 def compare(
-    model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
+    model: _options.Model,
     inputs: _options.Samples = None,
     against: Annotated[
         Path | None,

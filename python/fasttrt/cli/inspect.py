@@ -26,9 +26,7 @@ _PATIENCE = 300.0
 
 
 def inspect(
-    file: Annotated[
-        Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
-    ],
+    file: _options.ModelOrPlan,
     parse: Annotated[bool, typer.Option(help="Let TensorRT parse the model.")] = True,
     layers: Annotated[
         bool, typer.Option("--layers", help="Load a plan and list its layers; needs a GPU.")

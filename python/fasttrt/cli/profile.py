@@ -15,9 +15,7 @@ from fasttrt.cli._values import shapes as parse_shapes
 
 
 def profile(
-    model: Annotated[
-        Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
-    ],
+    model: _options.ModelOrPlan,
     batch: Annotated[
         int | None,
         typer.Option(

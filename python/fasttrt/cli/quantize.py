@@ -15,15 +15,13 @@ from fasttrt.transforms import transformed
 
 
 def quantize(
-    model: Annotated[
-        Path, typer.Argument(help="The float32 ONNX model.", exists=True, dir_okay=False)
-    ],
+    model: _options.Model,
     data: Annotated[
         Path,
         typer.Argument(
             help="Samples to calibrate with: a .npz (an array for each input, by name), a .npy, "
             "or a folder of them.",
-            exists=True,
+            metavar="DATA", exists=True,
         ),
     ],
     output: Annotated[

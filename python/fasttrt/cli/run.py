@@ -24,9 +24,7 @@ _NUMBERS = {
 
 
 def run(
-    file: Annotated[
-        Path, typer.Argument(help="An ONNX model or a plan.", exists=True, dir_okay=False)
-    ],
+    file: _options.ModelOrPlan,
     inputs: _options.Samples = None,
     output: Annotated[
         Path | None,

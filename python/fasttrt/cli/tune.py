@@ -20,7 +20,7 @@ _LIMITS = "Limits"
 
 
 def tune(
-    model: Annotated[Path, typer.Argument(help="An ONNX model.", exists=True, dir_okay=False)],
+    model: _options.Model,
     output: Annotated[
         Path,
         typer.Option(
