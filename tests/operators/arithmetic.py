@@ -78,6 +78,8 @@ def _clips() -> Iterator[Case]:
             "none": (x,),
             "crossed": (x, high, low),
         }.items():
+            if label in ("least", "most", "none"):  # a bound left out is the type's last number
+                ends = (x[np.isfinite(x)] if name in FLOATS else x, *ends[1:])
             yield Case("Clip", f"{name} {label}", ends, opset=13)
             fixed = tuple(Parameter(v) if i and v is not None else v for i, v in enumerate(ends))
             yield Case("Clip", f"{name} {label} fixed", fixed, opset=13)

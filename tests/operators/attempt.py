@@ -24,8 +24,8 @@ EXACT = fasttrt.BuildConfig(tf32=False)
 
 
 NAN_LOSING = {
-    "Max", "Min", "Clip", "Relu", "HardSigmoid", "MaxPool", "GlobalMaxPool", "ReduceMax",
-    "ReduceMin", "ArgMax", "ArgMin", "TopK",
+    "Max", "Min", "Clip", "Relu", "HardSigmoid", "HardSwish", "MaxPool", "GlobalMaxPool",
+    "ReduceMax", "ReduceMin", "ArgMax", "ArgMin", "TopK", "LogSoftmax",
 }  # fmt: skip
 """Of which docs/support.md says so, and what to do where NaN must stay."""
 

@@ -59,7 +59,7 @@ class Case:
     def arrays(self) -> dict[str, Array]:
         """All inputs by name."""
         return {
-            f"i{index}": value.value if isinstance(value, Parameter) else value
+            f"i{index}": np.asarray(value.value if isinstance(value, Parameter) else value)
             for index, value in enumerate(self.inputs)
             if value is not None
         }

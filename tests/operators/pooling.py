@@ -43,7 +43,7 @@ def _pools() -> Iterator[Case]:
                     {"kernel_shape": [k] * rank, "strides": [stride] * rank, "auto_pad": kind},
                 )
                 for kind in ("SAME_UPPER", "SAME_LOWER", "VALID")
-                for k, stride in ((3, 2), (2, 2), (2, 3), (3, 1))
+                for k, stride in ((3, 2), (2, 2), (3, 1))
             ),
         ]
         for k, stride, pad in product((1, 2, 3), (2, 3), (0, 1)):

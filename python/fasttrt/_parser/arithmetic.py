@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._parser.node_chain import NodeChain
-from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node, input_name
 from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _log_sum_exp(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     Infinities are bounded before: less themselves they would be NaN.
     """
     name, dtype = _type(facts, node.input[0])
+    if name in _INTEGERS:
+        return "of integers, whose powers overflow; cast to float32 before the node"
     if name not in _FLOATS or facts.opset < 8:
         return None
     keep = attribute(node, "keepdims", 1)
@@ -95,6 +97,44 @@ def _reduced_mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     total = reductions.add("ReduceSum", x, keep)
     count = chain.add("Div", chain.add("Size", x), chain.add("Size", total))
     return chain.finish("Div", total, chain.add("Cast", count, to=kind))
+
+
+def _log_sum(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Sum float16 in float32, as the sum may be beyond 65504 where its logarithm is 11."""
+    from onnx import TensorProto
+
+    if (empty := _empty_reduction(node, facts)) is not None:
+        return empty
+    if facts.dtype(node.input[0]) != TensorProto.FLOAT16:
+        return None
+    chain = NodeChain(node, facts)
+    wide = copy_node(node)
+    wide.input[0] = chain.add("Cast", node.input[0], to=TensorProto.FLOAT)
+    wide.name = wide.output[0] = facts.unused(f"{node.output[0]}_wide")
+    chain.nodes.append(wide)
+    return chain.finish("Cast", wide.output[0], to=TensorProto.FLOAT16)
+
+
+def _leaky_relu(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """With a slope of 0 TensorRT multiplies positive infinity by it, too."""
+    _, dtype = _type(facts, node.input[0])
+    if attribute(node, "alpha", 0.01) != 0 or dtype is None or facts.opset < 9:
+        return None
+    chain, x = NodeChain(node, facts), node.input[0]
+    zero = chain.constant(0, dtype)
+    return chain.finish("Where", chain.add("Greater", x, zero), x, chain.add("Mul", x, zero))
+
+
+def _swish(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Of a scalar TensorRT gives a vector."""
+    if facts.shape(node.input[0]) != []:
+        return None
+    chain, x = NodeChain(node, facts), node.input[0]
+    _, dtype = _type(facts, x)
+    if dtype is None:
+        return None
+    scaled = chain.add("Mul", x, chain.constant(attribute(node, "alpha", 1.0), dtype))
+    return chain.finish("Mul", x, chain.add("Sigmoid", scaled))
 
 
 def _log_softmax(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
@@ -148,11 +188,25 @@ def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
 
 
 def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """Sum the powers of sizes; TensorRT has signs count where the power is odd."""
-    shape, (_, dtype) = facts.shape(node.input[0]), _type(facts, node.input[0])
+    """Sum the powers of sizes; TensorRT has signs count where the power is odd.
+
+    The usual ones as reductions, of float16 in float32, as their sums may be beyond 65504.
+    """
+    from onnx import TensorProto
+
+    shape, (name, dtype) = facts.shape(node.input[0]), _type(facts, node.input[0])
     if shape is None or dtype is None:
         return "the rank and type of its input are not known, and have to be"
     p, axes = attribute(node, "p", 2), list(range(2, len(shape)))
+    if p in (1, 2):
+        chain, x = NodeChain(node, facts), node.input[0]
+        x = chain.add("Cast", x, to=TensorProto.FLOAT) if name == "FLOAT16" else x
+        given: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
+        inputs = () if given else (chain.constant(axes),)
+        norm = chain.add(f"ReduceL{p}", x, *inputs, keepdims=1, **given)
+        if name == "FLOAT16":
+            return chain.finish("Cast", norm, to=TensorProto.FLOAT16)
+        return chain.finish("Identity", norm)
     chain = NodeChain(node, facts)
     powers = chain.add("Pow", chain.add("Abs", node.input[0]), chain.constant(p, dtype))
     if facts.opset < 13:
@@ -169,7 +223,9 @@ RULES: dict[str, Rule] = {
     "ReduceMean": _reduced_mean,
     "ReduceL1": _empty_reduction,
     "ReduceL2": _empty_reduction,
-    "ReduceLogSum": _empty_reduction,
+    "ReduceLogSum": _log_sum,
+    "LeakyRelu": _leaky_relu,
+    "Swish": _swish,
     "ReduceSumSquare": _empty_reduction,
     "GlobalLpPool": _global_lp_pool,
 }

@@ -11,6 +11,7 @@ from fasttrt import _core
 from fasttrt._misread import refuse_misread, spelled_out
 from fasttrt._misread_v8 import written_for
 from fasttrt._parser.attention import write_attention
+from fasttrt._parser.branch_outputs import write_branch_outputs
 from fasttrt._parser.branch_shapes import reject_branch_shapes
 from fasttrt._parser.constant_validity import check_constants
 from fasttrt._parser.counted_loops import drop_conditions
@@ -80,6 +81,7 @@ PASSES: tuple[Pass, ...] = (
     write_repeated_outputs,
     propagate_nan,
     write_exact_forms,
+    write_branch_outputs,
     drop_conditions,
     reject_branch_shapes,
     reject_unsupported,

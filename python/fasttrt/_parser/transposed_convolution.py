@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     written = _padded(node, facts)
+    if written is None:
+        written = _wider(node, facts)
     if isinstance(written, str):
         return written
     last = (written or [node])[-1]
@@ -41,6 +43,43 @@ def _with_bias_apart(
         chain.nodes.append(step)
     extents = chain.constant([1, -1, *[1] * (len(shape) - 2)])
     return chain.finish("Add", plain, chain.add("Reshape", node.input[2], extents))
+
+
+def _wider(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Fill a computed kernel that is narrower than the stride with zeros up to that.
+
+    Between its products TensorRT-RTX 1.6.1 may leave what the output's memory held.
+    """
+    shape = facts.shape(node.input[1])
+    strides = attribute(node, "strides", None)
+    is_fixed = facts.weight(node.input[1]) is not None
+    if shape is None or strides is None or is_fixed or None in shape[2:]:
+        return None
+    axes = len(strides)
+    kernel = [size or 0 for size in shape[2:]]
+    dilations = attribute(node, "dilations", None) or [1] * axes
+    missing = [
+        max(s - (k - 1) * d - 1, 0) for s, k, d in zip(strides, kernel, dilations, strict=True)
+    ]
+    if not any(missing):
+        return None
+    if any(n and d > 1 for n, d in zip(missing, dilations, strict=True)) or facts.opset < 11:
+        return (
+            "its kernel is computed and narrower than its stride, between whose products TensorRT "
+            "may leave other values; make the kernel a constant"
+        )
+    chain = NodeChain(node, facts)
+    wide = copy_node(node, kernel_shape=None)
+    amounts = chain.constant([*[0] * (2 + axes), 0, 0, *missing])
+    wide.input[1] = chain.add("Pad", node.input[1], amounts)
+    pads = attribute(node, "pads", None) or [0] * (2 * axes)
+    extra = attribute(node, "output_padding", None) or [0] * axes
+    # What is more at the end is first taken from what output_padding adds.
+    added = [max(e - n, 0) for e, n in zip(extra, missing, strict=True)]
+    cut = [max(n - e, 0) for e, n in zip(extra, missing, strict=True)]
+    ends = [p + n for p, n in zip(pads[axes:], cut, strict=True)]
+    wide = copy_node(wide, pads=[*pads[:axes], *ends], output_padding=added)
+    return [*chain.nodes, wide]
 
 
 def _padded(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
