@@ -50,7 +50,7 @@ CHANGES = (*ENGINES, "inspect", "quantize")
 PLUGINS = (*ENGINES, "inspect")
 MODELS = ("run", "bench", "compare", "build", "tune")
 WRONG: list[tuple[tuple[str, ...], list[str], str]] = [
-    (ALL, ["--sahpes", "x"], "No such option: --sahpes"),
+    (ALL, ["--sahpes", "x"], "--sahpes"),
     (ENGINES, ["--shapes", "x"], "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got"),
     (ENGINES, ["--shapes", "x=1,16"], "--shapes: expected input=1x3x224x224 or"),
     (ENGINES, ["--shapes", "x=-1x16"], "got 'x=-1x16'"),
