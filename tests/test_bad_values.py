@@ -81,6 +81,10 @@ CALLS = {
     ),
     "Batching": Call(lambda **options: Batching(**{"max_size": 4, **options}), names(Batching)),
     "Thresholds": Call(Thresholds, names(Thresholds)),
+    "build": Call(
+        lambda **options: fasttrt.build(**{"model": b"", "library": "nosuch"} | options),
+        names(fasttrt.build, "model"),
+    ),
     "infer": Call(run_infer, ("value", "out", "cast")),
     "map": Call(run_map, ("in_flight", "errors", "cast")),
     "compare": Call(run_compare, names(fasttrt.compare, "options", "model")),

@@ -42,6 +42,8 @@ from fasttrt.transforms import Dims, Freeze, transformed
 if TYPE_CHECKING:
     import onnx
 
+_LONGEST = 1e8
+"""Seconds that Python can wait for: some three years."""
 _OLD_DRIVER = "CUDA error 222"
 """Seen where TensorRT-RTX 1.6.1 for CUDA 13 built refittable engines with driver 580.159."""
 _Described: TypeAlias = tuple[str, str, tuple[int, ...], tuple[str, ...], bool]
@@ -199,7 +201,7 @@ def _isolated(
     from fasttrt._isolation import run_isolated
 
     arguments = {"source": source_of(model), "config": config, **options}
-    seconds = None if limit is True else float(limit)
+    seconds = None if limit is True else min(float(limit), _LONGEST)
     with reporter(progress) as report:
         result, data = run_isolated("build", arguments, timeout=seconds, progress=report)
     return Plan(data, result["metadata"])
