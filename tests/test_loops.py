@@ -121,7 +121,9 @@ def test_counts_of_inner_loops_by_the_outer_one_are_by_value() -> None:
     assert control_flow(OnnxModel(proto)) == ["If"]
 
 
-@pytest.mark.parametrize("name", ["constant", "a constant condition within", "rows of an input"])
+@pytest.mark.parametrize(
+    "name", ["constant", "no condition", "a constant condition within", "rows of an input"]
+)
 def test_true_conditions_are_dropped(name: str) -> None:
     pytest.importorskip("onnxruntime")
     changed = drop_conditions(OnnxModel(COUNTED[name]), TARGET)
@@ -143,6 +145,13 @@ def test_other_conditions_stay() -> None:
     for name in ("condition given", "no count", "begins with false", "ends by a value"):
         model = OnnxModel(BY_VALUE[name])
         assert drop_conditions(model, TARGET) is model
+
+
+def test_a_body_may_read_the_condition_that_was_not_given(rtx: fasttrt.LibraryInfo) -> None:
+    """TensorRT's parser does not know it then."""
+    shapes = {"x": ((1, 4), (3, 4), (5, 4))}
+    plan = fasttrt.build(COUNTED["no condition"], shapes=shapes, library=rtx.path, progress=False)
+    assert any("its condition is always true" in line for line in plan.metadata["changes"])
 
 
 def test_plans_of_counted_loops_may_be_recorded(rtx: fasttrt.LibraryInfo) -> None:

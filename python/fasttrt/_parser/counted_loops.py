@@ -32,12 +32,14 @@ def drop_conditions(model: OnnxModel, target: "Target") -> OnnxModel:
     loops = CountedLoops(model.proto)
 
     def without_condition(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-        if not input_name(node, 0) or not input_name(node, 1) or not loops.goes_on(node):
+        if not input_name(node, 0) or (input_name(node, 1) and not loops.goes_on(node)):
             return None
         counted = copy_node(node)
+        (body,) = subgraphs(counted)
+        if not input_name(node, 1) and not _reads(body, body.input[1].name):
+            return None
         counted.input[1] = ""
         # The parser then gives the body no condition, whatever still reads it.
-        (body,) = subgraphs(counted)
         always = facts.unused(f"{body.input[1].name}_always")
         for inner in with_inner(body.node):
             inner.input[:] = [always if x == body.input[1].name else x for x in inner.input]
@@ -49,3 +51,8 @@ def drop_conditions(model: OnnxModel, target: "Target") -> OnnxModel:
     return apply_rules(
         model, str(target.library), {"Loop": without_condition}, "its condition is always true"
     )
+
+
+def _reads(body: "onnx.GraphProto", name: str) -> bool:
+    inner = (x for node in with_inner(body.node) for x in node.input)
+    return name == body.output[0].name or name in inner
