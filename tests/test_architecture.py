@@ -50,6 +50,7 @@ ABOVE = {
             "pooling",
             "powers",
             "recurrent",
+            "remainders",
             "repeated_outputs",
             "scatter_indices",
             "transposed_convolution",

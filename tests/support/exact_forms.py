@@ -433,6 +433,23 @@ def _others() -> dict[str, Case]:
     return found
 
 
+def _remainders() -> dict[str, Case]:
+    rng = np.random.default_rng(9)
+    found = {}
+    for dtype, largest in (("float", 1e6), ("float16", 6e4), ("bfloat16", 1e6)):
+        found[f"Mod of {dtype}, fmod=1"] = Case(
+            f"g ({dtype}[4,16] x, {dtype}[16] y) => ({dtype}[4,16] z) "
+            "{ z = Mod <fmod=1> (x, y) }",
+            {"x": rng.uniform(-largest, largest, (4, 16)), "y": rng.uniform(-7, 7, 16)},
+        )
+    edges = [np.inf, -np.inf, np.nan, 0, 5, -5, 5, 1e30]
+    found["Mod of float, fmod=1, infinities and zeros"] = Case(
+        "g (float[8] x, float[8] y) => (float[8] z) { z = Mod <fmod=1> (x, y) }",
+        {"x": edges, "y": [2, 2, 2, 3, 0, np.inf, np.nan, 2e30]},
+    )
+    return found
+
+
 def _wide_sums() -> dict[str, Case]:
     found = {}
     forms = {
@@ -465,5 +482,6 @@ CASES: dict[str, Case] = {
     **_logarithms(),
     **_means_over_axes(),
     **_others(),
+    **_remainders(),
     **_wide_sums(),
 }

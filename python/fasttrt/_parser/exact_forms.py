@@ -12,6 +12,7 @@ from fasttrt._parser import (
     nearest_resize,
     pooling,
     powers,
+    remainders,
     scatter_indices,
     transposed_convolution,
     wide_sums,
@@ -29,6 +30,7 @@ RULES: dict[str, Rule] = {
     **nearest_resize.RULES,
     **pooling.RULES,
     **powers.RULES,
+    **remainders.RULES,
     **scatter_indices.RULES,
     **transposed_convolution.RULES,
     **wide_sums.RULES,  # after those that it takes further
