@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._parser.node_chain import NodeChain
-from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node, input_name
+from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
 from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
@@ -99,22 +99,6 @@ def _reduced_mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Div", total, chain.add("Cast", count, to=kind))
 
 
-def _log_sum(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """Sum float16 in float32, as the sum may be beyond 65504 where its logarithm is 11."""
-    from onnx import TensorProto
-
-    if (empty := _empty_reduction(node, facts)) is not None:
-        return empty
-    if facts.dtype(node.input[0]) != TensorProto.FLOAT16:
-        return None
-    chain = NodeChain(node, facts)
-    wide = copy_node(node)
-    wide.input[0] = chain.add("Cast", node.input[0], to=TensorProto.FLOAT)
-    wide.name = wide.output[0] = facts.unused(f"{node.output[0]}_wide")
-    chain.nodes.append(wide)
-    return chain.finish("Cast", wide.output[0], to=TensorProto.FLOAT16)
-
-
 def _leaky_relu(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """With a slope of 0 TensorRT multiplies positive infinity by it, too."""
     _, dtype = _type(facts, node.input[0])
@@ -188,27 +172,17 @@ def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
 
 
 def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
-    """Sum the powers of sizes; TensorRT has signs count where the power is odd.
-
-    The usual ones as reductions, of float16 in float32, as their sums may be beyond 65504.
-    """
-    from onnx import TensorProto
-
-    shape, (name, dtype) = facts.shape(node.input[0]), _type(facts, node.input[0])
+    """Sum the powers of sizes; TensorRT has signs count where the power is odd."""
+    shape, (_, dtype) = facts.shape(node.input[0]), _type(facts, node.input[0])
     if shape is None or dtype is None:
         return "the rank and type of its input are not known, and have to be"
     p, axes = attribute(node, "p", 2), list(range(2, len(shape)))
+    chain, x = NodeChain(node, facts), node.input[0]
     if p in (1, 2):
-        chain, x = NodeChain(node, facts), node.input[0]
-        x = chain.add("Cast", x, to=TensorProto.FLOAT) if name == "FLOAT16" else x
         given: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
         inputs = () if given else (chain.constant(axes),)
-        norm = chain.add(f"ReduceL{p}", x, *inputs, keepdims=1, **given)
-        if name == "FLOAT16":
-            return chain.finish("Cast", norm, to=TensorProto.FLOAT16)
-        return chain.finish("Identity", norm)
-    chain = NodeChain(node, facts)
-    powers = chain.add("Pow", chain.add("Abs", node.input[0]), chain.constant(p, dtype))
+        return chain.finish(f"ReduceL{p}", x, *inputs, keepdims=1, **given)
+    powers = chain.add("Pow", chain.add("Abs", x), chain.constant(p, dtype))
     if facts.opset < 13:
         total = chain.add("ReduceSum", powers, keepdims=1, axes=axes)
     else:
@@ -223,7 +197,7 @@ RULES: dict[str, Rule] = {
     "ReduceMean": _reduced_mean,
     "ReduceL1": _empty_reduction,
     "ReduceL2": _empty_reduction,
-    "ReduceLogSum": _log_sum,
+    "ReduceLogSum": _empty_reduction,
     "LeakyRelu": _leaky_relu,
     "Swish": _swish,
     "ReduceSumSquare": _empty_reduction,
