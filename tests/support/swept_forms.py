@@ -127,6 +127,10 @@ def _rare() -> dict[str, Case]:
         "GlobalLpPool of float": Case(
             "g (float[2,3,5,6] x) => (float[2,3,1,1] y) { y = GlobalLpPool <p=1> (x) }"
         ),
+        "Shrink of int64": Case(
+            "g (int64[6] x) => (int64[6] y) { y = Shrink <bias=3.0, lambd=2.5> (x) }",
+            {"x": [-5, -3, -2, 2, 3, 5]},
+        ),
         "Swish of a scalar": Case(
             "g (float x) => (float y) { y = Swish <alpha=0.5> (x) }", opset=24
         ),

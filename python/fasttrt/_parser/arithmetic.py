@@ -109,6 +109,20 @@ def _leaky_relu(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Where", chain.add("Greater", x, zero), x, chain.add("Mul", x, zero))
 
 
+def _shrink(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Integers as integers, where the bias is one: TensorRT computes them in float32."""
+    name, dtype = _type(facts, node.input[0])
+    bias, limit = attribute(node, "bias", 0.0), attribute(node, "lambd", 0.5)
+    if name not in _INTEGERS or bias != int(bias) or limit < 0:
+        return None
+    chain, x = NodeChain(node, facts), node.input[0]
+    zero, least, shift = (chain.constant(int(value), dtype) for value in (0, limit, bias))
+    lower = chain.add("Less", x, chain.add("Neg", least))
+    upper = chain.add("Greater", x, least)
+    moved = chain.add("Where", lower, chain.add("Add", x, shift), zero)
+    return chain.finish("Where", upper, chain.add("Sub", x, shift), moved)
+
+
 def _swish(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     """Of a scalar TensorRT gives a vector."""
     if facts.shape(node.input[0]) != []:
@@ -199,6 +213,7 @@ RULES: dict[str, Rule] = {
     "ReduceL2": _empty_reduction,
     "ReduceLogSum": _empty_reduction,
     "LeakyRelu": _leaky_relu,
+    "Shrink": _shrink,
     "Swish": _swish,
     "ReduceSumSquare": _empty_reduction,
     "GlobalLpPool": _global_lp_pool,
