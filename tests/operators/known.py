@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 KNOWN: dict[str, str] = {
-    r"Gelu/20/(float16|float32|bfloat16) (edges|variant 0)": "inf above half of what the type holds",
+    r"Gelu/20/(float16|float32|bfloat16) (edges|variant 0)": "inf above half of the range",
     r"Shrink/9/int(32|64) variant": "by a bias that is no integer: in float32, as ONNX Runtime",
     r"LpPool/18/3d ceil 1 3 0 1/inside": "no execution context can be created, which is an error",
 }
