@@ -114,9 +114,10 @@ def describe(found: _core.Library, device: int | None) -> LibraryInfo:
 def _refuse_odd(place: str) -> None:
     """See that a place can be opened: the loader would wait for whoever writes into a pipe."""
     try:
-        kind = kind_of(stat_of(place))
+        info = stat_of(place)
     except (OSError, InputError):
         return  # there is none, or it is a family; what is not found is told later
+    kind = kind_of(info) or ("" if info.st_size else "an empty file")  # as those of /proc
     if kind not in ("", "a folder"):
         raise UnsupportedLibraryError(f"{place}: expected a library or a folder, got {kind}")
 

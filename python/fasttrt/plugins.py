@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from fasttrt import _core
 from fasttrt._checks import as_path, refuse
 from fasttrt._log import forwarded
+from fasttrt._reading import check_file, reading
 from fasttrt.errors import Error, InputError
 
 Plugins: TypeAlias = Iterable[str | os.PathLike[str]]
@@ -93,8 +94,12 @@ def _files(plugins: Plugins) -> list[Path]:
     files = []
     for plugin in as_files(plugins):
         path = Path(plugin)
-        if not path.is_file():
-            raise InputError(f"plugins: there is no file {path}")
+        try:
+            size = check_file(path).size
+        except (OSError, InputError) as error:
+            raise InputError(f"plugins: there is no file {path}: {error}") from None
+        if size == 0:  # as files of /proc, which may have no end
+            raise InputError(f"plugins: expected a library, got the empty file {path}")
         files.append(path.resolve())
     return files
 
@@ -102,7 +107,7 @@ def _files(plugins: Plugins) -> list[Path]:
 def _digest(file: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with file.open("rb") as stream:
+        with reading(file) as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     except OSError as error:
