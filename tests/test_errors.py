@@ -20,7 +20,7 @@ def _classes() -> list[type[Exception]]:
 def test_there_is_one_tree_and_all_of_it_is_public() -> None:
     names = {
         "Error", "LibraryNotFoundError", "UnsupportedLibraryError", "ParseError", "BuildError",
-        "EngineLoadError", "InputError", "CudaError", "OutOfMemoryError",
+        "EngineLoadError", "InputError", "FileError", "CudaError", "OutOfMemoryError",
     }  # fmt: skip
     assert {c.__name__ for c in _classes()} == names
     for found in _classes():

@@ -266,3 +266,13 @@ def test_names_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
         assert damaged != content
         with pytest.raises(fasttrt.ParseError, match=r"the name .* is no UTF-8"):
             fasttrt.Engine(damaged, device="cpu")
+
+
+def test_a_damaged_file_is_no_wrong_usage(tmp_path: Path) -> None:
+    """The exit code is 1, as of a model that cannot be built."""
+    from fasttrt.cli import exit_code
+
+    path = external(tmp_path, W, RAW[:50])
+    with pytest.raises(fasttrt.InputError) as caught:
+        OnnxModel(path)
+    assert exit_code(caught.value) == 1

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fasttrt._reading import is_lfs_pointer, kind_of, reading, stat_of
-from fasttrt.errors import InputError
+from fasttrt.errors import FileError, InputError
 from fasttrt.spec import TensorSpec
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -83,7 +83,7 @@ def _sample(file: Path, specs: Sequence[TensorSpec], what: str) -> Named:
 def _array(file: Path, what: str) -> Array:
     content = _content(file, what)
     if isinstance(content, dict):
-        raise InputError(f"{what}: {file} cannot be read: expected an array, got an archive")
+        raise FileError(f"{what}: {file} cannot be read: it is an archive, no array")
     return content
 
 
@@ -102,10 +102,10 @@ def _content(file: Path, what: str) -> Array | Named:
         raise
     except Exception as error:  # numpy raises ValueError, EOFError, BadZipFile, MemoryError, ...
         said = str(error) or type(error).__name__
-        raise InputError(f"{what}: {file} cannot be read: {said}") from error
+        raise FileError(f"{what}: {file} cannot be read: {said}") from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # numpy gives other members as bytes
-            raise InputError(f"{what}: {file} cannot be read: its {name!r} is no array")
+            raise FileError(f"{what}: {file} cannot be read: its {name!r} is no array")
     return arrays
 
 

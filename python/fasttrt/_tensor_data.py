@@ -6,7 +6,7 @@ ONNX's own checks and TensorRT's parser go by the shape and read on where the da
 from math import prod
 from typing import TYPE_CHECKING
 
-from fasttrt.errors import InputError
+from fasttrt.errors import FileError
 
 if TYPE_CHECKING:
     import onnx
@@ -34,13 +34,13 @@ def needed_bytes(tensor: "onnx.TensorProto") -> int:
     """The bytes that a tensor's type and shape need.
 
     Raises:
-        InputError: it has no size: an extent is negative, or their product too large, or the type
+        FileError: it has no size: an extent is negative, or their product too large, or the type
             is one of strings or unknown.
     """
     bits = _BITS.get(tensor.data_type)
     if bits is None:
         kind = "strings" if tensor.data_type == _STRING else f"type {tensor.data_type}"
-        raise InputError(f"tensor {tensor.name!r}: expected a type of a fixed size, got {kind}")
+        raise FileError(f"tensor {tensor.name!r}: expected a type of a fixed size, got {kind}")
     return -(-_elements(tensor) * bits // 8)
 
 
@@ -59,10 +59,10 @@ def check_values(tensor: "onnx.TensorProto") -> None:
     """See that a tensor has as many values in the model as its shape says.
 
     Raises:
-        InputError: names the tensor, and what was expected.
+        FileError: names the tensor, and what was expected.
     """
     if tensor.HasField("segment"):
-        raise InputError(f"tensor {tensor.name!r}: expected it in one piece, got a segment of it")
+        raise FileError(f"tensor {tensor.name!r}: expected it in one piece, got a segment of it")
     filled = {name: count for name in VALUE_FIELDS if (count := len(getattr(tensor, name)))}
     if tensor.HasField("raw_data"):
         got, place, expected = len(tensor.raw_data), "raw_data", "bytes"
@@ -75,12 +75,12 @@ def check_values(tensor: "onnx.TensorProto") -> None:
         place, expected = _FIELDS.get(tensor.data_type, "int32_data"), "values"
         got, count = filled.pop(place, 0), _values(tensor)
     if filled:
-        raise InputError(
+        raise FileError(
             f"tensor {tensor.name!r}, {described(tensor)}: expected its data in {place} alone, got "
             f"some in {', '.join(filled)}"
         )
     if got != count:
-        raise InputError(
+        raise FileError(
             f"tensor {tensor.name!r}, {described(tensor)}: expected {count} {expected} of data, "
             f"got {got}"
         )
@@ -100,7 +100,7 @@ def _values(tensor: "onnx.TensorProto") -> int:
 def _elements(tensor: "onnx.TensorProto") -> int:
     dims = list(tensor.dims)
     if any(extent < 0 for extent in dims):
-        raise InputError(f"tensor {tensor.name!r}: expected extents >= 0, got {dims}")
+        raise FileError(f"tensor {tensor.name!r}: expected extents >= 0, got {dims}")
     if prod(filter(None, dims)) * 16 > _LARGEST:  # bytes of the largest type
-        raise InputError(f"tensor {tensor.name!r}: expected fewer elements than {dims} are")
+        raise FileError(f"tensor {tensor.name!r}: expected fewer elements than {dims} are")
     return prod(dims)

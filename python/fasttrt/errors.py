@@ -94,6 +94,10 @@ class InputError(Error, ValueError):
     """An array or an argument does not fit what the engine takes."""
 
 
+class FileError(InputError):
+    """A file that was named, or one that it names, has not the content that it should have."""
+
+
 class CudaError(Error):
     """A CUDA driver call failed.
 

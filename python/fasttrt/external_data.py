@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt._reading import Version, check_file, lfs_problem, reading
 from fasttrt._tensor_data import VALUE_FIELDS, described, needed_bytes
-from fasttrt.errors import InputError
+from fasttrt.errors import FileError, InputError
 
 if TYPE_CHECKING:
     import onnx
@@ -69,7 +69,7 @@ def check_external_data(
         The files, as they are now.
 
     Raises:
-        InputError: naming the tensor and its file, which leaves the folder (by an absolute path,
+        FileError: naming the tensor and its file, which leaves the folder (by an absolute path,
             by ``..`` or by a link), is missing, is no regular file or a Git LFS pointer, is shorter
             than the tensor needs, or belongs to a model without a folder.
     """
@@ -79,7 +79,7 @@ def check_external_data(
             try:
                 _check(tensor, path, files)
             except InputError as error:
-                raise InputError(f"external data of {tensor.name!r}: {error}") from None
+                raise FileError(f"external data of {tensor.name!r}: {error}") from None
     return {} if path is None else {path.parent / name: found for name, found in files.items()}
 
 
@@ -87,7 +87,7 @@ def load_external_data(tensor: "onnx.TensorProto", folder: Path) -> None:
     """Read into a tensor what it has in a file, as `check_external_data` has found it.
 
     Raises:
-        InputError: the file does not have it any more.
+        FileError: the file does not have it any more.
         OSError: it cannot be read.
     """
     location, offset = _place(tensor)
@@ -96,7 +96,7 @@ def load_external_data(tensor: "onnx.TensorProto", folder: Path) -> None:
         stream.seek(offset)
         data = stream.read(needed)
     if len(data) != needed:
-        raise InputError(f"external data of {tensor.name!r}: {location} was cut short meanwhile")
+        raise FileError(f"external data of {tensor.name!r}: {location} was cut short meanwhile")
     tensor.raw_data = data
     tensor.data_location = tensor.DEFAULT
     del tensor.external_data[:]
@@ -107,15 +107,15 @@ def _check(tensor: "onnx.TensorProto", path: Path | None, files: dict[str, Versi
     for entry in tensor.external_data:
         if entry.key == _KEY.decode() and entry.value not in files:
             if problem := _problem(entry.value, path):
-                raise InputError(problem)
+                raise FileError(problem)
             assert path is not None
             files[entry.value] = _version(path.parent / entry.value)
     location, offset = _place(tensor)
     if location not in files:  # it names none
-        raise InputError(_problem(location, path))
+        raise FileError(_problem(location, path))
     size, needed = files[location].size, needed_bytes(tensor)
     if size < offset + needed:
-        raise InputError(
+        raise FileError(
             f"{described(tensor)} needs {needed} bytes from byte {offset} of {location!r} on, "
             f"which has {max(0, size - offset)} there ({size} in all)"
         )
@@ -125,22 +125,22 @@ def _place(tensor: "onnx.TensorProto") -> tuple[str, int]:
     """The name of the file, and the offset in it.
 
     Raises:
-        InputError: an entry is there twice, is no number, or does not fit the tensor.
+        FileError: an entry is there twice, is no number, or does not fit the tensor.
     """
     entries: dict[str, str] = {}
     for entry in tensor.external_data:
         if entries.setdefault(entry.key, entry.value) != entry.value:
-            raise InputError(
+            raise FileError(
                 f"expected one {entry.key}, got {entries[entry.key]!r} and {entry.value!r}"
             )
     offset = _number(entries, "offset", 0)
     length = _number(entries, "length", needed := needed_bytes(tensor))
     if length != needed:
-        raise InputError(
+        raise FileError(
             f"expected a length of {needed} bytes, which {described(tensor)} needs, got {length}"
         )
     if any(len(getattr(tensor, name)) for name in ("raw_data", *VALUE_FIELDS)):
-        raise InputError("expected it in the file alone, got values in the model, too")
+        raise FileError("expected it in the file alone, got values in the model, too")
     return entries.get(_KEY.decode(), ""), offset
 
 
@@ -149,7 +149,7 @@ def _number(entries: dict[str, str], key: str, default: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise InputError(f"{key}: expected a number of bytes, got {text[:40]!r}")
+        raise FileError(f"{key}: expected a number of bytes, got {text[:40]!r}")
     return int(text)
 
 
@@ -158,9 +158,9 @@ def _version(file: Path) -> Version:
         found = check_file(file)
         problem = lfs_problem(file, found.size)
     except OSError as error:
-        raise InputError(f"expected the file {file}: {error.strerror}") from None
+        raise FileError(f"expected the file {file}: {error.strerror}") from None
     if problem:
-        raise InputError(problem)
+        raise FileError(problem)
     return found
 
 

@@ -18,7 +18,7 @@ from fasttrt._log import logger
 from fasttrt._model_hash import model_sha256
 from fasttrt._reading import Version, check_file, lfs_problem, read_file
 from fasttrt._tensor_data import check_values, needed_bytes
-from fasttrt.errors import InputError, OutOfMemoryError, ParseError, ParseIssue
+from fasttrt.errors import FileError, InputError, OutOfMemoryError, ParseError, ParseIssue
 from fasttrt.external_data import (
     check_external_data,
     external_tensors,
@@ -89,9 +89,11 @@ class OnnxModel:
         self._bytes: bytes | None = None
         self._versions: dict[Path, Version] = {}
         """The files, as they were when they were read."""
+        self._first: Version | None = None
+        """The model's own, as it was before; it may be read later."""
         if isinstance(source, (str, os.PathLike)):
             self.path = Path(source)
-            self._versions[self.path] = version = check_file(self.path)
+            self._versions[self.path] = self._first = version = check_file(self.path)
             if problem := lfs_problem(self.path, version.size):
                 raise _no_model(problem)
             if version.size > _LIMIT:
@@ -179,7 +181,8 @@ class OnnxModel:
     @property
     def is_as_read(self) -> bool:
         """Whether the files that it came from, if any, are still those that were read."""
-        return self._changed_file() is None
+        first = self._first is None or self._first == self._versions[self.path or Path()]
+        return first and self._changed_file() is None
 
     def _changed_file(self, but: Path | None = None) -> Path | None:
         for file, version in self._versions.items():
@@ -214,7 +217,7 @@ class OnnxModel:
     def _refuse_changed(self) -> None:
         file = self._changed_file(None if self.is_in_file else self.path)
         if file is not None:
-            raise InputError(f"{file} has changed since the model was read")
+            raise FileError(f"{file} has changed since the model was read")
 
     def place_of(self, node: "onnx.NodeProto") -> int:
         """Give a node's index in the graph as it was read; its call's if it is of a function.

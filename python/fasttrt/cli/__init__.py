@@ -18,7 +18,7 @@ from fasttrt._version import __version__
 from fasttrt.cli import bench, build, cache, compare, doctor, inspect, profile, quantize, run, tune
 from fasttrt.cli._help import Command
 from fasttrt.cli._messages import in_options, show_logs
-from fasttrt.errors import Error, InputError
+from fasttrt.errors import Error, FileError, InputError
 
 _EXIT_CODES = (
     "Exit codes: 0 success; 1 failure, or a negative answer; 2 wrong command line; 130 interrupted."
@@ -81,4 +81,5 @@ def main() -> None:
 
 def exit_code(error: Exception) -> int:
     """2 for what the command line gives wrong, 1 for what fails all the same."""
-    return 2 if isinstance(error, InputError) else 1
+    is_usage = isinstance(error, InputError) and not isinstance(error, FileError)
+    return 2 if is_usage else 1
