@@ -13,8 +13,11 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from fasttrt._misread import spelled_out
+from fasttrt._parser.pipeline import Target
+from fasttrt._parser.recurrent_layout import put_time_first
 from fasttrt.model import OnnxModel
 from support import models
+from support.form_cases import run
 
 FLOAT = TensorProto.FLOAT
 
@@ -71,7 +74,7 @@ def test_inner_graphs_too_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("operator", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
-def test_the_batch_first_is_refused(
+def test_the_batch_first_is_put_after_the_time(
     build: Callable[..., fasttrt.Plan], operator: str, gates: int
 ) -> None:
     rng = np.random.default_rng()
@@ -91,8 +94,15 @@ def test_the_batch_first_is_refused(
         graph = helper.make_graph([node], "g", *ends, weights)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
-    with pytest.raises(fasttrt.ParseError, match=rf"node 0 'cell' \({operator}\): layout=1"):
-        build(recurrent(1))
+    plan = build(recurrent(1))
+    assert plan.metadata["outputs"][0]["shape"] == [4, 6, 1, 3]
+    assert any("cell: has its batch after the time" in line for line in plan.metadata["changes"])
+    written = put_time_first(OnnxModel(recurrent(1)), Target("")).proto  # type: ignore[arg-type]
+    x = rng.standard_normal((4, 6, 2)).astype(np.float32)
+    (result,) = run(written, {"x": x})
+    for row in range(4):  # each of the batch for itself, the time first
+        (expected,) = run(recurrent(0), {"x": x[row, :4, None].repeat(6, 1)})
+        np.testing.assert_allclose(result[row, :4, 0], expected[:, 0, 0], rtol=1e-5, atol=1e-6)
     assert build(recurrent(0)).metadata["outputs"][0]["name"] == "y"
 
 

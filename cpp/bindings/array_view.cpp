@@ -56,6 +56,17 @@ auto ask(const Request& request, py::handle object, Function function) {
   request.refuse(type_of(object) + " does not give its memory: " + reason);
 }
 
+// How numpy converts to the type that is wanted; empty if that is none of its own.
+std::string cure(const Request& request) {
+  using enum DataType;
+  constexpr std::array of_numpy{float32, float16, int64, int32, int8, uint8};
+  if (!request.expected || std::ranges::find(of_numpy, *request.expected) == of_numpy.end()) {
+    return "";
+  }
+  return "; convert it, as in x.astype(np." + std::string(nvinfer::dtype_name(*request.expected)) +
+         ")";
+}
+
 template <class Name>
 DataType check_dtype(const Request& request, std::optional<DataType> found, Name name) {
   const auto& expected = request.expected;
@@ -112,7 +123,8 @@ ArrayView of_numpy(const Request& request, const py::array& array) {
   view.shape = make_dims(request, array.ndim());
   std::copy_n(array.shape(), view.shape.rank(), &view.shape[0]);
   const auto dtype = array.dtype();
-  view.dtype = check_dtype(request, to_data_type(dtype), [&] { return text_of(dtype); });
+  view.dtype = check_dtype(request, to_data_type(dtype),
+                           [&] { return text_of(dtype) + cure(request); });
   view.data = const_cast<void*>(array.data());
   view.contiguous = (array.flags() & plain) == plain;
   view.read_only = !array.writeable();

@@ -22,6 +22,12 @@ def check_cast(cast: object) -> None:
         refuse("cast", 'True, False or "lossy"', cast)
 
 
+def wrong_dtype(name: str, expected: np.dtype[Any], got: np.dtype[Any]) -> InputError:
+    """Give the error for an array of another type than its input's, with the way to convert it."""
+    cure = f"; convert it, as in x.astype(np.{expected})" if hasattr(np, str(expected)) else ""
+    return InputError(f"{name}: expected dtype {expected}, got {got}{cure}")
+
+
 def converted(name: str, array: np.ndarray[Any, Any], dtype: np.dtype[Any], cast: Cast) -> Any:
     """The array in an input's type.
 

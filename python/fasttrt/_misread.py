@@ -15,17 +15,18 @@ from fasttrt.model import OnnxModel
 if TYPE_CHECKING:
     import onnx
 
-_RECURRENT = ("GRU", "LSTM", "RNN")
-_LAYOUT = (
-    "layout=1 (the batch first) is ignored by TensorRT's parser; transpose around the node instead"
-)
 _CLIP = (
     "of int8, for which TensorRT has no Clip: its parser may give it bounds beyond int8, and the "
     "answers are wrong; cast to int32 before the node and back after it"
 )
 _DOMAIN = (
     "of the domain {}, which TensorRT's parser does not look at: it would be taken for ONNX's "
-    "operator; inline it if it is a function (onnx.inliner), or rename it"
+    "operator; write it in ONNX's operators, or rename it and give a plugin (plugins=)"
+)
+_MICROSOFT = (
+    "of the domain com.microsoft, an operator of ONNX Runtime's own, which no TensorRT has. It is "
+    "made by ONNX Runtime's optimizations: export the model without them (without "
+    "optimized_model_filepath, optimum's optimizer, or onnxruntime.transformers)"
 )
 _QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear")
 _SAME = {("com.microsoft", name) for name in (*_QUANTIZATIONS, "Gelu")}
@@ -43,9 +44,7 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
     for node in all_nodes(model.proto):
         reason = ""
         if node.domain not in ONNX_DOMAINS:
-            reason = _DOMAIN.format(node.domain) if _is_taken_for_onnxs(node) else ""
-        elif node.op_type in _RECURRENT and _is_batch_first(node):
-            reason = _LAYOUT
+            reason = domain_reason(node.domain) if _is_taken_for_onnxs(node) else ""
         elif node.op_type == "Clip" and not int8.isdisjoint((*node.input, *node.output)):
             reason = _CLIP
         elif node.op_type == "RoiAlign" and library.family == "rtx" and not has_plugins:
@@ -53,6 +52,11 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
         if reason:
             reasons.append((node, reason))
     refuse(model, str(library), reasons)
+
+
+def domain_reason(domain: str) -> str:
+    """Say why an operator of another domain is refused that has the name of one of ONNX's."""
+    return _MICROSOFT if domain == "com.microsoft" else _DOMAIN.format(domain)
 
 
 def refuse(model: OnnxModel, library: str, reasons: "Sequence[tuple[onnx.NodeProto, str]]") -> None:
@@ -149,10 +153,6 @@ def _may_be_the_same(declared: Sequence[int | str], found: Sequence[int]) -> boo
 def _shown(shape: Sequence[int | str]) -> str:
     extents = ("?" if extent in ("", -1) else str(extent) for extent in shape)
     return f"({', '.join(extents)})"
-
-
-def _is_batch_first(node: "onnx.NodeProto") -> bool:
-    return any(a.name == "layout" and a.i != 0 for a in node.attribute)
 
 
 def _is_taken_for_onnxs(node: "onnx.NodeProto") -> bool:

@@ -104,6 +104,19 @@ class RunOptions:
             refuse(name, expected, getattr(self, name))
 
 
+def _reference(source: OnnxModel, shapes: Shapes | None, problem: str) -> ReferenceBackend:
+    """ONNX Runtime's backend; ``problem`` says why it is not the GPU's, if nobody chose."""
+    try:
+        return ReferenceBackend(source, shapes)
+    except LibraryNotFoundError:
+        if not problem:
+            raise
+        raise LibraryNotFoundError(
+            "there is nothing to run the model with. ONNX Runtime, for the CPU, is not installed "
+            f"(pip install 'fasttrt[cpu]'), and TensorRT cannot run it: {problem}"
+        ) from None
+
+
 def open_backend(
     model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
     *,
@@ -144,7 +157,7 @@ def open_backend(
         if isinstance(source, Plan):
             raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
         options.refuse_on_cpu(problem)
-        reference = ReferenceBackend(source, shapes)
+        reference = _reference(source, shapes, problem)
         if config.is_reduced:
             why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
             logger.warning(why, config.precision)

@@ -22,8 +22,9 @@ from fasttrt._log import forward, forwarded, logger
 from fasttrt._misread import warn_of_other_shapes
 from fasttrt._misread_v8 import warn_of_opset
 from fasttrt._parser.other_forms import parse_in_other_forms
-from fasttrt._parser.parse_issues import first_output, locate
+from fasttrt._parser.parse_issues import explained
 from fasttrt._parser.pipeline import Target, finish, prepare
+from fasttrt._parser.reasons import explain_build, without_driver_errors
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision, checked_config
@@ -155,12 +156,15 @@ def build(
         try:
             network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
         except BuildError as error:
+            error.args = (without_driver_errors(str(error)),)
             if _OLD_DRIVER in str(error):
                 error.advice = (
                     "The driver is older than the CUDA release of this TensorRT "
                     "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
                     "an older CUDA, such as fasttrt[rtx-cu12]"
                 )
+            elif meaning := explain_build(str(error), network.model.proto, str(found)):
+                error.advice = meaning
             elif advise and builder.can_cancel:  # else a trial could take as long as it likes
                 _advise_building(
                     error, found, ordinal, model, config, options, shapes or profiles, plugins,
@@ -312,10 +316,7 @@ def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _cor
     try:
         hand_over(model, builder.parse_file, builder.parse)
     except ParseError as error:
-        located = dict(locate(issue, model) for issue in error.issues)
-        raise ParseError(
-            str(error.args[0]), tuple(located), tuple(map(first_output, located.values()))
-        ) from None
+        raise explained(error, model, str(library)) from None
     return builder
 
 

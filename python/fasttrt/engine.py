@@ -253,9 +253,19 @@ class Engine:
         by_name = len(inputs) == 1 and isinstance(inputs[0], Mapping)
         arrays: Sequence[Any] = ordered(self.inputs, inputs[0]) if by_name else inputs
         if len(arrays) != len(self.inputs):
-            names = ", ".join(spec.name for spec in self.inputs)
-            raise InputError(f"expected {len(self.inputs)} inputs ({names}), got {len(arrays)}")
+            raise InputError(self._wrong_count(arrays))
         return [as_array(s, a, cast) for s, a in zip(self.inputs, arrays, strict=True)], by_name
+
+    def _wrong_count(self, arrays: Sequence[Any]) -> str:
+        names = [spec.name for spec in self.inputs]
+        problem = f"expected {len(names)} inputs ({', '.join(names)}), got {len(arrays)}"
+        if len(arrays) == 1 and isinstance(arrays[0], (list, tuple)):
+            given = ", ".join(f'"{name}": ...' for name in names)
+            problem += (
+                f", a {type(arrays[0]).__name__}; give each array as an argument of its own, as in "
+                f"infer(*arrays), or all by name, as in infer({{{given}}})"
+            )
+        return problem
 
     def _delivered(self, results: Sequence[Any], by_name: bool) -> Any:
         """The results of a run as `infer` gives them."""

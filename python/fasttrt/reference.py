@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt import _ort
+from fasttrt._casting import wrong_dtype
 from fasttrt._ort_calls import Runs
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._reading import is_utf8
@@ -50,7 +51,7 @@ class ReferenceBackend:
             import onnxruntime  # noqa: F401 -- to say what is missing
         except ImportError:
             raise LibraryNotFoundError(
-                'device="cpu" needs ONNX Runtime: pip install onnxruntime (or fasttrt[cpu])'
+                "device=\"cpu\" needs ONNX Runtime: pip install 'fasttrt[cpu]'"
             ) from None
         model = write_repeated_outputs(model)
         self.metadata: dict[str, Any] = {}
@@ -179,7 +180,7 @@ def checked(spec: TensorSpec, array: Any) -> np.ndarray[Any, Any]:
     if spec.dtype.kind == "O":
         array = _checked_text(spec, array)
     if array.dtype != spec.dtype:
-        raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}")
+        raise wrong_dtype(spec.name, spec.dtype, array.dtype)
     fits = len(array.shape) == len(spec.shape) and all(
         expected in (-1, got) for expected, got in zip(spec.shape, array.shape, strict=True)
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from fasttrt import _core
 from fasttrt._cache.kernels import KeptKernels
+from fasttrt._casting import wrong_dtype
 from fasttrt._library import find
 from fasttrt._log import forward, forwarded, logger
 from fasttrt._mismatch import both_sides, hints, known_mismatch
@@ -268,7 +269,7 @@ def _to_engine(spec: TensorSpec, array: Any) -> Any:
     if not isinstance(array, np.ndarray):
         return array
     if array.dtype != spec.dtype:
-        raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}")
+        raise wrong_dtype(spec.name, spec.dtype, array.dtype)
     with np.errstate(over="ignore"):
         converted = array.astype(spec.engine_dtype)
     if array.dtype.kind == "f":

@@ -17,7 +17,7 @@ from fasttrt._parser.parse_issues import refused_nodes
 from fasttrt._parser.pipeline import Target, prepare
 from fasttrt._parser.small_forms import centered_crop, compress, floored_remainder, of_booleans
 from fasttrt._tensor_facts import TensorFacts
-from fasttrt.errors import ParseError
+from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -55,20 +55,25 @@ def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[Onnx
         parse: gives the parsed model, or raises ParseError.
 
     Raises:
-        ParseError: the first one, if no form of a refused node is taken.
+        ParseError: some nodes are refused in every form.
     """
-    first: ParseError | None = None
+    told: dict[int, ParseIssue] = {}
     for _ in range(_MAX_ROUNDS):
         try:
             return parse(model)
         except ParseError as error:
-            first = first or error
+            failure = error
+            for issue in error.issues:
+                told.setdefault(issue.node, issue)
             other = _written_otherwise(model, _refused(model, error))
             if other is None:
-                # What is refused then may be of an operator's definition, unknown to the caller.
-                raise (first if _is_new(model, error) else error) from None
+                break
             model = prepare(other, target)
-    raise first or AssertionError
+    if not model.rewritten:
+        raise failure
+    # Of a node whose other form is refused, too, the caller's model has the first reason.
+    issues = dict.fromkeys(told.get(issue.node, issue) for issue in failure.issues)
+    raise ParseError(str(failure.args[0]), tuple(issues)) from None
 
 
 def with_other_forms(
@@ -136,13 +141,6 @@ def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel 
     changed.callers = callers
     changed.rewritten = (*model.rewritten, tuple(written))
     return changed
-
-
-def _is_new(model: OnnxModel, error: ParseError) -> bool:
-    """Whether an error is of a node that was written for another one."""
-    return bool(model.rewritten) and any(
-        name in model.callers for node in refused_nodes(error, model) for name in node.output
-    )
 
 
 def _listed(operators: "Iterable[str]") -> str:

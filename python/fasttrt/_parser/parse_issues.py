@@ -1,9 +1,11 @@
-"""Of which node an issue of TensorRT's parser is."""
+"""Of which node an issue of TensorRT's parser is, and what it means."""
 
 import re
 from typing import TYPE_CHECKING
 
 from fasttrt._nodes import subgraphs, with_inner
+from fasttrt._parser.graph_check import graph_problems
+from fasttrt._parser.reasons import explain
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
@@ -13,7 +15,29 @@ if TYPE_CHECKING:
 _IMPORTER = re.compile(r"In function import(\w+):")
 
 
-def locate(issue: ParseIssue, model: OnnxModel) -> tuple[ParseIssue, "onnx.NodeProto | None"]:
+def explained(error: ParseError, model: OnnxModel, library: str) -> ParseError:
+    """Name the nodes of the parser's issues, and say what they mean.
+
+    Args:
+        error: by the parser.
+        model: what it has read.
+        library: the name of the library.
+    """
+    found: dict[ParseIssue, str] = {}
+    for issue in error.issues:
+        located, node = _located(issue, model)
+        output = next(filter(None, node.output), "") if node is not None else ""
+        for told in explain(located, node, model.proto, library):
+            found.setdefault(told, output)
+    placed = [issue for issue in found if issue.operator]
+    if not placed:
+        found = dict.fromkeys(graph_problems(model), "") or found
+    elif _logged(error):  # which repeats an issue without a place
+        found = {issue: found[issue] for issue in placed}
+    return ParseError(str(error.args[0]), tuple(found), tuple(found.values()))
+
+
+def _located(issue: ParseIssue, model: OnnxModel) -> tuple[ParseIssue, "onnx.NodeProto | None"]:
     """Name the node that an issue is of, as the caller's model has it.
 
     TensorRT 8.6 tells a node's index only, and of some failures every release tells the operator
@@ -42,6 +66,11 @@ def locate(issue: ParseIssue, model: OnnxModel) -> tuple[ParseIssue, "onnx.NodeP
     return issue, node
 
 
+def _logged(error: ParseError) -> bool:
+    """Whether an issue is the parser's log."""
+    return any(_IMPORTER.search(issue.reason) for issue in error.issues)
+
+
 def refused_nodes(error: ParseError, model: OnnxModel) -> "list[onnx.NodeProto]":
     """Give the nodes that an error names, also in a model before its conversion to 16 bits."""
     found = []
@@ -50,11 +79,6 @@ def refused_nodes(error: ParseError, model: OnnxModel) -> "list[onnx.NodeProto]"
         nodes = [n for n in with_inner(model.proto.graph.node) if n.op_type == issue.operator]
         found += [node for node in nodes if names & {node.name, *node.output}][:1]
     return found
-
-
-def first_output(node: "onnx.NodeProto | None") -> str:
-    """Give the first tensor that a node gives; empty if it gives none."""
-    return next(filter(None, node.output), "") if node is not None else ""
 
 
 def _node(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":

@@ -26,6 +26,7 @@ from fasttrt._parser.old_opsets import upgrade_old_opset
 from fasttrt._parser.quantized_operators import write_quantized_operators
 from fasttrt._parser.quantized_tables import dequantize_tables
 from fasttrt._parser.recurrent import unroll_recurrent
+from fasttrt._parser.recurrent_layout import put_time_first
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._parser.sparse_tensors import write_dense
 from fasttrt.folding import folded
@@ -77,6 +78,7 @@ PASSES: tuple[Pass, ...] = (
     write_quantized_operators,
     dequantize_tables,
     carry_narrow_integers,
+    put_time_first,
     write_defaults,
     write_repeated_outputs,
     propagate_nan,

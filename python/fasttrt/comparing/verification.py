@@ -76,7 +76,7 @@ def verify_plan(
         held = OnnxReference(model)
     except LibraryNotFoundError:
         raise LibraryNotFoundError(
-            "verify= compares with ONNX Runtime: pip install onnxruntime (or fasttrt[cpu])"
+            "verify= compares with ONNX Runtime: pip install 'fasttrt[cpu]'"
         ) from None
     label = gpu_label(f"cuda:{ordinal}", plan.metadata)
     judged = Subject(label, backend, on_gpu=True)

@@ -1,0 +1,240 @@
+"""Why TensorRT refuses a node or a model, in plain words, with what helps."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fasttrt import _core
+from fasttrt._nodes import ONNX_DOMAINS, all_graphs, all_nodes, graphs_of
+from fasttrt._parser.node_rules import attribute
+from fasttrt.errors import ParseIssue
+
+if TYPE_CHECKING:
+    import onnx
+
+MAX_AXES = 8
+_BY_DATA = (
+    "the size of its result depends on the data, for which {library} has no kernel. End the model "
+    "before this node and do the rest outside it{how}; TensorRT itself has the operator from 10 on"
+)
+_OUTSIDE = "{library} has no {operator}. Do it outside of the model, or give a plugin (plugins=)"
+_UNKNOWN = "ONNX has no operator {operator}. If it is a plugin's, give the plugin (plugins=)"
+_SEQUENCE = "{library} has no sequences of tensors, nor optional ones. Export the model so that "\
+    "each is a tensor of its own"  # fmt: skip
+_STRINGS = "{library} has no strings. Do this outside of the model, before or after it"
+_BITS = "{library} has no operators on the bits of integers. Do it outside of the model, or write "\
+    "it with Mul, Div and Mod"  # fmt: skip
+_SCATTER = (
+    "{library} scatters without a reduction only. Where indices do not repeat, gather, add and "
+    "scatter instead; else do it outside of the model"
+)
+_KNOWN = {
+    "NonZero": _BY_DATA.format(library="{library}", how=" (numpy.nonzero)"),
+    "NonMaxSuppression": _BY_DATA.format(
+        library="{library}", how=" (torchvision.ops.nms, cv2.dnn.NMSBoxes)"
+    ),
+    "Unique": _BY_DATA.format(library="{library}", how=" (numpy.unique)").partition(";")[0],
+    "Compress": "its condition is not a constant, so the size of its result depends on the data, "
+    "which {library} cannot compress by. Give it with freeze= if it is always the same; else end "
+    "the model before this node",
+    "ScatterElements": _SCATTER,
+    "ScatterND": _SCATTER,
+    **dict.fromkeys(
+        [
+            "SequenceAt",
+            "SequenceConstruct",
+            "SequenceEmpty",
+            "SequenceErase",
+            "SequenceInsert",
+            "SequenceLength",
+            "SequenceMap",
+            "SplitToSequence",
+            "ConcatFromSequence",
+            "Optional",
+            "OptionalGetElement",
+            "OptionalHasElement",
+        ],
+        _SEQUENCE,
+    ),
+    **dict.fromkeys(
+        [
+            "StringConcat",
+            "StringNormalizer",
+            "StringSplit",
+            "RegexFullMatch",
+            "TfIdfVectorizer",
+            "LabelEncoder",
+            "CategoryMapper",
+        ],
+        _STRINGS,
+    ),
+    **dict.fromkeys(["BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"], _BITS),
+}
+_DOMAINS = {
+    "com.microsoft": "an operator of ONNX Runtime's own, which no TensorRT has. It comes from ONNX "
+    "Runtime's optimizations or quantization: export the model without them",
+    "ai.onnx.ml": "an operator for classical machine learning, which no TensorRT has: run it with "
+    'device="cpu", or outside of the model',
+}
+_NO_OPERATOR = re.compile(r"^false$|^Op type \w+ is not supported|No importer registered for op")
+_NO_PLUGIN = re.compile(r"plugin", re.IGNORECASE)
+_TYPE = re.compile(r"Found unsupported input type of (\w+)")
+_CLAIM = re.compile(r'^.* && "(?P<text>.+)"$', re.DOTALL)
+_ASSERTION = re.compile(r"^Assertion failed: .+?: (?P<text>[A-Z].+)$", re.DOTALL)
+_WEIGHT = re.compile(r"Failed to import initializer: (\S+)\s*$")
+_NARROW_END = re.compile(
+    r"Tensor (?P<name>\S+) has datatype (?P<type>\w+) but is not (consumed|produced)"
+)
+_PLACES = re.compile(r"\s*In \S+ at \S+:\d+")
+_NO_DRIVER = re.compile(r"\n?\[[^\n]*cudaError 35: [^\n]*")
+
+
+def explain(
+    issue: ParseIssue, node: "onnx.NodeProto | None", model: "onnx.ModelProto", library: str
+) -> list[ParseIssue]:
+    """Say in plain words why the parser refuses something, and what helps where that is known.
+
+    Args:
+        issue: by the parser, of the node if there is one.
+        node: as it was parsed.
+        model: that was parsed.
+        library: the library's name.
+
+    Returns:
+        The issue, or several for one that TensorRT tells no place of.
+    """
+    if node is not None:
+        return [issue._replace(reason=_of_node(issue.reason, node, model, library))]
+    reasons = list(_of_model(issue.reason, model, library)) or [plain(issue.reason)]
+    return [ParseIssue(-1, "", "", reason) for reason in dict.fromkeys(reasons)]
+
+
+def without_driver_errors(text: str) -> str:
+    """Give TensorRT's words without CUDA errors that only say that there is no driver."""
+    return _NO_DRIVER.sub("", text) if _core.driver_problem() else text
+
+
+def plain(reason: str) -> str:
+    """Give TensorRT's words alone: without places in its source, without `_NO_DRIVER`."""
+    reason = without_driver_errors(reason)
+    lines = _PLACES.sub("", reason).strip().splitlines()
+    if len(lines) > 1 and lines[0].startswith("Invalid Node - "):
+        del lines[0]
+    text = "\n".join(lines)
+    for pattern in (_CLAIM, _ASSERTION):
+        if match := pattern.match(text):
+            text = match["text"]
+    return text
+
+
+def explain_build(reason: str, model: "onnx.ModelProto", library: str) -> str:
+    """Say in plain words why a network does not build, and what helps; empty if that is unknown.
+
+    Args:
+        reason: TensorRT's.
+        model: that was parsed.
+        library: the library's name.
+    """
+    nodes = [node for node in all_nodes(model) if node.domain in ONNX_DOMAINS]
+    if "has no runners that implement it" in reason or "getSupportedFormats" in reason:
+        for node in nodes:
+            if node.op_type in ("NonMaxSuppression", "NonZero"):
+                name = node.name or node.output[0]
+                return f"{name} ({node.op_type}): {_KNOWN[node.op_type].format(library=library)}"
+    if match := _NARROW_END.search(reason):
+        return (
+            f"{match['name']} is of {match['type'].lower()}, which {library} has "
+            "only where values are quantized or dequantized: cast it within the model, and declare "
+            "it as a wider type"
+        )
+    return ""
+
+
+def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", library: str) -> str:
+    import onnx
+
+    known = _KNOWN.get(node.op_type) if node.domain in ONNX_DOMAINS else None
+    if match := _NO_OPERATOR.search(reason):
+        if node.domain not in ONNX_DOMAINS:
+            text = _DOMAINS.get(node.domain, f"of the domain {node.domain}, which {library} lacks")
+            return f"{text}. Or give a plugin for it (plugins=)"
+        is_onnxs = onnx.defs.has(node.op_type, "")
+        text = known or (_OUTSIDE if is_onnxs else _UNKNOWN)
+        return text.format(library=library, operator=node.op_type)
+    if known and (_NO_PLUGIN.search(reason) or "reduction" in reason):
+        return known.format(library=library)
+    if match := _TYPE.search(reason):
+        return (
+            f"{library} has it not for {match[1].lower()}; cast its inputs to a type of floats "
+            "before the node"
+        )
+    if node.op_type in ("Cast", "CastLike") and "convertDtype" in reason:
+        to = attribute(node, "to", 0)
+        return f"casts to {dtype_name(to)}, which {library} has no tensors of"
+    if "Node input was not registered" in reason:
+        given = {t.name for graph in all_graphs(model) for t in (*graph.initializer, *graph.input)}
+        given |= {name for other in all_nodes(model) for name in other.output}
+        missing = [name for name in node.input if name and name not in given]
+        if missing:
+            return f"no node, input or constant gives its input {', '.join(missing)}"
+    return plain(reason)
+
+
+def _of_model(reason: str, model: "onnx.ModelProto", library: str) -> "Iterator[str]":
+    if "convertOnnxDims" in reason:
+        for value in model.graph.input:
+            axes = len(value.type.tensor_type.shape.dim)
+            if axes > MAX_AXES:
+                yield f"input {value.name} has {axes} axes; {library} has tensors of {MAX_AXES}"
+    if "onnxDtype" in reason:
+        yield from _inputs_of_other_types(model, library)
+    if (match := _WEIGHT.search(reason.split("\n")[0])) is not None:
+        types = {t.name: t.data_type for graph in graphs_of(model.graph) for t in graph.initializer}
+        if match[1] in types:
+            name = dtype_name(types[match[1]])
+            yield f"the constant {match[1]} is of {name}, which {library} has no tensors of"
+
+
+def _inputs_of_other_types(model: "onnx.ModelProto", library: str) -> "Iterator[str]":
+    """Name the inputs whose type no TensorRT has, and what to declare instead."""
+    from onnx import TensorProto
+
+    wider = {
+        TensorProto.INT16: "int32", TensorProto.UINT16: "int32", TensorProto.UINT32: "int64",
+        TensorProto.UINT64: "int64 (where no value is beyond it)",
+        TensorProto.FLOAT8E5M2: "float16",
+    }  # fmt: skip
+    known = {
+        TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
+        TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8,
+        TensorProto.BOOL,
+    }  # fmt: skip
+    for value in model.graph.input:
+        if not value.type.HasField("tensor_type"):
+            kind = value.type.WhichOneof("value") or "unknown"
+            kind = kind.removesuffix("_type")
+            yield f"input {value.name} is a {kind}; {library} has tensors only"
+            continue
+        dtype = value.type.tensor_type.elem_type
+        if dtype in known:
+            continue
+        text = f"input {value.name} is of {dtype_name(dtype)}, which {library} has no tensors of"
+        if dtype in wider:
+            text += f"; declare it as {wider[dtype]} in the model, and give it so"
+        elif dtype == TensorProto.STRING:
+            text += "; do what the model does with it before the model"
+        yield text
+
+
+def dtype_name(dtype: int) -> str:
+    """Give the name of a value of ``TensorProto.DataType``, such as ``"float16"``."""
+    from onnx import TensorProto
+
+    if dtype == TensorProto.FLOAT:
+        return "float32"
+    if dtype == TensorProto.DOUBLE:
+        return "float64"
+    try:
+        return str(TensorProto.DataType.Name(dtype)).lower()
+    except ValueError:
+        return f"an unknown type ({dtype})"
