@@ -34,7 +34,9 @@ def product(tensor: onnx.SparseTensorProto, as_node: bool) -> onnx.ModelProto:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     if as_node:
         nodes.insert(0, helper.make_node("Constant", [], ["w"], sparse_value=tensor))
-    graph = helper.make_graph(nodes, "g", *ends, sparse_initializer=[] if as_node else [tensor])
+    graph = helper.make_graph(nodes, "g", ends[0], ends[1])
+    if not as_node:
+        graph.sparse_initializer.append(tensor)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
