@@ -86,7 +86,10 @@ def test_many_threads_submit(engine: Engine, made: models.Model) -> None:
     ("inputs", "message"),
     [
         ((), "expected 1 inputs (x), got 0"),
-        ((np.zeros((2, 16)),), "x: expected dtype float32, got float64"),
+        (
+            (np.zeros((2, 16)),),
+            "x: expected dtype float32, got float64; convert it, as in x.astype(np.float32)",
+        ),
         ((np.zeros((2, 15), "f4"),), "x: expected shape (-1, 16) (-1 is any), got (2, 15)"),
         (({"z": 1},), "expected inputs named ['x'], got ['z']"),
     ],

@@ -178,7 +178,7 @@ def elementwise(
     """y = x * scale + x, in one type and shape: exact for integers and, nearly, for floats.
 
     ``shape=()`` gives scalars. DOUBLE keeps its declared type although TensorRT computes in
-    float32. ONNX Runtime has no BFLOAT16 for this, and TensorRT no INT8 (see `unbuildable`).
+    float32. ONNX Runtime has no BFLOAT16 for this.
     """
     numpy_type = helper.tensor_dtype_to_np_dtype(dtype)
     factor = np.array(scale).astype(numpy_type)
@@ -456,8 +456,10 @@ def unsupported() -> Model:
 
 
 def unbuildable() -> Model:
-    """A model that TensorRT parses but does not build: arithmetic on int8 constants."""
-    return elementwise(dtype=TensorProto.INT8)
+    """A model that TensorRT parses but does not build: a division by int8 constants."""
+    made = elementwise(dtype=TensorProto.INT8)
+    made.proto.graph.node[0].op_type = "Div"
+    return made
 
 
 def with_external_data(proto: onnx.ModelProto, path: Path) -> Path:
