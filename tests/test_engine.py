@@ -337,8 +337,8 @@ def test_empty_arrays_are_arrays(engine: Engine) -> None:
 def test_another_type_is_refused(engine: Engine, name: str) -> None:
     with pytest.raises(InputError) as caught:
         engine.infer(np.ones((2, 16), name))
-    cure = "convert it, as in x.astype(np.float32)"
-    assert str(caught.value) == f"x: expected dtype float32, got {name}; {cure}"
+    cure = "" if name == "complex64" else "; convert it, as in x.astype(np.float32)"
+    assert str(caught.value) == f"x: expected dtype float32, got {name}{cure}"
 
 
 @pytest.mark.parametrize("shape", [(), (16,), (2, 15), (2, 16, 1), (16, 2), (2, 0)])

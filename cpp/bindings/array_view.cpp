@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <iterator>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -56,10 +57,12 @@ auto ask(const Request& request, py::handle object, Function function) {
   request.refuse(type_of(object) + " does not give its memory: " + reason);
 }
 
-// How numpy converts to the type that is wanted; empty if that is none of its own.
-std::string cure(const Request& request) {
+// How numpy converts numbers to the type that is wanted; empty if that is none of its own.
+std::string cure(const Request& request, const py::dtype& found) {
   using enum DataType;
   constexpr std::array of_numpy{float32, float16, int64, int32, int8, uint8};
+  constexpr std::string_view numbers("fiub");
+  if (numbers.find(found.kind()) == numbers.npos) return "";
   if (!request.expected || std::ranges::find(of_numpy, *request.expected) == of_numpy.end()) {
     return "";
   }
@@ -124,7 +127,7 @@ ArrayView of_numpy(const Request& request, const py::array& array) {
   std::copy_n(array.shape(), view.shape.rank(), &view.shape[0]);
   const auto dtype = array.dtype();
   view.dtype = check_dtype(request, to_data_type(dtype),
-                           [&] { return text_of(dtype) + cure(request); });
+                           [&] { return text_of(dtype) + cure(request, dtype); });
   view.data = const_cast<void*>(array.data());
   view.contiguous = (array.flags() & plain) == plain;
   view.read_only = !array.writeable();

@@ -24,7 +24,8 @@ def check_cast(cast: object) -> None:
 
 def wrong_dtype(name: str, expected: np.dtype[Any], got: np.dtype[Any]) -> InputError:
     """Give the error for an array of another type than its input's, with the way to convert it."""
-    cure = f"; convert it, as in x.astype(np.{expected})" if hasattr(np, str(expected)) else ""
+    can_convert = got.kind in "fiub" and hasattr(np, str(expected))
+    cure = f"; convert it, as in x.astype(np.{expected})" if can_convert else ""
     return InputError(f"{name}: expected dtype {expected}, got {got}{cure}")
 
 
