@@ -57,21 +57,6 @@ _CASES = {
         "input x has 9 axes; {library} has tensors of 8",
     ),
     "no outputs": ("(float[2] x) => () { y = Neg (x) }", "the graph has no outputs"),
-    "an output that nothing gives": (
-        "(float[2] x) => (float[2] y) { z = Neg (x) }", "no node gives the output y",
-    ),
-    "an input that nothing gives": (
-        "(float[2] x) => (float[2] y) { z = Neg (x) y = Add (z, b) }",
-        "node 1 (Add): no node, input or constant gives its input b",
-    ),
-    "a cycle": (
-        "(float[2] x) => (float[2] y) { z = Neg (x) a = Add (z, b) b = Add (a, z) y = Neg (b) }",
-        "node 1 (Add): is part of a cycle of nodes: a, b",
-    ),
-    "a name given twice": (
-        "(float[2] x) => (float[2] y) { y = Neg (x) y = Abs (x) }",
-        "node 1 (Abs): gives y, which another node gives already",
-    ),
     "an operator that is none": (
         "(float[2] x) => (float[2] y) { y = Foo (x) }", "node 0 (Foo): ONNX has no operator Foo",
     ),

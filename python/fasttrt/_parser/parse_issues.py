@@ -4,7 +4,6 @@ import re
 from typing import TYPE_CHECKING
 
 from fasttrt._nodes import subgraphs, with_inner
-from fasttrt._parser.graph_check import graph_problems
 from fasttrt._parser.reasons import explain
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
@@ -30,9 +29,7 @@ def explained(error: ParseError, model: OnnxModel, library: str) -> ParseError:
         for told in explain(located, node, model.proto, library):
             found.setdefault(told, output)
     placed = [issue for issue in found if issue.operator]
-    if not placed:
-        found = dict.fromkeys(graph_problems(model), "") or found
-    elif _logged(error):  # which repeats an issue without a place
+    if placed and _logged(error):  # which repeats an issue without a place
         found = {issue: found[issue] for issue in placed}
     return ParseError(str(error.args[0]), tuple(found), tuple(found.values()))
 

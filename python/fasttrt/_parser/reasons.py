@@ -181,6 +181,8 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
 
 
 def _of_model(reason: str, model: "onnx.ModelProto", library: str) -> "Iterator[str]":
+    if not model.graph.output:
+        yield "the graph has no outputs: name them in graph.output"
     if "convertOnnxDims" in reason:
         for value in model.graph.input:
             axes = len(value.type.tensor_type.shape.dim)
