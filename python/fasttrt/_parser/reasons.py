@@ -157,7 +157,7 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
     if match := _NO_OPERATOR.search(reason):
         if node.domain not in ONNX_DOMAINS:
             text = _DOMAINS.get(node.domain, f"of the domain {node.domain}, which {library} lacks")
-            return f"{text}. Or give a plugin for it (plugins=)"
+            return f"{node.op_type} is {text}. If it is a plugin's, give the plugin (plugins=)"
         is_onnxs = onnx.defs.has(node.op_type, "")
         text = known or (_OUTSIDE if is_onnxs else _UNKNOWN)
         return text.format(library=library, operator=node.op_type)
