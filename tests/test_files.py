@@ -217,6 +217,21 @@ def test_commands_replace_neither_inputs_nor_other_files(model: Path, tmp_path: 
     assert sample.read_bytes() == kept
 
 
+def test_commands_write_into_devices(model: Path, tmp_path: Path) -> None:
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    np.savez(samples / "0.npz", x=models.random_array(np.float32, (2, 16)))
+    before = Path("/dev/null").stat()
+    for arguments in (
+        ["run", model, "--device", "cpu", "-o", "/dev/null"],
+        ["quantize", model, samples, "--library", "none", "-o", "/dev/null"],
+    ):
+        done = CliRunner().invoke(app, [str(a) for a in arguments])
+        assert done.exit_code == 0, done.exception
+    after = Path("/dev/null").stat()
+    assert (before.st_mode, before.st_rdev) == (after.st_mode, after.st_rdev)
+
+
 def test_quantize_does_not_write_over_its_weights(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "external"
     folder.mkdir()

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and replace nothing that is of another kind."""
 
+import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -80,7 +81,7 @@ class Output:
         except FileNotFoundError:
             info = None
         if (info is not None and kind_of(info)) or self.path.absolute().is_relative_to("/dev"):
-            with self.path.open("wb") as stream:
+            with _Stream(io.FileIO(self.path, "wb")) as stream:
                 yield stream
             return
         with replacing(self.path.resolve()) as stream:
@@ -100,6 +101,19 @@ class Output:
             return ""
         with reading(self.path) as stream:
             return "" if self.kind.matches(stream) else f"is not {self.kind.name}"
+
+
+class _Stream(io.BufferedWriter):
+    """A device or a pipe. Some devices say that they can be positioned, and stay at 0."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("seek")
 
 
 def _is_folder(path: Path) -> bool:

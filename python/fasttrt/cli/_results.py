@@ -10,6 +10,7 @@ import numpy as np
 
 from fasttrt._file_kinds import ARRAYS
 from fasttrt._files import Output
+from fasttrt._reading import kind_of, stat_of
 from fasttrt.errors import InputError
 
 Write: TypeAlias = Callable[[str, Mapping[str, Any]], None]
@@ -31,10 +32,11 @@ class Results:
         """
         self.written: list[Path] = []
         self._path, self._inputs, self._force = path, inputs, force
-        self._is_folder = path is not None and (path.is_dir() or not path.suffix)
+        is_stream = path is not None and _is_stream(path)
+        self._is_folder = path is not None and (path.is_dir() or not (path.suffix or is_stream))
         if path is None:
             return
-        if not self._is_folder and path.suffix != ".npz":
+        if not self._is_folder and path.suffix != ".npz" and not is_stream:
             raise InputError(f"--output: expected a .npz or a folder, got {str(path)!r}")
         if not self._is_folder:
             self._output(path).check("--output")
@@ -83,6 +85,14 @@ class Results:
 
     def _output(self, path: Path) -> Output:
         return Output(path, ARRAYS, self._inputs, self._force)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is a device or a pipe, into which an archive is written."""
+    try:
+        return kind_of(stat_of(path)) in ("a device", "a pipe")
+    except (OSError, InputError):
+        return False
 
 
 def _add(archive: zipfile.ZipFile, before: str, outputs: Mapping[str, Any]) -> None:
