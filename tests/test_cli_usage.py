@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from fasttrt.cli import main
 from support import models
@@ -88,6 +91,8 @@ WRONG: list[tuple[tuple[str, ...], list[str], str]] = [
     (("bench",), ["--concurrency", "-1"], "--concurrency: expected integers from 1 to 1024"),
     (("bench",), ["--runs", "-3"], "got '-3'"),
     (("bench",), ["--duration=soon"], "'soon'"),
+    (("bench", "tune"), ["--duration", "inf"], "--duration: expected a number of seconds, got inf"),
+    (("bench",), ["--warmup", "inf"], "--warmup: expected a number of seconds, got inf"),
     (("bench",), ["--device", "cuda:0,1"], "--device: expected one GPU or the CPU"),
     (("bench",), ["--shapes", "z=1x16"], "--shapes: the model has no input 'z'; it has x"),
     (("bench",), ["--shapes", "x=1x7"], "x: expected a shape like (-1, 16)"),
@@ -100,7 +105,6 @@ WRONG: list[tuple[tuple[str, ...], list[str], str]] = [
     (("run", "compare", "tune"), ["--inputs", "none"], "none"),
     (("run", "compare"), ["--device", "cpu", "--inputs", "empty"], "--inputs: expected .npy or"),
     (("run", "compare"), ["--device", "cpu", "--inputs", "m.onnx"], "--inputs: expected a .npy or"),
-    (("run", "compare"), ["--device", "cpu", "--inputs", "junk.npz"], "--inputs: junk.npz cannot"),
     (("run",), ["-o", "out.txt"], "--output: expected a .npz or a folder, got 'out.txt'"),
     (("run",), ["-o", "none/out.npz"], "--output: expected a file in a folder that exists"),
     (("run",), ["-o", "none/out/"], "--output: expected a folder, or one to be made in a folder"),
@@ -154,3 +158,24 @@ def test_what_is_no_file_is_named(
     monkeypatch.setattr(sys, "argv", [])
     rest = ["samples"] if command == "quantize" else []
     assert what in refusal(capsys, command, model, *rest)
+
+
+def test_a_damaged_file_is_no_wrong_usage(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [])
+    words = ("m.onnx", "--device", "cpu", "--inputs", "junk.npz")
+    assert "--inputs: junk.npz cannot be read" in refusal(capsys, "run", *words, code=1)
+    assert "--inputs: junk.npz cannot be read" in refusal(capsys, "compare", *words, code=2)
+
+
+def test_what_the_encoding_lacks_is_escaped(folder: Path) -> None:
+    x, y = (models.value(name, TensorProto.FLOAT, [2]) for name in ("x", "\u65e5"))
+    node = helper.make_node("Neg", ["x"], [y.name])
+    (folder / "n.onnx").write_bytes(models.make([node], [x], [y]).SerializeToString())
+    done = subprocess.run(
+        [sys.executable, "-m", "fasttrt", "run", "n.onnx", "--device", "cpu"],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "\\u65e5" in done.stdout

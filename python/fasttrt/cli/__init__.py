@@ -7,6 +7,7 @@ each other, a file given that does not exist; 130, it was interrupted. ``compare
 outputs that differ, and exits with 2 for all that kept it from comparing.
 """
 
+import io
 import sys
 import warnings
 from typing import Annotated, Any
@@ -68,15 +69,17 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def main() -> None:
     """Run the command; what fasttrt or the system refuses is a message on standard error."""
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have what its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     show_logs()
     try:
         app()
-    except MemoryError as error:  # numpy's, too
-        print(f"error: out of memory: {_terminal.message(str(error))}", file=sys.stderr)
-        sys.exit(1)
     except (Error, OSError) as error:
         print(f"error: {_terminal.message(in_options(str(error)))}", file=sys.stderr)
         sys.exit(exit_code(error))
+    except MemoryError as error:  # numpy's
+        print(f"error: out of memory: {_terminal.message(str(error))}", file=sys.stderr)
+        sys.exit(1)
 
 
 def exit_code(error: Exception) -> int:

@@ -1,6 +1,7 @@
 """The values of options: parsed and checked, so that a wrong one fails before any work."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -70,6 +71,16 @@ def integers(option: str, given: str, least: int = 1, most: int | None = None) -
         limits = f"from {least} to {most}" if most else f">= {least}"
         raise InputError(f"--{option}: expected integers {limits} as in 1,8,32, got {given!r}")
     return values
+
+
+def check_seconds(option: str, given: float) -> None:
+    """See that a time ends.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not math.isfinite(given):
+        raise InputError(f"--{option}: expected a number of seconds, got {given}")
 
 
 def one_of(option: str, given: str, known: Collection[str]) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from fasttrt._tables import output_width
 from fasttrt.cli import _options
-from fasttrt.cli._values import PRECISIONS, engine_options, integers, one_of
+from fasttrt.cli._values import PRECISIONS, check_seconds, engine_options, integers, one_of
 from fasttrt.cli._values import shapes as parse_shapes
 from fasttrt.errors import Error
 
@@ -116,6 +116,8 @@ def bench(
         shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),
         precision=None if precision is None else precisions[0],
     )  # fmt: skip
+    check_seconds("duration", duration)
+    check_seconds("warmup", warmup)
     batches = integers("batch", batch) if batch is not None else []
     counts = [options.get("contexts", 2)]
     if contexts is not None:

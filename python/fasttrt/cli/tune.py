@@ -9,7 +9,14 @@ from fasttrt._file_kinds import OPTIONS
 from fasttrt._files import Output
 from fasttrt._saved_samples import saved_files
 from fasttrt.cli import _options
-from fasttrt.cli._values import PRECISIONS, engine_options, integers, one_of, with_build_options
+from fasttrt.cli._values import (
+    PRECISIONS,
+    check_seconds,
+    engine_options,
+    integers,
+    one_of,
+    with_build_options,
+)
 from fasttrt.cli._values import shapes as parse_shapes
 
 if TYPE_CHECKING:
@@ -107,6 +114,7 @@ def tune(
     from fasttrt._bench.cases import Effort
     from fasttrt._bench.tuning import Search, as_file
 
+    check_seconds("duration", duration)
     one_of("goal", goal, ("latency", "throughput"))
     precisions = [p.strip() for p in precision.split(",")] if precision != "none" else []
     for each in precisions:
