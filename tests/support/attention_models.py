@@ -96,6 +96,10 @@ CASES = {
     "equal nodes give queries and keys": _case(
         "a = Relu (q) b = Relu (q) y = Attention (a, b, v) c = Relu (k)", v=_Q
     ),
+    "queries, scaled, are the keys": _case(
+        "h = Constant <value_float=0.5> () c = CastLike (h, q) b = Mul (q, c) "
+        "y = Attention <scale=0.25> (q, b, v) r = Relu (k)", v=_Q,
+    ),
     "two with the same keys": _case(
         "a = Attention (q, k, v) r = Relu (a) y = Attention (r, k, v)"
     ),

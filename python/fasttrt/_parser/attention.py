@@ -2,7 +2,7 @@
 
 Measured with TensorRT-RTX 1.6.1: there are kernels for float16 and bfloat16, heads of 9 to 256
 elements, in the model's own graph, with one result, and either a mask or is_causal. In bfloat16 the
-build ends the process where queries or keys are also others', or where equal nodes give both.
+build ends the process where queries or keys, scaled, are others' as well, or equal nodes give both.
 """
 
 from collections import Counter
@@ -45,6 +45,8 @@ def _fusible(graph: "onnx.GraphProto") -> dict[str, bool]:
     nodes = [node for node in graph.node if node.op_type == "Attention"]
     values = origins(graph) if nodes else {}
     used = Counter(values.get(name, name) for node in nodes for name in node.input[:2])
+    for node in graph.node if nodes else ():  # maybe by the same scale as TensorRT does
+        used.update(values.get(name, name) for name in node.input if node.op_type == "Mul")
     return {
         node.output[0]: all(used[values.get(name, name)] == 1 for name in node.input[:2])
         for node in nodes
