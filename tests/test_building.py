@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -592,3 +594,18 @@ def test_memory_does_not_grow_with_builds(rtx: fasttrt.LibraryInfo) -> None:
     """
     grown = int(python_output(code, FASTTRT_LIBRARY=str(rtx.path)))
     assert grown < 30  # MiB; each model has 1, each plan as much
+
+
+def test_a_long_chain_of_nodes_builds(rtx: fasttrt.LibraryInfo) -> None:
+    """TensorRT's builder recurses along it: 4,000 nodes end 8 MiB of stack, 400 end 512 KiB."""
+    code = """
+import sys
+import fasttrt
+from onnx.parser import parse_model
+nodes = " ".join(f"t{i + 1} = Exp (t{i})" for i in range(400))
+text = '<ir_version: 8, opset_import: ["" : 17]> g (float[8] t0) => (float[8] t400) '
+fasttrt.build(parse_model(text + "{" + nodes + "}"), library=sys.argv[1], progress=False)
+"""
+    command = ["sh", "-c", 'ulimit -s 512 && exec "$0" "$@"', sys.executable, "-c", code]
+    done = subprocess.run([*command, str(rtx.path)], check=False, timeout=120)
+    assert done.returncode == 0

@@ -18,6 +18,7 @@
 #include "bindings/ending.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
+#include "common/deep_thread.hpp"
 #include "engine/plan_builder.hpp"
 
 namespace fasttrt::bindings {
@@ -75,8 +76,9 @@ py::tuple build(PlanBuilder& builder, const BuildOptions& options,
                 const std::vector<Profile>& profiles, const py::function& poll) {
   const LongCall call;
   ProgressQueue progress;
-  auto result =
-      std::async(std::launch::async, [&] { return builder.build(options, profiles, progress); });
+  std::packaged_task task([&] { return builder.build(options, profiles, progress); });
+  auto result = task.get_future();
+  const DeepThread thread([&] { task(); });
   constexpr std::chrono::milliseconds interval(50);
   std::optional<py::error_already_set> stopped;
   bool done = false;
