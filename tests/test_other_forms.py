@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
+from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import _core
@@ -14,6 +17,8 @@ from fasttrt._parser.other_forms import parse_in_other_forms
 from fasttrt._parser.pipeline import Target, prepare
 from fasttrt.building import parsed
 from fasttrt.model import OnnxModel
+from fasttrt.refitting import as_built
+from fasttrt.structure import structure
 from support.form_cases import CASES, FormCase, run
 
 Build = Callable[..., fasttrt.Plan]
@@ -24,10 +29,10 @@ def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
     return find(rtx.path, None)
 
 
-def written(case: FormCase, library: _core.Library) -> OnnxModel:
+def written(model: OnnxModel, library: _core.Library) -> OnnxModel:
     """The model as it is parsed in the end."""
     target = Target(library)
-    last = [OnnxModel(case.model)]
+    last = [model]
 
     def parse(model: OnnxModel) -> _core.PlanBuilder:
         last[0] = model
@@ -42,7 +47,7 @@ def test_the_form_means_the_same_and_builds(
     name: str, library: _core.Library, build: Build
 ) -> None:
     case = CASES[name]
-    form, expected = written(case, library), case.expected()
+    form, expected = written(OnnxModel(case.model), library), case.expected()
     results = run(form.proto, case.inputs())
     for result, wanted in zip(results, expected, strict=True):
         assert result.dtype == wanted.dtype
@@ -65,3 +70,27 @@ def test_what_has_no_other_form_is_told_as_the_parser_told_it(build: Build) -> N
     with pytest.raises(fasttrt.ParseError) as caught:
         build(case.model)
     assert [issue.operator for issue in caught.value.issues] == ["Det"]
+
+
+def test_new_weights_take_the_forms_of_the_old(library: _core.Library) -> None:
+    def model(seed: int) -> OnnxModel:
+        proto = parse_model(
+            '<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[5] y) '
+            "{ p = MatMul (x, w) y = Softmax (p) }"
+        )
+        weights = np.random.default_rng(seed).standard_normal((4, 5)).astype(np.float32)
+        proto.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+        return OnnxModel(proto)
+
+    first = written(model(1), library)
+    assert first.rewritten == (("y",),)
+    metadata = {
+        "changes": first.changes,
+        "structure": structure(first),
+        "rewritten": json.loads(json.dumps(first.rewritten)),
+    }
+    again, _ = as_built(model(2), metadata, library)
+    assert again.rewritten == (("y",),)
+    assert [node.op_type for node in again.proto.graph.node][-1] == "Reshape"
+    with pytest.raises(fasttrt.InputError):
+        as_built(OnnxModel(CASES["ArgMax of one axis, keepdims 1"].model), metadata, library)

@@ -1,0 +1,113 @@
+"""Which narrow integers are connected, and which of them TensorRT cannot have as they are."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._parser.narrow_rules import INTEGER_PRODUCTS, RULES, ZERO_POINTS
+from fasttrt._parser.node_rules import input_name
+from fasttrt._parser.quantization_writer import INT8, RANGES, UINT8, Writer, is_zero
+
+if TYPE_CHECKING:
+    import onnx
+
+QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear")
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_PRODUCTS = (*_CONVOLUTIONS, "Gemm", "MatMul")
+
+
+def narrow_tensors(node: "onnx.NodeProto", writer: Writer) -> list[str]:
+    """Give the narrow integers that a node takes and gives, but for constant zero points."""
+    shifts = ZERO_POINTS.get(node.op_type, ())
+    names = [
+        name
+        for index, name in enumerate(node.input)
+        if name and not (index in shifts and writer.value(name) is not None)
+    ]
+    return [name for name in (*names, *node.output) if writer.facts.dtype(name) in RANGES]
+
+
+class Groups:
+    """Which narrow tensors are connected by nodes, and so have to be of one type."""
+
+    def __init__(self, proto: "onnx.ModelProto", writer: Writer, has_convolutions: bool) -> None:
+        self._proto, self._writer, self._has_convolutions = proto, writer, has_convolutions
+        self._parents: dict[str, str] = {}
+        self._nodes = [
+            (node, tensors)
+            for node in with_inner(proto.graph.node)
+            if (tensors := narrow_tensors(node, writer))
+        ]
+        for _, tensors in self._nodes:
+            for name in tensors:
+                self._parents[self._root(name)] = self._root(tensors[0])
+        self._left = {self._root(name) for name in self._crossing()}
+        self._wanted = {self._root(name) for name in self._lacking()}
+        self._add_partners()
+
+    def carried(self) -> set[str]:
+        """Give the tensors that are to be of float32."""
+        return {
+            name
+            for name in list(self._parents)
+            if self._root(name) in self._wanted and self._root(name) not in self._left
+        }
+
+    def leave(self, node: "onnx.NodeProto") -> None:
+        """Keep all that is connected with a node as it is."""
+        self._left |= {self._root(name) for name in narrow_tensors(node, self._writer)}
+
+    def _root(self, name: str) -> str:
+        parent = self._parents.setdefault(name, name)
+        if parent != name:
+            parent = self._parents[name] = self._root(parent)
+        return parent
+
+    def _crossing(self) -> "Iterable[str]":
+        """Give what enters or leaves the graphs within nodes, or a node without a rule."""
+        for node, tensors in self._nodes:
+            if node.domain not in ONNX_DOMAINS or not (
+                node.op_type in RULES or node.op_type == "Constant"
+            ):
+                yield from tensors
+        for graph in graphs_of(self._proto.graph)[1:]:
+            for value in (*graph.input, *graph.output):
+                if value.name in self._parents:
+                    yield value.name
+
+    def _lacking(self) -> "Iterable[str]":
+        """Give tensors as TensorRT cannot have them."""
+        facts, writer = self._writer.facts, self._writer
+        ends = {v.name for v in (*self._proto.graph.input, *self._proto.graph.output)}
+        for node, tensors in self._nodes:
+            operator = node.op_type
+            for name in tensors:
+                is_constant = writer.value(name) is not None
+                if facts.dtype(name) != INT8:
+                    if operator != "Cast" or name not in ends or facts.dtype(name) != UINT8:
+                        yield name
+                elif (
+                    (is_constant and operator not in ("DequantizeLinear", "Constant"))
+                    or (operator in QUANTIZATIONS and not is_zero(writer, input_name(node, 2)))
+                    or operator in (*INTEGER_PRODUCTS, "Clip")
+                ):
+                    yield name
+
+    def _add_partners(self) -> None:
+        """Add weights of products whose other operand is carried, and of int8 convolutions."""
+        makers = {
+            node.output[0]: tensors[0]
+            for node, tensors in self._nodes
+            if node.op_type == "DequantizeLinear"
+        }
+        for node in with_inner(self._proto.graph.node):
+            if node.op_type not in _PRODUCTS:
+                continue
+            operands = [makers[name] for name in node.input[:2] if name in makers]
+            is_lacking = node.op_type in _CONVOLUTIONS and not self._has_convolutions
+            if is_lacking and len(operands) == 2:
+                self._wanted |= set(map(self._root, operands))
+            elif any(self._root(name) in self._wanted for name in operands):
+                self._wanted |= {
+                    self._root(name) for name in operands if self._writer.value(name) is not None
+                }
