@@ -56,7 +56,7 @@ NAN_CASES = {
         "y = HardSigmoid (x)", "4,4", lambda x, z: np.clip(0.2 * x + 0.5, 0, 1), 22
     ),
     "Clip": NanCase(
-        "a = Add (x, z) l = Constant <value_float=-1> () h = Constant <value_float=1.5> () "
+        "a = Add (x, z) l = Constant <value_float=-1.0> () h = Constant <value_float=1.5> () "
         "m = CastLike (l, x) n = CastLike (h, x) y = Clip (a, m, n)",
         "4,4", lambda x, z: np.clip(x + z, -1, 1.5),
     ),
