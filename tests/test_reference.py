@@ -253,7 +253,7 @@ def test_what_fails_while_it_runs_leaves_it_usable() -> None:
 
 def test_without_onnx_runtime_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(fasttrt.LibraryNotFoundError, match="pip install 'fasttrt\[cpu\]'"):
+    with pytest.raises(fasttrt.LibraryNotFoundError, match=r"pip install 'fasttrt\[cpu\]'"):
         fasttrt.Engine(models.mlp().proto, device="cpu")
 
 
