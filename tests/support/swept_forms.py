@@ -132,7 +132,9 @@ def _rare() -> dict[str, Case]:
             {"x": [-5, -3, -2, 2, 3, 5]},
         ),
         "Swish of a scalar": Case(
-            "g (float x) => (float y) { y = Swish <alpha=0.5> (x) }", opset=24
+            "g (float[1] x, float s) => (float y, float[1] z) "
+            "{ y = Swish <alpha=0.5> (s) z = Neg (x) }",
+            opset=24,
         ),
         "LeakyRelu without a slope": Case(
             "g (float[4] x) => (float[4] y) { y = LeakyRelu <alpha=0.0> (x) }",

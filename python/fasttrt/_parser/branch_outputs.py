@@ -1,64 +1,109 @@
-"""Outputs of branches that are only another view of a tensor: an Identity is added.
+"""Outputs of branches that are a tensor from outside, reshaped to the shape that it has.
 
-Where a Reshape that changes nothing takes an input of the model to its output through a branch of
-an If, TensorRT-RTX 1.6.1 copies nothing: the output keeps whatever its memory held, and the other
-branch may read such memory. With an Identity behind it the values are right.
+TensorRT-RTX 1.6.1 leaves such a Reshape out of the branch of an If, and copies nothing: an output
+of the engine keeps whatever its memory held, and the other branch may read such memory. Identity
+is copied.
 """
 
+from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING
 
 from fasttrt._nodes import all_nodes, subgraphs
+from fasttrt._parser.node_rules import attribute, input_name
+from fasttrt._tensor_facts import TensorFacts
 from fasttrt.model import OnnxModel
-from fasttrt.precision.graphs import all_names
 
 if TYPE_CHECKING:
     import onnx
 
     from fasttrt._parser.pipeline import Target
 
-_VIEWS = {
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile", "Slice", "Pad",
-    "Concat", "Split", "Cast", "CastLike", "Dropout", "Resize", "Trilu", "DepthToSpace",
-    "SpaceToDepth",
-}  # fmt: skip
-"""Operators that may leave their input as it is, or only its shape another."""
+_VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+"""Operators that keep elements and their order."""
 
 
 def write_branch_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the model with an Identity behind such outputs; itself if it has none."""
-    if not any(_views(branch) for node in all_nodes(model.proto) for branch in _branches(node)):
+    """Give the model with an Identity for such outputs; itself if it has none."""
+    if not any(_last_views(branch) for branch in _branches(model.proto)):
         return model
-    from onnx import helper
-
+    facts = TensorFacts(model.proto)
+    if not any(_unchanged(branch, facts) for branch in _branches(model.proto)):
+        return model
     proto = model.copy_proto()
-    taken = set(all_names(proto.graph))
     lines = []
-    for node in list(all_nodes(proto)):
-        for branch in _branches(node):
-            for index in _views(branch):
-                output = branch.output[index]
-                view = output.name
-                while output.name in taken:
-                    output.name += "_"
-                taken.add(output.name)
-                copy = helper.make_node("Identity", [view], [output.name], output.name)
-                branch.node.append(copy)
-                lines.append(
-                    f"{node.name or node.output[0]}: {view}, the output of a branch, is copied, "
-                    f"as {target.library} may leave it out otherwise"
-                )
+    for branch in _branches(proto):
+        for node, source in _unchanged(branch, facts):
+            lines.append(
+                f"{node.name or node.output[0]}: {node.op_type} is written as an Identity of "
+                f"{source}, which {target.library} copies"
+            )
+            node.op_type = "Identity"
+            node.input[:] = [source]
+            del node.attribute[:]
     return model.changed(proto, lines)
 
 
-def _branches(node: "onnx.NodeProto") -> "list[onnx.GraphProto]":
-    return list(subgraphs(node)) if node.op_type == "If" else []
+def _branches(proto: "onnx.ModelProto") -> "list[onnx.GraphProto]":
+    nodes = [node for node in all_nodes(proto) if node.op_type == "If"]
+    return [branch for node in nodes for branch in subgraphs(node)]
 
 
-def _views(branch: "onnx.GraphProto") -> list[int]:
-    """The places of such outputs in a branch's own."""
-    makers = {output: node for node in branch.node for output in node.output}
+def _last_views(branch: "onnx.GraphProto") -> "list[onnx.NodeProto]":
+    """The nodes that give the branch's outputs and only reshape."""
+    outputs = {output.name for output in branch.output}
     return [
-        index
-        for index, output in enumerate(branch.output)
-        if output.name in makers and makers[output.name].op_type in _VIEWS
+        node
+        for node in branch.node
+        if node.op_type in _VIEWS and node.op_type != "Identity" and node.output[0] in outputs
     ]
+
+
+def _unchanged(branch: "onnx.GraphProto", facts: TensorFacts) -> "list[tuple[onnx.NodeProto, str]]":
+    """Those that give the shape of a tensor before, and that tensor."""
+    makers = {output: node for node in branch.node for output in node.output}
+    found = []
+    for node in _last_views(branch):
+        source, shape = node.input[0], _shape(node.output[0], makers, facts)
+        while source in makers and makers[source].op_type in _VIEWS:
+            source = makers[source].input[0]
+        if shape is not None and _shape(source, makers, facts) == shape:
+            found.append((node, source))
+    return found
+
+
+def _shape(
+    name: str, makers: "Mapping[str, onnx.NodeProto]", facts: TensorFacts
+) -> list[int] | None:
+    """A shape that is known; ONNX's inference knows no constants from outside a branch."""
+    known = facts.shape(name)
+    if known is not None and None not in known:
+        return [size or 0 for size in known]
+    node = makers.get(name)
+    if node is None or node.op_type not in _VIEWS:
+        return None
+    source = _shape(node.input[0], makers, facts)
+    if source is None or node.op_type == "Identity":
+        return source
+    if node.op_type == "Flatten":
+        axis = attribute(node, "axis", 1)
+        return [prod(source[:axis]), prod(source[axis:])]
+    given = facts.constant(input_name(node, 1))
+    values = attribute(node, "axes", None) if given is None else given.ravel().tolist()
+    if node.op_type == "Reshape":
+        if values is None or attribute(node, "allowzero", 0):
+            return None
+        sizes = [source[i] if v == 0 and i < len(source) else v for i, v in enumerate(values)]
+        rest = prod(size for size in sizes if size != -1)
+        return [prod(source) // max(rest, 1) if size == -1 else size for size in sizes]
+    if node.op_type == "Squeeze":
+        rank = len(source)
+        axes = [i for i in range(rank) if source[i] == 1] if values is None else values
+        axes = [axis % rank for axis in axes]
+        return [size for i, size in enumerate(source) if i not in axes]
+    if values is None:
+        return None
+    rank = len(source) + len(values)
+    axes = [axis % rank for axis in values]
+    rest_of = iter(source)
+    return [1 if i in axes else next(rest_of) for i in range(rank)]
