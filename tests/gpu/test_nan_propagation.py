@@ -21,6 +21,6 @@ def test_nan_goes_through(name: str, dtype: str) -> None:
     case, inputs = NAN_CASES[name], nan_inputs(dtype)
     config = fasttrt.BuildConfig(nan="propagate")
     with fasttrt.Engine(case.proto(dtype), device="cuda", config=config, cache=False) as engine:
-        result = engine.infer(inputs)
+        result = engine.infer(*inputs.values())
     expected = case.reference(*(array.astype(np.float64) for array in inputs.values()))
     np.testing.assert_allclose(np.asarray(result).astype(np.float64), expected, rtol=1e-2)
