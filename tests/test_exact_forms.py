@@ -73,6 +73,8 @@ def test_indices_that_are_known_not_to_be_negative_stay() -> None:
     ("graph", "reason"),
     [
         ("g (int32[4] x) => (int32[1] y) { y = ReduceLogSumExp (x) }", "powers overflow"),
+        ('g (float[2,1,3] x, float[2,8,3] w, float[2,8,2] r) => (float[2,2,1,2] y) { y = LSTM '
+         '<hidden_size=2, direction="bidirectional", clip=0.5> (x, w, r) }', "each direction"),
         ('g (float[1,1,4,4] x) => (float[1,1,8,8] y) { s = Constant <value=float[4] {1,1,2,2}> () '
          'y = Resize <mode="linear", coordinate_transformation_mode="tf_half_pixel_for_nn"> '
          '(x, , s) }', "other coordinates"),

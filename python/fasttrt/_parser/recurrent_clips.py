@@ -1,0 +1,25 @@
+"""LSTMs that clip in both directions, of which TensorRT-RTX 1.6.1 gives other values: refused.
+
+In one direction they are right, and so is a GRU in both.
+"""
+
+from typing import TYPE_CHECKING
+
+from fasttrt._parser.node_rules import Replacement, Rule, attribute
+from fasttrt._tensor_facts import TensorFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def _lstm(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    is_both = attribute(node, "direction", b"forward") == b"bidirectional"
+    if not is_both or not attribute(node, "clip", 0.0):
+        return None
+    return (
+        'clip with direction="bidirectional", for which TensorRT gives other values; write an '
+        "LSTM for each direction"
+    )
+
+
+RULES: dict[str, Rule] = {"LSTM": _lstm}
