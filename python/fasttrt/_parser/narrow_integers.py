@@ -65,9 +65,11 @@ def carry_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":
             "is computed in float32: the same values, without the speed of int8",
             target.library, "" if has_convolutions else ", and has no int8 convolutions",
         )  # fmt: skip
-    types = sorted({_type_name(facts.dtype(name)) for name in carrying.carried}) or ["int32"]
+    types = sorted({_type_name(facts.dtype(name)) for name in carrying.carried})
     listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
     line = f"{', '.join(types)} values are computed as float32, which holds them exactly: {listed}"
+    if not types:
+        line = f"int32 values are dequantized in float32: {listed}"
     changed = model.changed(proto, [line])
     changed.wide = model.wide | carrying.wide
     return changed
