@@ -53,6 +53,7 @@ ABOVE = {
             "remainders",
             "repeated_outputs",
             "scatter_indices",
+            "sequences",
             "transposed_convolution",
             "wide_sums",
         )

@@ -28,6 +28,7 @@ from fasttrt._parser.quantized_tables import dequantize_tables
 from fasttrt._parser.recurrent import unroll_recurrent
 from fasttrt._parser.recurrent_layout import put_time_first
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
+from fasttrt._parser.sequences import slice_sequences
 from fasttrt._parser.sparse_tensors import write_dense
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
@@ -79,6 +80,7 @@ PASSES: tuple[Pass, ...] = (
     dequantize_tables,
     carry_narrow_integers,
     put_time_first,
+    slice_sequences,
     write_defaults,
     write_repeated_outputs,
     propagate_nan,

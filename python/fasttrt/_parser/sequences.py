@@ -1,0 +1,85 @@
+"""Sequences that only hold the parts of one tensor are written as slices of it.
+
+PyTorch's exporter writes ``unbind``, ``chunk`` and ``split`` as SplitToSequence, whose elements
+SequenceAt takes out again. TensorRT has no sequences.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fasttrt._nodes import with_inner
+from fasttrt._parser.node_rules import (
+    Replacement,
+    apply_rules,
+    attribute,
+    constant_node,
+    input_name,
+)
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+
+def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Write each SequenceAt of a SplitToSequence as a Gather or a Slice of the tensor."""
+    nodes = list(with_inner(model.proto.graph.node))
+    splits = {node.output[0]: node for node in nodes if node.op_type == "SplitToSequence"}
+    if not splits:
+        return model
+    taken: set[str] = set()
+
+    def element(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+        split = splits.get(node.input[0])
+        index = facts.constant(node.input[1])
+        if split is None or index is None:
+            return None
+        steps = _part(split, int(index), node.output[0], facts)
+        if steps is not None:
+            taken.add(split.output[0])
+        return steps
+
+    changed = apply_rules(
+        model, str(target.library), {"SequenceAt": element}, "an element of a sequence is a slice"
+    )
+    used = {name for node in with_inner(changed.proto.graph.node) for name in node.input}
+    used.update(value.name for value in changed.proto.graph.output)
+    for split in list(changed.proto.graph.node):
+        if split.op_type == "SplitToSequence" and split.output[0] in taken - used:
+            changed.proto.graph.node.remove(split)
+    return changed
+
+
+def _part(
+    split: "onnx.NodeProto", index: int, output: str, facts: TensorFacts
+) -> "list[onnx.NodeProto] | None":
+    """Write one element of a sequence; None where its place is not known."""
+    from onnx import helper
+
+    x, axis = split.input[0], attribute(split, "axis", 0)
+    given = input_name(split, 1)
+    sizes = facts.constant(given) if given else np.array(1)
+    if sizes is None:
+        return None
+    name = facts.unused(f"{output}_at")
+    if not given and not attribute(split, "keepdims", 1):
+        return [
+            constant_node(name, index),
+            helper.make_node("Gather", [x, name], [output], output, axis=axis),
+        ]
+    if sizes.ndim == 0:
+        if index < 0:
+            return None
+        begin, end = index * int(sizes), (index + 1) * int(sizes)
+    else:
+        begin = int(sizes[: index % len(sizes)].sum())
+        end = begin + int(sizes[index])
+    bounds = {name: begin, facts.unused(f"{output}_to"): end, facts.unused(f"{output}_on"): axis}
+    return [
+        *(constant_node(key, [bound]) for key, bound in bounds.items()),
+        helper.make_node("Slice", [x, *bounds], [output], output),
+    ]
