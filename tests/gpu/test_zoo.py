@@ -25,7 +25,7 @@ from support.zoo.running import (
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
-WRONG = {"segformer": "wrong in 16 bits for several images of a dynamic batch (TensorRT-RTX 1.6.1)"}
+WRONG = {"segformer": "wrong in 16 bits for several images (TensorRT-RTX 1.6.1)"}
 """What is known to be wrong; `docs/zoo.md` says more."""
 
 
