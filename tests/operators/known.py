@@ -7,6 +7,7 @@ import re
 KNOWN: dict[str, str] = {
     r"Gelu/20/(float16|float32|bfloat16) (edges|variant 0)": "inf above half of the range",
     r"Shrink/9/int(32|64) variant": "by a bias that is no integer: in float32, as ONNX Runtime",
+    r"If/16/.* False/dynamic": "other shapes, which only the run shows: an error",
     r"LpPool/18/3d ceil 1 3 0 1/inside": "no execution context can be created, which is an error",
 }
 """Of a pattern of the names of cases: what is wrong."""
