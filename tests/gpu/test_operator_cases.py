@@ -18,7 +18,7 @@ from support.gpu import is_rtx, library
 
 pytestmark = pytest.mark.gpu
 
-EVERY = 1 if os.environ.get("FASTTRT_OPERATOR_CASES") == "all" else 41
+EVERY = 1 if os.environ.get("FASTTRT_OPERATOR_CASES") == "all" else 67
 SEED = int(os.environ.get("FASTTRT_OPERATOR_SEED", "0"))
 
 
