@@ -181,6 +181,8 @@ def test_no_argument_is_forgotten(builds: Builds) -> None:
         "device": None,
         "progress": (None, False),
         "cache": (None, False),
+        "isolate": (True, False),
+        "advise": (True, False),
     }
     assert inspect.signature(cached_build).parameters.keys() == another.keys()
     model = models.mlp().proto

@@ -149,9 +149,10 @@ def test_large_weights_are_neither_read_nor_changed(tmp_path: Path) -> None:
     path = models.with_external_data(proto, tmp_path / "m.onnx")
     (original,) = (t for t in OnnxModel(path).proto.graph.initializer if t.name == "large")
     for is_missing in (False, True):
+        model = OnnxModel(path)
         if is_missing:
             (tmp_path / "m.onnx.data").unlink()
-        changed = folded(OnnxModel(path))
+        changed = folded(model)
         (kept,) = (t for t in changed.proto.graph.initializer if t.name == "large")
         assert kept == original
         assert not kept.raw_data

@@ -121,10 +121,14 @@ def test_nothing_is_printed_by_default(rtx: fasttrt.LibraryInfo) -> None:
     code = """
         import fasttrt
         from support import models
-        static = models.elementwise((2, 4), dtype=models.TensorProto.INT8)  # does not build
-        for made in (static, models.unsupported(), models.mlp(batch=2)):
+        given = (
+            (models.unbuildable(), {"x": (2, 4)}),
+            (models.unsupported(), None),
+            (models.mlp(batch=2), None),
+        )
+        for made, shapes in given:
             try:
-                fasttrt.build(made.proto)
+                fasttrt.build(made.proto, shapes=shapes)
             except fasttrt.Error as error:
                 print(type(error).__name__)
     """

@@ -135,7 +135,7 @@ def test_it_can_be_read() -> None:
     assert text[2] == "parser: TensorRT-RTX 1.7.1"
     titles = "output max abs mean abs peak rel rms rel cosine top-1 NaN"
     assert " ".join(text[3].split()) == titles
-    assert text[4].split()[:4] == ["y", "0.5", "0.25", "0.167"]
-    assert text[4].split()[-2:] == ["100.0%", "0"]
-    assert text[6] == "y: 1 samples of another shape, not compared"
+    assert text[5].split()[:4] == ["y", "0.5", "0.25", "0.167"]
+    assert text[5].split()[-2:] == ["100.0%", "0"]
+    assert text[7] == "y: 1 samples of another shape, not compared"
     assert len({len(line) for line in text[3:6]}) == 1

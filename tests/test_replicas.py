@@ -435,6 +435,7 @@ def test_options_reach_every_gpu(cpus: Cpus, tmp_path: Path) -> None:
     with Engine(made, devices=[0, 1], config=config, library="rtx", cache=tmp_path, **options):
         expected = options | {
             "library": "rtx", "engine_host_code": True, "cache": tmp_path, "weights": None,
+            "plugins": (Path("libmine.so"),),
         }  # fmt: skip
         assert cpus.loads == [expected | {"device": 0}, expected | {"device": 1}]
 

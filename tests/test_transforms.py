@@ -290,8 +290,9 @@ def test_external_data_is_referred_to_and_not_read(
     content[10] ^= 1
     data.write_bytes(content)
     assert before.sha256() != hashed
+    model = OnnxModel(path)
     data.unlink()
-    changed = transformed(OnnxModel(path), None, {"batch": 2})
+    changed = transformed(model, None, {"batch": 2})
     assert changed.inputs[0].shape == (2, 16)
     assert len(changed.to_bytes()) < 2000
 

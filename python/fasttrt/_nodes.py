@@ -1,7 +1,7 @@
 """Walking over an ONNX graph and the graphs within its nodes (the branches of an If, say)."""
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
@@ -41,3 +41,32 @@ def graphs_of(graph: "onnx.GraphProto") -> "list[onnx.GraphProto]":
 def all_graphs(model: "onnx.ModelProto") -> "list[onnx.GraphProto]":
     """A model's graph, and those within all nodes, of its functions too."""
     return [model.graph, *(inner for node in all_nodes(model) for inner in subgraphs(node))]
+
+
+def has_graph(node: "onnx.NodeProto") -> bool:
+    """Whether a node has graphs within it, as If, Loop and Scan have."""
+    return any(a.HasField("g") or a.graphs for a in node.attribute)
+
+
+def declared_types(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
+    """The element type of each tensor that the graph declares; 0 for what is no tensor."""
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        yield value.name, value.type.tensor_type.elem_type
+
+
+def all_names(graph: "onnx.GraphProto") -> Iterator[str]:
+    """All that a new name must differ from, inner graphs included; nodes' names too."""
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield node.name
+        yield from node.input
+        yield from node.output
+        for inner in subgraphs(node):
+            yield from all_names(inner)
+
+
+def replace_all(field_: Any, messages: Sequence[Any]) -> None:
+    """New content for a repeated field of a protobuf message."""
+    del field_[:]
+    field_.extend(messages)

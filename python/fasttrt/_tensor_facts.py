@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttrt._log import logger
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of
-from fasttrt.precision.graphs import all_names
+from fasttrt._nodes import ONNX_DOMAINS, all_names, graphs_of
 from fasttrt.precision.weights import without_weights
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import graphs_of, subgraphs
+from fasttrt._nodes import graphs_of, replace_all, subgraphs
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
-from fasttrt.precision.graphs import replace_all
 
 if TYPE_CHECKING:
     import onnx

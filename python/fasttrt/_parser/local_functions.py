@@ -7,11 +7,10 @@ themselves until the process ends.
 
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from fasttrt._nodes import subgraphs, with_inner
+from fasttrt._nodes import all_names, replace_all, subgraphs, with_inner
 from fasttrt._parser.opsets import convert_nodes, onnx_version, unify_opsets
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
-from fasttrt.precision.graphs import all_names, replace_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

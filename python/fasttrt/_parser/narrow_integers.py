@@ -15,7 +15,7 @@ import numpy as np
 
 from fasttrt._int8_target import has_int8_convolutions
 from fasttrt._log import logger
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
 from fasttrt._parser.narrow_groups import QUANTIZATIONS, Groups, narrow_tensors
 from fasttrt._parser.narrow_rules import INTEGER_PRODUCTS, RULES
 from fasttrt._parser.quantization_writer import (
@@ -25,7 +25,6 @@ from fasttrt._parser.quantization_writer import (
     Writer,
 )
 from fasttrt._tensor_facts import TensorFacts
-from fasttrt.precision.graphs import replace_all
 from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
 from fasttrt._parser.node_rules import attribute, constant_node, copy_node, input_name
 from fasttrt._parser.opsets import onnx_version
 from fasttrt._tensor_facts import TensorFacts
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.precision.graphs import replace_all
 from fasttrt.precision.weights import without_weights
 
 if TYPE_CHECKING:

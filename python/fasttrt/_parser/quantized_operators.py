@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
 from fasttrt._parser.node_rules import attribute, input_name
 from fasttrt._parser.quantization_writer import Writer
 from fasttrt._tensor_facts import TensorFacts
-from fasttrt.precision.graphs import replace_all
 from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ TensorRT takes constants of int8 only where they are dequantized at once.
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
 from fasttrt._parser.node_rules import input_name
 from fasttrt._parser.quantization_writer import INT8, Writer, is_zero
 from fasttrt._tensor_facts import TensorFacts
-from fasttrt.precision.graphs import replace_all
 from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:

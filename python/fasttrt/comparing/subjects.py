@@ -10,6 +10,7 @@ import numpy as np
 from fasttrt._arguments import host_array, ordered
 from fasttrt._backend import Backend
 from fasttrt._casting import is_lossless
+from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt.errors import InputError
 from fasttrt.model import OnnxModel
 from fasttrt.reference import ReferenceBackend
@@ -128,7 +129,7 @@ class FunctionReference:
     def __init__(self, function: Callable[..., Any], model: OnnxModel) -> None:
         self._function = function
         self._inputs = [tensor.name for tensor in model.inputs]
-        self._outputs = [tensor.name for tensor in model.outputs]
+        self._outputs = [tensor.name for tensor in write_repeated_outputs(model).outputs]
         self.label = getattr(function, "__name__", type(function).__name__)
 
     def run(self, feeds: Named) -> Mapping[str, Array]:

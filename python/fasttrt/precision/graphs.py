@@ -1,10 +1,8 @@
 """The parts of an ONNX graph as `Rewriter` sees them."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fasttrt._nodes import subgraphs
 from fasttrt.precision import rules
 from fasttrt.precision.placements import DEFAULT
 from fasttrt.precision.rules import Kind
@@ -96,11 +94,6 @@ def float_constant(node: "onnx.NodeProto") -> "onnx.TensorProto | None":
     return None
 
 
-def has_graph(node: "onnx.NodeProto") -> bool:
-    """Whether a node has graphs within it, as If, Loop and Scan have."""
-    return any(a.HasField("g") or a.graphs for a in node.attribute)
-
-
 def exact_tensors(graph: "onnx.GraphProto") -> set[str]:
     """The tensors that are to keep all their bits for what follows."""
     found: set[str] = set()
@@ -117,27 +110,3 @@ def returned_tensors(graph: "onnx.GraphProto") -> set[str]:
         if node.op_type in rules.FOLLOWS and not found.isdisjoint(node.output):
             found.update(node.input)
     return found
-
-
-def declared_types(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
-    """The element type of each tensor that the graph declares; 0 for what is no tensor."""
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        yield value.name, value.type.tensor_type.elem_type
-
-
-def all_names(graph: "onnx.GraphProto") -> Iterator[str]:
-    """All that a new name must differ from, inner graphs included; nodes' names too."""
-    for value in (*graph.input, *graph.output, *graph.initializer):
-        yield value.name
-    for node in graph.node:
-        yield node.name
-        yield from node.input
-        yield from node.output
-        for inner in subgraphs(node):
-            yield from all_names(inner)
-
-
-def replace_all(field_: Any, messages: Sequence[Any]) -> None:
-    """New content for a repeated field of a protobuf message."""
-    del field_[:]
-    field_.extend(messages)

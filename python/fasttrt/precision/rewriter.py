@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._nodes import all_names, declared_types, has_graph, replace_all
 from fasttrt.precision import rules
 from fasttrt.precision.graphs import (
     FLOAT,
     Changes,
     Scope,
     Value,
-    all_names,
-    declared_types,
     exact_tensors,
     float_constant,
-    has_graph,
-    replace_all,
     returned_tensors,
 )
 from fasttrt.precision.rules import Kind
