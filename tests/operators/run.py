@@ -54,7 +54,7 @@ def work(names: tuple[str, ...], device: str, library: str) -> list[dict[str, An
 
 def is_spoiled(outcomes: list[dict[str, Any]]) -> bool:
     """Whether the process has no working CUDA any more, perhaps."""
-    return any("CudaError" in outcome["problem"] for outcome in outcomes)
+    return any("CudaError" in o["problem"] or "cudaError" in o["problem"] for o in outcomes)
 
 
 def run(
