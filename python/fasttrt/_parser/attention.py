@@ -75,9 +75,10 @@ def _attention(
         return f"{q_heads} heads of queries do not go into {kv_heads} of keys"
     alone = fusible.get(node.output[0])  # None: within a subgraph
     is_safe = alone or (alone is not None and dtype == _FLOAT16)
-    if is_safe and _has_kernel(node, dtype, size, k == v):
+    attention = _Attention(node, facts, dtype, has_three_axes)
+    if is_safe and _has_kernel(node, dtype, size, k == v) and not attention.missing_mask():
         return None
-    return _Attention(node, facts, dtype, has_three_axes).written_out(q_heads, kv_heads, scale)
+    return attention.written_out(q_heads, kv_heads, scale)
 
 
 def _has_kernel(node: "onnx.NodeProto", dtype: int, size: int | None, same_values: bool) -> bool:
@@ -204,19 +205,25 @@ class _Attention:
         least = self._write.constant(-_INFINITY, self._dtype)
         return write("Where", allowed, mask or self._write.constant(0.0, self._dtype), least)
 
+    def missing_mask(self) -> int:
+        """Give by how many keys the mask is too short, as far as that is known."""
+        mask = self._facts.shape(input_name(self._node, 3))
+        keys, past = (self._facts.shape(input_name(self._node, index)) for index in (1, 4))
+        total = keys[1 if self._has_three_axes else 2] if keys else None
+        if total is not None and input_name(self._node, 4):
+            total = total + past[2] if past and past[2] is not None else None
+        if not mask or mask[-1] is None or total is None:
+            return 0
+        return max(total - mask[-1], 0)
+
     def _mask(self, mask: str) -> tuple[str, bool]:
         """Give the mask as long as the keys, in the type of the scores or of bool."""
         dtype, shape = self._facts.dtype(mask), self._facts.shape(mask)
         is_bool = dtype == _BOOL
         if not is_bool and dtype != self._dtype:
             mask = self._write.add("Cast", mask, to=self._dtype)
-        keys, past = (self._facts.shape(input_name(self._node, index)) for index in (1, 4))
-        axis = 1 if self._has_three_axes else 2
-        total = keys[axis] if keys else None
-        if total is not None and input_name(self._node, 4):
-            total = total + past[2] if past and past[2] is not None else None
-        if shape and shape[-1] is not None and total is not None and shape[-1] < total:
-            pads = [0] * (2 * len(shape) - 1) + [total - shape[-1]]
+        if shape and (missing := self.missing_mask()):
+            pads = [0] * (2 * len(shape) - 1) + [missing]
             value = self._write.constant(*((0, _BOOL) if is_bool else (-_INFINITY, self._dtype)))
             mask = self._write.add("Pad", mask, self._write.constant(pads, _INT64), value)
         return mask, is_bool
