@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.zoo.network import Input, Network, images, mask, normal, tokens
+from support.zoo.network import Input, Network, images, mask, tokens
 
 
 def wrapped(make: Any, call: Any) -> Any:
@@ -75,48 +75,6 @@ def _sam(small: bool) -> Any:
         return model
 
     return wrapped(make, lambda model, pixels: model(pixel_values=pixels).last_hidden_state)
-
-
-def _sam_decoder(small: bool) -> Any:
-    """The mask decoder, prompted with points."""
-    import transformers
-
-    width = 64 if small else 128
-    vision = {
-        "hidden_size": 16,
-        "output_channels": width,
-        "num_pos_feats": width // 2,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": 64,
-        "patch_size": 16,
-        "window_size": 2,
-        "global_attn_indexes": [0],
-        "mlp_dim": 32,
-    }
-    config = transformers.SamConfig(
-        vision_config=vision,
-        prompt_encoder_config={
-            "hidden_size": width,
-            "image_size": 64,
-            "patch_size": 16,
-            "mask_input_channels": 8,
-            "image_embedding_size": 4,
-        },
-        mask_decoder_config={
-            "hidden_size": width,
-            "mlp_dim": 2 * width,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": width,
-            "num_hidden_layers": 2,
-        },
-    )
-    return wrapped(
-        lambda: transformers.SamModel(config),
-        lambda model, features, points, labels: (
-            model(image_embeddings=features, input_points=points, input_labels=labels).pred_masks
-        ),
-    )
 
 
 def _image_model(
@@ -231,22 +189,6 @@ NETWORKS = (
     _of_images("dinov2", "classification", lambda small: _image_model("Dinov2", small), 112),
     _of_images("vit_hf", "classification", lambda small: _image_model("ViT", small), 112),
     _of_images("sam_encoder", "SAM", _sam, 256),
-    Network(
-        "sam_decoder",
-        "SAM",
-        _sam_decoder,
-        {
-            "features": Input(("batch", "width", 4, 4), normal),
-            "points": Input(
-                ("batch", 1, "points", 2), lambda rng, shape: (rng.random(shape) * 64).astype("f4")
-            ),
-            "labels": Input(("batch", 1, "points"), lambda rng, shape: rng.integers(0, 2, shape)),
-        },
-        {"batch": 2, "width": 128, "points": 3},
-        {"width": 16},
-        {"batch": (1, 4), "points": (2, 6)},
-        T,
-    ),
     _of_images("segformer", "segmentation", _segformer, 128, settle=True),
     _of_images("detr", "detection", _detr, 128, 64),
 )
