@@ -22,6 +22,7 @@ from fasttrt._parser.local_functions import inline_functions
 from fasttrt._parser.nan_propagation import propagate_nan
 from fasttrt._parser.narrow_integers import carry_narrow_integers
 from fasttrt._parser.node_validity import check_nodes
+from fasttrt._parser.odd_products import fill_odd_products
 from fasttrt._parser.old_opsets import upgrade_old_opset
 from fasttrt._parser.quantized_operators import write_quantized_operators
 from fasttrt._parser.quantized_tables import dequantize_tables
@@ -96,6 +97,7 @@ PASSES: tuple[Pass, ...] = (
 FINAL_PASSES: tuple[Pass, ...] = (
     write_group_normalization,
     write_attention,
+    fill_odd_products,
     downgrade,
 )
 
