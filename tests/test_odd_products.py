@@ -38,13 +38,13 @@ def target(rtx: fasttrt.LibraryInfo) -> Target:
 def test_zeros_change_nothing_and_make_the_number_even(product: Product, target: Target) -> None:
     model = OnnxModel(product.proto())
     filled = fill_odd_products(model, target)
-    assert [line.split(":")[0] for line in filled.changes] == product.changed
+    assert [line.split(":")[0] for line in filled.changes] == ["y"]
     feeds = product.feeds()
     with fasttrt.Engine(filled.proto, device="cpu") as engine:
         found = engine.infer(feeds)["y"]
     np.testing.assert_allclose(found, product.expected(feeds), rtol=2e-4, atol=2e-4)
     for node in filled.proto.graph.node:
-        if node.op_type in ("MatMul", "Gemm") and product.size is not None:
+        if node.op_type in ("MatMul", "Gemm"):
             shapes = onnx.shape_inference.infer_shapes(filled.proto).graph.value_info
             known = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in shapes}
             axis = 0 if product.transposed else -1
@@ -53,7 +53,7 @@ def test_zeros_change_nothing_and_make_the_number_even(product: Product, target:
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
 def test_they_build(product: Product, build: Callable[..., fasttrt.Plan]) -> None:
-    assert build(product.proto(), shapes=product.shapes()).data
+    assert build(product.proto()).data
 
 
 @pytest.mark.parametrize("body", PLAIN.values(), ids=PLAIN)

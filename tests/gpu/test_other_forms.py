@@ -12,13 +12,7 @@ from support.gpu import EXACT, is_v8
 pytestmark = pytest.mark.gpu
 
 
-_PADDED = pytest.mark.xfail(reason="TensorRT-RTX 1.6.1 pads 5 columns before it subtracts")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=_PADDED if name == "QLinearMatMul" else ()) for name in CASES],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_the_answers_are_the_models(name: str) -> None:
     case = CASES[name]
     if is_v8():

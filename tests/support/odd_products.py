@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -19,20 +19,13 @@ class Product:
 
     name: str
     dtype: str
-    size: int | None
-    """Elements that each value of the product is a sum of; None: known in the run only."""
+    size: int
+    """Elements that each value of the product is a sum of."""
     body: str
     transposed: bool = False
-    count: int = 1
-    """Products in the body."""
-
-    @property
-    def changed(self) -> list[str]:
-        """The nodes that get zeros."""
-        return ["y", "z"][: self.count]
 
     def proto(self) -> onnx.ModelProto:
-        size = self.size or "k"
+        size = self.size
         a = f"{size},4" if self.transposed else f"4,{size}"
         return parse_model(
             f'<ir_version: 8, opset_import: ["" : 17]> g ({self.dtype}[{a}] a, {self.dtype}'
@@ -40,9 +33,9 @@ class Product:
             f"{{ {self.body} }}"
         )
 
-    def feeds(self, size: int | None = None) -> dict[str, Array]:
+    def feeds(self) -> dict[str, Array]:
         """Draw positive inputs, as some bodies take logarithms."""
-        size = size or self.size or 5
+        size = self.size
         rng = np.random.default_rng(size)
         shapes = {"a": (size, 4) if self.transposed else (4, size), "b": (size, 3)}
         if self.dtype == "uint8":
@@ -51,14 +44,8 @@ class Product:
         return {n: rng.uniform(0.5, 2, s).astype(dtype) for n, s in shapes.items()}
 
     def expected(self, feeds: dict[str, Array]) -> Array:
-        found: Array = ReferenceEvaluator(self.proto()).run(None, feeds)[0]
+        (found,) = cast("list[Array]", ReferenceEvaluator(self.proto()).run(None, feeds))
         return found
-
-    def shapes(self) -> dict[str, Any] | None:
-        """The profile of a size that is known in the run only."""
-        if self.size is not None:
-            return None
-        return {"a": ((4, 1), (4, 5), (4, 9)), "b": ((1, 3), (5, 3), (9, 3))}
 
 
 _SHIFTED = "a2 = Sub(a1, c) b2 = Sub(b1, d) y = MatMul(a2, b2)"
@@ -79,5 +66,4 @@ PRODUCTS = [
         "Gemm", "float", 5, "a2 = Sub(a, c) b2 = Sub(b, d) y = Gemm<transA=1>(a2, b2)",
         transposed=True,
     ),
-    Product("known in the run", "float", None, _PLAIN + _SHIFTED),
 ]  # fmt: skip

@@ -48,9 +48,9 @@ class _Filling(IntEnum):
 
 
 def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the operands of such products zeros up to an even number; the model itself without any.
+    """Give the operands of such products a zero more; the model itself if it has none.
 
-    Where the number is known only in the run, so are the zeros.
+    A number that only the run tells is left as it is.
     """
     graphs = graphs_of(model.proto.graph)
     products = [
@@ -79,9 +79,8 @@ def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
             nodes += steps or [node]
             if steps:
                 lines.append(
-                    f"{node.name or node.output[0]}: zeros are put into its operands where their "
-                    f"number is odd, as {target.library} fills them up with what they are "
-                    "computed from"
+                    f"{node.name or node.output[0]}: its operands get a zero more, as "
+                    f"{target.library} fills up odd numbers of elements with others"
                 )
         replace_all(graph.node, nodes)
     return model.changed(proto, lines) if lines else model
@@ -157,28 +156,21 @@ def _filled(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]
     else:
         axes = (len(first) - 1, max(len(second) - 2, 0))
     sizes = {size for size in (first[axes[0]], second[axes[1]]) if size is not None}
-    if any(size % 2 == 0 for size in sizes):
+    # Attention must not be taken apart where only the run tells how long its heads are.
+    if not sizes or any(size % 2 == 0 for size in sizes):
         return None
     chain = NodeChain(node, facts)
     operands = [
-        _padded(chain, name, len(shape), axis, facts, is_known=bool(sizes))
+        _padded(chain, name, len(shape), axis, facts.opset)
         for name, shape, axis in zip(node.input[:2], (first, second), axes, strict=True)
     ]
     attributes = {a.name: attribute(node, a.name, None) for a in node.attribute}
     return chain.finish(node.op_type, *operands, *node.input[2:], **attributes)
 
 
-def _padded(
-    chain: NodeChain, name: str, rank: int, axis: int, facts: TensorFacts, *, is_known: bool
-) -> str:
-    """Add nodes that append a zero along an axis, if its size is odd; give the result."""
-    before, after = [0] * (rank + axis), [0] * (rank - axis - 1)
-    if facts.opset < 11:  # pads are an attribute
-        return chain.add("Pad", name, pads=[*before, 1, *after]) if is_known else name
-    if is_known:
-        return chain.add("Pad", name, chain.constant([*before, 1, *after]))
-    size = chain.add("Gather", chain.add("Shape", name), chain.constant([axis]), axis=0)
-    rest = chain.add("Mod", size, chain.constant([2]))
-    parts = [chain.constant(before)] if before else []
-    parts += [rest, *([chain.constant(after)] if after else [])]
-    return chain.add("Pad", name, chain.add("Concat", *parts, axis=0))
+def _padded(chain: NodeChain, name: str, rank: int, axis: int, opset: int) -> str:
+    """Add a node that appends a zero along an axis; give its result."""
+    pads = [0] * (rank + axis) + [1] + [0] * (rank - axis - 1)
+    if opset < 11:
+        return chain.add("Pad", name, pads=pads)
+    return chain.add("Pad", name, chain.constant(pads))
