@@ -77,7 +77,7 @@ _DOMAINS = {
     'device="cpu", or outside of the model',
 }
 _NO_OPERATOR = re.compile(r"^false$|^Op type \w+ is not supported|No importer registered for op")
-_NO_PLUGIN = re.compile(r"plugin", re.IGNORECASE)
+_NO_PLUGIN = re.compile(r"not found in plugin registry", re.IGNORECASE)
 _TYPE = re.compile(r"Found unsupported input type of (\w+)")
 _CLAIM = re.compile(r'^.* && "(?P<text>.+)"$', re.DOTALL)
 _ASSERTION = re.compile(r"^Assertion failed: .+?: (?P<text>[A-Z].+)$", re.DOTALL)
