@@ -19,13 +19,13 @@ class Product:
 
     name: str
     dtype: str
-    size: int
-    """Elements that each value of the product is a sum of."""
+    size: int | None
+    """Elements that each value of the product is a sum of; None: known in the run only."""
     body: str
     transposed: bool = False
 
     def proto(self) -> onnx.ModelProto:
-        size = self.size
+        size = self.size or "k"
         a = f"{size},4" if self.transposed else f"4,{size}"
         return parse_model(
             f'<ir_version: 8, opset_import: ["" : 17]> g ({self.dtype}[{a}] a, {self.dtype}'
@@ -33,9 +33,8 @@ class Product:
             f"{{ {self.body} }}"
         )
 
-    def feeds(self) -> dict[str, Array]:
+    def feeds(self, size: int) -> dict[str, Array]:
         """Draw positive inputs, as some bodies take logarithms."""
-        size = self.size
         rng = np.random.default_rng(size)
         shapes = {"a": (size, 4) if self.transposed else (4, size), "b": (size, 3)}
         if self.dtype == "uint8":
@@ -46,6 +45,16 @@ class Product:
     def expected(self, feeds: dict[str, Array]) -> Array:
         (found,) = cast("list[Array]", ReferenceEvaluator(self.proto()).run(None, feeds))
         return found
+
+    def sizes(self) -> tuple[int, ...]:
+        """Give the size, or those to run with."""
+        return (1, 4, 5, 9) if self.size is None else (self.size,)
+
+    def shapes(self) -> dict[str, Any] | None:
+        """Give the profile of a size that is known in the run only."""
+        if self.size is not None:
+            return None
+        return {"a": ((4, 1), (4, 5), (4, 9)), "b": ((1, 3), (5, 3), (9, 3))}
 
 
 _SHIFTED = "a2 = Sub(a1, c) b2 = Sub(b1, d) y = MatMul(a2, b2)"
@@ -65,5 +74,18 @@ PRODUCTS = [
     Product(
         "Gemm", "float", 5, "a2 = Sub(a, c) b2 = Sub(b, d) y = Gemm<transA=1>(a2, b2)",
         transposed=True,
+    ),
+    Product(
+        "Einsum", "float", 5,
+        'a2 = Sub(a, c) b2 = Sub(b, d) y = Einsum<equation="ij,jk->ik">(a2, b2)',
+    ),
+    Product(
+        "Einsum as it is understood", "float", 7,
+        'a2 = Exp(a) b2 = Exp(b) y = Einsum<equation="ji, jk">(a2, b2)', transposed=True,
+    ),
+    Product("known in the run", "float", None, _PLAIN + _SHIFTED),
+    Product(
+        "an Einsum known in the run", "float", None,
+        'a2 = Sub(a, c) b2 = Sub(b, d) y = Einsum<equation="ij,jk->ik">(a2, b2)',
     ),
 ]  # fmt: skip

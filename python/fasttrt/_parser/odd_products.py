@@ -2,8 +2,8 @@
 
 TensorRT-RTX 1.6.1 fills the operands up to an even number and computes the elements within the
 product, so that what fills them is f(0) instead of 0: on an H200, (a - 100) @ (b - 110) over 5
-elements is wrong by 11,000, in float32, float16 and from uint8 alike. Zeros that are put in
-beforehand make the number even.
+elements is wrong by 11,000, in float32, float16, bfloat16 and from uint8 alike, and log(a) @ b is
+NaN. A zero that is put in beforehand makes the number even, and the answers right.
 """
 
 from enum import IntEnum
@@ -34,6 +34,7 @@ _MAKE_NONZERO = {
     "Or", "Sigmoid", "Softplus", "Sub", "Sum", "Where", "Xor",
 }  # fmt: skip
 _MAKE_INFINITE = {"Acosh", "Div", "Log", "Pow", "Reciprocal"}
+_KERNELS = {"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"}
 # All else (products, convolutions, Softmax, normalizations, reductions) writes its results to
 # memory, where nothing is beyond them: an attention over an odd number of tokens stays as it is.
 
@@ -50,32 +51,36 @@ class _Filling(IntEnum):
 def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
     """Give the operands of such products a zero more; the model itself if it has none.
 
-    A number that only the run tells is left as it is.
+    Where only the run tells the number, it tells whether there is a zero more, too.
     """
     graphs = graphs_of(model.proto.graph)
-    products = [
-        node
-        for graph in graphs
-        for node in graph.node
-        if node.op_type in ("MatMul", "Gemm") and node.domain in ONNX_DOMAINS
-    ]
-    if not products:
-        return model
-    fillings = _Fillings(graphs)
-    chosen = {
-        node.output[0]
-        for node in products
-        if _is_at_risk([fillings.of(name) for name in node.input[:2]])
-    }
-    if not chosen:
+    if not any(_is_product(node) for graph in graphs for node in graph.node):
         return model
     facts = TensorFacts(model.proto)
+    fillings = {is_known: _Fillings(graphs, facts, is_known) for is_known in (True, False)}
+
+    def filled(node: "onnx.NodeProto") -> "list[onnx.NodeProto] | None":
+        if not _is_product(node):
+            return None
+        # As attention is one, products of unknown numbers are left alone unless they must not be.
+        if not _is_at_risk([fillings[True].of(name) for name in node.input[:2]]):
+            return None
+        axes, size = _summed_axes(node, facts)
+        if axes is None or (size is not None and size % 2 == 0):
+            return None
+        if size is None and not _is_at_risk([fillings[False].of(n) for n in node.input[:2]]):
+            return None
+        return _with_zeros(node, facts, axes, is_known=size is not None)
+
+    chosen = {node.output[0] for graph in graphs for node in graph.node if filled(node)}
+    if not chosen:
+        return model
     proto = model.copy_proto()
     lines = []
     for graph in graphs_of(proto.graph):
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
-            steps = _filled(node, facts) if node.output[:1] and node.output[0] in chosen else None
+            steps = filled(node) if node.output and node.output[0] in chosen else None
             nodes += steps or [node]
             if steps:
                 lines.append(
@@ -83,7 +88,11 @@ def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
                     f"{target.library} fills up odd numbers of elements with others"
                 )
         replace_all(graph.node, nodes)
-    return model.changed(proto, lines) if lines else model
+    return model.changed(proto, lines)
+
+
+def _is_product(node: "onnx.NodeProto") -> bool:
+    return node.op_type in ("MatMul", "Gemm", "Einsum") and node.domain in ONNX_DOMAINS
 
 
 def _is_at_risk(fillings: list[_Filling]) -> bool:
@@ -93,7 +102,20 @@ def _is_at_risk(fillings: list[_Filling]) -> bool:
 class _Fillings:
     """What the tensors of a model have beyond their ends."""
 
-    def __init__(self, graphs: "list[onnx.GraphProto]") -> None:
+    def __init__(
+        self, graphs: "list[onnx.GraphProto]", facts: TensorFacts, is_strict: bool
+    ) -> None:
+        """Look at a model.
+
+        Args:
+            graphs: its graph and those within its nodes.
+            facts: of the model.
+            is_strict: whether what may be no zero is taken for none. Otherwise it must surely be
+                none: what follows a product directly is computed by that one's kernel, and sums of
+                tensors of one shape are sums of zeros.
+        """
+        self._facts = facts
+        self._is_strict = is_strict
         self._known: dict[str, _Filling] = {}
         self._producers = {
             name: node for graph in graphs for node in graph.node for name in node.output if name
@@ -116,18 +138,38 @@ class _Fillings:
             if self._keeps_zero(node):
                 name = node.input[2 if node.op_type == "Where" else 0]
                 continue
-            inputs = [self.of(given) for given in node.input if given]
-            if node.op_type in _MAKE_INFINITE:
-                found = _Filling.INFINITE
-            elif node.op_type in _MAKE_NONZERO:
-                found = max([_Filling.NONZERO, *inputs])
-            elif node.op_type == "Mul":
-                found = max(inputs)
+            found = self._computed(node)
             break
         else:
             found = self._known[name]
         self._known.update(dict.fromkeys(passed, found))
         return found
+
+    def _computed(self, node: "onnx.NodeProto") -> _Filling:
+        is_computed = node.op_type in _MAKE_INFINITE | _MAKE_NONZERO | {"Mul"}
+        if not is_computed or not (self._is_strict or not self._follows_kernel(node)):
+            return _Filling.ZERO
+        inputs = [self.of(name) for name in node.input if name]
+        if node.op_type in _MAKE_INFINITE:
+            return _Filling.INFINITE
+        if node.op_type == "Mul" or not (self._is_strict or self._moves_zero(node)):
+            return max(inputs)
+        return max([_Filling.NONZERO, *inputs])
+
+    def _follows_kernel(self, node: "onnx.NodeProto") -> bool:
+        producers = [self._producers.get(name) for name in node.input]
+        return any(producer is not None and producer.op_type in _KERNELS for producer in producers)
+
+    def _moves_zero(self, node: "onnx.NodeProto") -> bool:
+        """Whether it surely makes something else of zeros."""
+        if len(node.input) < 2 or not self._constants.keys().isdisjoint(node.input):
+            return True
+        shapes = [self._facts.shape(name) for name in node.input]
+        known = [shape for shape in shapes if shape is not None]
+        ranks = {len(shape) for shape in known}
+        if len(ranks) != 1:
+            return len(ranks) > 1
+        return any(1 in sizes and set(sizes) != {1} for sizes in zip(*known, strict=True))
 
     def _keeps_zero(self, node: "onnx.NodeProto") -> bool:
         from onnx import TensorProto
@@ -145,32 +187,68 @@ class _Fillings:
         return bool((values > 0).all() if node.op_type == "Pow" else (values != 0).all())
 
 
-def _filled(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto] | None":
-    """Give the product of filled operands; None if their number of elements is even."""
+def _summed_axes(
+    node: "onnx.NodeProto", facts: TensorFacts
+) -> tuple[tuple[int, int] | None, int | None]:
+    """Give an axis of each operand to append zeros to, and how many elements a sum has.
+
+    None: there is no such axis; the number is not known, or it is even.
+    """
     first, second = (facts.shape(name) for name in node.input[:2])
-    dtype = facts.dtype(node.input[0])
-    if first is None or second is None or not dtype or min(len(first), len(second)) < 1:
-        return None
+    if first is None or second is None or min(len(first), len(second)) < 1:
+        return None, None
     if node.op_type == "Gemm":
-        axes = (0 if attribute(node, "transA", 0) else 1, 1 if attribute(node, "transB", 0) else 0)
+        axes = [
+            (0 if attribute(node, "transA", 0) else 1, 1 if attribute(node, "transB", 0) else 0)
+        ]
+    elif node.op_type == "MatMul":
+        axes = [(len(first) - 1, max(len(second) - 2, 0))]
     else:
-        axes = (len(first) - 1, max(len(second) - 2, 0))
-    sizes = {size for size in (first[axes[0]], second[axes[1]]) if size is not None}
-    # Attention must not be taken apart where only the run tells how long its heads are.
-    if not sizes or any(size % 2 == 0 for size in sizes):
+        axes = _summed_in(attribute(node, "equation", b"").decode(), len(first), len(second))
+    if not axes:
+        return None, None
+    sizes = [first[a] if first[a] is not None else second[b] for a, b in axes]
+    if any(size is not None and size % 2 == 0 for size in sizes):
+        return axes[0], 0
+    unknown = [place for place, size in zip(axes, sizes, strict=True) if size is None]
+    return (unknown or axes)[0], None if unknown else 1
+
+
+def _summed_in(equation: str, first: int, second: int) -> list[tuple[int, int]]:
+    """Give the axes that an Einsum of two operands sums over, without those of an ellipsis."""
+    given, _, result = equation.replace(" ", "").partition("->")
+    terms = given.split(",")
+    if len(terms) != 2 or "." in equation or [len(t) for t in terms] != [first, second]:
+        return []
+    if any(len(set(term)) != len(term) for term in terms):
+        return []
+    if "->" not in equation:
+        result = "".join(set(terms[0]) ^ set(terms[1]))
+    summed = [letter for letter in terms[0] if letter in terms[1] and letter not in result]
+    return [(terms[0].index(letter), terms[1].index(letter)) for letter in summed]
+
+
+def _with_zeros(
+    node: "onnx.NodeProto", facts: TensorFacts, axes: tuple[int, int], *, is_known: bool
+) -> "list[onnx.NodeProto] | None":
+    """Give the product of operands with a zero more; None where ONNX's opset has no way to."""
+    if not is_known and facts.opset < 11:  # pads are an attribute
         return None
     chain = NodeChain(node, facts)
-    operands = [
-        _padded(chain, name, len(shape), axis, facts.opset)
-        for name, shape, axis in zip(node.input[:2], (first, second), axes, strict=True)
-    ]
+    operands = []
+    for name, axis in zip(node.input[:2], axes, strict=True):
+        rank = len(facts.shape(name) or ())
+        before, after = [0] * (rank + axis), [0] * (rank - axis - 1)
+        if facts.opset < 11:
+            operands.append(chain.add("Pad", name, pads=[*before, 1, *after]))
+            continue
+        if is_known:
+            pads = chain.constant([*before, 1, *after])
+        else:
+            size = chain.add("Gather", chain.add("Shape", name), chain.constant([axis]), axis=0)
+            rest = chain.add("Mod", size, chain.constant([2]))
+            parts = [chain.constant(before), rest, *([chain.constant(after)] if after else [])]
+            pads = chain.add("Concat", *parts, axis=0)
+        operands.append(chain.add("Pad", name, pads))
     attributes = {a.name: attribute(node, a.name, None) for a in node.attribute}
     return chain.finish(node.op_type, *operands, *node.input[2:], **attributes)
-
-
-def _padded(chain: NodeChain, name: str, rank: int, axis: int, opset: int) -> str:
-    """Add a node that appends a zero along an axis; give its result."""
-    pads = [0] * (rank + axis) + [1] + [0] * (rank - axis - 1)
-    if opset < 11:
-        return chain.add("Pad", name, pads=pads)
-    return chain.add("Pad", name, chain.constant(pads))
