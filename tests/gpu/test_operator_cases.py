@@ -1,6 +1,6 @@
 """Cases of single operators, run in processes of their own; see tests/operators/README.md.
 
-A sample; ``FASTTRT_OPERATOR_CASES=all`` takes all of them (about four minutes of four processes),
+A sample; ``FASTTRT_OPERATOR_CASES=all`` takes all of them (about a quarter of an hour),
 ``FASTTRT_OPERATOR_SEED`` other placements.
 """
 
