@@ -58,6 +58,7 @@ ABOVE = {
             "wide_sums",
         )
     },
+    "_parser/passes": {"building", "engine", "plan", "tensorrt", "reference"},
     "_parser/pipeline": {"building", "engine", "plan", "tensorrt", "reference"},
     "_recording": {"building", "engine", "plan", "tensorrt", "reference"},
     "spec": {"*"},

@@ -72,7 +72,7 @@ def test_computed_parameters_become_constants(
 
 def test_tensorrt_needs_it(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without folding the parser refuses the model."""
-    monkeypatch.setattr("fasttrt._parser.pipeline.folded", lambda model: model)
+    monkeypatch.setattr("fasttrt._parser.passes.folded", lambda model: model)
     with pytest.raises(fasttrt.ParseError):
         build(computed_axes(), shapes={"x": (5, 3, 4)})
 

@@ -38,6 +38,14 @@ def graphs_of(graph: "onnx.GraphProto") -> "list[onnx.GraphProto]":
     return [graph, *(inner for node in with_inner(graph.node) for inner in subgraphs(node))]
 
 
+def innermost_first(graph: "onnx.GraphProto") -> "list[onnx.GraphProto]":
+    """Give a graph and those within its nodes, each after those within it.
+
+    To replace the nodes of a graph is to copy them, so what is within them has to be changed first.
+    """
+    return graphs_of(graph)[::-1]
+
+
 def all_graphs(model: "onnx.ModelProto") -> "list[onnx.GraphProto]":
     """A model's graph, and those within all nodes, of its functions too."""
     return [model.graph, *(inner for node in all_nodes(model) for inner in subgraphs(node))]

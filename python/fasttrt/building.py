@@ -22,9 +22,7 @@ from fasttrt._log import forward, forwarded, logger
 from fasttrt._misread import warn_of_other_shapes
 from fasttrt._misread_v8 import warn_of_opset
 from fasttrt._parser.other_forms import parse_in_other_forms
-from fasttrt._parser.parse_issues import explained
 from fasttrt._parser.pipeline import Target, finish, prepare
-from fasttrt._parser.reasons import explain_build, without_driver_errors
 from fasttrt._recording import CONTROL_FLOW, control_flow
 from fasttrt._version import __version__
 from fasttrt.config import BuildConfig, Precision, checked_config
@@ -156,6 +154,8 @@ def build(
         try:
             network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
         except BuildError as error:
+            from fasttrt._parser.reasons import explain_build, without_driver_errors
+
             error.args = (without_driver_errors(str(error)),)
             if _OLD_DRIVER in str(error):
                 error.advice = (
@@ -316,6 +316,8 @@ def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _cor
     try:
         hand_over(model, builder.parse_file, builder.parse)
     except ParseError as error:
+        from fasttrt._parser.parse_issues import explained
+
         raise explained(error, model, str(library)) from None
     return builder
 

@@ -33,6 +33,8 @@ def _mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
         return chain.finish("Identity", node.input[0])
     total = chain.add("Sum", *node.input)
     _, dtype = _type(facts, node.input[0])
+    if dtype is None and facts.opset < 15:  # no CastLike
+        return "its type is not known"
     if dtype is None:
         divisor = chain.add("CastLike", chain.constant(count, np.float32), total)
     else:

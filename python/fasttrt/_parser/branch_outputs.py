@@ -105,5 +105,7 @@ def _shape(
         return None
     rank = len(source) + len(values)
     axes = [axis % rank for axis in values]
+    if len(set(axes)) != len(axes):
+        return None
     rest_of = iter(source)
     return [1 if i in axes else next(rest_of) for i in range(rank)]

@@ -90,10 +90,10 @@ def _quantization(node: "onnx.NodeProto", facts: TensorFacts) -> str:
 
 def _division(node: "onnx.NodeProto", facts: TensorFacts) -> str:
     dividend, divisor = (_integers(name, facts) for name in node.input)
+    if divisor is not None and not divisor.all():
+        return "it divides integers by 0"  # the dividend may be a shape, which the parser knows
     if dividend is None or divisor is None:
         return ""
-    if not divisor.all():
-        return "it divides integers by 0"
     least = np.iinfo(dividend.dtype).min
     if dividend.dtype.kind == "i" and (divisor == -1).any() and (dividend == least).any():
         return f"it divides {least} by -1, which {dividend.dtype} cannot hold"
@@ -111,14 +111,29 @@ def _integers(name: str, facts: TensorFacts) -> "np.ndarray[Any, Any] | None":
     return values if values is not None and values.dtype.kind in "iu" else None
 
 
+def _indices(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+    """Indices without axes end the process, or the build without a word of the node."""
+    data, indices = (facts.shape(input_name(node, index)) for index in (0, 1))
+    if indices == [] or data == []:
+        return f"its {'indices have' if indices == [] else 'data has'} no axes"
+    is_alike = node.op_type in ("GatherElements", "ScatterElements")
+    if is_alike and data is not None and indices is not None and len(data) != len(indices):
+        return f"its data has {len(data)} axes and its indices {len(indices)}, expected as many"
+    return ""
+
+
 _CHECKS: dict[str, Callable[[Any, TensorFacts], str]] = {
     **dict.fromkeys(_EXTENTS, _extents),
     "ConstantOfShape": _list,
     "DequantizeLinear": _quantization,
     "Div": _division,
+    "GatherElements": _indices,
+    "GatherND": _indices,
     "Mod": _division,
     "QuantizeLinear": _quantization,
     "Resize": _resize,
+    "ScatterElements": _indices,
+    "ScatterND": _indices,
     "Split": _list,
     "TopK": _top_k,
     "Upsample": _resize,

@@ -169,6 +169,7 @@ class _Call:
         self, function: "onnx.FunctionProto", call: "onnx.NodeProto", taken: set[str]
     ) -> None:
         self._function, self._taken = function, taken
+        self._numbers: dict[str, int] = {}
         self._prefix = call.name or next(filter(None, call.output), call.op_type)
         self._attributes = {a.name: a for a in (*function.attribute_proto, *call.attribute)}
         self._names: dict[str, str] = {"": ""}
@@ -229,9 +230,10 @@ class _Call:
         return self._names[name]
 
     def _unused(self, name: str) -> str:
-        name = f"{self._prefix}/{name}"
+        base = name = f"{self._prefix}/{name}"
         while name in self._taken:
-            name += "_"
+            self._numbers[base] = self._numbers.get(base, 1) + 1
+            name = f"{base}_{self._numbers[base]}"
         self._taken.add(name)
         return name
 

@@ -159,7 +159,7 @@ class _Carrying:
 
     def apply(self, proto: "onnx.ModelProto") -> None:
         """Put the new nodes into a copy of the model."""
-        for i, graph in enumerate(graphs_of(proto.graph)):
+        for i, graph in reversed(list(enumerate(graphs_of(proto.graph)))):  # as innermost_first()
             nodes: list[onnx.NodeProto] = []
             for j, node in enumerate(graph.node):
                 nodes += self._steps.get((i, j), [node])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fasttrt._misread import refuse
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, innermost_first, with_inner
 from fasttrt._tensor_facts import TensorFacts
 from fasttrt.model import OnnxModel
 
@@ -48,7 +48,7 @@ def apply_rules(
         return model
     proto = model.copy_proto()
     lines = []
-    for graph in graphs_of(proto.graph):
+    for graph in innermost_first(proto.graph):
         for index in reversed(range(len(graph.node))):
             steps = replace(graph.node[index])
             if not isinstance(steps, list):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fasttrt._misread import refuse
 from fasttrt._nodes import ONNX_DOMAINS, subgraphs, with_inner
 from fasttrt._parser.opsets import onnx_version
+from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _LEAST = {
     "size": 1, "strides": 1,
 }  # fmt: skip
 """The least value of attributes, wherever an operator has one of that name."""
+_WINDOW = {"dilations": 1, "kernel_shape": 1, "output_padding": 1, "pads": 2, "strides": 1}
+"""Lists with a value, or two, for each axis of a window."""
 _LONG = ("Constant", "Slice")
 """Operators whose attributes may be beyond 32 bits; an end of a Slice is then the last."""
 
@@ -50,9 +53,15 @@ def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
                 schemas[name] = defs.get_schema(name, version) if is_known else None
             schema = schemas[name]
             reason = _wrong_form(node, schema) if schema is not None else ""
-            if reason := reason or _wrong_graphs(node) or _wrong_attribute(node):
+            reason = reason or _wrong_graphs(node) or _wrong_attribute(node)
+            if reason := reason or _wrong_lengths(node):
                 problems.append((node, reason))
     refuse(model, str(target.library), problems)
+    for tensor in model.inputs:
+        if any(isinstance(size, int) and size not in _INT32 for size in tensor.shape or ()):
+            reason = f"input {tensor.name}: its shape {tensor.shape} is beyond 32 bits"
+            message = f"{target.library} cannot be given the model"
+            raise ParseError(message, (ParseIssue(-1, "", "", reason),))
     return model
 
 
@@ -104,7 +113,9 @@ def _wrong_attribute(node: "onnx.NodeProto") -> str:
     """Which attribute has a value that it cannot have; empty if none has."""
     for attribute in node.attribute:
         name = attribute.name
-        values = attribute.ints if attribute.type == attribute.INTS else [attribute.i]
+        values = list(attribute.ints) if attribute.type == attribute.INTS else []
+        if attribute.type == attribute.INT:
+            values = [attribute.i]
         if node.op_type not in _LONG and not all(value in _INT32 for value in values):
             return f"its {name}={list(values)} is beyond 32 bits, which is all that TensorRT reads"
         if name in _LEAST and min(values, default=1) < _LEAST[name]:
@@ -114,3 +125,16 @@ def _wrong_attribute(node: "onnx.NodeProto") -> str:
         if name == "num_outputs" and attribute.i != len(node.output):
             return f"its num_outputs={attribute.i}, and it has {len(node.output)} results"
     return ""
+
+
+def _wrong_lengths(node: "onnx.NodeProto") -> str:
+    """Which lists of a window do not belong to as many axes; empty if all do."""
+    lengths = {
+        attribute.name: len(attribute.ints) / _WINDOW[attribute.name]
+        for attribute in node.attribute
+        if attribute.name in _WINDOW and attribute.ints and node.op_type != "Pad"
+    }
+    if len(set(lengths.values())) <= 1:
+        return ""
+    listed = " and ".join(f"{name} of {axes:g} axes" for name, axes in lengths.items())
+    return f"it has {listed}"

@@ -9,7 +9,7 @@ NaN. A zero that is put in beforehand makes the number even, and the answers rig
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, innermost_first, replace_all
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
 from fasttrt._tensor_facts import TensorFacts
@@ -77,7 +77,7 @@ def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
         return model
     proto = model.copy_proto()
     lines = []
-    for graph in graphs_of(proto.graph):
+    for graph in innermost_first(proto.graph):
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             steps = filled(node) if node.output and node.output[0] in chosen else None
@@ -92,7 +92,8 @@ def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
 
 
 def _is_product(node: "onnx.NodeProto") -> bool:
-    return node.op_type in ("MatMul", "Gemm", "Einsum") and node.domain in ONNX_DOMAINS
+    is_product = node.op_type in ("MatMul", "Gemm", "Einsum") and node.domain in ONNX_DOMAINS
+    return is_product and len(node.input) >= 2
 
 
 def _is_at_risk(fillings: list[_Filling]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, innermost_first, replace_all, with_inner
 from fasttrt._parser.node_rules import attribute, constant_node, copy_node, input_name
 from fasttrt._parser.opsets import onnx_version
 from fasttrt._tensor_facts import TensorFacts
@@ -47,7 +47,7 @@ def upgrade_old_opset(model: "OnnxModel", target: "Target") -> "OnnxModel":
     facts = TensorFacts(_with_shapes(model.proto))
     proto = model.copy_proto()
     issues = []
-    for graph in graphs_of(proto.graph):
+    for graph in innermost_first(proto.graph):
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             try:
@@ -76,7 +76,7 @@ def _with_shapes(proto: "onnx.ModelProto") -> "onnx.ModelProto":
     from onnx import TensorProto, helper
 
     light = without_weights(proto)
-    for graph in graphs_of(light.graph):
+    for graph in innermost_first(light.graph):
         nodes = []
         for node in graph.node:
             first, output = node.input[:1], node.output[:1]

@@ -4,19 +4,11 @@ Either by a rule, or as the nodes that ONNX defines the operator by. That is for
 alone: what the parser takes stays as it is, at no cost.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
-from fasttrt._parser.einsum import lowercase_einsum
-from fasttrt._parser.function_bodies import function_body
-from fasttrt._parser.low_ranks import matrix_product, of_scalar, with_leading_axis
-from fasttrt._parser.node_rules import Rule
-from fasttrt._parser.opsets import onnx_version
-from fasttrt._parser.parse_issues import refused_nodes
+from fasttrt._nodes import ONNX_DOMAINS, innermost_first, with_inner
 from fasttrt._parser.pipeline import Target, prepare
-from fasttrt._parser.small_forms import centered_crop, compress, floored_remainder, of_booleans
-from fasttrt._tensor_facts import TensorFacts
 from fasttrt.errors import ParseError, ParseIssue
 from fasttrt.model import OnnxModel
 
@@ -26,24 +18,6 @@ if TYPE_CHECKING:
 _MAX_ROUNDS = 100
 """Of parsing and rewriting: the parser may tell of one node at a time."""
 _T = TypeVar("_T")
-
-_REDUCTIONS = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
-    "ReduceSum ReduceSumSquare"
-)
-_RULES: Mapping[str, tuple[Rule, ...]] = {
-    "Einsum": (lowercase_einsum,),
-    **dict.fromkeys(
-        ("Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "ArgMax", "ArgMin"),
-        (with_leading_axis,),
-    ),
-    **dict.fromkeys(_REDUCTIONS.split(), (of_booleans, of_scalar)),
-    "MatMul": (matrix_product,),
-    "Mod": (floored_remainder,),
-    "Compress": (compress,),
-    "CenterCropPad": (centered_crop,),
-}
-"""By operator; the first that gives something is taken, and before the operator's definition."""
 
 
 def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[OnnxModel], _T]) -> _T:
@@ -88,6 +62,8 @@ def with_other_forms(
 
 def _refused(model: OnnxModel, error: ParseError) -> list[str]:
     """Give the first outputs of the nodes that an error names, and of those that are alike."""
+    from fasttrt._parser.parse_issues import refused_nodes
+
     kinds = {_kind(node) for node in refused_nodes(error, model)}
     nodes = list(with_inner(model.proto.graph.node)) if kinds else []
     return [node.output[0] for node in nodes if node.output and _kind(node) in kinds]
@@ -95,7 +71,9 @@ def _refused(model: OnnxModel, error: ParseError) -> list[str]:
 
 def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
     """What nodes have in common that the parser refuses for one reason; nearly always."""
-    if node.domain in ONNX_DOMAINS and node.op_type in _RULES:
+    from fasttrt._parser.form_rules import RULES
+
+    if node.domain in ONNX_DOMAINS and node.op_type in RULES:
         return (node.op_type,)
     attributes = sorted(a.name + str(a.SerializeToString()) for a in node.attribute)
     given = [str(sum(map(bool, names))) for names in (node.input, node.output)]
@@ -104,6 +82,11 @@ def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
 
 def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:
     """Write the nodes that give certain tensors in another form; None if none has one."""
+    from fasttrt._parser.form_rules import RULES
+    from fasttrt._parser.function_bodies import function_body
+    from fasttrt._parser.opsets import onnx_version
+    from fasttrt._tensor_facts import TensorFacts
+
     outputs = set(outputs)
     if not outputs:
         return None
@@ -112,7 +95,7 @@ def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel 
     def form(node: "onnx.NodeProto") -> "list[onnx.NodeProto] | None":
         if node.domain not in ONNX_DOMAINS or not node.output or node.output[0] not in outputs:
             return None
-        for rule in _RULES.get(node.op_type, ()):
+        for rule in RULES.get(node.op_type, ()):
             steps = rule(node, facts)
             if isinstance(steps, list):
                 return steps
@@ -120,7 +103,7 @@ def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel 
 
     proto = model.copy_proto()
     lines, written, callers = [], [], dict(model.callers)
-    for graph in graphs_of(proto.graph):
+    for graph in innermost_first(proto.graph):
         for index in reversed(range(len(graph.node))):
             steps = form(graph.node[index])
             if steps is None:

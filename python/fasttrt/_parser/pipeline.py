@@ -1,37 +1,13 @@
-"""The passes from the caller's model to what TensorRT's ONNX parser reads, in order.
+"""From the caller's model to what TensorRT's ONNX parser reads, by the lists in `passes`.
 
 A pass is a function ``(model, target) -> model`` in a file of its own. It gives the model itself
-where it has nothing to do, copies no weights, and notes what it did in the model's ``changes``.
+where it has nothing to do, and notes what it did in the model's ``changes``.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from fasttrt import _core
-from fasttrt._misread import refuse_misread, spelled_out
-from fasttrt._misread_v8 import written_for
-from fasttrt._parser.attention import write_attention
-from fasttrt._parser.branch_outputs import write_branch_outputs
-from fasttrt._parser.branch_shapes import reject_branch_shapes
-from fasttrt._parser.constant_validity import check_constants
-from fasttrt._parser.counted_loops import drop_conditions
-from fasttrt._parser.exact_forms import write_exact_forms
-from fasttrt._parser.graph_order import order_nodes
-from fasttrt._parser.group_normalization import write_group_normalization
-from fasttrt._parser.local_functions import inline_functions
-from fasttrt._parser.nan_propagation import propagate_nan
-from fasttrt._parser.narrow_integers import carry_narrow_integers
-from fasttrt._parser.node_validity import check_nodes
-from fasttrt._parser.odd_products import fill_odd_products
-from fasttrt._parser.old_opsets import upgrade_old_opset
-from fasttrt._parser.quantized_operators import write_quantized_operators
-from fasttrt._parser.quantized_tables import dequantize_tables
-from fasttrt._parser.recurrent import unroll_recurrent
-from fasttrt._parser.recurrent_layout import put_time_first
-from fasttrt._parser.repeated_outputs import write_repeated_outputs
-from fasttrt._parser.sequences import slice_sequences
-from fasttrt._parser.sparse_tensors import write_dense
-from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 
 
@@ -48,66 +24,14 @@ class Target(NamedTuple):
 Pass: TypeAlias = Callable[[OnnxModel, Target], OnnxModel]
 
 
-def fold_constants(model: OnnxModel, target: Target) -> OnnxModel:
-    """Replace what follows from constants by its value."""
-    return folded(model)
-
-
-def write_defaults(model: OnnxModel, target: Target) -> OnnxModel:
-    """Write out the default attributes for which the parser takes other values."""
-    return spelled_out(model)
-
-
-def reject_unsupported(model: OnnxModel, target: Target) -> OnnxModel:
-    """Refuse what the parser would take for something else, or crash at."""
-    refuse_misread(model, target.library, target.has_plugins)
-    return model
-
-
-def downgrade(model: OnnxModel, target: Target) -> OnnxModel:
-    """Write what TensorRT 8.6 does not know in the form of opset 17."""
-    return written_for(model, target.library)
-
-
-PASSES: tuple[Pass, ...] = (
-    inline_functions,
-    order_nodes,
-    check_nodes,
-    write_dense,
-    upgrade_old_opset,
-    fold_constants,
-    check_constants,
-    write_quantized_operators,
-    dequantize_tables,
-    carry_narrow_integers,
-    put_time_first,
-    slice_sequences,
-    write_defaults,
-    write_repeated_outputs,
-    propagate_nan,
-    write_exact_forms,
-    write_branch_outputs,
-    drop_conditions,
-    reject_branch_shapes,
-    reject_unsupported,
-    unroll_recurrent,
-)
-
-# After the conversion to a precision, which some of them go by.
-FINAL_PASSES: tuple[Pass, ...] = (
-    write_group_normalization,
-    write_attention,
-    fill_odd_products,
-    downgrade,
-)
-
-
 def prepare(model: OnnxModel, target: Target) -> OnnxModel:
     """Give the model that a precision may be applied to, before `finish`.
 
     Raises:
         ParseError: it would be taken for another one, or the parser would crash.
     """
+    from fasttrt._parser.passes import PASSES  # here, as who builds nothing needs none
+
     for step in PASSES:
         model = step(model, target)
     return model
@@ -119,6 +43,8 @@ def finish(model: OnnxModel, target: Target) -> OnnxModel:
     Raises:
         ParseError: it has what the library does not know, and knows no other form of.
     """
+    from fasttrt._parser.passes import FINAL_PASSES
+
     for step in FINAL_PASSES:
         model = step(model, target)
     return model

@@ -32,7 +32,7 @@ def _pow(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
         return [*chain.nodes, cast]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     value = facts.constant(exponent)
-    if value is not None and (value == np.floor(value)).all():
+    if value is not None and (np.isfinite(value) & (value == np.floor(value))).all():
         if value.size == 1 and value.item() >= 0:
             return _constant_power(node, facts, int(value.item()), list(value.shape), dtype)
         chain = NodeChain(node, facts)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, innermost_first, replace_all, with_inner
 from fasttrt._parser.node_rules import attribute, input_name
 from fasttrt._parser.quantization_writer import Writer
 from fasttrt._tensor_facts import TensorFacts
@@ -32,7 +32,7 @@ def write_quantized_operators(model: "OnnxModel", target: "Target") -> "OnnxMode
     proto = model.copy_proto()
     writer = Writer(TensorFacts(model.proto), Weights(model))
     counts = Counter[str]()
-    for graph in graphs_of(proto.graph):
+    for graph in innermost_first(proto.graph):
         writer.nodes = []
         for node in graph.node:
             rule = _rule_of(node)

@@ -6,7 +6,7 @@ TensorRT takes constants of int8 only where they are dequantized at once.
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
+from fasttrt._nodes import ONNX_DOMAINS, graphs_of, innermost_first, replace_all, with_inner
 from fasttrt._parser.node_rules import input_name
 from fasttrt._parser.quantization_writer import INT8, Writer, is_zero
 from fasttrt._tensor_facts import TensorFacts
@@ -29,7 +29,7 @@ def dequantize_tables(model: "OnnxModel", target: "Target") -> "OnnxModel":
     if not gathers:
         return model
     proto = model.copy_proto()
-    for graph in graphs_of(proto.graph):
+    for graph in innermost_first(proto.graph):
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             gather = gathers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None

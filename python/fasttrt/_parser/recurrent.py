@@ -49,6 +49,8 @@ def unroll_recurrent(model: OnnxModel, target: "Target") -> OnnxModel:
 
 def _steps(node: "onnx.NodeProto", facts: TensorFacts) -> int:
     """Give the number of steps of a node that can be written out; 0 of others."""
+    if facts.opset < 13:  # from which on the axes of Squeeze and Unsqueeze are inputs
+        return 0
     shape = facts.shape(node.input[0])
     if shape is None or len(shape) != 3 or not attribute(node, "hidden_size", 0):
         return 0

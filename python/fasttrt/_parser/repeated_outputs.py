@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fasttrt._nodes import all_names
 from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def write_repeated_outputs(model: OnnxModel, target: "Target | None" = None) -> 
     if len(set(names)) == len(names):
         return model
     proto = model.copy_proto()
-    taken = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    taken.update(names, weights)
+    taken = set(all_names(proto.graph))
     seen = set(names[: len(names) - len(graph.output)])
     inputs = set(seen)
     lines = []

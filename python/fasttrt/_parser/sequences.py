@@ -4,11 +4,12 @@ PyTorch's exporter writes ``unbind``, ``chunk`` and ``split`` as SplitToSequence
 SequenceAt takes out again. TensorRT has no sequences.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fasttrt._nodes import with_inner
+from fasttrt._nodes import innermost_first, replace_all, with_inner
 from fasttrt._parser.node_rules import (
     Replacement,
     apply_rules,
@@ -28,9 +29,15 @@ if TYPE_CHECKING:
 def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
     """Write each SequenceAt of a SplitToSequence as a Gather or a Slice of the tensor."""
     nodes = list(with_inner(model.proto.graph.node))
-    splits = {node.output[0]: node for node in nodes if node.op_type == "SplitToSequence"}
-    if not splits:
+    if not any(node.op_type == "SplitToSequence" for node in nodes):
         return model
+    # Branches may use a name each for itself.
+    given = Counter(name for node in nodes for name in node.output)
+    splits = {
+        node.output[0]: node
+        for node in nodes
+        if node.op_type == "SplitToSequence" and given[node.output[0]] == 1
+    }
     taken: set[str] = set()
 
     def element(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
@@ -47,10 +54,11 @@ def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
         model, str(target.library), {"SequenceAt": element}, "an element of a sequence is a slice"
     )
     used = {name for node in with_inner(changed.proto.graph.node) for name in node.input}
-    used.update(value.name for value in changed.proto.graph.output)
-    for split in list(changed.proto.graph.node):
-        if split.op_type == "SplitToSequence" and split.output[0] in taken - used:
-            changed.proto.graph.node.remove(split)
+    graphs = innermost_first(changed.proto.graph)
+    used.update(value.name for graph in graphs for value in graph.output)
+    if unused := taken - used:
+        for graph in graphs:
+            replace_all(graph.node, [n for n in graph.node if unused.isdisjoint(n.output)])
     return changed
 
 
@@ -76,6 +84,8 @@ def _part(
             return None
         begin, end = index * int(sizes), (index + 1) * int(sizes)
     else:
+        if not -len(sizes) <= index < len(sizes):
+            return None
         begin = int(sizes[: index % len(sizes)].sum())
         end = begin + int(sizes[index])
     bounds = {name: begin, facts.unused(f"{output}_to"): end, facts.unused(f"{output}_on"): axis}

@@ -56,6 +56,8 @@ def _wider(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     if shape is None or strides is None or is_fixed or None in shape[2:]:
         return None
     axes = len(strides)
+    if len(shape) != axes + 2:  # TensorRT says so
+        return None
     kernel = [size or 0 for size in shape[2:]]
     dilations = attribute(node, "dilations", None) or [1] * axes
     missing = [
@@ -97,6 +99,8 @@ def _padded(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     strides = attribute(node, "strides", None) or [1] * axes
     dilations = attribute(node, "dilations", None) or [1] * axes
     extra = attribute(node, "output_padding", None) or [0] * axes
+    if {len(strides), len(dilations), len(extra)} != {axes}:
+        return f"its strides, dilations or output_padding are not of its kernel's {axes} axes"
     # What the output has beyond stride * size of the input.
     surplus = [
         e + (k - 1) * d + 1 - s

@@ -95,7 +95,10 @@ class Scales:
                 if "value" in attributes:
                     self._weights[node.output[0]] = attributes["value"]
                 continue
-            size = self._result(node, attributes)
+            try:
+                size = self._result(node, attributes)
+            except (ArithmeticError, IndexError, ValueError):  # weights that mean nothing
+                continue
             if size is not None and not math.isnan(size):
                 size = min(size, _LARGEST)
                 self._sizes.update(dict.fromkeys(filter(None, node.output), size))
