@@ -62,7 +62,7 @@ std::string cure(const Request& request, const py::dtype& found) {
   using enum DataType;
   constexpr std::array of_numpy{float32, float16, int64, int32, int8, uint8};
   constexpr std::string_view numbers("fiub");
-  if (numbers.find(found.kind()) == numbers.npos) return "";
+  if (numbers.find(found.kind()) == std::string_view::npos) return "";
   if (!request.expected || std::ranges::find(of_numpy, *request.expected) == of_numpy.end()) {
     return "";
   }
