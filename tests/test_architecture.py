@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -150,6 +151,20 @@ def test_python_modules_import_downwards(module: str) -> None:
     for line in re.findall(r"^\s*from fasttrt import (.+)$", text, re.M):
         names |= {name.strip() for name in line.split(",")}
     assert (names - GROUND if "*" in ABOVE[module] else names & ABOVE[module]) == set()
+
+
+def test_the_core_names_what_it_calls_of_python_in_one_file() -> None:
+    naming = {
+        path.name
+        for path in CPP.rglob("*.[ch]pp")
+        if re.search(r'"fasttrt\.\w+', path.read_text())
+    }
+    assert naming == {"python_function.hpp", "errors.cpp"}
+    text = (CPP / "bindings/python_function.hpp").read_text()
+    functions = re.findall(r'PythonFunction \w+\{\s*"([\w.]+)",\s*"(\w+)"\}', text)
+    assert len(functions) == text.count("const PythonFunction ")
+    for module, name in functions:
+        assert callable(getattr(importlib.import_module(module), name))
 
 
 def run(*command: str) -> str:

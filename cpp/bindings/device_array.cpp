@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "bindings/array_view.hpp"
+#include "bindings/capsule.hpp"
 #include "bindings/dlpack.hpp"
 #include "bindings/gil.hpp"
+#include "bindings/python_function.hpp"
 #include "common/error.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/stream.hpp"
@@ -76,10 +78,7 @@ Dims to_dims(py::handle shape) {
                    " extents from 0, got " + text_of(py::repr(shape)));
 }
 
-// As it is given everywhere: a number, "cuda:N", a torch.device. Throws InputError.
-int to_ordinal(py::handle device) {
-  return py::module_::import("fasttrt._device").attr("gpu_ordinal")(device).cast<int>();
-}
+int to_ordinal(py::handle device) { return gpu_ordinal(device).cast<int>(); }
 
 // In numpy's own memory. Throws OutOfMemoryError, where numpy raises an error of its own.
 py::array make_array(const py::dtype& dtype, const std::vector<py::ssize_t>& extents) {
@@ -119,11 +118,10 @@ py::array empty_pinned(py::handle shape, py::handle dtype, py::handle device) {
   }
   if (buffer == nullptr) return make_array(type, extents);
   void* const data = buffer->data();
-  const py::capsule owner(buffer.get(), [](void* held) {
+  const auto owner = make_owner(std::move(buffer), [](void* held) {
     const GilRelease release;  // freeing may wait for the GPU
     delete static_cast<cuda::PinnedBuffer*>(held);
   });
-  std::ignore = buffer.release();  // the capsule's now
   return {type, extents, data, owner};
 }
 
@@ -165,8 +163,7 @@ DeviceArray DeviceArray::from_numpy(py::handle object, py::handle device) {
   if (!py::isinstance<py::array>(object)) {
     throw InputError("array: expected a numpy array, got " + type_of(object));
   }
-  const py::array array = py::module_::import("fasttrt._arguments")
-                              .attr("host_array")("array", object);  // which refuses masks
+  const py::array array = host_array("array", object);  // which refuses masks
   const auto type = to_tensor_type(array.dtype());
   const auto dims = to_dims(array.attr("shape"));
   auto plain = py::array::ensure(array, py::array::c_style);

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "bindings/capsule.hpp"
 #include "common/error.hpp"
 
 namespace fasttrt::bindings::dlpack {
@@ -53,12 +54,12 @@ constexpr std::array device_names{
     std::pair{10, "ROCm"},
     std::pair{11, "ROCm's host memory"},
     std::pair{12, "an extension"},
+    std::pair{13, "CUDA's managed memory"},
     std::pair{14, "oneAPI"},
     std::pair{15, "WebGPU"},
     std::pair{16, "Hexagon"},
     std::pair{17, "MAIA"},
     std::pair{18, "Trainium"},
-    std::pair{13, "CUDA's managed memory"},
 };
 
 // Called from C: nothing may leave it.
@@ -93,10 +94,9 @@ void delete_tensor(Managed* tensor) noexcept {
 // Deletes the tensor at once where there is no memory for its owner.
 template <class Managed>
 py::object owner_of(Managed* tensor) {
-  std::unique_ptr<Managed, decltype(&delete_tensor<Managed>)> owned(tensor, &delete_tensor);
-  py::capsule owner(tensor, [](void* data) { delete_tensor(static_cast<Managed*>(data)); });
-  std::ignore = owned.release();  // the capsule's now
-  return owner;
+  return make_owner(
+      std::unique_ptr<Managed, decltype(&delete_tensor<Managed>)>(tensor, &delete_tensor),
+      [](void* data) { delete_tensor(static_cast<Managed*>(data)); });
 }
 
 struct CapsuleName {
@@ -170,13 +170,13 @@ const ExchangeApi* exchange_api(py::handle object) noexcept {
   if (capsule == nullptr || PyCapsule_IsValid(capsule, "dlpack_exchange_api") == 0) return nullptr;
   const auto* header =
       static_cast<const ExchangeHeader*>(PyCapsule_GetPointer(capsule, "dlpack_exchange_api"));
-  while (header != nullptr && header->version.major != Version{}.major) header = header->previous;
+  while (header != nullptr && header->version.major != supported_major) header = header->previous;
   return reinterpret_cast<const ExchangeApi*>(header);
 }
 
 Loan take(VersionedTensor* tensor) {
   auto owner = owner_of(tensor);
-  if (tensor->version.major != Version{}.major) {
+  if (tensor->version.major != supported_major) {
     throw py::value_error("expected DLPack 1, got DLPack " + std::to_string(tensor->version.major));
   }
   return {&tensor->tensor, tensor->flags, std::move(owner)};

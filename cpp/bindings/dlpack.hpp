@@ -14,8 +14,10 @@
 namespace fasttrt::bindings::dlpack {
 
 // A major release changes the layouts below, a minor one adds codes.
+inline constexpr std::uint32_t supported_major = 1;
+
 struct Version {
-  std::uint32_t major = 1;
+  std::uint32_t major = supported_major;
   std::uint32_t minor = 0;
 };
 

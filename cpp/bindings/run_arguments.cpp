@@ -6,8 +6,10 @@
 #include <span>
 #include <utility>
 
+#include "bindings/capsule.hpp"
 #include "bindings/device_array.hpp"
 #include "bindings/gil.hpp"
+#include "bindings/python_function.hpp"
 #include "common/error.hpp"
 #include "cuda/event.hpp"
 #include "engine/nibbles.hpp"
@@ -29,9 +31,6 @@ std::string type_name(const py::object& object) {
 CUstream_st* as_stream(std::uintptr_t handle) {
   return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
 }
-
-// Array libraries are known to Python alone.
-py::object helper(const char* name) { return py::module_::import("fasttrt.arrays").attr(name); }
 
 // Of an array with DLPack's C functions, if it is on a GPU.
 std::optional<cuda::StreamRef> current_stream_of(const py::object& object) {
@@ -98,7 +97,7 @@ RunArguments::RunArguments(int device, const std::vector<Binding>& inputs,
       inputs_, [](const InputArray& array) { return array.place == Place::device; });
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     outputs_[i].place = on_gpu ? Place::device : Place::host;
-    if (!targets_[i].is_none()) add_target(outputs[i], targets_[i]);
+    if (!targets_[i].is_none()) add_target(i);
   }
   check_apart();
 }
@@ -115,7 +114,7 @@ void RunArguments::choose_stream(const std::vector<py::object>& arrays,
         if (ordered_) return;
         continue;
       }
-      if (!helper("is_device_array")(object).cast<bool>()) continue;
+      if (!is_device_array(object).cast<bool>()) continue;
       const auto current = current_stream(object);
       ordered_ = current.has_value();
       stream_ = ordered_ ? *current : spare();
@@ -126,7 +125,7 @@ void RunArguments::choose_stream(const std::vector<py::object>& arrays,
 }
 
 std::optional<CUstream_st*> RunArguments::current_stream(const py::object& object) const {
-  const auto current = helper("current_stream")(object, device_);
+  const auto current = framework_stream(object, device_);
   if (current.is_none()) return std::nullopt;
   return as_stream(current.cast<std::uintptr_t>());
 }
@@ -170,7 +169,7 @@ py::object RunArguments::make_contiguous(const std::string& name, const ArrayVie
   constexpr int plain = static_cast<int>(py::array::c_style) |
                         static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
   auto made = array.framework == Framework::numpy ? py::object(py::array::ensure(object, plain))
-                                                  : helper("contiguous")(object);
+                                                  : to_contiguous(object);
   if (!made) throw OutOfMemoryError(name + ": no memory for a contiguous copy");
   if (!made.is_none()) return made;
   throw InputError(name + ": expected a C-contiguous array, got a strided " + type_name(object) +
@@ -198,7 +197,9 @@ void RunArguments::add_input(const Binding& binding, const py::object& object) {
   owners_.push_back(std::move(array.owner));
 }
 
-void RunArguments::add_target(const Binding& binding, const py::object& object) {
+void RunArguments::add_target(std::size_t index) {
+  const auto& binding = output_bindings_[index];
+  const auto& object = targets_[index];
   const auto name = binding.tensor.name + ": out=";
   const auto check_dtype = [&](const py::dtype& dtype) {
     if (dtype.equal(binding.dtype)) return;
@@ -222,7 +223,7 @@ void RunArguments::add_target(const Binding& binding, const py::object& object) 
   }
   check_device(name, array);
   keep_order(array, object);
-  auto& output = outputs_[static_cast<std::size_t>(&binding - output_bindings_.data())];
+  auto& output = outputs_[index];
   output.target = target_of(array.data);
   output.shape = array.shape;
   output.place = array.place;
@@ -290,8 +291,8 @@ void RunArguments::allocate(const std::vector<nvinfer::Dims>& shapes) {
       targets_[i] = std::move(made.array);
       output.target = target_of(made.data);
     } else {
-      auto made = helper("empty_like_framework")(like_, shape_tuple(shapes[i]),
-                                                 output_bindings_[i].dtype, device_);
+      auto made =
+          empty_like_framework(like_, shape_tuple(shapes[i]), output_bindings_[i].dtype, device_);
       if (made.is_none()) continue;  // the run makes a DeviceArray
       output.target = target_of(look(output_bindings_[i].tensor.name, made, dtype).data);
       targets_[i] = std::move(made);
@@ -307,7 +308,7 @@ py::object RunArguments::to_object(std::size_t index) {
   if (!targets_[index].is_none()) return targets_[index];
   if (output.place == Place::device) {
     auto array = make_device_array(std::move(output.device), binding.tensor.dtype, output.shape);
-    return helper("to_framework")(array, like_);
+    return to_framework(array, like_);
   }
   const std::vector<py::ssize_t> shape(output.shape.begin(), output.shape.end());
   if (binding.is_packed()) {
@@ -319,10 +320,8 @@ py::object RunArguments::to_object(std::size_t index) {
     return array;
   }
   void* const data = output.data();
-  auto owned = std::make_unique<engine::HostBuffer>(std::move(output.host));
-  const py::capsule owner(owned.get(), &free_buffer);
-  owned.release();  // NOLINT(bugprone-unused-return-value): the capsule's now
-  return py::array(binding.dtype, shape, data, owner);
+  auto buffer = std::make_unique<engine::HostBuffer>(std::move(output.host));
+  return py::array(binding.dtype, shape, data, make_owner(std::move(buffer), &free_buffer));
 }
 
 py::list RunArguments::results() {

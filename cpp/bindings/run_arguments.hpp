@@ -72,7 +72,7 @@ class RunArguments {
   void keep_order(const ArrayView& array, const pybind11::object& object);
   void follow(const ArrayView& array) const;
   void add_input(const Binding& binding, const pybind11::object& object);
-  void add_target(const Binding& binding, const pybind11::object& object);
+  void add_target(std::size_t index);
   void check_apart() const;
   [[nodiscard]] pybind11::object to_object(std::size_t index);
 

@@ -18,7 +18,7 @@ class PieceSink {
   PieceSink() noexcept = default;
   template <class F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, PieceSink>)
-  PieceSink(F&& function) noexcept  // NOLINT(*-explicit-*): a lambda at the call
+  PieceSink(F&& function) noexcept  // NOLINT(*-explicit-*,*-std-forward): a lambda at the call
       : object_(&function), call_([](void* object, std::size_t begin, std::size_t count) {
           (*static_cast<std::remove_reference_t<F>*>(object))(begin, count);
         }) {}

@@ -21,6 +21,12 @@ struct InputArray {
   Place place = Place::host;
 };
 
+// Where the engine reads or writes an array.
+struct Placement {
+  void* address = nullptr;
+  bool moved = false;  // memory of a slot's own, which captured work may use, was replaced
+};
+
 // One result: in memory of the caller's, or, where the caller gave none, in a buffer of its own.
 struct OutputArray {
   nvinfer::Dims shape;     // of the caller's memory on the way in, of the result on the way out

@@ -88,7 +88,11 @@ void Batcher::infer(std::span<const InputArray> inputs, std::span<OutputArray> o
   check_targets(tensors_, member);
   const auto batch = join(member);
   if (batch == nullptr) return run_alone(member);
-  member.offset == 0 ? lead(*batch) : follow(*batch, member);
+  if (member.offset == 0) {
+    lead(*batch);
+  } else {
+    follow(*batch, member);
+  }
   if (batch->outcome == Outcome::shared) return batch->shared.take(member);
   if (batch->outcome == Outcome::failed) return run_alone(member);
 }

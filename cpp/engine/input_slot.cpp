@@ -17,7 +17,7 @@ InputSlot::InputSlot(std::shared_ptr<cuda::PrimaryContext> device, CopyPool& cop
                      const IoTensor& tensor, std::size_t mapped_limit)
     : device_(std::move(device)), copies_(copies), tensor_(tensor), mapped_limit_(mapped_limit) {}
 
-void* InputSlot::stage(const InputArray& array, cuda::StreamRef stream, bool& moved) {
+Placement InputSlot::stage(const InputArray& array, cuda::StreamRef stream) {
   const auto bytes = nvinfer::byte_size(tensor_.dtype, array.shape.volume());
   const auto* const data = static_cast<const std::byte*>(array.data);
   lent_ = false;
@@ -31,62 +31,65 @@ void* InputSlot::stage(const InputArray& array, cuda::StreamRef stream, bool& mo
       cuda::copy_to_host(values_.data(), data, bytes, stream);
       stream.synchronize();
     }
-    return values_.data();
+    return {values_.data()};
   }
   if (array.place == Place::device) {
     if (bytes > 0 && reinterpret_cast<std::uintptr_t>(data) % tensor_alignment == 0) {
-      return const_cast<std::byte*>(data);  // only read
+      return {const_cast<std::byte*>(data)};  // only read
     }
-    grow_buffer(bytes, moved);
+    const bool moved = grow_buffer(bytes);
     cuda::copy_on_device(buffer_.data(), data, bytes, stream);
-    return buffer_.data();
+    return {buffer_.data(), moved};
   }
   if (bytes <= mapped_limit_) {
-    grow_staging(bytes, moved);
-    grow_buffer(bytes, moved);
+    const bool staging_moved = grow_staging(bytes);
+    const bool buffer_moved = grow_buffer(bytes);
     std::memcpy(staging_.data(), data, bytes);
     mapped_bytes_ = bytes;
-    return staging_.device_data();
+    return {staging_.device_data(), staging_moved || buffer_moved};
   }
-  grow_buffer(bytes, moved);
-  upload(data, bytes, stream, moved);
-  return buffer_.data();
+  const bool buffer_moved = grow_buffer(bytes);
+  const bool staging_moved = upload(data, bytes, stream);
+  return {buffer_.data(), buffer_moved || staging_moved};
 }
 
-void InputSlot::upload(const std::byte* data, std::size_t bytes, cuda::StreamRef stream,
-                       bool& moved) {
+// Like the two below, returns whether memory that captured work may use was replaced.
+bool InputSlot::upload(const std::byte* data, std::size_t bytes, cuda::StreamRef stream) {
   lent_ = cuda::is_pinned(data);
   if (lent_) {
     cuda::copy_to_device(buffer_.data(), data, bytes, stream);
-    return;
+    return false;
   }
-  grow_staging(bytes, moved);
+  const bool moved = grow_staging(bytes);
   auto* const staged = static_cast<std::byte*>(staging_.data());
   auto* const target = static_cast<std::byte*>(buffer_.data());
   // The GPU fetches one piece while the next is copied.
   copies_.copy(staged, data, bytes, [&](std::size_t begin, std::size_t count) {
     cuda::copy_to_device(target + begin, staged + begin, count, stream);
   });
+  return moved;
 }
 
 void InputSlot::queue_copy(cuda::StreamRef stream) const {
   cuda::copy_to_device(buffer_.data(), staging_.data(), mapped_bytes_, stream);
 }
 
-void InputSlot::grow_buffer(std::size_t bytes, bool& moved) {
+bool InputSlot::grow_buffer(std::size_t bytes) {
   if (buffer_.data() == nullptr) {
     buffer_ = cuda::DeviceBuffer(device_, bytes);
-  } else if (bytes > buffer_.size()) {
-    moved = true;
-    buffer_.grow(bytes);
+    return false;
   }
+  if (bytes <= buffer_.size()) return false;
+  buffer_.grow(bytes);
+  return true;
 }
 
-void InputSlot::grow_staging(std::size_t bytes, bool& moved) {
-  if (staging_.data() != nullptr && bytes <= staging_.size()) return;
-  moved = moved || staging_.data() != nullptr;
+bool InputSlot::grow_staging(std::size_t bytes) {
+  if (staging_.data() != nullptr && bytes <= staging_.size()) return false;
+  const bool moved = staging_.data() != nullptr;
   staging_ = cuda::PinnedBuffer(device_, std::bit_ceil(std::max(bytes, least_staging)),
                                 cuda::HostMemory::mapped);
+  return moved;
 }
 
 }  // namespace fasttrt::engine

@@ -24,8 +24,8 @@ class InputSlot {
   // The address at which the engine finds the array once what this queues in the stream is done.
   // An array of page-locked or device memory may be in use until then; any other was copied. Work
   // that used the slot before must be done, or come first in the stream if the array is on the
-  // device. Sets moved where memory of the slot's own, which recorded work may use, was replaced.
-  [[nodiscard]] void* stage(const InputArray& array, cuda::StreamRef stream, bool& moved);
+  // device. Where it throws, its own memory may have been replaced, too.
+  [[nodiscard]] Placement stage(const InputArray& array, cuda::StreamRef stream);
 
   // For an array that the GPU reads from page-locked memory: the place of a copy in its own, and
   // what makes it. Kernels that read their input many times want it there.
@@ -40,9 +40,9 @@ class InputSlot {
   [[nodiscard]] const std::vector<std::byte>& values() const noexcept { return values_; }
 
  private:
-  void upload(const std::byte* data, std::size_t bytes, cuda::StreamRef stream, bool& moved);
-  void grow_buffer(std::size_t bytes, bool& moved);
-  void grow_staging(std::size_t bytes, bool& moved);
+  [[nodiscard]] bool upload(const std::byte* data, std::size_t bytes, cuda::StreamRef stream);
+  [[nodiscard]] bool grow_buffer(std::size_t bytes);
+  [[nodiscard]] bool grow_staging(std::size_t bytes);
 
   std::shared_ptr<cuda::PrimaryContext> device_;
   CopyPool& copies_;

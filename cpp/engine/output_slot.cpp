@@ -40,26 +40,27 @@ bool OutputSlot::is_direct(const OutputArray& result) const noexcept {
          reinterpret_cast<std::uintptr_t>(result.target) % tensor_alignment == 0;
 }
 
-void* OutputSlot::address(const OutputArray& result, const Dims& shape, bool& moved) {
+Placement OutputSlot::place(const OutputArray& result, const Dims& shape) {
   const auto needed = bytes(shape);
   if (tensor_.on_host) {
     values_ = HostBuffer(needed);
-    return values_.data();
+    return {values_.data()};
   }
-  if (is_direct(result)) return result.target;
+  if (is_direct(result)) return {result.target};
+  bool moved = false;
   if (is_mapped(result)) {
     if (mapped_.data() == nullptr || needed > mapped_.size()) {
-      moved = moved || mapped_.data() != nullptr;
+      moved = mapped_.data() != nullptr;
       mapped_ = cuda::PinnedBuffer(device_, mapped_size(needed), cuda::HostMemory::mapped);
     }
-    return mapped_.device_data();
+    return {mapped_.device_data(), moved};
   }
   if (buffer_.data() == nullptr || needed > buffer_.size()) {
-    moved = moved || buffer_.data() != nullptr;
+    moved = buffer_.data() != nullptr;
     buffer_ = cuda::DeviceBuffer();  // first, so that its memory can serve again
     buffer_ = cuda::DeviceBuffer(device_, needed);
   }
-  return buffer_.data();
+  return {buffer_.data(), moved};
 }
 
 nvinfer::OutputAllocator& OutputSlot::use_allocator() {

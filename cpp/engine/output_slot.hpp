@@ -20,9 +20,9 @@ class OutputSlot {
   OutputSlot(std::shared_ptr<cuda::PrimaryContext> device, std::shared_ptr<PinnedPool> pool,
              CopyPool& copies, const IoTensor& tensor, std::size_t mapped_limit);
 
-  // The address at which the engine shall write a result of this shape. Sets moved where memory
-  // of the slot's own, which recorded work may use, was replaced.
-  [[nodiscard]] void* address(const OutputArray& result, const Dims& shape, bool& moved);
+  // Where the engine shall write a result of this shape. Throws OutOfMemoryError; memory of the
+  // slot's own may have been replaced then, too.
+  [[nodiscard]] Placement place(const OutputArray& result, const Dims& shape);
 
   // For a result whose shape only the run can tell; null before the first such run.
   [[nodiscard]] nvinfer::OutputAllocator* allocator() const noexcept { return allocator_.get(); }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <exception>
 #include <string>
 #include <utility>
 
@@ -11,31 +10,6 @@
 
 namespace fasttrt::engine {
 namespace {
-
-// Waits after a failure, which is the error to report: another one, be it that there is no memory
-// for a message, must not take its place.
-void settle(const auto& work) noexcept {
-  try {
-    work.synchronize();
-  } catch (const std::exception& error) {
-    nvinfer::Logger::instance().log(nvinfer::Severity::verbose, error.what());
-  } catch (...) {
-    nvinfer::Logger::instance().log(nvinfer::Severity::verbose, "waiting failed");
-  }
-}
-
-// Clears recordings that use memory which was replaced, also if the replacing failed.
-struct Moved {
-  explicit Moved(Recordings& recordings) noexcept : recordings(recordings) {}
-  ~Moved() {
-    if (moved) recordings.clear();
-  }
-  Moved(const Moved&) = delete;
-  Moved& operator=(const Moved&) = delete;
-
-  Recordings& recordings;
-  bool moved = false;
-};
 
 // TensorRT would queue the run into a graph of the caller's, which knows nothing of this session.
 void refuse_capture(std::optional<cuda::StreamRef> stream) {
@@ -71,7 +45,7 @@ Session::Session(SessionSetup& setup, std::shared_ptr<nvinfer::RuntimeConfig> co
 }
 
 Session::~Session() {
-  if (pending_) settle(done_);
+  if (pending_) synchronize_quietly(done_);
 }
 
 void Session::run(std::span<const InputArray> arrays, std::size_t profile,
@@ -105,7 +79,7 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
     for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].complete(results[i]);
   } catch (...) {
     // Arrays lent to the GPU must not be given back while it may still read them.
-    settle(queue);
+    synchronize_quietly(queue);
     forget();
     throw;
   }
@@ -136,6 +110,19 @@ void Session::follow_earlier_work(std::span<const InputArray> arrays, cuda::Stre
   }
 }
 
+// The address that a slot gives. Graphs that use memory which it replaced go, also where the
+// replacing failed.
+void* Session::placed(const auto& place) {
+  try {
+    const Placement placement = place();
+    if (placement.moved) recordings_.clear();
+    return placement.address;
+  } catch (...) {
+    recordings_.clear();
+    throw;
+  }
+}
+
 // Brings the inputs to where the engine reads them, and makes the key of the run: all that a
 // recording of it depends on. Returns the profile: another one where values that were on the device
 // want it.
@@ -144,10 +131,7 @@ std::size_t Session::stage(std::span<const InputArray> arrays, std::size_t profi
   bool has_news = false;
   key_.assign(1, 0);  // the profile's place
   for (std::size_t i = 0; i < arrays.size(); ++i) {
-    {
-      Moved memory(recordings_);
-      addresses_[i] = inputs_[i].stage(arrays[i], stream, memory.moved);
-    }
+    addresses_[i] = placed([&] { return inputs_[i].stage(arrays[i], stream); });
     key_.push_back(number(addresses_[i]));
     key_.insert(key_.end(), arrays[i].shape.begin(), arrays[i].shape.end());
     if (setup_.inputs[i].on_host) {
@@ -241,12 +225,7 @@ void Session::bind_outputs(std::span<OutputArray> results, std::span<const Dims>
     }
     if (tensor.on_host || (shapes[i].known() && slot.allocator() == nullptr)) {
       slot.prepare(results[i], shapes[i]);
-      void* address = nullptr;
-      {
-        Moved memory(recordings_);
-        address = slot.address(results[i], shapes[i], memory.moved);
-      }
-      bind(tensor.name, address);
+      bind(tensor.name, placed([&] { return slot.place(results[i], shapes[i]); }));
       continue;
     }
     // TensorRT 8.6 asks for the size of the run before and then writes the one at hand, so there
@@ -327,7 +306,7 @@ std::vector<Dims> Session::infer_shapes(std::span<const InputArray> arrays, std:
     for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
     queue.synchronize();
   } catch (...) {
-    settle(queue);
+    synchronize_quietly(queue);
     forget();
     throw;
   }

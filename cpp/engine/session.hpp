@@ -89,6 +89,7 @@ class Session {
   [[nodiscard]] std::vector<InputArray> with_values(std::span<const InputArray> arrays) const;
   void renew_context(cuda::StreamRef stream);
   void tell_shapes(std::span<const InputArray> arrays, std::size_t profile, cuda::StreamRef stream);
+  void* placed(const auto& place);
   void bind(const std::string& tensor, void* address);
   void bind_outputs(std::span<OutputArray> results, std::span<const Dims> shapes);
   void enqueue(std::span<const InputArray> arrays, std::size_t profile,

@@ -134,7 +134,7 @@ PhaseTimes Session::time_phases(std::size_t profile, std::span<const InputArray>
     }
     times.total = count > 0 ? microseconds(first, end) : 0.0;
   } catch (...) {
-    stream_.synchronize();  // nothing may use the memory that goes with this call
+    synchronize_quietly(stream_);  // nothing may use the memory that goes with this call
     recordings_.clear();
     forget();
     throw;

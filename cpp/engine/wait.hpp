@@ -13,6 +13,10 @@ namespace fasttrt::engine {
 // to wake up. automatic: spins for a while, as long as short runs take, then blocks.
 enum class WaitPolicy { automatic, spin, yield, block };
 
+// Wait after a failure, which is the error to report: what goes wrong here is only logged.
+void synchronize_quietly(cuda::StreamRef stream) noexcept;
+void synchronize_quietly(cuda::EventRef event) noexcept;
+
 class Waiter {
  public:
   Waiter(const std::shared_ptr<cuda::PrimaryContext>& device, WaitPolicy policy);

@@ -92,7 +92,11 @@ bool OptimizationProfile::is_valid() const { return call(methods::profile_is_val
 
 void BuilderConfig::set_flag(const Enumerator& flag, bool on) {
   const auto value = library().value(flag);
-  on ? call(methods::config_set_flag, value) : call(methods::config_clear_flag, value);
+  if (on) {
+    call(methods::config_set_flag, value);
+  } else {
+    call(methods::config_clear_flag, value);
+  }
 }
 
 void BuilderConfig::set_workspace(std::size_t bytes) {

@@ -18,8 +18,10 @@ class Dims {
   Dims() = default;
   // An unknown or impossible rank becomes unknown_rank.
   explicit Dims(int rank) noexcept : rank_(rank >= 0 && rank <= max_rank ? rank : unknown_rank) {}
-  Dims(std::initializer_list<std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
-    std::ranges::copy(extents, extents_.begin());
+  // More than max_rank extents are an impossible rank, too.
+  Dims(std::initializer_list<std::int64_t> extents) noexcept
+      : Dims(static_cast<int>(extents.size())) {
+    if (rank_ != unknown_rank) std::ranges::copy(extents, extents_.begin());
   }
 
   [[nodiscard]] int rank() const noexcept { return rank_; }

@@ -100,10 +100,16 @@ ErrorScope::ErrorScope() noexcept {
   auto& state = *Logger::instance().state_;
   const std::lock_guard lock(state.mutex);
   start_ = state.sequence;
-  state.scopes.insert(std::this_thread::get_id());
+  try {
+    state.scopes.insert(std::this_thread::get_id());
+    is_known_ = true;
+  } catch (...) {
+    return;  // this thread's lines may then explain another thread's error
+  }
 }
 
 ErrorScope::~ErrorScope() {
+  if (!is_known_) return;
   auto& state = *Logger::instance().state_;
   const std::lock_guard lock(state.mutex);
   state.scopes.erase(state.scopes.find(std::this_thread::get_id()));

@@ -63,6 +63,7 @@ class ErrorScope {
 
  private:
   std::uint64_t start_ = 0;
+  bool is_known_ = false;  // to the logger; where memory is short it is not
 };
 
 }  // namespace fasttrt::nvinfer

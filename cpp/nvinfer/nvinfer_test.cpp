@@ -133,6 +133,8 @@ TEST_CASE("dimensions know their volume, and print as numpy prints a shape") {
   CHECK(Dims{2, 0}.known());
   CHECK_FALSE(Dims{-1, 3}.known());
   CHECK(Dims{1, 2} == Dims{1, 2});
+  CHECK(Dims{1, 2, 3, 4, 5, 6, 7, 8}.volume() == 40320);
+  CHECK(Dims{1, 2, 3, 4, 5, 6, 7, 8, 9} == Dims(Dims::unknown_rank));
   CHECK_FALSE(Dims{1, 2} == Dims{1, 2, 1});
 }
 
