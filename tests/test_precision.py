@@ -170,6 +170,73 @@ def test_the_reasons_are_told() -> None:
     assert changes.kept["positive"] == "Relu: an input may need float32 (huge)"
 
 
+@pytest.mark.parametrize("operator", ["Add", "Sub", "Sum"])
+def test_small_addends_are_converted(operator: str) -> None:
+    """A learned bias of 3e-5 between two products: float16 rounds the sum as coarsely."""
+    rng = np.random.default_rng(11)
+    w, v = (rng.standard_normal((16, 16)).astype(np.float32) / 4 for _ in range(2))
+    small = np.float32(3e-5)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["product"]),
+        helper.make_node(operator, ["product", "small"], ["sum"]),
+        helper.make_node("MatMul", ["sum", "v"], ["y"]),
+    ]
+    weights = {"w": w, "v": v, "small": np.array(small)}
+    proto = make(nodes, [value("x", 1, [4, 16])], [value("y", 1, [4, 16])], weights)
+    result, changes = converted(OnnxModel(proto), "fp16")
+    assert (changes.converted, changes.kept) == (3, {})
+    x = rng.standard_normal((4, 16)).astype(np.float32)
+    addend = -small if operator == "Sub" else small
+    expected = (x.astype(float) @ w + addend) @ v
+    for how in (run, evaluate):
+        assert errors(how(result.proto, x), expected) < BOUNDS["fp16"]
+
+
+def _with_guard(use: str, epsilon: float) -> onnx.ModelProto:
+    """max(x, 0) + epsilon, and what needs it to be above zero; x ``[4, 8]``."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["positive"], "relu"),
+        helper.make_node("Add", ["positive", "epsilon"], ["safe"], "guard"),
+    ]
+    shape, weights = [4, 8], {"epsilon": np.array(epsilon, np.float32)}
+    if use == "divisor":  # not at once
+        weights |= {"turn": np.array([8, 4]), "two": np.array(2, np.float32)}
+        nodes += [
+            helper.make_node("Reshape", ["safe", "turn"], ["turned"]),
+            helper.make_node("Mul", ["turned", "two"], ["twice"]),
+            helper.make_node("Div", ["two", "twice"], ["y"]),
+        ]
+        shape = [8, 4]
+    elif use == "inner graph":
+        branches = {
+            f"{name}_branch": helper.make_graph(
+                [helper.make_node("Log", ["safe"], [name])], name, [], [value(name, 1, shape)]
+            )
+            for name in ("then", "else")
+        }
+        nodes.append(helper.make_node("If", ["yes"], ["y"], "if", **branches))
+        weights["yes"] = np.array(True)
+    else:
+        nodes.append(helper.make_node(use, ["safe"], ["y"]))
+    return make(nodes, [value("x", 1, [4, 8])], [value("y", 1, shape)], weights)
+
+
+@pytest.mark.parametrize("use", ["Log", "Sqrt", "Reciprocal", "divisor", "inner graph"])
+def test_small_addends_that_guard_stay_in_float32(use: str) -> None:
+    epsilon = 1e-8  # zero in float16
+    result, changes = converted(OnnxModel(_with_guard(use, epsilon)), "fp16")
+    assert changes.kept["guard"] == "Add: a constant of 1e-08 is too small for float16"
+    x = np.random.default_rng(12).standard_normal((4, 8)).astype(np.float32)
+    safe = np.maximum(x, 0).astype(float) + np.float32(epsilon)
+    functions: dict[str, Callable[[Any], Any]] = {
+        "Sqrt": np.sqrt, "Log": np.log, "inner graph": np.log
+    }  # fmt: skip
+    expected = functions.get(use, np.reciprocal)(safe)
+    for how in (run, evaluate):
+        (y,) = how(result.proto, x)
+        assert errors([y.reshape(4, 8)], expected) < BOUNDS["fp16"]
+
+
 def test_elements_that_vanish_among_large_ones_are_counted() -> None:
     model = models.mlp((16, 8))
     (w,) = (t for t in model.proto.graph.initializer if t.name == "w0")

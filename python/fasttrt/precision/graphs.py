@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fasttrt._nodes import all_names, subgraphs
 from fasttrt.precision import rules
 from fasttrt.precision.placements import DEFAULT
 from fasttrt.precision.rules import Kind
@@ -66,6 +67,8 @@ class Scope:
     """What `rules.exact_inputs` speaks of."""
     returned: set[str]
     """What `returned_tensors` gives."""
+    guarded: set[str]
+    """What `guarded_tensors` gives."""
     is_wide: bool = False
     """Whether all of it stays in float32."""
     values: dict[str, Value] = field(default_factory=dict)
@@ -100,6 +103,20 @@ def exact_tensors(graph: "onnx.GraphProto") -> set[str]:
     for node in reversed(graph.node):
         passes_on = not found.isdisjoint(node.output)
         found.update(rules.exact_inputs(node.op_type, list(node.input), passes_on))
+    return found
+
+
+def guarded_tensors(graph: "onnx.GraphProto") -> set[str]:
+    """Give the tensors whose small elements may matter for what follows.
+
+    Outputs are among them, and all that inner graphs use, as nothing is known of their uses.
+    """
+    found = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        passes_on = not found.isdisjoint(node.output)
+        found.update(rules.guarded_inputs(node.op_type, list(node.input), passes_on))
+        for inner in subgraphs(node):
+            found.update(all_names(inner))
     return found
 
 

@@ -19,6 +19,7 @@ from fasttrt.precision.graphs import (
     Value,
     exact_tensors,
     float_constant,
+    guarded_tensors,
     returned_tensors,
 )
 from fasttrt.precision.rules import Kind
@@ -85,8 +86,10 @@ class Rewriter:
         results = {value.name: value.type.tensor_type.elem_type for value in graph.output}
         results = {name: io_type if type_ == FLOAT else type_ for name, type_ in results.items()}
         types = dict(declared_types(graph))
-        exact, returned = exact_tensors(graph), returned_tensors(graph)
-        scope = Scope(parent, types, results, exact, returned, is_wide)
+        exact, returned, guarded = (
+            find(graph) for find in (exact_tensors, returned_tensors, guarded_tensors)
+        )
+        scope = Scope(parent, types, results, exact, returned, guarded, is_wide)
         for tensor in (*graph.initializer, *weights):
             self._define(scope, tensor.name, tensor.data_type, tensor.data_type, constant=tensor)
         for value in [value for value in graph.input if value.name in scope.values]:
@@ -213,7 +216,9 @@ class Rewriter:
             operator = "Reciprocal"
         for i, value in given:
             if value.constant is not None and slots.takes(i):
-                loss = rules.loss(self._read(value.constant), self._dtype, node.op_type, i)
+                is_guarded = not scope.guarded.isdisjoint(node.output)
+                values = self._read(value.constant)
+                loss = rules.loss(values, self._dtype, node.op_type, i, is_guarded)
                 if loss is not None:
                     self._note(node, loss.why)
                     return False, rules.next_kind(operator, max(worst, loss.kind))

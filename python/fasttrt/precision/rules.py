@@ -95,10 +95,25 @@ def exact_inputs(operator: str, inputs: Sequence[str], passes_on: bool) -> Seque
 
 
 _EACH_COUNTS = {
-    "Div": (1,), "Pow": (0, 1), "Log": (0,), "Reciprocal": (0,),
+    "Div": (1,), "Pow": (0, 1), "Log": (0,), "Reciprocal": (0,), "Sqrt": (0,),
     "QuantizeLinear": (1,), "DequantizeLinear": (1,),
 }  # fmt: skip
 """Operators, and which of their inputs must not lose a single small element: divisors, scales."""
+
+_SUMS = _operators("Add Sub Sum")
+
+
+def guarded_inputs(operator: str, inputs: Sequence[str], passes_on: bool) -> Sequence[str]:
+    """Give the inputs whose small elements matter: divisors and the like, and what makes them.
+
+    Args:
+        operator: of the node.
+        inputs: of the node.
+        passes_on: whether one of its results is such an input.
+    """
+    if passes_on and operator not in _END_ALL:
+        return inputs
+    return [inputs[i] for i in _EACH_COUNTS.get(operator, ()) if i < len(inputs)]
 
 
 def next_kind(operator: str, worst: Kind) -> Kind:
@@ -129,11 +144,15 @@ class Loss:
     why: str
 
 
-def loss(values: Array, dtype: np.dtype[Any], operator: str, index: int) -> Loss | None:
+def loss(
+    values: Array, dtype: np.dtype[Any], operator: str, index: int, is_guarded: bool = True
+) -> Loss | None:
     """What a node would lose if its constant input ``index`` were rounded; None if nothing matters.
 
     Elements that vanish next to much larger ones are no loss where products are summed, as each
-    then is below half a unit in the last place of the largest.
+    then is below half a unit in the last place of the largest. Nor are small addends, as the sum is
+    rounded as coarsely, unless the result ``is_guarded`` (see `guarded_inputs`): an epsilon that
+    keeps a divisor from zero.
     """
     limits: Any = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     largest, tiny = float(limits.max), float(limits.smallest_normal)
@@ -149,7 +168,7 @@ def loss(values: Array, dtype: np.dtype[Any], operator: str, index: int) -> Loss
         )
     each = index in _EACH_COUNTS.get(operator, ())
     least = float(sizes.min() if each else sizes.max())
-    if least < tiny:
+    if least < tiny and (is_guarded or operator not in _SUMS):
         return Loss(Kind.DELICATE, f"a constant of {least:.3g} is too small for {dtype}")
     return None
 
