@@ -211,7 +211,7 @@ class Worker:
 
     def measure(self, name: str) -> tuple[dict[str, Any], str]:
         """Give what was found, and how it ended if not well."""
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(self._folder)]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -254,7 +254,20 @@ def work(options: argparse.Namespace) -> int:
             file.write_text(json.dumps(found))
         answers.write("done\n")
         answers.flush()
+        if options.device != "cpu" and not gpu_is_well():
+            return 1  # a fault of one network would be reported for all that follow
     return 0
+
+
+def gpu_is_well() -> bool:
+    """Tell whether this process can still use the GPU."""
+    import torch
+
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from support.zoo.network import Input, Network, images, normal
@@ -61,7 +62,12 @@ def _reader(small: bool) -> Any:
     return Reader().eval()
 
 
-def _one(name: str, make: Any, fixed: bool = False) -> Network:
+_BATCH = {"batch": (1, 4)}
+
+
+def _one(
+    name: str, make: Any, dynamic: Mapping[str, tuple[int, int]] = {**_BATCH, "steps": (2, 64)}
+) -> Network:
     return Network(
         name,
         "recurrent",
@@ -69,15 +75,16 @@ def _one(name: str, make: Any, fixed: bool = False) -> Network:
         {"x": Input(("batch", "steps", "width"), normal)},
         {"batch": 2, "steps": 50, "width": 128},
         {"steps": 6, "width": 8},
-        {} if fixed else {"batch": (1, 4), "steps": (2, 64)},
+        dynamic,
     )
 
 
 NETWORKS = (
     _one("lstm", _recurrent("LSTM")),
-    _one("lstm_fixed", _recurrent("LSTM"), fixed=True),
+    _one("lstm_fixed", _recurrent("LSTM"), dynamic={}),
     _one("gru", _recurrent("GRU")),
-    _one("rnn", _recurrent("RNN", 1, False)),
+    # The exporter unrolls it: its graph holds for the example's number of steps only.
+    _one("rnn", _recurrent("RNN", 1, False), dynamic=_BATCH),
     Network(
         "crnn",
         "recurrent",
@@ -85,7 +92,7 @@ NETWORKS = (
         {"lines": Input(("batch", 1, 32, "width"), images)},
         {"batch": 2, "width": 128},
         {"width": 16},
-        {"batch": (1, 4)},
+        _BATCH,
         settle=True,
     ),
 )
