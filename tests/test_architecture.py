@@ -155,9 +155,7 @@ def test_python_modules_import_downwards(module: str) -> None:
 
 def test_the_core_names_what_it_calls_of_python_in_one_file() -> None:
     naming = {
-        path.name
-        for path in CPP.rglob("*.[ch]pp")
-        if re.search(r'"fasttrt\.\w+', path.read_text())
+        path.name for path in CPP.rglob("*.[ch]pp") if re.search(r'"fasttrt\.\w+', path.read_text())
     }
     assert naming == {"python_function.hpp", "errors.cpp"}
     text = (CPP / "bindings/python_function.hpp").read_text()

@@ -63,7 +63,7 @@ void register_engine_options(py::module_& module) {
   py::class_<EngineOptions>(module, "EngineOptions")
       .def(py::init([] {
         EngineOptions options;
-        options.undisturbed = &with_gil;
+        options.exclusion = &with_gil;
         return options;
       }))
       .def_readwrite("device", &EngineOptions::device)

@@ -1,13 +1,9 @@
 // A plan loaded onto a GPU, ready to run from any number of threads.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,7 +12,9 @@
 #include "cuda/device.hpp"
 #include "engine/batcher.hpp"
 #include "engine/io_tensor.hpp"
+#include "engine/run_gate.hpp"
 #include "engine/session.hpp"
+#include "engine/session_pool.hpp"
 #include "nvinfer/runtime.hpp"
 
 namespace fasttrt::engine {
@@ -42,9 +40,9 @@ struct EngineOptions {
   // place; larger ones are copied by its copy engines. Measured: the two were even at about 200 KiB
   // on an H200 (bench/transfers.py).
   std::size_t mapped_limit = std::size_t{128} << 10;
-  std::size_t context_lifetime = 2048;  // changes of shape, see SessionSetup; RTX only
+  std::size_t context_lifetime = 2048;  // changes of shape, see SharedSessionState; RTX only
   std::optional<BatchingOptions> batching;
-  Undisturbed undisturbed;               // what recordings are made in
+  CaptureExclusion exclusion;            // what CUDA graphs are captured in
   std::vector<std::byte> runtime_cache;  // from runtime_cache(): kernels to begin with; RTX only
   std::optional<OnnxSource> weights;     // for a plan without weights, or instead of its own
   // Bytes of device memory for the weights of a plan built with weight_streaming; the rest of them
@@ -63,8 +61,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  [[nodiscard]] const std::vector<IoTensor>& inputs() const noexcept { return setup_.inputs; }
-  [[nodiscard]] const std::vector<IoTensor>& outputs() const noexcept { return setup_.outputs; }
+  [[nodiscard]] const std::vector<IoTensor>& inputs() const noexcept { return shared_.inputs; }
+  [[nodiscard]] const std::vector<IoTensor>& outputs() const noexcept { return shared_.outputs; }
   [[nodiscard]] const nvinfer::Library& library() const noexcept { return *library_; }
   [[nodiscard]] int device() const noexcept { return options_.device; }
   [[nodiscard]] int layer_count() const;
@@ -110,41 +108,31 @@ class Engine {
   [[nodiscard]] std::vector<std::string> refittable_weights() const;
 
   // From now on no run waits for others to share it with: close() is about to be called.
-  void hurry() noexcept;
+  void flush_pending_batches() noexcept;
   // Waits for runs under way, then frees everything. Further calls do nothing.
   void close() noexcept;
   [[nodiscard]] bool closed() const;
 
  private:
-  class Lease;
-  class Stay;  // these two: engine_access.hpp
-  class Alone;
-  struct Waiting;
-  void enter(std::unique_lock<std::mutex>& lock) const;
-  void leave() const noexcept;
+  class SessionLease;
+  class SharedAccess;  // these two: engine_access.hpp
+  class ExclusiveAccess;
   void prepare_weights();
   void load(std::span<const std::byte> plan);
   [[nodiscard]] IoTensor describe(const std::string& name) const;
   [[nodiscard]] std::unique_ptr<Session> make_session();
   [[nodiscard]] std::shared_ptr<nvinfer::RuntimeConfig> make_config() const;
-  void release(std::unique_ptr<Session> session) noexcept;
 
   std::shared_ptr<const nvinfer::Library> library_;
   EngineOptions options_;
-  CopyPool lone_copies_{0};                         // for who wants no thread to spin
-  SessionSetup setup_;                              // its device and engine are null once closed
+  CopyPool serial_copier_{0};                       // for who wants no thread to spin
+  SharedSessionState shared_;                       // its device and engine are null once closed
   std::shared_ptr<nvinfer::RuntimeConfig> config_;  // null where each session has its own, or none
   std::optional<Batcher> batcher_;
 
-  mutable std::mutex mutex_;
-  mutable std::condition_variable idle_changed_;  // also: busy_, refitting_
-  std::vector<std::unique_ptr<Session>> idle_;
-  std::deque<Waiting*> waiting_;  // for a session, first come first served
-  int session_count_ = 0;
-  mutable int busy_ = 0;  // calls that need the engine to stay
-  bool refitting_ = false;
-  bool closed_ = false;
-  std::string broken_;  // why the weights are of no use
+  mutable RunGate gate_;
+  SessionPool<Session> sessions_;  // needs the gate's lock
+  std::string broken_;             // why the weights are of no use; changed by who is alone inside
 };
 
 }  // namespace fasttrt::engine

@@ -54,12 +54,11 @@ class NewWeights {
 }  // namespace
 
 void Engine::refit(const OnnxSource& model) {
-  const Alone alone(*this);
-  NewWeights weights(setup_.engine, model);
+  const ExclusiveAccess access(*this);
+  NewWeights weights(shared_.engine, model);
   // Waits for what they have queued. TensorRT promises that contexts stay valid and says nothing of
-  // CUDA graphs that were recorded with them, so both are made anew by the next runs.
-  idle_.clear();
-  session_count_ = 0;
+  // CUDA graphs that were captured with them, so both are made anew by the next runs.
+  sessions_.clear();
   const nvinfer::ErrorScope errors;
   broken_.clear();
   if (weights.apply()) return;
@@ -70,8 +69,8 @@ void Engine::refit(const OnnxSource& model) {
 }
 
 std::vector<std::string> Engine::refittable_weights() const {
-  const Stay stay(*this);
-  return nvinfer::Refitter::create(setup_.engine)->all_weights();
+  const SharedAccess access(*this);
+  return nvinfer::Refitter::create(shared_.engine)->all_weights();
 }
 
 // Before there is a context: an engine without weights cannot have one, and the budget is fixed
@@ -79,24 +78,24 @@ std::vector<std::string> Engine::refittable_weights() const {
 void Engine::prepare_weights() {
   const nvinfer::ErrorScope errors;
   if (options_.weights) {
-    NewWeights weights(setup_.engine, *options_.weights);
+    NewWeights weights(shared_.engine, *options_.weights);
     if (!weights.apply()) {
       throw EngineLoadError(errors.explain("the plan could not be given the model's weights"));
     }
     options_.weights.reset();
   }
   if (!options_.weight_streaming_budget) return;
-  if (!setup_.engine->has(nvinfer::methods::engine_set_weight_streaming_budget)) {
+  if (!shared_.engine->has(nvinfer::methods::engine_set_weight_streaming_budget)) {
     throw UnsupportedLibraryError("weight_streaming_budget is not an option of " + library_->str() +
                                   ", which cannot stream weights");
   }
-  const auto size = setup_.engine->streamable_weights_size();
+  const auto size = shared_.engine->streamable_weights_size();
   if (size <= 0) {
     throw InputError(
         "weight_streaming_budget: expected a plan built with weight_streaming=True (and with "
         "weights that can be streamed), got one without");
   }
-  if (!setup_.engine->set_weight_streaming_budget(
+  if (!shared_.engine->set_weight_streaming_budget(
           std::min(*options_.weight_streaming_budget, size))) {
     throw EngineLoadError(errors.explain(
         "weight_streaming_budget=" + std::to_string(*options_.weight_streaming_budget) +

@@ -14,7 +14,7 @@ namespace {
 // TensorRT would queue the run into a graph of the caller's, which knows nothing of this session.
 void refuse_capture(std::optional<cuda::StreamRef> stream) {
   if (stream && stream->handle() != nullptr && stream->is_capturing()) {
-    throw InputError("stream: a run cannot become part of a CUDA graph that is being recorded");
+    throw InputError("stream: a run cannot become part of a CUDA graph that is being captured");
   }
 }
 
@@ -24,28 +24,52 @@ std::int64_t number(const void* address) noexcept {
 
 }  // namespace
 
-Session::Session(SessionSetup& setup, std::shared_ptr<nvinfer::RuntimeConfig> config)
-    : setup_(setup),
-      config_(std::move(config)),
-      stream_(setup.device),
-      done_(setup.device),
-      copied_(setup.device, cuda::EventTiming::off, cuda::EventWait::block),
-      waiter_(setup.device, setup.wait),
-      addresses_(setup.inputs.size()),
-      told_(setup.inputs.size(), Dims(Dims::unknown_rank)),
-      is_v8_(setup.engine->shared_library()->generation() == nvinfer::Generation::v8) {
-  for (const auto& tensor : setup.inputs) {
-    inputs_.emplace_back(setup.device, *setup.copies, tensor, setup.mapped_limit);
+// The run at hand, bound and enqueued once.
+class Session::QueuedRun final : public CapturableRun {
+ public:
+  explicit QueuedRun(Session& session) : session_(session) {}
+
+  [[nodiscard]] bool enqueue() override {
+    for (const auto& input : session_.inputs_) {
+      if (copies_inputs_ && input.is_mapped()) input.queue_copy(session_.stream_);
+    }
+    return session_.context_.enqueue(session_.stream_);
   }
-  for (const auto& tensor : setup.outputs) {
-    outputs_.emplace_back(setup.device, setup.pool, *setup.copies, tensor, setup.mapped_limit);
+  [[nodiscard]] bool reads_host_memory() const override {
+    return std::ranges::any_of(session_.inputs_, &InputSlot::is_mapped);
   }
-  const std::lock_guard lock(setup.compiling);
-  context_ = nvinfer::ExecutionContext::create(setup.engine, config_);
+  void copy_inputs() override {
+    copies_inputs_ = true;
+    for (std::size_t i = 0; i < session_.inputs_.size(); ++i) {
+      const auto& input = session_.inputs_[i];
+      if (input.is_mapped()) session_.context_.bind(session_.shared_.inputs[i].name, input.copy());
+    }
+  }
+
+ private:
+  Session& session_;
+  bool copies_inputs_ = false;
+};
+
+Session::Session(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeConfig> config)
+    : shared_(shared),
+      stream_(shared.device),
+      done_(shared.device),
+      copied_(shared.device, cuda::EventTiming::off, cuda::EventWait::block),
+      waiter_(shared.device, shared.wait),
+      graphs_(shared, stream_, waiter_),
+      addresses_(shared.inputs.size()),
+      context_(shared, std::move(config)) {
+  for (const auto& tensor : shared.inputs) {
+    inputs_.emplace_back(shared.device, *shared.copies, tensor, shared.mapped_limit);
+  }
+  for (const auto& tensor : shared.outputs) {
+    outputs_.emplace_back(shared.device, shared.pool, *shared.copies, tensor, shared.mapped_limit);
+  }
 }
 
 Session::~Session() {
-  if (pending_) synchronize_quietly(done_);
+  if (is_pending_) synchronize_quietly(done_);
 }
 
 void Session::run(std::span<const InputArray> arrays, std::size_t profile,
@@ -55,7 +79,7 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
   const nvinfer::ErrorScope errors;
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
   try {
-    follow_earlier_work(arrays, queue);
+    wait_for_previous_run(arrays, queue);
     profile = stage(arrays, profile, results, queue);
     const bool awaits_copies = inputs_read != nullptr && lends_inputs();
     if (awaits_copies) {
@@ -69,24 +93,24 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
       copied_.synchronize();
       inputs_read->set();
     }
-    if (stream && is_over_for_the_host(results)) {
+    if (stream && can_return_early(results)) {
       done_.record(queue);
-      pending_ = true;
+      is_pending_ = true;
       return;
     }
     waiter_.wait(queue);
-    pending_ = false;
+    is_pending_ = false;
     for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].complete(results[i]);
   } catch (...) {
     // Arrays lent to the GPU must not be given back while it may still read them.
     synchronize_quietly(queue);
-    forget();
+    context_.forget_shapes();
     throw;
   }
 }
 
 // Whether the host has no part in what is queued: nothing to copy, no memory of its own in use.
-bool Session::is_over_for_the_host(std::span<const OutputArray> results) const {
+bool Session::can_return_early(std::span<const OutputArray> results) const {
   return std::ranges::all_of(
              results, [](const OutputArray& result) { return result.place == Place::device; }) &&
          !lends_inputs();
@@ -95,18 +119,15 @@ bool Session::is_over_for_the_host(std::span<const OutputArray> results) const {
 // Whether the GPU reads an array of the run at hand from the caller's page-locked memory.
 bool Session::lends_inputs() const { return std::ranges::any_of(inputs_, &InputSlot::is_lent); }
 
-// The next run tells the context everything anew.
-void Session::forget() noexcept { std::ranges::fill(told_, Dims(Dims::unknown_rank)); }
-
-void Session::follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream) {
-  if (!pending_) return;
+void Session::wait_for_previous_run(std::span<const InputArray> arrays, cuda::StreamRef stream) {
+  if (!is_pending_) return;
   const bool all_on_device = std::ranges::all_of(
       arrays, [](const InputArray& array) { return array.place == Place::device; });
   if (all_on_device) {
     stream.wait(done_);
   } else {
     done_.synchronize();  // it may still read what the new arrays will overwrite
-    pending_ = false;
+    is_pending_ = false;
   }
 }
 
@@ -115,16 +136,16 @@ void Session::follow_earlier_work(std::span<const InputArray> arrays, cuda::Stre
 void* Session::placed(const auto& place) {
   try {
     const Placement placement = place();
-    if (placement.moved) recordings_.clear();
+    if (placement.moved) graphs_.clear();
     return placement.address;
   } catch (...) {
-    recordings_.clear();
+    graphs_.clear();
     throw;
   }
 }
 
 // Brings the inputs to where the engine reads them, and makes the key of the run: all that a
-// recording of it depends on. Returns the profile: another one where values that were on the device
+// graph of it depends on. Returns the profile: another one where values that were on the device
 // want it.
 std::size_t Session::stage(std::span<const InputArray> arrays, std::size_t profile,
                            std::span<const OutputArray> results, cuda::StreamRef stream) {
@@ -134,7 +155,7 @@ std::size_t Session::stage(std::span<const InputArray> arrays, std::size_t profi
     addresses_[i] = placed([&] { return inputs_[i].stage(arrays[i], stream); });
     key_.push_back(number(addresses_[i]));
     key_.insert(key_.end(), arrays[i].shape.begin(), arrays[i].shape.end());
-    if (setup_.inputs[i].on_host) {
+    if (shared_.inputs[i].on_host) {
       has_news = has_news || arrays[i].place == Place::device;
       for (const auto value : inputs_[i].values()) {
         key_.push_back(std::to_integer<std::int64_t>(value));
@@ -144,7 +165,7 @@ std::size_t Session::stage(std::span<const InputArray> arrays, std::size_t profi
   for (const auto& result : results) {
     key_.push_back(result.place == Place::device ? number(result.target) : -1);
   }
-  if (has_news) profile = choose_profile(setup_.inputs, with_values(arrays));
+  if (has_news) profile = choose_profile(shared_.inputs, with_values(arrays));
   key_.front() = static_cast<std::int64_t>(profile);
   return profile;
 }
@@ -153,141 +174,100 @@ std::size_t Session::stage(std::span<const InputArray> arrays, std::size_t profi
 std::vector<InputArray> Session::with_values(std::span<const InputArray> arrays) const {
   std::vector<InputArray> readable(arrays.begin(), arrays.end());
   for (std::size_t i = 0; i < readable.size(); ++i) {
-    if (!setup_.inputs[i].on_host) continue;
+    if (!shared_.inputs[i].on_host) continue;
     readable[i].data = addresses_[i];
     readable[i].place = Place::host;
   }
   return readable;
 }
 
-// Needs lock_compiling().
+// Needs the context's lock_compiling(). There are no graphs of the old context's memory afterwards.
 void Session::renew_context(cuda::StreamRef stream) {
   stream.synchronize();
   stream_.synchronize();
-  recordings_.clear();  // they use the context's memory
-  forget();
-  context_.reset();
-  context_ = nvinfer::ExecutionContext::create(setup_.engine, config_);
-  profile_ = 0;
-  changes_ = 0;
-  doubtful_ = false;
+  graphs_.reset();
+  context_.renew();
 }
 
-void Session::tell_shapes(std::span<const InputArray> arrays, std::size_t profile,
-                          cuda::StreamRef stream) {
-  const nvinfer::ErrorScope errors;
-  const bool worn = setup_.context_lifetime > 0 && changes_ >= setup_.context_lifetime;
-  if (worn || doubtful_ || context_ == nullptr) renew_context(stream);
-  if (profile != profile_) {
-    forget();
-    recordings_.clear();  // they may use what the context keeps for a profile
-    if (!context_->set_profile(static_cast<int>(profile), stream)) {
-      throw Error(errors.explain("profile " + std::to_string(profile) + " cannot be selected"));
-    }
-    profile_ = profile;
-    stream.synchronize();
+// Needs the context's lock_compiling().
+void Session::set_inputs(std::span<const InputArray> arrays, std::size_t profile,
+                         cuda::StreamRef stream) {
+  if (context_.is_worn() || graphs_.is_context_suspect()) renew_context(stream);
+  if (profile != context_.profile()) {
+    graphs_.clear();  // they may use what the context keeps for a profile
+    context_.select_profile(profile, stream);
   }
-  if (!std::ranges::equal(told_, arrays, {}, {}, &InputArray::shape)) ++changes_;
-  for (std::size_t i = 0; i < arrays.size(); ++i) {
-    const auto& tensor = setup_.inputs[i];
-    if (told_[i] != arrays[i].shape) {
-      if (!context_->set_input_shape(tensor.name, arrays[i].shape)) {
-        throw InputError(
-            errors.explain(tensor.name + ": shape " + arrays[i].shape.str() + " was refused"));
-      }
-      told_[i] = arrays[i].shape;
-    }
-    bind(tensor.name, addresses_[i]);
-  }
-  if (const auto missing = context_->infer_shapes()) {
-    throw InputError(errors.explain("these inputs do not go together" +
-                                    (*missing == "?" ? "" : " (" + *missing + " is incomplete)")));
-  }
-}
-
-std::unique_lock<std::mutex> Session::lock_compiling() const {
-  return setup_.compiles ? std::unique_lock(setup_.compiling) : std::unique_lock<std::mutex>();
-}
-
-void Session::bind(const std::string& tensor, void* address) {
-  const nvinfer::ErrorScope errors;
-  if (!context_->set_address(tensor, address)) {
-    throw Error(errors.explain("the address of " + tensor + " was refused"));
-  }
+  context_.set_inputs(arrays, addresses_);
 }
 
 void Session::bind_outputs(std::span<OutputArray> results, std::span<const Dims> shapes) {
   for (std::size_t i = 0; i < results.size(); ++i) {
-    const auto& tensor = setup_.outputs[i];
+    const auto& tensor = shared_.outputs[i];
     auto& slot = outputs_[i];
     if (tensor.on_host && !shapes[i].known()) {
       throw Error("TensorRT knows no shape for the output " + tensor.name);
     }
     if (tensor.on_host || (shapes[i].known() && slot.allocator() == nullptr)) {
       slot.prepare(results[i], shapes[i]);
-      bind(tensor.name, placed([&] { return slot.place(results[i], shapes[i]); }));
+      context_.bind(tensor.name, placed([&] { return slot.place(results[i], shapes[i]); }));
       continue;
     }
-    // TensorRT 8.6 asks for the size of the run before and then writes the one at hand, so there
-    // the memory must hold the most that can come; the others ask for what they need.
-    const auto most = is_v8_ ? context_->max_output_size(tensor.name) : 0;
-    if (most < 0) throw Error("TensorRT gives no upper bound for the output " + tensor.name);
-    if (slot.allocator() == nullptr) recordings_.clear();  // see unrecordable_output()
-    slot.use_allocator().reset(static_cast<std::size_t>(most));
-    if (!context_->set_output_allocator(tensor.name, *slot.allocator())) {
-      throw Error("the output allocator of " + tensor.name + " was refused");
-    }
+    if (slot.allocator() == nullptr) graphs_.clear();  // see uncapturable_output()
+    context_.bind(tensor.name, slot.use_allocator());
   }
+}
+
+// Returns false where there is nothing to replay, or no memory for it.
+bool Session::replay(std::span<OutputArray> results, cuda::StreamRef stream) {
+  const auto* const run = graphs_.find(key_);
+  if (run == nullptr) return false;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    outputs_[i].prepare(results[i], run->output_shapes[i]);
+  }
+  return graphs_.launch(*run, stream);
 }
 
 void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
                       std::span<OutputArray> results, cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
-  const auto lock = lock_compiling();
-  tell_shapes(arrays, profile, stream);
-  std::vector<Dims> shapes;
-  shapes.reserve(setup_.outputs.size());
-  for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
+  const auto lock = context_.lock_compiling();
+  set_inputs(arrays, profile, stream);
+  auto shapes = context_.output_shapes();
   bind_outputs(results, shapes);
-  if (setup_.graphs == GraphPolicy::required) require_recordable();
+  if (shared_.graphs == GraphPolicy::required) require_capturable();
   const bool queued = enqueue_in_order(stream);
   for (const auto& output : outputs_) {
     if (output.allocator() != nullptr) output.allocator()->rethrow();
   }
   if (!queued) throw Error(errors.explain("the inference was refused"));
-  // The same run for the second time may come again. Recording wants an enqueue before it that
-  // was not recorded, in which TensorRT prepares itself for the shapes: that was it.
-  Recording* const known = recordings_.find(key_);
-  if (known == nullptr) {
-    recordings_.add(key_, std::move(shapes));
-    return;
-  }
-  const bool wanted = setup_.graphs != GraphPolicy::never && setup_.may_be_recorded();
-  if (wanted && unrecordable_output() == nullptr) record(*known, stream);
+  QueuedRun run(*this);
+  auto* const capturable = uncapturable_output() == nullptr ? &run : nullptr;
+  if (!graphs_.note(key_, std::move(shapes), capturable, stream)) context_.forget_shapes();
 }
 
 bool Session::enqueue_in_order(cuda::StreamRef stream) {
-  if (stream.handle() != nullptr) return context_->enqueue(stream);
+  if (stream.handle() != nullptr) return context_.enqueue(stream);
   // In the legacy default stream TensorRT would wait for the GPU at every call.
   done_.record(stream);
   stream_.wait(done_);
-  const bool queued = context_->enqueue(stream_);
+  const bool queued = context_.enqueue(stream_);
   done_.record(stream_);
   stream.wait(done_);
   return queued;
 }
 
 // An output that the host has a part in, which a replay would not repeat.
-const IoTensor* Session::unrecordable_output() const noexcept {
+const IoTensor* Session::uncapturable_output() const noexcept {
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (setup_.outputs[i].on_host || outputs_[i].allocator() != nullptr) return &setup_.outputs[i];
+    if (shared_.outputs[i].on_host || outputs_[i].allocator() != nullptr)
+      return &shared_.outputs[i];
   }
   return nullptr;
 }
 
-void Session::require_recordable() const {
-  if (const auto* const output = unrecordable_output()) {
-    throw Error("cuda_graph=True, but this model cannot be recorded into a CUDA graph: " +
+void Session::require_capturable() const {
+  if (const auto* const output = uncapturable_output()) {
+    throw Error("cuda_graph=True, but this model cannot be captured in a CUDA graph: " +
                 output->name + " is a shape tensor, or its shape depends on the data");
   }
 }
@@ -298,16 +278,15 @@ std::vector<Dims> Session::infer_shapes(std::span<const InputArray> arrays, std:
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
   std::vector<Dims> shapes;
   try {
-    follow_earlier_work(arrays, queue);
+    wait_for_previous_run(arrays, queue);
     profile = stage(arrays, profile, {}, queue);
-    const auto lock = lock_compiling();
-    tell_shapes(arrays, profile, queue);
-    shapes.reserve(setup_.outputs.size());
-    for (const auto& tensor : setup_.outputs) shapes.push_back(context_->shape(tensor.name));
+    const auto lock = context_.lock_compiling();
+    set_inputs(arrays, profile, queue);
+    shapes = context_.output_shapes();
     queue.synchronize();
   } catch (...) {
     synchronize_quietly(queue);
-    forget();
+    context_.forget_shapes();
     throw;
   }
   return shapes;

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,12 +13,13 @@
 #include "cuda/event.hpp"
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
+#include "engine/graph_runner.hpp"
 #include "engine/input_slot.hpp"
 #include "engine/inputs_read.hpp"
 #include "engine/io_tensor.hpp"
 #include "engine/output_slot.hpp"
-#include "engine/recordings.hpp"
-#include "engine/session_setup.hpp"
+#include "engine/session_context.hpp"
+#include "engine/shared_session_state.hpp"
 #include "engine/wait.hpp"
 #include "nvinfer/runtime.hpp"
 
@@ -41,7 +41,7 @@ struct LayerTimes {
 class Session {
  public:
   // The device must be current here and in every call. config may be null.
-  Session(SessionSetup& setup, std::shared_ptr<nvinfer::RuntimeConfig> config);
+  Session(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeConfig> config);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -78,52 +78,39 @@ class Session {
                                                     std::size_t count);
 
  private:
+  class QueuedRun;
   struct Trial;
   [[nodiscard]] Trial prepare_trial(std::size_t profile, std::span<const InputArray> arrays);
   void drop_profiler();
-  [[nodiscard]] bool is_over_for_the_host(std::span<const OutputArray> results) const;
+  [[nodiscard]] bool can_return_early(std::span<const OutputArray> results) const;
   [[nodiscard]] bool lends_inputs() const;
-  void follow_earlier_work(std::span<const InputArray> arrays, cuda::StreamRef stream);
+  void wait_for_previous_run(std::span<const InputArray> arrays, cuda::StreamRef stream);
   [[nodiscard]] std::size_t stage(std::span<const InputArray> arrays, std::size_t profile,
                                   std::span<const OutputArray> results, cuda::StreamRef stream);
   [[nodiscard]] std::vector<InputArray> with_values(std::span<const InputArray> arrays) const;
   void renew_context(cuda::StreamRef stream);
-  void tell_shapes(std::span<const InputArray> arrays, std::size_t profile, cuda::StreamRef stream);
-  void* placed(const auto& place);
-  void bind(const std::string& tensor, void* address);
+  void set_inputs(std::span<const InputArray> arrays, std::size_t profile, cuda::StreamRef stream);
+  [[nodiscard]] void* placed(const auto& place);
   void bind_outputs(std::span<OutputArray> results, std::span<const Dims> shapes);
+  [[nodiscard]] bool replay(std::span<OutputArray> results, cuda::StreamRef stream);
   void enqueue(std::span<const InputArray> arrays, std::size_t profile,
                std::span<OutputArray> results, cuda::StreamRef stream);
   [[nodiscard]] bool enqueue_in_order(cuda::StreamRef stream);
-  [[nodiscard]] std::unique_lock<std::mutex> lock_compiling() const;
-  [[nodiscard]] const IoTensor* unrecordable_output() const noexcept;
-  void require_recordable() const;
-  [[nodiscard]] cuda::GraphExec capture(bool copies, std::string& problem);
-  [[nodiscard]] cuda::Graph capture_undisturbed(bool copies, bool& queued);
-  [[nodiscard]] bool replay(std::span<OutputArray> results, cuda::StreamRef stream);
-  void record(Recording& recording, cuda::StreamRef stream);
-  void choose_graph(Recording& recording, cuda::StreamRef stream, std::string& problem);
-  [[nodiscard]] double replay_time(const cuda::GraphExec& graph) const;
-  void forget() noexcept;
+  [[nodiscard]] const IoTensor* uncapturable_output() const noexcept;
+  void require_capturable() const;
 
-  SessionSetup& setup_;
-  std::shared_ptr<nvinfer::RuntimeConfig> config_;
+  SharedSessionState& shared_;
   cuda::Stream stream_;
   cuda::Event done_;    // of work that was queued and not waited for
   cuda::Event copied_;  // of the copies of page-locked inputs, where somebody waits for them
   Waiter waiter_;
   std::vector<InputSlot> inputs_;
   std::vector<OutputSlot> outputs_;
-  Recordings recordings_;
+  GraphRunner graphs_;
   std::vector<void*> addresses_;   // of the inputs, for the run at hand
   std::vector<std::int64_t> key_;  // of the run at hand, see stage()
-  std::vector<Dims> told_;         // the inputs' shapes as the context has them
-  std::size_t profile_ = 0;
-  std::size_t changes_ = 0;  // of shape, since the context was made
-  bool pending_ = false;     // whether done_ marks work that may be under way
-  bool doubtful_ = false;    // a recording failed: what it left in the context is not known
-  bool is_v8_;
-  std::unique_ptr<nvinfer::ExecutionContext> context_;  // first to go: it uses all of the above
+  bool is_pending_ = false;        // whether done_ marks work that may be under way
+  SessionContext context_;         // first to go: it uses all of the above
 };
 
 }  // namespace fasttrt::engine

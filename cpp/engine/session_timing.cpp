@@ -46,17 +46,17 @@ struct Session::Trial {
 };
 
 Session::Trial Session::prepare_trial(std::size_t profile, std::span<const InputArray> arrays) {
-  recordings_.clear();  // one may be of memory that an earlier trial had at the same addresses
+  graphs_.clear();  // one may be of memory that an earlier trial had at the same addresses
   Trial trial;
   const auto allocate = [&](const IoTensor& tensor, const Dims& shape) -> Trial::Pair {
     if (tensor.on_host || !shape.known()) {
       throw Error(tensor.name + " is not in device memory of a known shape");
     }
     const auto bytes = nvinfer::byte_size(tensor.dtype, shape.volume());
-    return {cuda::DeviceBuffer(setup_.device, bytes), cuda::PinnedBuffer(setup_.device, bytes)};
+    return {cuda::DeviceBuffer(shared_.device, bytes), cuda::PinnedBuffer(shared_.device, bytes)};
   };
   for (std::size_t i = 0; i < arrays.size(); ++i) {
-    auto& pair = trial.in.emplace_back(allocate(setup_.inputs[i], arrays[i].shape));
+    auto& pair = trial.in.emplace_back(allocate(shared_.inputs[i], arrays[i].shape));
     if (arrays[i].place == Place::device) {
       cuda::copy_to_host(pair.host.data(), arrays[i].data, pair.host.size(), stream_);
       stream_.synchronize();
@@ -69,7 +69,7 @@ Session::Trial Session::prepare_trial(std::size_t profile, std::span<const Input
   stream_.synchronize();
   const auto shapes = infer_shapes(trial.inputs, profile, std::nullopt);
   for (std::size_t i = 0; i < shapes.size(); ++i) {
-    auto& pair = trial.out.emplace_back(allocate(setup_.outputs[i], shapes[i]));
+    auto& pair = trial.out.emplace_back(allocate(shared_.outputs[i], shapes[i]));
     auto& output = trial.outputs.emplace_back();
     output.target = pair.device.data();
     output.shape = shapes[i];
@@ -82,16 +82,16 @@ std::vector<double> Session::time_replays(std::size_t profile, std::span<const I
                                           std::size_t count) {
   auto trial = prepare_trial(profile, arrays);
   for (int i = 0; i < 3; ++i) run(trial.inputs, profile, trial.outputs, std::nullopt);
-  const Recording* const recording = recordings_.find(key_);
-  if (recording == nullptr || !recording->graph) throw Error("this model runs without CUDA graphs");
+  const auto* const captured = graphs_.find(key_);
+  if (captured == nullptr) throw Error("this model runs without CUDA graphs");
   std::vector<double> times;
   for (std::size_t i = 0; i < count; ++i) {
     const auto start = Clock::now();
-    recording->graph.launch(stream_);
+    captured->graph.launch(stream_);
     waiter_.wait(stream_);
     times.push_back(microseconds_since(start));
   }
-  recordings_.clear();  // their memory goes with this call
+  graphs_.clear();  // their memory goes with this call
   return times;
 }
 
@@ -100,10 +100,10 @@ PhaseTimes Session::time_phases(std::size_t profile, std::span<const InputArray>
   const nvinfer::ErrorScope errors;
   auto trial = prepare_trial(profile, arrays);
   for (int i = 0; i < 3; ++i) run(trial.inputs, profile, trial.outputs, std::nullopt);
-  const Recording* const recording = recordings_.find(key_);
+  const auto* const captured = graphs_.find(key_);
   PhaseTimes times;
-  times.graph = recording != nullptr && recording->graph;
-  const auto event = [&] { return cuda::Event(setup_.device, cuda::EventTiming::on); };
+  times.graph = captured != nullptr;
+  const auto event = [&] { return cuda::Event(shared_.device, cuda::EventTiming::on); };
   const cuda::Event first = event(), start = event(), copied = event(), computed = event(),
                     end = event();
   const auto microseconds = [](cuda::EventRef from, cuda::EventRef to) {
@@ -117,10 +117,10 @@ PhaseTimes Session::time_phases(std::size_t profile, std::span<const InputArray>
       copied.record(stream_);
       const auto begin = Clock::now();
       if (times.graph) {
-        recording->graph.launch(stream_);
+        captured->graph.launch(stream_);
       } else {
-        const auto lock = lock_compiling();
-        if (!context_->enqueue(stream_)) throw Error(errors.explain("the inference was refused"));
+        const auto lock = context_.lock_compiling();
+        if (!context_.enqueue(stream_)) throw Error(errors.explain("the inference was refused"));
       }
       times.enqueue.push_back(microseconds_since(begin));
       computed.record(stream_);
@@ -135,11 +135,11 @@ PhaseTimes Session::time_phases(std::size_t profile, std::span<const InputArray>
     times.total = count > 0 ? microseconds(first, end) : 0.0;
   } catch (...) {
     synchronize_quietly(stream_);  // nothing may use the memory that goes with this call
-    recordings_.clear();
-    forget();
+    graphs_.clear();
+    context_.forget_shapes();
     throw;
   }
-  recordings_.clear();
+  graphs_.clear();
   return times;
 }
 
@@ -158,12 +158,12 @@ std::vector<LayerTimes> Session::time_layers(std::size_t profile,
     // A layer in a loop is reported once for each turn.
     layers[place->second].milliseconds[index] += static_cast<double>(milliseconds);
   });
-  const auto lock = lock_compiling();
-  context_->set_profiler(&profiler);
+  const auto lock = context_.lock_compiling();
+  context_.set_profiler(&profiler);
   try {
     for (; index < count; ++index) {
       // With a profiler TensorRT waits in here, and reports before it returns.
-      if (!context_->enqueue(stream_)) throw Error(errors.explain("the inference was refused"));
+      if (!context_.enqueue(stream_)) throw Error(errors.explain("the inference was refused"));
       stream_.synchronize();
     }
   } catch (...) {
@@ -177,7 +177,7 @@ std::vector<LayerTimes> Session::time_layers(std::size_t profile,
 
 // The next run makes a new context: an execution context keeps what it set up for profiling.
 void Session::drop_profiler() {
-  context_->set_profiler(nullptr);
+  context_.set_profiler(nullptr);
   renew_context(stream_);
 }
 

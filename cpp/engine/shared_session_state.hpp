@@ -17,16 +17,16 @@
 
 namespace fasttrt::engine {
 
-// required: a run that cannot be recorded fails.
+// required: a run that cannot be captured fails.
 enum class GraphPolicy { never, automatic, required };
 
 // Does the work while the program's other threads stay away from the GPU, as far as somebody can
-// see to that. While a run is recorded, whoever waits for the whole device fails, and so does the
-// recording, in whatever thread.
-using Undisturbed = std::function<void(const std::function<void()>& work)>;
+// see to that. While a run is captured, whoever waits for the whole device fails, and so does the
+// capture, in whatever thread.
+using CaptureExclusion = std::function<void(const std::function<void()>& work)>;
 
 // Outlives the sessions.
-struct SessionSetup {
+struct SharedSessionState {
   std::shared_ptr<nvinfer::CudaEngine> engine;
   std::shared_ptr<cuda::PrimaryContext> device;
   std::shared_ptr<PinnedPool> pool;
@@ -36,7 +36,7 @@ struct SessionSetup {
   WaitPolicy wait = WaitPolicy::automatic;
   std::size_t mapped_limit = 0;  // bytes, see InputSlot
   CopyPool* copies = nullptr;    // never null in use
-  Undisturbed undisturbed;       // empty: nobody can
+  CaptureExclusion exclusion;    // empty: nobody can
   // Held while kernels may be compiled or looked up: TensorRT-RTX 1.6.1 crashed when two contexts
   // with one cache of kernels did so at once. Replays need no lock.
   bool compiles = false;
@@ -44,11 +44,9 @@ struct SessionSetup {
   // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
   // keeps some 11 KB of host memory for every change until its context goes.
   std::size_t context_lifetime = 0;
-  // How often recording failed. Somebody may have disturbed it, so it is tried again, but not
-  // forever: most likely this model cannot be recorded.
-  std::atomic<int> failed_recordings = 0;
-  static constexpr int most_failures = 3;
-  [[nodiscard]] bool may_be_recorded() const noexcept { return failed_recordings < most_failures; }
+  // How often a capture failed. Somebody may have disturbed it, so it is tried again, but not
+  // forever: most likely this model cannot be captured.
+  std::atomic<int> failed_captures = 0;
 };
 
 }  // namespace fasttrt::engine

@@ -1,4 +1,4 @@
-// The part of Engine that tells what is in it.
+// The part of Engine that serializes it, and tells what is in it.
 #include <memory>
 #include <mutex>
 #include <string>
@@ -12,30 +12,30 @@
 namespace fasttrt::engine {
 
 int Engine::layer_count() const {
-  const Stay stay(*this);
-  return setup_.engine->layer_count();
+  const SharedAccess access(*this);
+  return shared_.engine->layer_count();
 }
 
 std::string Engine::layer_information() const {
-  const Stay stay(*this);
-  return nvinfer::EngineInspector::create(setup_.engine)->layer_information();
+  const SharedAccess access(*this);
+  return nvinfer::EngineInspector::create(shared_.engine)->layer_information();
 }
 
 std::unique_ptr<nvinfer::HostMemory> Engine::serialize(bool without_weights) const {
-  const Stay stay(*this);
+  const SharedAccess access(*this);
   if (!broken_.empty()) throw Error(broken_);
   const nvinfer::ErrorScope errors;
-  auto memory = setup_.engine->serialize(without_weights);
+  auto memory = shared_.engine->serialize(without_weights);
   if (memory == nullptr) throw Error(errors.explain("the engine could not be serialized"));
   return memory;
 }
 
 std::unique_ptr<nvinfer::HostMemory> Engine::runtime_cache() {
-  const Stay stay(*this);
+  const SharedAccess access(*this);
   if (config_ == nullptr) return nullptr;
   const nvinfer::ErrorScope errors;
-  // The same lock as around everything that may compile, see SessionSetup.
-  const std::lock_guard lock(setup_.compiling);
+  // The same lock as around everything that may compile, see SharedSessionState.
+  const std::lock_guard lock(shared_.compiling);
   auto memory = config_->cache().serialize();
   if (memory == nullptr) throw Error(errors.explain("the runtime cache could not be serialized"));
   return memory;

@@ -12,23 +12,23 @@
 
 namespace fasttrt::engine {
 
-// A run with given shapes and addresses, once made and perhaps recorded for replay.
-struct Recording {
+// A run with given shapes and addresses, once made and perhaps captured for replay.
+struct CapturedRun {
   std::vector<std::int64_t> key;
   std::vector<nvinfer::Dims> output_shapes;
-  cuda::GraphExec graph;  // empty until recorded
+  cuda::GraphExec graph;  // empty until captured
 };
 
 // The latest of them; the one that was not used for longest goes first.
-class Recordings {
+class GraphCache {
  public:
   // Null if there is none. Valid until the next add() or clear().
-  [[nodiscard]] Recording* find(std::span<const std::int64_t> key) noexcept;
-  Recording& add(std::span<const std::int64_t> key, std::vector<nvinfer::Dims> output_shapes);
+  [[nodiscard]] CapturedRun* find(std::span<const std::int64_t> key) noexcept;
+  CapturedRun& add(std::span<const std::int64_t> key, std::vector<nvinfer::Dims> output_shapes);
   void clear() noexcept { list_.clear(); }
 
  private:
-  std::vector<std::unique_ptr<Recording>> list_;  // the latest first
+  std::vector<std::unique_ptr<CapturedRun>> list_;  // the latest first
 };
 
 }  // namespace fasttrt::engine
