@@ -25,9 +25,6 @@ from support.zoo.running import (
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
-WRONG = {"segformer": "wrong in 16 bits for several images (TensorRT-RTX 1.6.1)"}
-"""What is known to be wrong; `docs/zoo.md` says more."""
-
 
 def _torch_error(
     network: Network, precision: str, inputs: dict[str, Array], expected: list[Array]
@@ -70,8 +67,6 @@ def test_network(name: str, tmp_path: Path) -> None:
         theirs = _torch_error(network, precision, inputs[0], expected[0])
         found[f"limit_{precision}"] = allowed(precision, theirs)
     report("zoo", network=name, other_inputs=other, sizes=len(sizes), **found)
-    if name in WRONG and found["fp16"] > found["limit_fp16"]:
-        pytest.xfail(WRONG[name])
     for precision in LIMITS:
         assert found[precision] < found[f"limit_{precision}"], found
     assert other > 3 * found["fp16"]  # else the answer to any other input would pass

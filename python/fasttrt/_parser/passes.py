@@ -24,6 +24,7 @@ from fasttrt._parser.recurrent_layout import put_time_first
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._parser.sequences import slice_sequences
 from fasttrt._parser.sparse_tensors import write_dense
+from fasttrt._parser.transposed_products import write_transposed_products
 from fasttrt.folding import folded
 from fasttrt.model import OnnxModel
 
@@ -78,5 +79,6 @@ FINAL_PASSES: tuple[Pass, ...] = (
     write_group_normalization,
     write_attention,
     fill_odd_products,
+    write_transposed_products,
     downgrade,
 )

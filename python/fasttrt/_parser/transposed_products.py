@@ -1,0 +1,107 @@
+"""Products with weights whose last two axes are exchanged right after them.
+
+TensorRT-RTX 1.6.1 computes the two in one kernel. Where the other factor follows from products
+itself, as in the blocks of a transformer, that kernel is wrong for all but the first item of a
+batch: on an H200 by as much as the values themselves, in float32, float16 and bfloat16. With an
+axis of one element between the two it is right, and takes no longer.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fasttrt._nodes import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._parser.node_chain import NodeChain
+from fasttrt._parser.node_rules import attribute
+from fasttrt._tensor_facts import TensorFacts
+from fasttrt.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+_PASSED = {"Cast", "Dropout", "Identity"}
+"""What may stand between product and Transpose; TensorRT has no kernel of its own for it."""
+
+
+def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Write ``Transpose(MatMul(x, weights) + constant, perm=[0, 2, 1])`` with four axes.
+
+    The model itself if it has no such product, with or without the addition.
+    """
+    nodes = with_inner(model.proto.graph.node)
+    if target.library.family != "rtx" or not any(map(_exchanges_last, nodes)):
+        return model
+    if next(_found(model.proto.graph, _Scope()), None) is None:
+        return model
+    facts = TensorFacts(model.proto)
+    proto = model.copy_proto()
+    lines = []
+    for graph, index in reversed(list(_found(proto.graph, _Scope()))):  # inner graphs come first
+        node = graph.node.pop(index)
+        for step in reversed(_with_four_axes(node, facts)):
+            graph.node.insert(index, step)
+        lines.append(
+            f"{node.name or node.output[0]}: written with an axis more, as {target.library} "
+            "transposes products with weights wrongly"
+        )
+    return model.changed(proto, lines[::-1])
+
+
+class _Scope:
+    """The tensors that a graph can use: the nodes that make them, and which are constants."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, onnx.NodeProto] = {}
+        self._constants: set[str] = set()
+
+    def within(self, graph: "onnx.GraphProto") -> "_Scope":
+        """Give the scope of a graph within this one."""
+        scope = _Scope()
+        scope._makers = self._makers | {name: node for node in graph.node for name in node.output}
+        scope._constants = self._constants | {tensor.name for tensor in graph.initializer}
+        for node in graph.node:
+            follows = bool(node.input) and not any(subgraphs(node))
+            if node.op_type == "Constant" or (follows and scope._constants.issuperset(node.input)):
+                scope._constants.update(node.output)
+        return scope
+
+    def is_product(self, name: str) -> bool:
+        """Tell whether a tensor is a product with weights, a constant added to it or not."""
+        while (node := self._makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
+            computed = [source for source in node.input if source not in self._constants]
+            if node.op_type == "MatMul":
+                return computed == list(node.input[:1])
+            is_passed = node.op_type in _PASSED or (node.op_type == "Add" and len(computed) == 1)
+            if not is_passed or not computed:
+                return False
+            name = computed[0]
+        return False
+
+
+def _found(graph: "onnx.GraphProto", outer: _Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
+    """Find such Transposes: their graph and place; those of inner graphs after the graph's own."""
+    scope = outer.within(graph)
+    for index, node in enumerate(graph.node):
+        if _exchanges_last(node) and scope.is_product(node.input[0]):
+            yield graph, index
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from _found(inner, scope)
+
+
+def _exchanges_last(node: "onnx.NodeProto") -> bool:
+    is_transpose = node.op_type == "Transpose" and node.domain in ONNX_DOMAINS
+    return is_transpose and list(attribute(node, "perm", ())) == [0, 2, 1]
+
+
+def _with_four_axes(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    chain = NodeChain(node, facts)
+    name, axis = node.input[0], 2
+    if facts.opset < 13:
+        wide = chain.add("Unsqueeze", name, axes=[axis])
+        moved = chain.add("Transpose", wide, perm=[0, 3, 2, 1])
+        return chain.finish("Squeeze", moved, axes=[axis])
+    axes = chain.constant([axis])
+    moved = chain.add("Transpose", chain.add("Unsqueeze", name, axes), perm=[0, 3, 2, 1])
+    return chain.finish("Squeeze", moved, axes)
