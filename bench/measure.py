@@ -15,7 +15,7 @@ from models import Array, Arrays, Network
 import fasttrt
 from fasttrt._bench.statistics import Stats as Stats
 from fasttrt._bench.statistics import summarize as summarize
-from fasttrt._bench.timing import timed as timed
+from fasttrt._bench.wall_clock import timed as timed
 
 LONGEST = 1.0  # seconds of a round: who is slow runs less often
 

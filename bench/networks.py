@@ -17,9 +17,9 @@ from models import LARGEST_BATCH, Array, Arrays, Network
 from sessions import CPU, open_session
 from vision import TITLES, vision
 
-from fasttrt.model import DeclaredTensor, OnnxModel
-from fasttrt.shapes import parse_range
-from fasttrt.spec import Range, Shape
+from fasttrt._common.tensor_spec import Range, Shape
+from fasttrt._graph.model import DeclaredTensor, OnnxModel
+from fasttrt._plan.profiles import parse_range
 
 MLP, RESNET = "MLP", "ResNet-50"  # which have targets
 _EXTENTS = r"\d+(?:x\d+)*"

@@ -24,7 +24,7 @@ from options import add_models, arguments
 from report import Report
 
 import fasttrt
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
 
 FASTER = 3.0  # with the kernels than without, at least
 NO_CACHE, PLAN, KERNELS = "no cache", "plan", "plan and kernels"

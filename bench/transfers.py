@@ -23,7 +23,7 @@ from report import Report
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._library import find
+from fasttrt._library.discovery import find
 
 LEAST, MOST = 1 << 10, 4 << 20  # bytes of input
 LIMITS = {"copied": 0, "mapped": 1 << 40}

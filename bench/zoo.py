@@ -35,7 +35,7 @@ def measure(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     import torch
 
     import fasttrt
-    from fasttrt.model import OnnxModel
+    from fasttrt._graph.model import OnnxModel
     from support.zoo import NETWORKS
     from support.zoo.exporting import export, make_module
     from support.zoo.running import error, profile, run_engine, run_torch, sizes_of, times

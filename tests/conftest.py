@@ -11,7 +11,7 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._library import find
+from fasttrt._library.discovery import find
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

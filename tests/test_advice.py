@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 from onnx.parser import parse_model
 
 import fasttrt
-from fasttrt._parameters import parameters
-from fasttrt.advice import advise, builds_too, stop_at
-from fasttrt.model import OnnxModel
+from fasttrt._builder.advice import advise, builds_too, stop_at
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.parameter_inputs import parameters
 from support import models
 from support.real_models import REAL_MODELS
 
@@ -291,7 +291,7 @@ def test_nothing_is_tried_unasked(rtx: Any, model: Any, monkeypatch: pytest.Monk
     def never(*arguments: Any) -> str:
         raise AssertionError("tried")
 
-    monkeypatch.setattr("fasttrt.advice.advise", never)
+    monkeypatch.setattr("fasttrt._builder.advice.advise", never)
     try:
         fasttrt.build(model, library=rtx.path)
     except (fasttrt.ParseError, fasttrt.BuildError) as error:

@@ -47,7 +47,7 @@ def test_without_a_gpu_and_onnx_runtime_both_are_named() -> None:
         import sys
         sys.modules["onnxruntime"] = None
         import fasttrt
-        from fasttrt import _opening
+        from fasttrt._engine import backend_factory as _opening
         from onnx.parser import parse_model
         model = parse_model(
             '<ir_version: 9, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) '

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fasttrt import Engine, InputError
-from fasttrt._arguments import as_array
-from fasttrt.arrays import is_gpu_array
+from fasttrt._runtime.arguments import as_array
+from fasttrt._runtime.arrays import is_gpu_array
 from support import models
 from support.device_arrays import CPU, CUDA, MANAGED, PINNED, CudaArray, DlpackArray, HostArray
 

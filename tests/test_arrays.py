@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt import _core, arrays
+from fasttrt import _core
+from fasttrt._runtime import arrays as arrays
 
 DTYPES = (
     "float32", "float16", "int8", "int32", "bool", "uint8", "float8_e4m3fn", "bfloat16", "int64",

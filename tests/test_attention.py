@@ -14,9 +14,9 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.attention import write_attention
 from fasttrt._parser.pipeline import Target
-from fasttrt.model import OnnxModel
 from support.attention_models import CASES, WITHOUT_KERNEL, attention, expected_of, inputs_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"

@@ -24,14 +24,14 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, BuildProgress, InputError, Plan, cache
-from fasttrt._cache.building import TIMINGS_REFUSED, Source, cached_build
-from fasttrt._cache.library_build import library_build
+from fasttrt._cache.cached_build import TIMINGS_REFUSED, Source, cached_build
+from fasttrt._cache.library_fingerprint import library_build
 from fasttrt._cache.lock import building
 from fasttrt._cache.store import Store
-from fasttrt._cache.timings import forget_timings, kept_timings
-from fasttrt._library import find
-from fasttrt.model import OnnxModel
-from fasttrt.transforms import transformed
+from fasttrt._cache.timing_cache import forget_timings, kept_timings
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import transformed
+from fasttrt._library.discovery import find
 from support import models
 from support.process import python_output
 from support.shared_objects import compile_library, place
@@ -46,8 +46,8 @@ CHILD = """
 import logging, signal, sys, time
 from pathlib import Path
 from fasttrt import BuildConfig
-from fasttrt._cache.building import cached_build
-from fasttrt.model import OnnxModel
+from fasttrt._cache.cached_build import cached_build
+from fasttrt._graph.model import OnnxModel
 
 logging.basicConfig(stream=sys.stderr, format="%(message)s")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # however the tests were started
@@ -297,8 +297,8 @@ def test_a_plan_from_the_cache_needs_no_onnx(builds: Builds, tmp_path: Path) -> 
         import sys
         from pathlib import Path
         from fasttrt import BuildConfig
-        from fasttrt._cache.building import cached_build
-        from fasttrt.model import OnnxModel
+        from fasttrt._cache.cached_build import cached_build
+        from fasttrt._graph.model import OnnxModel
 
         model, root, library = sys.argv[1:]
         source = cached_build(
@@ -581,8 +581,8 @@ def test_a_folder_without_permission_is_survived(rtx: fasttrt.LibraryInfo, tmp_p
         import logging, os, sys, tempfile
         from pathlib import Path
         from fasttrt import BuildConfig
-        from fasttrt._cache.building import cached_build
-        from fasttrt.model import OnnxModel
+        from fasttrt._cache.cached_build import cached_build
+        from fasttrt._graph.model import OnnxModel
         model, library = map(Path, sys.argv[1:3])
         content = model.read_bytes()
 

@@ -21,10 +21,10 @@ from onnx import numpy_helper
 import fasttrt
 from fasttrt import BuildConfig, _core
 from fasttrt._cache.key import digest_of, key_parts, plain
-from fasttrt._library import find
-from fasttrt._model_hash import _add_message
-from fasttrt.config import LOAD_OPTIONS, TF32_VARIABLE
-from fasttrt.model import OnnxModel
+from fasttrt._graph.digest import _add_message
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
+from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE
 from support import models
 from support.process import python_output
 from support.shared_objects import place
@@ -205,7 +205,7 @@ def test_the_key_is_the_same_in_every_process(key: Callable[..., str]) -> None:
         import sys
         from fasttrt import BuildConfig
         from fasttrt._cache.key import digest_of, key_parts
-        from fasttrt._library import find
+        from fasttrt._library.discovery import find
         config = BuildConfig(workspace=5, compute_capabilities=("9.0",))
         extra = {"names": {"b", "a", "c"}, "path": sys.argv[1]}
         library = find(sys.argv[2], None)

@@ -13,10 +13,10 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, EngineLoadError, Plan
-from fasttrt._cache.building import Source, cached_build
-from fasttrt._opening import RunOptions, _loaded
-from fasttrt.model import OnnxModel
-from fasttrt.reference import ReferenceBackend
+from fasttrt._cache.cached_build import Source, cached_build
+from fasttrt._engine.backend_factory import RunOptions, _loaded
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.reference_backend import ReferenceBackend
 from support import models
 
 OPTIONS = RunOptions(2, "eager", "auto", "auto", None)
@@ -45,7 +45,7 @@ def proto() -> Any:
 @pytest.fixture
 def loader(proto: Any, monkeypatch: pytest.MonkeyPatch) -> Loader:
     made = Loader(proto)
-    monkeypatch.setattr("fasttrt._opening.TensorRTBackend", made)
+    monkeypatch.setattr("fasttrt._engine.backend_factory.TensorRTBackend", made)
     return made
 
 
@@ -107,7 +107,7 @@ def test_a_second_failure_is_raised(
         counts.append(plan)
         raise EngineLoadError(f"failure {len(counts)}")
 
-    monkeypatch.setattr("fasttrt._opening.TensorRTBackend", refuse)
+    monkeypatch.setattr("fasttrt._engine.backend_factory.TensorRTBackend", refuse)
     with pytest.raises(EngineLoadError, match="failure 2"):
         load([cached])
     assert len(counts) == 2

@@ -16,12 +16,12 @@ import pytest
 
 import fasttrt
 from fasttrt import Plan, cache
+from fasttrt._cache.checksummed_file import read_sealed, write_sealed
 from fasttrt._cache.folder import CacheFolder, chosen_path, size_limit
 from fasttrt._cache.key import digest_of
 from fasttrt._cache.lock import building
-from fasttrt._cache.sealed import read_sealed, write_sealed
 from fasttrt._cache.store import KERNELS, Store
-from fasttrt._model_hash import file_sha256
+from fasttrt._graph.digest import file_sha256
 from support.process import python_output
 
 
@@ -230,7 +230,7 @@ def test_links_and_pipes_are_not_followed(
 
 def test_partial_files_are_not_written_through_links(root: Path, tmp_path: Path) -> None:
     """Their names cannot be guessed, and what is there already is never opened."""
-    from fasttrt._files import replacing
+    from fasttrt._common.output_file import replacing
 
     target = tmp_path / "target"
     target.write_bytes(b"precious")

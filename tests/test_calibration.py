@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fasttrt import InputError
-from fasttrt._calibration import _coarsen, calibrate
+from fasttrt._quantization.calibration import _coarsen, calibrate
 from support import models
 from support.quantized import normal
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fasttrt import InputError
-from fasttrt._casting import check_cast, converted, is_lossless
+from fasttrt._common.dtypes import check_cast, converted, is_lossless
 
 NAMES = (
     "bool", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 import fasttrt
 from fasttrt import InputError
-from fasttrt._bench import cases, sweeps
+from fasttrt._bench import measurement as cases
+from fasttrt._bench import sweeps
 from fasttrt._bench.closed_loop import Scale, drive
 from fasttrt._bench.statistics import summarize
-from fasttrt.cli.bench import bench
+from fasttrt._cli.bench import bench
 from support import models
 
 app = typer.Typer()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import fasttrt
-from fasttrt.cli._values import shapes as parse_shapes
-from fasttrt.cli.build import _workspace
+from fasttrt._cli.build import _workspace
+from fasttrt._cli.values import shapes as parse_shapes
 from support import models
 
 

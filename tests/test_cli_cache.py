@@ -13,10 +13,10 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, Plan, cache
-from fasttrt._cache.building import cached_build
+from fasttrt._cache.cached_build import cached_build
 from fasttrt._cache.key import digest_of
 from fasttrt._cache.store import Store
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
 from support import models
 
 

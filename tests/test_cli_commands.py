@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from fasttrt.cli import app
+from fasttrt._cli import app
 
 _TEXT_ALONE = {"doctor", "path", "list", "verify", "clear"}  # what shows no log of TensorRT's
 

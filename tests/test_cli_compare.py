@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fasttrt.cli.compare import compare
+from fasttrt._cli.compare import compare
 from support import models
 from support.perturbed import with_weight
 

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import fasttrt
-from fasttrt.cli import app
-from fasttrt.cli.doctor import Report, _advice, try_out
+from fasttrt._cli import app
+from fasttrt._cli.doctor import Report, _advice, try_out
 from support.process import python_output
 from support.shared_objects import claim_version, compile_library, place
 
@@ -89,7 +89,7 @@ def listed(*folders: Path, **environment: Any) -> list[dict[str, Any]]:
     """The libraries, with these folders on the loader's search path."""
     code = """
         import json
-        from fasttrt.cli.doctor import examine
+        from fasttrt._cli.doctor import examine
         print(json.dumps(examine().libraries))
     """
     path = os.pathsep.join(map(str, folders))

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fasttrt
-from fasttrt.cli import app
+from fasttrt._cli import app
 from support import models
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fasttrt.cli._messages import in_options
+from fasttrt._cli.messages import in_options
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from fasttrt import Engine, Error, InputError
-from fasttrt._bench import bars, layers
-from fasttrt.cli.profile import profile
+from fasttrt._bench import bars
+from fasttrt._bench import layer_profile as layers
+from fasttrt._cli.profile import profile
 from support import models
 
 RECORDED = (Path(__file__).parent / "data/inspector_rtx_1_6_1.json").read_text()

@@ -19,7 +19,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 def run(*arguments: str | Path) -> tuple[int, str, BaseException | None]:
     from typer.testing import CliRunner
 
-    from fasttrt.cli.quantize import quantize
+    from fasttrt._cli.quantize import quantize
 
     app = typer.Typer()
     app.command()(quantize)

@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 
 from fasttrt import cache
-from fasttrt._bench import layers, sweeps
-from fasttrt._bench.cases import LATENCY, TERMS, WALL, Case
+from fasttrt._accuracy.comparison import Comparison
+from fasttrt._accuracy.metrics import OutputComparison
+from fasttrt._bench import layer_profile as layers
+from fasttrt._bench import sweeps
+from fasttrt._bench.measurement import LATENCY, TERMS, WALL, Case
 from fasttrt._bench.statistics import Stats
-from fasttrt.cli import cache as cache_command
-from fasttrt.cli import run as run_command
-from fasttrt.comparing.comparison import Comparison
-from fasttrt.comparing.metrics import OutputComparison
-from fasttrt.quantization_report import OutputLoss, QuantizationReport
+from fasttrt._cli import cache as cache_command
+from fasttrt._cli import run as run_command
+from fasttrt._quantization.report import OutputLoss, QuantizationReport
 from support import models
 
 LONG = "encoder/layer.11/attention/output/LayerNorm/Add_1_output_0"

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 import fasttrt
-from fasttrt.cli import app
+from fasttrt._cli import app
 from support.models import make, value
 
 CHANGES = ("--freeze", "axes=[1]", "--dims", "width=5")

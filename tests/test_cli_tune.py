@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import fasttrt
 from fasttrt._bench.statistics import in_rounds
 from fasttrt._bench.tuning import Candidate, Goal, Search, Trial
-from fasttrt.cli.tune import tune
+from fasttrt._cli.tune import tune
 from support import models
 
 app = typer.Typer()

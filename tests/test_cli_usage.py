@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from fasttrt.cli import main
+from fasttrt._cli import main
 from support import models
 
 

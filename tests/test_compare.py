@@ -13,9 +13,9 @@ from onnx import TensorProto
 
 import fasttrt
 from fasttrt import InputError
-from fasttrt.model import OnnxModel
-from fasttrt.precision.conversion import converted
-from fasttrt.transforms import transformed
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import transformed
+from fasttrt._precision.conversion import converted
 from support import models
 from support.perturbed import perturbed, perturbing, with_weight
 from support.real_models import REAL_MODELS, RealModel

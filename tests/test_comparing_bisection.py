@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import fasttrt
-from fasttrt.comparing.bisection import Bisection, Divergence
-from fasttrt.comparing.graphs import Graph, tensor_types, with_outputs
-from fasttrt.comparing.metrics import OutputComparison, combine, measure
-from fasttrt.comparing.thresholds import Thresholds, limits_for
+from fasttrt._accuracy.bisection import Bisection, Divergence
+from fasttrt._accuracy.dataflow import Graph, tensor_types, with_outputs
+from fasttrt._accuracy.metrics import OutputComparison, combine, measure
+from fasttrt._accuracy.thresholds import Thresholds, limits_for
 from support import models
 from support.perturbed import perturbed, perturbing, residual, with_weight
 from support.real_models import REAL_MODELS

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from fasttrt import InputError
-from fasttrt.comparing.drawing import Drawing
-from fasttrt.comparing.value_ranges import default_range, integer_ranges
-from fasttrt.model import OnnxModel
-from fasttrt.reference import ReferenceBackend
+from fasttrt._accuracy.random_inputs import Drawing
+from fasttrt._accuracy.value_ranges import default_range, integer_ranges
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.reference_backend import ReferenceBackend
 from support import models
 
 INT64, INT32, FLOAT = TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT

@@ -10,9 +10,9 @@ import pytest
 from onnx.parser import parse_model
 
 import fasttrt
-from fasttrt.comparing.metrics import OutputComparison, combine, measure
-from fasttrt.comparing.thresholds import Judge, Limits
-from fasttrt.model import OnnxModel
+from fasttrt._accuracy.metrics import OutputComparison, combine, measure
+from fasttrt._accuracy.thresholds import Judge, Limits
+from fasttrt._graph.model import OnnxModel
 from support import models
 from support.models import Array
 

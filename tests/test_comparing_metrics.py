@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fasttrt.comparing.metrics import OutputComparison, combine, measure
-from fasttrt.comparing.thresholds import Limits
+from fasttrt._accuracy.metrics import OutputComparison, combine, measure
+from fasttrt._accuracy.thresholds import Limits
 from support.models import Array, random_array
 
 NONE: dict[str, Any] = {

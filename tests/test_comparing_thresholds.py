@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from fasttrt import InputError, Thresholds
-from fasttrt.comparing.graphs import Graph
-from fasttrt.comparing.thresholds import ROUNDOFF, limits_for, parse_thresholds, precision_of
+from fasttrt._accuracy.dataflow import Graph
+from fasttrt._accuracy.thresholds import ROUNDOFF, limits_for, parse_thresholds, precision_of
 from support import models
 
 
@@ -60,7 +60,7 @@ def test_rounding_passes_at_its_own_precision_and_fails_at_the_next(
 
 
 def _inputs(made: models.Model) -> Any:
-    from fasttrt.model import OnnxModel
+    from fasttrt._graph.model import OnnxModel
 
     return OnnxModel(made.proto).inputs
 

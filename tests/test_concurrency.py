@@ -15,7 +15,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Batching, Engine, InputError
-from fasttrt.concurrency import Workers, worker_count
+from fasttrt._runtime.workers import Workers, worker_count
 from support import models
 from support.gate import PATIENCE, Gate
 from support.process import python_output

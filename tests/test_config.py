@@ -12,8 +12,8 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig
-from fasttrt._library import find
-from fasttrt.config import parse_capability
+from fasttrt._library.discovery import find
+from fasttrt._plan.build_config import parse_capability
 
 
 @pytest.mark.parametrize(

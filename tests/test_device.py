@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fasttrt import CudaError, InputError, _core
-from fasttrt._device import parse_device, parse_devices
-from fasttrt._starting import devices_starting
+from fasttrt._engine.device_warmup import devices_starting
+from fasttrt._library.device import parse_device, parse_devices
 
 
 class Torch(NamedTuple):

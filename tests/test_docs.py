@@ -27,7 +27,7 @@ from typer.testing import CliRunner, Result
 
 import fasttrt
 from fasttrt import _core
-from fasttrt.cli import app
+from fasttrt._cli import app
 from support.doc_blocks import Block, blocks, commands
 
 ROOT = Path(__file__).parent.parent

@@ -68,7 +68,7 @@ def test_the_cpu_is_named(engine: Engine) -> None:
 def test_auto_falls_back_to_the_cpu_and_says_why_once(
     made: models.Model, no_gpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fasttrt._opening._warned", set())
+    monkeypatch.setattr("fasttrt._engine.backend_factory._warned", set())
     with pytest.warns(RuntimeWarning) as caught:
         engine = Engine(made.proto)
     (warning,) = caught

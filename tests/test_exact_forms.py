@@ -9,11 +9,11 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import fasttrt
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.branch_outputs import write_branch_outputs
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.pipeline import Target
-from fasttrt.model import OnnxModel
 from support.exact_forms import CASES, Case, assert_same, run
 from support.swept_forms import SWEPT
 

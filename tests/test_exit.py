@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import fasttrt
-from fasttrt import Engine, _ort, _ort_calls
+from fasttrt import Engine
+from fasttrt._runtime import ort_calls as _ort_calls
+from fasttrt._runtime import ort_session as _ort
 from support import models
 from support.gate import PATIENCE
 from support.process import run_python

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
-from fasttrt.external_data import has_no_external_data
-from fasttrt.model import OnnxModel
+from fasttrt._graph.external_data import has_no_external_data
+from fasttrt._graph.model import OnnxModel
 from support import models
 
 SECRET = np.random.default_rng().standard_normal(4).astype(np.float32)

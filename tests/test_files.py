@@ -14,11 +14,20 @@ import pytest
 from typer.testing import CliRunner
 
 import fasttrt
-from fasttrt._file_kinds import ARRAYS, MODEL, OPTIONS, PLAN, TIMING_CACHE, TRACE, FileKind, chart
-from fasttrt._files import Output
-from fasttrt._reading import check_file, lfs_problem, read_file, reading
-from fasttrt.cli import app
-from fasttrt.model import OnnxModel
+from fasttrt._cli import app
+from fasttrt._common.file_kinds import (
+    ARRAYS,
+    MODEL,
+    OPTIONS,
+    PLAN,
+    TIMING_CACHE,
+    TRACE,
+    FileKind,
+    chart,
+)
+from fasttrt._common.input_file import check_file, lfs_problem, read_file, reading
+from fasttrt._common.output_file import Output
+from fasttrt._graph.model import OnnxModel
 from support import models
 
 PRECIOUS = b"precious"

@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import fasttrt
-from fasttrt.folding import folded
-from fasttrt.model import OnnxModel
-from fasttrt.transforms import transformed
+from fasttrt._graph.constant_folding import folded
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import transformed
 from support import models
 from support.models import Array
 from support.real_models import REAL_MODELS, Arrays, RealModel

@@ -12,13 +12,14 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._int8_target import Int8Target, has_int8, has_int8_convolutions, int8_problem
+from fasttrt._parser.int8_support import has_int8, has_int8_convolutions, int8_problem
+from fasttrt._quantization.target import Int8Target
 from support import models
 
 
 @pytest.fixture
 def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
-    from fasttrt._library import find
+    from fasttrt._library.discovery import find
 
     found = find(rtx.path, None)
     if has_int8_convolutions(found):
@@ -71,7 +72,7 @@ def test_the_library_does_fail_at_them(
     library: _core.Library, build: Callable[..., fasttrt.Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it is out of date that they are computed in float32."""
-    from fasttrt import building
+    from fasttrt._builder import build as building
     from fasttrt._parser import narrow_integers
 
     monkeypatch.setattr(building, "int8_problem", lambda graph, library: "")

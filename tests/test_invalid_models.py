@@ -8,9 +8,9 @@ from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import _core
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.graph_order import order_nodes
 from fasttrt._parser.pipeline import Target, prepare
-from fasttrt.model import OnnxModel
 
 HEADER = '<ir_version: 9, opset_import: ["" : 21]> g '
 IMAGE = HEADER + "(float[1,4,8,8] x) => (float y) "

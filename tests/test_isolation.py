@@ -18,8 +18,9 @@ import pytest
 from onnx.parser import parse_model
 
 import fasttrt
-from fasttrt import _isolation
-from fasttrt._isolation import describe_exception, run_isolated
+from fasttrt._builder import isolation as _isolation
+from fasttrt._builder.isolation import describe_exception, run_isolated
+from fasttrt._plan.profiles import Shapes
 from support import models
 
 BAD = '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) { y = Erff (x) }'
@@ -67,9 +68,7 @@ def test_steps_and_the_log_come_as_they_do_otherwise(
 
 
 @pytest.mark.parametrize("shapes", [None, {"x": (1, 2)}])
-def test_errors_are_the_same(
-    shapes: fasttrt.shapes.Shapes | None, build: Callable[..., fasttrt.Plan]
-) -> None:
+def test_errors_are_the_same(shapes: Shapes | None, build: Callable[..., fasttrt.Plan]) -> None:
     proto = parse_model(BAD) if shapes is None else models.mlp(batch="n").proto
     found = []
     for isolate in (False, True):
@@ -99,8 +98,8 @@ def test_exceptions_survive_the_way(error: Exception) -> None:
 DYING = """
 import os, signal, sys, time
 sys.argv[1:3] = sys.argv[1:3]
-from fasttrt import _isolated_job
-from fasttrt.progress import BuildProgress
+from fasttrt._builder import isolated_job as _isolated_job
+from fasttrt._common.progress import BuildProgress
 def die(connection, how, phase=""):
     if phase:
         connection.progress(BuildProgress(phase, "", 0, 1))
@@ -200,7 +199,7 @@ def test_inspect_survives_the_parser(rtx: fasttrt.LibraryInfo, tmp_path: Path) -
     """No model is known that the parser dies of and that is not refused before; so by a limit."""
     path = tmp_path / "m.onnx"
     onnx.save(models.mlp(batch=4).proto, path)
-    code = "from fasttrt.cli import inspect, main; inspect._PATIENCE = 0.01; main()"
+    code = "from fasttrt._cli import inspect, main; inspect._PATIENCE = 0.01; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "inspect", str(path), "--json", "--library", rtx.path],
         capture_output=True, text=True, check=False, timeout=120,

@@ -16,9 +16,9 @@ from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import _core
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.local_functions import MAX_DEPTH, MAX_NODES, inline_functions
 from fasttrt._parser.pipeline import Target
-from fasttrt.model import OnnxModel
 
 IMPORTS = '<ir_version: 10, opset_import: ["" : 17, "l" : 1, "m" : 1]>'
 GRAPH = IMPORTS + " g (float[2,3] x) => (float[2,3] y) "

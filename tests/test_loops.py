@@ -10,11 +10,10 @@ import onnx
 import pytest
 
 import fasttrt
-from fasttrt._loops import CountedLoops
-from fasttrt._nodes import with_inner
+from fasttrt._graph.control_flow import CountedLoops, control_flow
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import with_inner
 from fasttrt._parser.counted_loops import drop_conditions
-from fasttrt._recording import control_flow
-from fasttrt.model import OnnxModel
 from support import models
 
 TARGET: Any = SimpleNamespace(library="TensorRT")

@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import fasttrt
-from fasttrt._misread import spelled_out
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target
+from fasttrt._parser.quirks import spelled_out
 from fasttrt._parser.recurrent_layout import put_time_first
-from fasttrt.model import OnnxModel
 from support import models
 from support.form_cases import run
 

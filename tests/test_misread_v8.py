@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
-from fasttrt._misread_v8 import warn_of_opset, written_for_v8
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.pipeline import Target
-from fasttrt.model import OnnxModel
-from fasttrt.precision.applying import parse
-from fasttrt.precision.conversion import converted
+from fasttrt._parser.quirks_v8 import warn_of_opset, written_for_v8
+from fasttrt._precision.conversion import converted
+from fasttrt._precision.typed_parse import parse
 from support import models
 from support.gpu import assert_close
 from support.newer_operators import NEWER_OPERATORS

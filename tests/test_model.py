@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
 from support import models
 
 

@@ -11,10 +11,10 @@ from onnx.reference import ReferenceEvaluator
 
 import fasttrt
 from fasttrt._cache.key import key_parts
-from fasttrt._library import find
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
 from fasttrt._parser.nan_propagation import propagate_nan
 from fasttrt._parser.pipeline import Target
-from fasttrt.model import OnnxModel
 from support.nan_cases import NAN_CASES, nan_inputs
 
 PROPAGATE = fasttrt.BuildConfig(nan="propagate")
@@ -68,7 +68,7 @@ def test_other_values_are_refused() -> None:
 def test_it_is_an_option_of_the_command(tmp_path: Path, rtx: fasttrt.LibraryInfo) -> None:
     from typer.testing import CliRunner
 
-    from fasttrt.cli import app
+    from fasttrt._cli import app
 
     path = tmp_path / "m.onnx"
     path.write_bytes(NAN_CASES["Relu"].proto("float").SerializeToString())

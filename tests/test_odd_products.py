@@ -12,10 +12,10 @@ from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._library import find
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
 from fasttrt._parser.odd_products import fill_odd_products
 from fasttrt._parser.pipeline import Target
-from fasttrt.model import OnnxModel
 from support.odd_products import PRODUCTS, Product
 
 PLAIN = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fasttrt
-from fasttrt.options_file import written
+from fasttrt._engine.options_file import written
 
 
 def load(tmp_path: Path, text: str) -> dict[str, Any]:

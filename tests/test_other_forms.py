@@ -12,13 +12,13 @@ from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._library import find
+from fasttrt._builder.build import parsed
+from fasttrt._graph.fingerprint import structure
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
 from fasttrt._parser.other_forms import parse_in_other_forms
 from fasttrt._parser.pipeline import Target, prepare
-from fasttrt.building import parsed
-from fasttrt.model import OnnxModel
-from fasttrt.refitting import as_built
-from fasttrt.structure import structure
+from fasttrt._runtime.refit import as_built
 from support.form_cases import CASES, FormCase, run
 
 Build = Callable[..., fasttrt.Plan]

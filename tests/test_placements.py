@@ -9,18 +9,19 @@ import onnx
 import pytest
 
 import fasttrt
-from fasttrt import BuildConfig, building
-from fasttrt.model import OnnxModel
-from fasttrt.precision import rules
-from fasttrt.precision.applying import converted_as_built
-from fasttrt.precision.conversion import converted
-from fasttrt.precision.placements import (
+from fasttrt import BuildConfig
+from fasttrt._builder import build as building
+from fasttrt._graph.model import OnnxModel
+from fasttrt._precision import rules as rules
+from fasttrt._precision.conversion import converted
+from fasttrt._precision.placements import (
     AROUND_ATTENTION,
     AROUND_PRODUCTS,
     DEFAULT,
     PLACEMENTS,
     REASON,
 )
+from fasttrt._precision.typed_parse import converted_as_built
 from support.attention_spellings import SPELLINGS, attention
 from support.models import Model, make, mlp, value
 
@@ -129,7 +130,7 @@ def test_the_first_failure_is_told(
         raise fasttrt.BuildError(tried[-1])
 
     monkeypatch.setattr(building, "_run", fail)
-    monkeypatch.setattr("fasttrt.advice.advise", lambda *arguments: "")
+    monkeypatch.setattr("fasttrt._builder.advice.advise", lambda *arguments: "")
     with pytest.raises(fasttrt.BuildError, match="fusion 0"):
         fasttrt.build(_projected().proto, precision="fp16", library=rtx.path)
     assert len(tried) == len(PLACEMENTS)
@@ -175,7 +176,7 @@ def test_other_failures_are_not_tried_again(
         raise fasttrt.BuildError("Myelin: graph_jit.cpp:272: CHECK(status == CUDA_SUCCESS) failed")
 
     monkeypatch.setattr(building, "_run", fail)
-    monkeypatch.setattr("fasttrt.advice.advise", lambda *arguments: "")
+    monkeypatch.setattr("fasttrt._builder.advice.advise", lambda *arguments: "")
     with pytest.raises(fasttrt.BuildError):
         fasttrt.build(_projected().proto, precision="fp16", library=rtx.path)
     assert len(tried) == 1

@@ -17,7 +17,7 @@ import pytest
 
 import fasttrt
 from fasttrt import EngineLoadError, Plan
-from fasttrt.plan import is_plan, is_vendor_plan
+from fasttrt._plan.plan_file import is_plan, is_vendor_plan
 from support.models import mlp
 from support.process import python_output
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 import fasttrt
 from fasttrt import cache
+from fasttrt._cli import app
 from fasttrt._terminal import message, printable, printable_lines
-from fasttrt.cli import app
 
 ESCAPE = "\x1b]0;owned\x07\x1b[31m\u202e\nline [red]markup[/red]"
 
@@ -150,7 +150,7 @@ def test_no_command_reaches_the_terminal(
 
 
 def test_errors_and_logs_are_escaped() -> None:
-    from fasttrt.cli._messages import LogFormatter
+    from fasttrt._cli.messages import LogFormatter
 
     record = logging.LogRecord("fasttrt", 30, "", 0, "%s", (ESCAPE,), None)
     for text in (LogFormatter().format(record), message(ESCAPE)):
@@ -182,7 +182,7 @@ def test_deep_nesting_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "fasttrt.toml").write_text("[freeze]\nx = " + "[" * 9999 + "]" * 9999)
     with pytest.raises(fasttrt.InputError, match="nested too deep"):
         fasttrt.load_config(tmp_path / "fasttrt.toml")
-    from fasttrt.cli._values import engine_options
+    from fasttrt._cli.values import engine_options
 
     with pytest.raises(fasttrt.InputError, match="--freeze: expected input=VALUE in JSON"):
         engine_options(freeze=["x=" + "[" * 99999 + "]" * 99999])

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import fasttrt
-from fasttrt import _core, plugins
-from fasttrt._library import find
-from fasttrt._mismatch import hints
+from fasttrt import _core
+from fasttrt._library import plugins
+from fasttrt._library.discovery import find
+from fasttrt._plan.compatibility import hints
 from support import models
 from support.plugin_library import compile_plugins
 from support.process import python_output
@@ -157,8 +158,8 @@ def test_the_lean_runtime_wants_a_driver_first(
     code = """
     import sys
     import fasttrt
-    from fasttrt import plugins
-    from fasttrt._library import find
+    from fasttrt._library import plugins
+    from fasttrt._library.discovery import find
     try:
         plugins.load(find(sys.argv[1], None), [sys.argv[2]])
     except fasttrt.CudaError as error:

@@ -17,10 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import fasttrt
-from fasttrt.model import OnnxModel
-from fasttrt.precision.conversion import converted
-from fasttrt.precision.rewriter import Rewriter
-from fasttrt.precision.rules import Kind
+from fasttrt._graph.model import OnnxModel
+from fasttrt._precision.conversion import converted
+from fasttrt._precision.rewriter import Rewriter
+from fasttrt._precision.rules import Kind
 from support import models
 from support.models import Array, Model, make, value
 from support.precision_models import TRAPS, quantized, quantized_range

@@ -13,13 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from fasttrt import BuildConfig, _core
-from fasttrt._library import find
+from fasttrt._builder.build import parsed
+from fasttrt._graph.fingerprint import check_same, structure
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
 from fasttrt._parser.pipeline import Target
-from fasttrt.building import parsed
-from fasttrt.model import OnnxModel
-from fasttrt.precision import DTYPES, applying, conversion, rules
-from fasttrt.refitting import as_built
-from fasttrt.structure import check_same, structure
+from fasttrt._precision import DTYPES
+from fasttrt._precision import conversion as conversion
+from fasttrt._precision import rules as rules
+from fasttrt._precision import typed_parse as applying
+from fasttrt._runtime.refit import as_built
 from support import models
 from support.models import make, value
 from support.precision_models import TRAPS, quantized

@@ -13,7 +13,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Plan
-from fasttrt.precision.inspection import account, check_plan, confirm
+from fasttrt._precision.engine_check import account, check_plan, confirm
 
 
 def layer(kind: str, *formats: str, name: str = "conv0", key: str = "Format/Datatype") -> Any:

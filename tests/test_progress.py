@@ -12,7 +12,7 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildProgress
-from fasttrt.progress import reporter
+from fasttrt._common.progress import reporter
 from support.process import run_python
 
 BUILD = """

@@ -11,7 +11,7 @@ import pytest
 
 import fasttrt
 from fasttrt import OutputLoss, QuantizationReport
-from fasttrt.quantization_report import LossMeter
+from fasttrt._quantization.report import LossMeter
 from support import models
 from support.models import Array
 

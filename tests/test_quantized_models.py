@@ -13,9 +13,9 @@ from onnx import numpy_helper
 from onnx.parser import parse_model
 
 import fasttrt
-from fasttrt._library import find
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
 from fasttrt._parser.pipeline import Target, prepare
-from fasttrt.model import OnnxModel
 from support.form_cases import run
 from support.models import Array
 

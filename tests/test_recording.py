@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import fasttrt
-from fasttrt._recording import control_flow, graph_policy
-from fasttrt.model import OnnxModel
+from fasttrt._graph.control_flow import control_flow
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.cuda_graph_policy import graph_policy
 from support import models
 
 

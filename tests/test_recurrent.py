@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import fasttrt
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser import recurrent
 from fasttrt._parser.recurrent import unroll_recurrent
-from fasttrt.model import OnnxModel
 from support.models import Array, make, value
 
 TARGET: Any = SimpleNamespace(library=SimpleNamespace(generation="rtx"))

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from fasttrt import InputError
-from fasttrt.model import OnnxModel
-from fasttrt.reference import ReferenceBackend
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.reference_backend import ReferenceBackend
 from support import models
 from support.process import python_output
 
@@ -105,8 +105,8 @@ def test_types_that_numpy_lacks_go_in_and_come_out(onnx_type: int, extents: Sequ
 _TRANSFORMER_IN_FLOAT16 = """
     import numpy as np
     from onnx import TensorProto, helper
-    from fasttrt.model import OnnxModel
-    from fasttrt.reference import ReferenceBackend
+    from fasttrt._graph.model import OnnxModel
+    from fasttrt._runtime.reference_backend import ReferenceBackend
     from support import models
     rng = np.random.default_rng(0)
     shapes = {"scale": (8,), "w": (8, 6), "b": (6,)}

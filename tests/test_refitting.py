@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from fasttrt import _core
+from fasttrt._graph.constant_folding import folded
+from fasttrt._graph.fingerprint import check_same, structure
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import retransformed, transformed
 from fasttrt._parser.pipeline import Target, prepare
-from fasttrt.folding import folded
-from fasttrt.model import OnnxModel
-from fasttrt.refitting import as_built
-from fasttrt.structure import check_same, structure
-from fasttrt.transforms import retransformed, transformed
+from fasttrt._runtime.refit import as_built
 from support import models
 
 

@@ -15,10 +15,10 @@ import pytest
 
 import fasttrt
 from fasttrt import Batching, Engine, EngineLoadError, InputError, Plan
-from fasttrt._cache.building import Source
-from fasttrt.model import OnnxModel
-from fasttrt.reference import ReferenceBackend
-from fasttrt.replicas import ReplicatedBackend
+from fasttrt._cache.cached_build import Source
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.reference_backend import ReferenceBackend
+from fasttrt._runtime.replicated_backend import ReplicatedBackend
 from support import models
 from support.device_arrays import CUDA, MANAGED, PINNED, CudaArray, DlpackArray
 from support.gate import PATIENCE
@@ -355,9 +355,9 @@ class Cpus:
 @pytest.fixture
 def cpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cpus]:
     made = Cpus(["H200", "L40S", "H200", "H200"])
-    monkeypatch.setattr("fasttrt._opening.gpu_model", made.model)
-    monkeypatch.setattr("fasttrt._opening.cached_build", made.build)
-    monkeypatch.setattr("fasttrt._opening.TensorRTBackend", made.load)
+    monkeypatch.setattr("fasttrt._engine.backend_factory.gpu_model", made.model)
+    monkeypatch.setattr("fasttrt._engine.backend_factory.cached_build", made.build)
+    monkeypatch.setattr("fasttrt._engine.backend_factory.TensorRTBackend", made.load)
     yield made
     assert sorted(made.closed) == sorted(load["device"] for load in made.loads)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fasttrt
-from fasttrt._safe_path import names_fasttrt
+from fasttrt._common.safe_path import names_fasttrt
 
 _MODULES = ("json", "typing", "numpy", "typer", "rich", "onnx", "platform", "mmap", "dataclasses")
 
@@ -53,8 +53,8 @@ def test_processes_of_doctor_run_nothing_of_it(trap: Path) -> None:
     code = (
         "import sys; sys.path.remove('')\n"
         "import os; os.environ['PYTHONPATH'] += ':'\n"
-        "from fasttrt.cli._libraries import in_process\n"
-        "print(in_process('_library_probe', 'find', 'auto'))"
+        "from fasttrt._cli.library_survey import in_process\n"
+        "print(in_process('_library.probe', 'find', 'auto'))"
     )
     assert "{" in run(trap, "-c", code)
 
@@ -62,7 +62,7 @@ def test_processes_of_doctor_run_nothing_of_it(trap: Path) -> None:
 def test_libraries_of_the_current_folder_are_not_loaded(trap: Path) -> None:
     for name in _MODULES:
         (trap / f"{name}.py").unlink()
-    code = "import fasttrt._library as l; print(l._package_folders(), l.candidates(''))"
+    code = "import fasttrt._library.discovery as l; print(l._package_folders(), l.candidates(''))"
     run(trap, "-c", code)
 
 
@@ -70,7 +70,7 @@ def test_libraries_of_the_current_folder_are_not_loaded(trap: Path) -> None:
     ("arguments", "expected"),
     [
         (["python", "-m", "fasttrt", "doctor"], True),
-        (["python", "-X", "dev", "-Bm", "fasttrt._selftest"], True),
+        (["python", "-X", "dev", "-Bm", "fasttrt._cli.self_test"], True),
         (["python", "-mfasttrt"], True),
         (["python", "-m", "pytest", "fasttrt"], False),
         (["python", "fasttrt", "--model"], False),
@@ -86,7 +86,7 @@ def test_no_options_are_picked_up_unasked(tmp_path: Path, monkeypatch: pytest.Mo
     """A file of options names libraries, which are code."""
     from typer.testing import CliRunner
 
-    from fasttrt.cli import app
+    from fasttrt._cli import app
     from support import models
 
     monkeypatch.chdir(tmp_path)

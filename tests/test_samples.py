@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fasttrt import InputError, TensorSpec
-from fasttrt._samples import read_samples
+from fasttrt._runtime.samples import read_samples
 from support.models import Array
 
 A = TensorSpec("a", np.dtype("float32"), (-1, 3))

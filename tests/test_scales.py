@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import fasttrt
-from fasttrt.model import OnnxModel
-from fasttrt.precision.conversion import converted
-from fasttrt.precision.scales import FAINT, Scales, faint
-from fasttrt.precision.weights import Weights
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.weights import Weights
+from fasttrt._precision.conversion import converted
+from fasttrt._precision.scales import FAINT, Scales, faint
 from support.models import Array, make, value
 
 FLOAT = TensorProto.FLOAT

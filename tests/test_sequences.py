@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 import fasttrt
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.sequences import slice_sequences
-from fasttrt.model import OnnxModel
 
 TARGET: Any = SimpleNamespace(library="TensorRT")
 

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt.shapes import NetworkInput, contradictions, is_placeholder, parse_range, resolve
+from fasttrt._plan.profiles import (
+    NetworkInput,
+    contradictions,
+    is_placeholder,
+    parse_range,
+    resolve,
+)
 
 
 def tensor(

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target
 from fasttrt._parser.sparse_tensors import write_dense
-from fasttrt.model import OnnxModel
 
 TARGET = Target("TensorRT")  # type: ignore[arg-type]  # of which only the name is asked for
 DENSE = np.array([[0, 1.5, 0], [0, 0, -2], [3, 0, 0]], np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fasttrt import TensorSpec
-from fasttrt.spec import Range, merge_profiles
+from fasttrt._common.tensor_spec import Range, merge_profiles
 
 SMALL: Range = ((1, 8), (2, 8), (4, 9))
 LARGE: Range = ((3, 2), (30, 8), (99, 8))

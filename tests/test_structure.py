@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
-from fasttrt.model import OnnxModel
-from fasttrt.structure import check_changes, check_same, structure
+from fasttrt._graph.fingerprint import check_changes, check_same, structure
+from fasttrt._graph.model import OnnxModel
 from support import models
 
 Change = Callable[[onnx.ModelProto], None]

@@ -14,10 +14,10 @@ from onnx.reference import ReferenceEvaluator
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._library import find
-from fasttrt._nodes import with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import with_inner
+from fasttrt._library.discovery import find
 from fasttrt._parser.pipeline import Target, finish, prepare
-from fasttrt.model import OnnxModel
 
 RNG = np.random.default_rng(11)
 X = RNG.uniform(0.5, 2, (3, 3)).astype(np.float32)

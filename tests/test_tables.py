@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fasttrt._tables import Column, fold, name, number, render
+from fasttrt._common.tables import Column, fold, name, number, render
 
 COLUMNS = (name("output"), number("max abs"), number("cosine"), Column("verdict"))
 ROWS = [

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 import fasttrt
-from fasttrt.cli import app
-from fasttrt.model import OnnxModel
+from fasttrt._cli import app
+from fasttrt._graph.model import OnnxModel
 from support import models
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4cac19622fc3\nsize 4096\n"
@@ -145,7 +145,7 @@ def test_data_that_changes_after_the_check_is_refused(change: str, tmp_path: Pat
 def test_data_that_changes_while_it_is_parsed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fasttrt import _handover
+    from fasttrt._parser import model_source as _handover
 
     path = external(tmp_path, W)
     handed = _handover._hand_over
@@ -270,7 +270,7 @@ def test_names_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_no_wrong_usage(tmp_path: Path) -> None:
     """The exit code is 1, as of a model that cannot be built."""
-    from fasttrt.cli import exit_code
+    from fasttrt._cli import exit_code
 
     path = external(tmp_path, W, RAW[:50])
     with pytest.raises(fasttrt.InputError) as caught:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt.tensorrt import _check_target, _from_engine, _to_engine
+from fasttrt._runtime.tensorrt_backend import _check_target, _from_engine, _to_engine
 
 
 def _spec(declared: str, engine: str) -> fasttrt.TensorSpec:

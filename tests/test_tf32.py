@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import fasttrt
-from fasttrt import _tf32
+from fasttrt._runtime import tf32 as _tf32
 
 VARIABLE = "NVIDIA_TF32_OVERRIDE"
 EXACT, ROUNDED = {"config": {"tf32": False}}, {"config": {"tf32": True}}

@@ -459,7 +459,7 @@ def test_what_cannot_be_exported_says_so(exporter: str) -> None:
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The ONNX models that engines are opened with from now on."""
-    from fasttrt import torch_module
+    from fasttrt._torch import torch_module as torch_module
 
     seen: list[bytes] = []
 
@@ -507,7 +507,7 @@ def test_importing_fasttrt_does_not_import_torch() -> None:
 
 
 def test_inputs_in_host_memory_are_not_copied() -> None:
-    from fasttrt._torch_arrays import to_array, to_tensor
+    from fasttrt._torch.arrays import to_array, to_tensor
 
     for dtype in (torch.float32, torch.bfloat16, torch.int64, torch.float8_e4m3fn):
         tensor = torch.ones(4, 3).to(dtype)

@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import fasttrt
-from fasttrt.model import OnnxModel
-from fasttrt.transforms import transformed
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import transformed
 from support import models
 from support.models import Array
 

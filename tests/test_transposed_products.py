@@ -13,10 +13,10 @@ import pytest
 from onnx.parser import parse_model
 
 import fasttrt
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target
 from fasttrt._parser.transposed_products import write_transposed_products
-from fasttrt.model import OnnxModel
-from fasttrt.precision.conversion import converted
+from fasttrt._precision.conversion import converted
 from support.transposed_products import BLOCKS, Block
 
 RTX = Target(SimpleNamespace(family="rtx"))  # type: ignore[arg-type]

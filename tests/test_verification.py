@@ -11,9 +11,9 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildError, InputError, Plan
-from fasttrt.comparing.verification import verify_plan
-from fasttrt.model import OnnxModel
-from fasttrt.reference import ReferenceBackend
+from fasttrt._accuracy.verification import verify_plan
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.reference_backend import ReferenceBackend
 from support import models
 from support.perturbed import perturbed
 

@@ -11,11 +11,11 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, _core
-from fasttrt._library import find
-from fasttrt._mismatch import hints, known_mismatch
-from fasttrt.model import OnnxModel
-from fasttrt.refitting import give_weights, took_weights
-from fasttrt.structure import structure
+from fasttrt._graph.fingerprint import structure
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
+from fasttrt._plan.compatibility import hints, known_mismatch
+from fasttrt._runtime.refit import give_weights, took_weights
 from support import models
 from support.process import python_output
 
@@ -154,8 +154,8 @@ def test_the_lean_runtime_wants_version_compatible_plans(vendor_library: Any) ->
     code = """
     import sys
     import fasttrt
-    from fasttrt._library import find
-    from fasttrt._mismatch import known_mismatch
+    from fasttrt._library.discovery import find
+    from fasttrt._plan.compatibility import known_mismatch
     built_by = {"family": "tensorrt", "version": "10.3.0"}
     found = find(sys.argv[1], None)
     for compatible in (True, False):

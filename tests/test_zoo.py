@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 import fasttrt
-from fasttrt.model import OnnxModel
-from fasttrt.precision.placements import DEFAULT
+from fasttrt._graph.model import OnnxModel
+from fasttrt._precision.placements import DEFAULT
 from support.zoo import NETWORKS
 from support.zoo.running import profile
 from support.zoo.skeletons import load

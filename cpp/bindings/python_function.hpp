@@ -31,17 +31,17 @@ class PythonFunction {
 };
 
 // Array libraries are known to Python alone.
-inline constinit const PythonFunction is_device_array{"fasttrt.arrays", "is_device_array"};
-inline constinit const PythonFunction framework_stream{"fasttrt.arrays", "current_stream"};
-inline constinit const PythonFunction to_contiguous{"fasttrt.arrays", "contiguous"};
-inline constinit const PythonFunction empty_like_framework{"fasttrt.arrays",
+inline constinit const PythonFunction is_device_array{"fasttrt._runtime.arrays", "is_device_array"};
+inline constinit const PythonFunction framework_stream{"fasttrt._runtime.arrays", "current_stream"};
+inline constinit const PythonFunction to_contiguous{"fasttrt._runtime.arrays", "contiguous"};
+inline constinit const PythonFunction empty_like_framework{"fasttrt._runtime.arrays",
                                                            "empty_like_framework"};
-inline constinit const PythonFunction to_framework{"fasttrt.arrays", "to_framework"};
+inline constinit const PythonFunction to_framework{"fasttrt._runtime.arrays", "to_framework"};
 
 // A numpy array, which has no mask.
-inline constinit const PythonFunction host_array{"fasttrt._arguments", "host_array"};
+inline constinit const PythonFunction host_array{"fasttrt._common.host_array", "host_array"};
 
 // The ordinal of a GPU as it is given everywhere: a number, "cuda:N", a torch.device.
-inline constinit const PythonFunction gpu_ordinal{"fasttrt._device", "gpu_ordinal"};
+inline constinit const PythonFunction gpu_ordinal{"fasttrt._library.device", "gpu_ordinal"};
 
 }  // namespace fasttrt::bindings

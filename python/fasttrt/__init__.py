@@ -4,19 +4,22 @@ engine = fasttrt.Engine("model.onnx")
 y = engine.infer(x)
 """
 
-from fasttrt import _safe_path  # isort: skip  # noqa: F401
+from fasttrt._common import safe_path as _safe_path  # isort: skip  # noqa: F401
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fasttrt import cache
+from fasttrt._builder.build import build
+from fasttrt._common.progress import BuildProgress
+from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._core import DeviceArray, empty_pinned
-from fasttrt._library import LibraryInfo, library
+from fasttrt._engine.engine import Engine
+from fasttrt._library.discovery import LibraryInfo, library
+from fasttrt._plan.build_config import BuildConfig
+from fasttrt._plan.plan_file import Plan
+from fasttrt._runtime.batching import Batching
 from fasttrt._version import __version__
-from fasttrt.batching import Batching
-from fasttrt.building import build
-from fasttrt.config import BuildConfig
-from fasttrt.engine import Engine
 from fasttrt.errors import (
     BuildError,
     CudaError,
@@ -30,16 +33,17 @@ from fasttrt.errors import (
     ParseIssue,
     UnsupportedLibraryError,
 )
-from fasttrt.plan import Plan
-from fasttrt.progress import BuildProgress
-from fasttrt.spec import TensorSpec
 
 if TYPE_CHECKING:
-    from fasttrt.comparing import Comparison, Divergence, OutputComparison, Thresholds, compare
-    from fasttrt.options_file import load_config
-    from fasttrt.quantization_report import OutputLoss, QuantizationReport
-    from fasttrt.quantizing import Quantized, quantize
-    from fasttrt.torch_module import TorchModule, from_torch
+    from fasttrt._accuracy.bisection import Divergence
+    from fasttrt._accuracy.comparison import Comparison
+    from fasttrt._accuracy.metrics import OutputComparison
+    from fasttrt._accuracy.thresholds import Thresholds
+    from fasttrt._compare import compare
+    from fasttrt._engine.options_file import load_config
+    from fasttrt._quantization.quantize import Quantized, quantize
+    from fasttrt._quantization.report import OutputLoss, QuantizationReport
+    from fasttrt._torch.torch_module import TorchModule, from_torch
 
 __all__ = [
     "Batching",
@@ -81,31 +85,43 @@ __all__ = [
 ]
 
 # What few programs use is imported when it is first asked for.
-_LATER = {
-    "Comparison": "comparing",
-    "Divergence": "comparing",
-    "OutputComparison": "comparing",
-    "Thresholds": "comparing",
-    "compare": "comparing",
-    "load_config": "options_file",
-    "OutputLoss": "quantization_report",
-    "QuantizationReport": "quantization_report",
-    "Quantized": "quantizing",
-    "quantize": "quantizing",
-    "TorchModule": "torch_module",
-    "from_torch": "torch_module",
+_LAZY = {
+    "Comparison": "_accuracy.comparison",
+    "Divergence": "_accuracy.bisection",
+    "OutputComparison": "_accuracy.metrics",
+    "Thresholds": "_accuracy.thresholds",
+    "compare": "_compare",
+    "load_config": "_engine.options_file",
+    "OutputLoss": "_quantization.report",
+    "QuantizationReport": "_quantization.report",
+    "Quantized": "_quantization.quantize",
+    "quantize": "_quantization.quantize",
+    "TorchModule": "_torch.torch_module",
+    "from_torch": "_torch.torch_module",
 }
 
 
+def _public(name: str, value: Any) -> Any:
+    """Let a class or function name the package as its home, wherever its file is."""
+    if name in __all__ and hasattr(value, "__qualname__"):
+        value.__module__ = __name__
+    return value
+
+
+for _name in __all__:
+    if _name in globals():
+        _public(_name, globals()[_name])
+
+
 def __getattr__(name: str) -> Any:
-    """A public name of a module that is not imported yet."""
-    if name not in _LATER:
+    """Import a public name that few programs use when it is first asked for."""
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    value = _public(name, getattr(import_module(f"{__name__}.{_LAZY[name]}"), name))
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    """All public names."""
+    """List all public names, imported or not."""
     return sorted({*globals(), *__all__})

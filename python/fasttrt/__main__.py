@@ -1,5 +1,5 @@
 """``python -m fasttrt``."""
 
-from fasttrt.cli import main
+from fasttrt._cli import main
 
 main()

@@ -15,7 +15,7 @@ from typing import Any
 
 from fasttrt._cache.folder import UntrustedError, default_path
 from fasttrt._cache.store import PLANS, Store, StoredFile
-from fasttrt._checks import as_user_path
+from fasttrt._common.checks import as_user_path
 from fasttrt.errors import EngineLoadError
 
 __all__ = ["Entry", "clear", "entries", "evict", "path", "size", "verify"]

@@ -8,11 +8,11 @@ from typing import Any
 
 import fasttrt
 from conformance.cases import Array, Case, difference
-from fasttrt._device import default_device
-from fasttrt._library import find
-from fasttrt.building import parsed_as_stated
-from fasttrt.model import OnnxModel
-from fasttrt.transforms import transformed
+from fasttrt._builder.build import parsed_as_stated
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import transformed
+from fasttrt._library.device import default_device
+from fasttrt._library.discovery import find
 
 EXACT = fasttrt.BuildConfig(tf32=False)
 """TensorRT-RTX wants NVIDIA_TF32_OVERRIDE=0 in the environment besides."""

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 
 import fasttrt
-from fasttrt._samples import given_samples, read_samples
+from fasttrt._runtime.samples import given_samples, read_samples
 from fuzz.damage import Rng, damaged
 from support import models
 

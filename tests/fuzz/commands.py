@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import fasttrt
-from fasttrt.cli import app
+from fasttrt._cli import app
 from fuzz.damage import Rng, damaged, number, text
 from support import models
 

@@ -10,7 +10,7 @@ from google.protobuf import json_format, text_format
 from onnx import TensorProto
 
 import fasttrt
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
 from fuzz.damage import Rng, damaged, number, text
 from support import models
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fasttrt
-from fasttrt.options_file import load_config, written
+from fasttrt._engine.options_file import load_config, written
 from fuzz.damage import Rng, changed, damaged, value
 from support import models
 

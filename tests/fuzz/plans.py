@@ -11,7 +11,7 @@ from typing import Any
 import fasttrt
 from fasttrt import cache
 from fasttrt._cache.key import digest_of
-from fasttrt.plan import is_plan_file
+from fasttrt._plan.plan_file import is_plan_file
 from fuzz import commands
 from fuzz.damage import Rng, changed, damaged, number
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fasttrt
+from fasttrt._plan.build_config import Precision
 from support.attention_models import CASES, attention, expected_of, inputs_of
 from support.gpu import is_v8
 
@@ -18,7 +19,7 @@ TOLERANCE = {"float": 1e-4, "float16": 8e-3, "bfloat16": 4e-2}
 CONVERTED = ["plain", "softcap", "two with the same keys", "rows without keys", "in a branch"]
 
 
-def check(name: str, dtype: str, precision: fasttrt.config.Precision | None, limit: float) -> None:
+def check(name: str, dtype: str, precision: Precision | None, limit: float) -> None:
     proto = attention(name, dtype)
     inputs = inputs_of(proto, name)
     shapes = {k: x.shape for k, x in inputs.items()} if name.startswith("dynamic") else None
@@ -38,5 +39,5 @@ def test_the_answers_are_onnxs(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", "float16"), ("bf16", "bfloat16")])
 @pytest.mark.parametrize("name", CONVERTED)
-def test_converted_they_are_too(name: str, precision: fasttrt.config.Precision, dtype: str) -> None:
+def test_converted_they_are_too(name: str, precision: Precision, dtype: str) -> None:
     check(name, "float", precision, TOLERANCE[dtype])

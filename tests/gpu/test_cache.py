@@ -12,8 +12,8 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, Engine, Plan, cache
-from fasttrt._cache import building
-from fasttrt._cache.sealed import read_sealed, write_sealed
+from fasttrt._cache import cached_build as building
+from fasttrt._cache.checksummed_file import read_sealed, write_sealed
 from fasttrt._cache.store import KERNELS, TIMINGS, Store
 from support import models
 from support.gpu import (
@@ -38,7 +38,7 @@ import json, logging, sys, time
 begin = time.perf_counter()
 import fasttrt
 import numpy as np
-from fasttrt._cache import building
+from fasttrt._cache import cached_build as building
 
 logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
 model, folder, x, y, shapes = sys.argv[1:]

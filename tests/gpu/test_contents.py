@@ -11,9 +11,9 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._inspector import layers_of
-from fasttrt._library import find
-from fasttrt.tensorrt import TensorRTBackend
+from fasttrt._library.discovery import find
+from fasttrt._library.inspector import layers_of
+from fasttrt._runtime.tensorrt_backend import TensorRTBackend
 from support.gpu import (
     EXACT,
     Array,
@@ -108,7 +108,7 @@ def test_a_damaged_cache_is_said_and_does_no_harm(
     import pathlib, sys
     import numpy as np
     from fasttrt import _core
-    from fasttrt._library import find
+    from fasttrt._library.discovery import find
     _core.set_log_threshold(2)
     options = _core.EngineOptions()
     options.set_runtime_cache(pathlib.Path(sys.argv[3]).read_bytes())

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt import _core, arrays
+from fasttrt import _core
+from fasttrt._runtime import arrays as arrays
 from support.gpu import Array, need
 
 pytestmark = pytest.mark.gpu

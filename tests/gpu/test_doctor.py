@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from fasttrt.cli import app
+from fasttrt._cli import app
 from support.gpu import library, report
 
 pytestmark = pytest.mark.gpu

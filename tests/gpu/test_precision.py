@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt._inspector import layers_of
-from fasttrt.precision.inspection import account
+from fasttrt._library.inspector import layers_of
+from fasttrt._precision.engine_check import account
 from support.gpu import Array, errors, is_v8, library, need, report
 from support.models import Model, convolution, mlp
 from support.precision_models import TRAPS, quantized, quantized_range

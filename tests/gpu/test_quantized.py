@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 import fasttrt
-from fasttrt._int8_target import has_int8_convolutions
-from fasttrt._library import find
+from fasttrt._library.discovery import find
+from fasttrt._parser.int8_support import has_int8_convolutions
 from support.gpu import EXACT, Array, need, report
 from support.models import mlp
 from support.quantized import normal, residual_block

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fasttrt
-from fasttrt.cli import app
+from fasttrt._cli import app
 from support.gpu import assert_close, need, open_engine, product_tolerance
 from support.models import Model, nonzero
 

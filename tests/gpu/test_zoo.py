@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fasttrt
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
 from support.gpu import is_rtx, need, report
 from support.zoo import NETWORKS
 from support.zoo.exporting import export, make_module

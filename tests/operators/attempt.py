@@ -10,10 +10,10 @@ import onnx
 from onnx import compose
 
 import fasttrt
-from fasttrt._device import default_device
-from fasttrt._library import find
-from fasttrt.building import parsed_as_stated
-from fasttrt.model import OnnxModel
+from fasttrt._builder.build import parsed_as_stated
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.device import default_device
+from fasttrt._library.discovery import find
 from operators.case import Array, Case
 from operators.check import NAN_LOST, problems
 from operators.models import extra_feeds, model

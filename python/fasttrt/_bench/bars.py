@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fasttrt._bench.layers import Layer, shares
-from fasttrt._file_kinds import chart
-from fasttrt._files import Output
+from fasttrt._bench.layer_profile import Layer, shares
+from fasttrt._common.file_kinds import chart
+from fasttrt._common.output_file import Output
 
 _MOST = 40  # bars
 

@@ -6,15 +6,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._bench.cases import Arrays
-from fasttrt.comparing.drawing import Drawing
-from fasttrt.engine import Engine
+from fasttrt._accuracy.random_inputs import Drawing
+from fasttrt._bench.measurement import Arrays
+from fasttrt._common.tensor_spec import Range
+from fasttrt._engine.engine import Engine
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import transformed
+from fasttrt._plan.plan_file import is_plan_file
+from fasttrt._plan.profiles import NetworkInput, resolve
 from fasttrt.errors import InputError
-from fasttrt.model import OnnxModel
-from fasttrt.plan import is_plan_file
-from fasttrt.shapes import NetworkInput, resolve
-from fasttrt.spec import Range
-from fasttrt.transforms import transformed
 
 Source: TypeAlias = "str | os.PathLike[str]"
 

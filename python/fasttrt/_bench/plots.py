@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fasttrt._file_kinds import chart
-from fasttrt._files import Output
+from fasttrt._common.file_kinds import chart
+from fasttrt._common.output_file import Output
 
 
 def draw(

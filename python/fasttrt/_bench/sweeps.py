@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fasttrt._bench.cases import LATENCY, TERMS, WALL, Case, Effort, measure
 from fasttrt._bench.inputs import draw, network_inputs, onnx_model, shapes_for
-from fasttrt._tables import Column, Row, number, render, wrap
-from fasttrt.engine import Engine
+from fasttrt._bench.measurement import LATENCY, TERMS, WALL, Case, Effort, measure
+from fasttrt._common.tables import Column, Row, number, render, wrap
+from fasttrt._common.tensor_spec import Range
+from fasttrt._engine.engine import Engine
+from fasttrt._plan.plan_file import Plan
+from fasttrt._plan.profiles import NetworkInput, check_profile
+from fasttrt._precision.engine_check import check_plan
 from fasttrt.errors import InputError
-from fasttrt.plan import Plan
-from fasttrt.precision.inspection import check_plan
-from fasttrt.shapes import NetworkInput, check_profile
-from fasttrt.spec import Range
 
 _ON_CPU = (
     "ONNX Runtime ran these on the CPU: precision and contexts make no difference there, and only "

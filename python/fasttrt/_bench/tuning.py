@@ -7,18 +7,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from fasttrt._bench.cases import ROUNDS, Effort, call_rates, refuse_several, wall_times
 from fasttrt._bench.inputs import draw
-from fasttrt._bench.opening import changes_of
+from fasttrt._bench.measurement import ROUNDS, Effort, call_rates, refuse_several, wall_times
 from fasttrt._bench.statistics import in_rounds
-from fasttrt.comparing import compare
-from fasttrt.config import BuildConfig
-from fasttrt.engine import Engine
+from fasttrt._compare import compare
+from fasttrt._engine.engine import Engine
+from fasttrt._engine.options_file import written
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import changes_of, transformed
+from fasttrt._plan.build_config import BuildConfig
+from fasttrt._plan.profiles import ShapeLike, parse_range
 from fasttrt.errors import Error, InputError
-from fasttrt.model import OnnxModel
-from fasttrt.options_file import written
-from fasttrt.shapes import ShapeLike, parse_range
-from fasttrt.transforms import transformed
 
 Goal = Literal["latency", "throughput"]
 

@@ -1,1 +1,4 @@
-"""The engine cache behind `fasttrt.cache` and `Engine(cache=…)`."""
+"""The engine cache behind `fasttrt.cache` and `Engine(cache=…)`.
+
+May use `_builder` and what is below it.
+"""

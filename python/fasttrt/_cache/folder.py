@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from fasttrt._checks import as_user_path
-from fasttrt._files import PRIVATE, replacing
-from fasttrt._log import logger
+from fasttrt._common.checks import as_user_path
+from fasttrt._common.log import logger
+from fasttrt._common.output_file import PRIVATE, replacing
 from fasttrt.errors import Error, InputError
 
 FOLDER_VARIABLE = "FASTTRT_CACHE_DIR"

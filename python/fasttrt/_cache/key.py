@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fasttrt import _core
-from fasttrt._cache.library_build import library_build
+from fasttrt._cache.library_fingerprint import library_build
+from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE, BuildConfig
+from fasttrt._plan.plan_file import FORMAT
+from fasttrt._plan.profiles import Shapes, parse_range
 from fasttrt._version import __version__
-from fasttrt.config import LOAD_OPTIONS, TF32_VARIABLE, BuildConfig
 from fasttrt.errors import InputError
-from fasttrt.plan import FORMAT
-from fasttrt.shapes import Shapes, parse_range
 
 
 def key_parts(

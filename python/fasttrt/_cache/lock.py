@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fasttrt._cache.folder import CacheFolder, UntrustedError
-from fasttrt._log import logger
-from fasttrt._reading import read_file
+from fasttrt._common.input_file import read_file
+from fasttrt._common.log import logger
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -12,9 +12,9 @@ from typing import Any
 from fasttrt._cache.folder import CacheFolder, UntrustedError, size_limit, touch
 from fasttrt._cache.key import digest_of
 from fasttrt._cache.lock import if_free
-from fasttrt._log import logger
+from fasttrt._common.log import logger
+from fasttrt._plan.plan_file import Plan, peek
 from fasttrt.errors import EngineLoadError
-from fasttrt.plan import Plan, peek
 
 PLANS, TIMINGS, KERNELS = "plans", "timings", "kernels"
 _SUFFIXES = {PLANS: ".plan", TIMINGS: ".timings", KERNELS: ".kernels"}

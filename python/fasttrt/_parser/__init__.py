@@ -1,1 +1,4 @@
-"""What TensorRT's ONNX parser is given: the caller's model after the passes of `pipeline`."""
+"""What TensorRT's ONNX parser is given: the caller's model after the passes of `pipeline`.
+
+May use `_plan` and what is below it.
+"""

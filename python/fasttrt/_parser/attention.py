@@ -11,11 +11,11 @@ from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, input_name
 from fasttrt._parser.node_writer import NodeWriter
 from fasttrt._parser.origins import origins
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

@@ -7,9 +7,9 @@ Measured with TensorRT-RTX 1.6.1.
 
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, input_name
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

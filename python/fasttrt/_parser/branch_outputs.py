@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import all_nodes, subgraphs
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import all_nodes, subgraphs
 from fasttrt._parser.node_rules import attribute, input_name
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

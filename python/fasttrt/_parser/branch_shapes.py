@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from fasttrt._log import logger
-from fasttrt._misread import refuse
-from fasttrt._nodes import ONNX_DOMAINS, subgraphs, with_inner
-from fasttrt.model import OnnxModel
-from fasttrt.precision.weights import without_weights
+from fasttrt._common.log import logger
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._graph.weights import without_weights
+from fasttrt._parser.quirks import refuse
 
 if TYPE_CHECKING:
     import onnx

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fasttrt._misread import refuse
-from fasttrt._nodes import ONNX_DOMAINS, with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, with_inner
 from fasttrt._parser.node_rules import input_name
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
+from fasttrt._parser.quirks import refuse
 
 if TYPE_CHECKING:
     import onnx

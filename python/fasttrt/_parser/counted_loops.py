@@ -6,8 +6,10 @@ graph can hold; it never does of a Loop that looks at a condition.
 
 from typing import TYPE_CHECKING
 
-from fasttrt._loops import CountedLoops
-from fasttrt._nodes import subgraphs, with_inner
+from fasttrt._graph.control_flow import CountedLoops
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import subgraphs, with_inner
 from fasttrt._parser.node_rules import (
     Replacement,
     apply_rules,
@@ -15,8 +17,6 @@ from fasttrt._parser.node_rules import (
     copy_node,
     input_name,
 )
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

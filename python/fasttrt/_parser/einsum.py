@@ -3,8 +3,8 @@
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import Replacement, attribute, copy_node
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -5,6 +5,7 @@ Found on an H200 with TensorRT-RTX 1.6.1, by operator, type and attribute.
 
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser import (
     arithmetic,
     bounds,
@@ -19,7 +20,6 @@ from fasttrt._parser import (
     wide_sums,
 )
 from fasttrt._parser.node_rules import Rule, apply_rules
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fasttrt._nodes import ONNX_DOMAINS
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS
 from fasttrt._parser.local_functions import expand_call
 from fasttrt._parser.node_rules import copy_node
 from fasttrt._parser.opsets import convert_nodes, onnx_version
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

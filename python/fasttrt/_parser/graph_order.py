@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import graphs_of, replace_all, subgraphs
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import graphs_of, replace_all, subgraphs
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

@@ -7,10 +7,10 @@ themselves until the process ends.
 
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from fasttrt._nodes import all_names, replace_all, subgraphs, with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import all_names, replace_all, subgraphs, with_inner
 from fasttrt._parser.opsets import convert_nodes, onnx_version, unify_opsets
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

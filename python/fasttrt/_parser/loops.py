@@ -5,9 +5,9 @@ What TensorRT collects has the length of the trip count, whether or not the loop
 
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import subgraphs
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import subgraphs
 from fasttrt._parser.node_rules import Replacement, Rule, input_name
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

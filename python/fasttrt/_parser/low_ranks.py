@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import (
     Replacement,
     attribute,
@@ -9,7 +10,6 @@ from fasttrt._parser.node_rules import (
     copy_node,
     input_name,
 )
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, with_inner
+from fasttrt._graph.traversal import ONNX_DOMAINS, graphs_of, with_inner
 from fasttrt._parser.narrow_rules import INTEGER_PRODUCTS, RULES, ZERO_POINTS
 from fasttrt._parser.node_rules import input_name
 from fasttrt._parser.quantization_writer import INT8, RANGES, UINT8, Writer, is_zero

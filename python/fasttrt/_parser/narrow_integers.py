@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fasttrt._int8_target import has_int8_convolutions
-from fasttrt._log import logger
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, replace_all, with_inner
+from fasttrt._common.log import logger
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, graphs_of, replace_all, with_inner
+from fasttrt._graph.weights import Weights
+from fasttrt._parser.int8_support import has_int8_convolutions
 from fasttrt._parser.narrow_groups import QUANTIZATIONS, Groups, narrow_tensors
 from fasttrt._parser.narrow_rules import INTEGER_PRODUCTS, RULES
 from fasttrt._parser.quantization_writer import (
@@ -24,14 +26,12 @@ from fasttrt._parser.quantization_writer import (
     UnwritableError,
     Writer,
 )
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt._graph.model import OnnxModel
     from fasttrt._parser.pipeline import Target
-    from fasttrt.model import OnnxModel
 
 
 def carry_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

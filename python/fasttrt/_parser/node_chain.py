@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import constant_node
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._misread import refuse
-from fasttrt._nodes import ONNX_DOMAINS, innermost_first, with_inner
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, with_inner
+from fasttrt._parser.quirks import refuse
 
 if TYPE_CHECKING:
     import onnx

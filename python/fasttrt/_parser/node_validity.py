@@ -6,11 +6,11 @@ take the last 32 bits of a number for all of it (measured with TensorRT-RTX 1.6.
 
 from typing import TYPE_CHECKING
 
-from fasttrt._misread import refuse
-from fasttrt._nodes import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
 from fasttrt._parser.opsets import onnx_version
+from fasttrt._parser.quirks import refuse
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fasttrt._tensor_facts import TensorFacts
+from fasttrt._graph.tensor_info import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -9,11 +9,11 @@ NaN. A zero that is put in beforehand makes the number even, and the answers rig
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, innermost_first, replace_all
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, graphs_of, innermost_first, replace_all
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._nodes import ONNX_DOMAINS, innermost_first, replace_all, with_inner
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, replace_all, with_inner
+from fasttrt._graph.weights import without_weights
 from fasttrt._parser.node_rules import attribute, constant_node, copy_node, input_name
 from fasttrt._parser.opsets import onnx_version
-from fasttrt._tensor_facts import TensorFacts
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.precision.weights import without_weights
 
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt._graph.model import OnnxModel
     from fasttrt._parser.pipeline import Target
-    from fasttrt.model import OnnxModel
 
 _OPSET = 7
 _BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Less", "Equal")

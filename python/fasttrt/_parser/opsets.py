@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, all_names, graphs_of, replace_all, with_inner
-from fasttrt.precision.weights import without_weights
+from fasttrt._graph.traversal import ONNX_DOMAINS, all_names, graphs_of, replace_all, with_inner
+from fasttrt._graph.weights import without_weights
 
 if TYPE_CHECKING:
     import onnx

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, subgraphs
+from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs
 
 if TYPE_CHECKING:
     import onnx

@@ -7,10 +7,10 @@ alone: what the parser takes stays as it is, at no cost.
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from fasttrt._nodes import ONNX_DOMAINS, innermost_first, with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, with_inner
 from fasttrt._parser.pipeline import Target, prepare
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx
@@ -82,10 +82,10 @@ def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
 
 def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:
     """Write the nodes that give certain tensors in another form; None if none has one."""
+    from fasttrt._graph.tensor_info import TensorFacts
     from fasttrt._parser.form_rules import RULES
     from fasttrt._parser.function_bodies import function_body
     from fasttrt._parser.opsets import onnx_version
-    from fasttrt._tensor_facts import TensorFacts
 
     outputs = set(outputs)
     if not outputs:

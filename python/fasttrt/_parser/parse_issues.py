@@ -3,10 +3,10 @@
 import re
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import subgraphs, with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import subgraphs, with_inner
 from fasttrt._parser.reasons import explain
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

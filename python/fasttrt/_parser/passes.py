@@ -1,7 +1,7 @@
 """The lists of passes, in order: see `pipeline`."""
 
-from fasttrt._misread import refuse_misread, spelled_out
-from fasttrt._misread_v8 import written_for
+from fasttrt._graph.constant_folding import folded
+from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.attention import write_attention
 from fasttrt._parser.branch_outputs import write_branch_outputs
 from fasttrt._parser.branch_shapes import reject_branch_shapes
@@ -19,14 +19,14 @@ from fasttrt._parser.old_opsets import upgrade_old_opset
 from fasttrt._parser.pipeline import Pass, Target
 from fasttrt._parser.quantized_operators import write_quantized_operators
 from fasttrt._parser.quantized_tables import dequantize_tables
+from fasttrt._parser.quirks import refuse_misread, spelled_out
+from fasttrt._parser.quirks_v8 import written_for
 from fasttrt._parser.recurrent import unroll_recurrent
 from fasttrt._parser.recurrent_layout import put_time_first
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._parser.sequences import slice_sequences
 from fasttrt._parser.sparse_tensors import write_dense
 from fasttrt._parser.transposed_products import write_transposed_products
-from fasttrt.folding import folded
-from fasttrt.model import OnnxModel
 
 
 def fold_constants(model: OnnxModel, target: Target) -> OnnxModel:

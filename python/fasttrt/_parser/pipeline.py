@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from fasttrt import _core
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
 
 
 class Target(NamedTuple):

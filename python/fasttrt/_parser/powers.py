@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, copy_node
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.weights import Weights
 from fasttrt._parser.node_rules import attribute
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:
     import onnx

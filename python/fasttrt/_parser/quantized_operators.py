@@ -9,17 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from fasttrt._nodes import ONNX_DOMAINS, innermost_first, replace_all, with_inner
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, replace_all, with_inner
+from fasttrt._graph.weights import Weights
 from fasttrt._parser.node_rules import attribute, input_name
 from fasttrt._parser.quantization_writer import Writer
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt._graph.model import OnnxModel
     from fasttrt._parser.pipeline import Target
-    from fasttrt.model import OnnxModel
 
 MICROSOFT = "com.microsoft"
 _Rule: TypeAlias = "Callable[[onnx.NodeProto, Writer], None]"

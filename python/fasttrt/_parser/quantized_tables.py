@@ -6,17 +6,23 @@ TensorRT takes constants of int8 only where they are dequantized at once.
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, graphs_of, innermost_first, replace_all, with_inner
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import (
+    ONNX_DOMAINS,
+    graphs_of,
+    innermost_first,
+    replace_all,
+    with_inner,
+)
+from fasttrt._graph.weights import Weights
 from fasttrt._parser.node_rules import input_name
 from fasttrt._parser.quantization_writer import INT8, Writer, is_zero
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt._graph.model import OnnxModel
     from fasttrt._parser.pipeline import Target
-    from fasttrt.model import OnnxModel
 
 
 def dequantize_tables(model: "OnnxModel", target: "Target") -> "OnnxModel":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fasttrt import _core
-from fasttrt._nodes import ONNX_DOMAINS, all_graphs, all_nodes, graphs_of
+from fasttrt._graph.traversal import ONNX_DOMAINS, all_graphs, all_nodes, graphs_of
 from fasttrt._parser.node_rules import attribute
 from fasttrt.errors import ParseIssue
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, input_name
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

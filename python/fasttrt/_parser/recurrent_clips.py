@@ -5,8 +5,8 @@ In one direction they are right, and so is a GRU in both.
 
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import Replacement, Rule, attribute
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, copy_node
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt._graph.model import OnnxModel
     from fasttrt._parser.pipeline import Target
-    from fasttrt.model import OnnxModel
 
 _INITIAL = (5, 6)
 """Inputs that are states: LSTM has two."""

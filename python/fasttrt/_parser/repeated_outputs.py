@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import all_names
-from fasttrt.model import OnnxModel
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import all_names
 
 if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target

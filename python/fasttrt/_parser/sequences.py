@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fasttrt._nodes import innermost_first, replace_all, with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import innermost_first, replace_all, with_inner
 from fasttrt._parser.node_rules import (
     Replacement,
     apply_rules,
@@ -17,8 +19,6 @@ from fasttrt._parser.node_rules import (
     constant_node,
     input_name,
 )
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_rules import (
     Replacement,
     attribute,
@@ -11,7 +12,6 @@ from fasttrt._parser.node_rules import (
     copy_node,
     input_name,
 )
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

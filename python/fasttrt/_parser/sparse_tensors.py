@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fasttrt._nodes import graphs_of, with_inner
+from fasttrt._graph.traversal import graphs_of, with_inner
+from fasttrt._graph.weights import Weights
 from fasttrt.errors import ParseError, ParseIssue
-from fasttrt.precision.weights import Weights
 
 if TYPE_CHECKING:
     import onnx
 
+    from fasttrt._graph.model import OnnxModel
     from fasttrt._parser.pipeline import Target
-    from fasttrt.model import OnnxModel
 
 MAX_BYTES = 2**30
 """Of all tensors together, dense. A few numbers can stand for any size."""

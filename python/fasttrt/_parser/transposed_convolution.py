@@ -6,9 +6,9 @@ known, the output is cut to its size instead.
 
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node, input_name
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -9,11 +9,11 @@ axis of one element between the two it is right, and takes no longer.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fasttrt._nodes import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
-from fasttrt._tensor_facts import TensorFacts
-from fasttrt.model import OnnxModel
 
 if TYPE_CHECKING:
     import onnx

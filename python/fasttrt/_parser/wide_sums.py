@@ -6,10 +6,10 @@ is infinite.
 
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._parser import arithmetic, pooling
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, copy_node
-from fasttrt._tensor_facts import TensorFacts
 
 if TYPE_CHECKING:
     import onnx

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import fasttrt
-from fasttrt.model import OnnxModel
-from fasttrt.shapes import Shapes
+from fasttrt._graph.model import OnnxModel
+from fasttrt._plan.profiles import Shapes
 from support.zoo.network import Array, Network, Sizes
 
 LIMITS = {"fp32": 2e-3, "fp16": 2e-2, "bf16": 1.5e-1}

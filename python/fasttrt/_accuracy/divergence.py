@@ -1,0 +1,56 @@
+"""The node where two sides part, looked for in copies of the model with more outputs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+from fasttrt._accuracy.bisection import Bisection, Divergence
+from fasttrt._accuracy.comparison import Comparison
+from fasttrt._accuracy.dataflow import self_contained, tensor_types, with_outputs
+from fasttrt._accuracy.metrics import Array, OutputComparison, combine, measure
+from fasttrt._accuracy.runners import OnnxReference, Reference, Runner
+from fasttrt._accuracy.thresholds import Judge
+from fasttrt._graph.model import OnnxModel
+
+MakeRunner: TypeAlias = Callable[[Any], AbstractContextManager[Runner]]
+"""Make a runner of an ONNX model, for as long as the context lasts."""
+
+
+def find_divergence(
+    comparison: Comparison,
+    reference: Reference,
+    model: OnnxModel,
+    judge: Judge,
+    feeds: dict[str, Array],
+    make: MakeRunner,
+    max_builds: int,
+    time_budget: float,
+) -> tuple[Divergence | None, str]:
+    """Give the first node that differs, or why none is known."""
+    if reference.model is None:
+        return None, f"no node was looked for: {reference.label} gives no tensors from within"
+    try:
+        ours, theirs = self_contained(model), self_contained(reference.model)
+        types, their_types = tensor_types(ours), tensor_types(theirs)
+    except Exception as error:  # ONNX Runtime's, whose classes it does not export, and ours
+        return None, f"no node was looked for: the types of the tensors are not known: {error}"
+
+    def probe(names: Sequence[str]) -> Mapping[str, OutputComparison]:
+        with make(with_outputs(ours, names, types)) as runner:
+            actual = runner.run(feeds)
+        copy = OnnxModel(with_outputs(theirs, names, their_types))
+        expected = OnnxReference(copy).run(feeds)
+        found = {}
+        for name in names:
+            limits = judge.limits(name)
+            found[name] = combine(name, limits, [measure(actual[name], expected[name], limits)])
+        return found
+
+    failed = {output.name: output for output in comparison.outputs if not output.passed}
+    bisection = Bisection(
+        judge.graph, probe, frozenset(types) & frozenset(their_types), max_builds, time_budget
+    )
+    found = bisection.find(failed)
+    if found:
+        return found, ""
+    return None, "no node is at fault: the differing output is a graph input or an initializer"

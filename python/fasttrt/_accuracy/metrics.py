@@ -1,0 +1,312 @@
+"""How far an array is from what it should be, in one sample and over several."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fasttrt._accuracy.information import lost_values, nothing_to_compare
+from fasttrt._accuracy.thresholds import Limits
+
+Array: TypeAlias = np.ndarray[Any, Any]
+_LEAST_PRECISE = 0.9  # cosines above it are computed from the vectors' difference
+
+
+@dataclass(frozen=True)
+class OutputComparison:
+    """One output (or tensor within the model), over all samples.
+
+    Errors are of elements that are finite on both sides, in float64; None where there is none, and
+    for strings.
+    """
+
+    name: str
+    dtype: str
+    """The engine's."""
+    reference_dtype: str
+    shape: tuple[int, ...]
+    """The engine's, of the first sample that fails, else of the first."""
+    reference_shape: tuple[int, ...]
+    max_abs_error: float | None
+    """The largest ``|engine - reference|``."""
+    max_rel_error: float | None
+    """The largest ``|engine - reference| / |reference|``, of elements whose reference is not 0."""
+    mean_abs_error: float | None
+    rms: float | None
+    """The reference's root mean square, of all samples: what its errors are to be seen against."""
+    cosine: float | None
+    """The least cosine similarity of any sample; None for integers and where one side is 0."""
+    top1: float | None
+    """The share of rows along the last axis whose largest element is at the same place; for floats
+    of rank 2 or more with more than one column."""
+    equal: float | None
+    """The share of equal elements; for integers, booleans and strings."""
+    nan: int
+    """NaNs of the engine."""
+    reference_nan: int
+    inf: int
+    """Infinities of the engine, of both signs."""
+    reference_inf: int
+    unmatched: int
+    """Elements that are NaN or infinite on one side only, or infinite with another sign."""
+    beyond: int
+    """Elements beyond the limit, of those that are finite."""
+    elements: int
+    limit: str
+    """What was judged, in words."""
+    telling: bool | None
+    """Whether the reference's answers to different samples differ by more than the limit. Where
+    they do not, a wrong engine may pass. None if no two samples had the same shapes."""
+    reasons: tuple[str, ...]
+    """Why it fails."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What `measure` finds in one sample; sums are of finite elements."""
+
+    dtypes: tuple[str, str]
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    mismatch: str = ""
+    """Why the two cannot be compared, if so."""
+    elements: int = 0
+    finite: int = 0
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    sum_abs: float = 0.0
+    sum_squares: float = 0.0
+    sum_actual_squares: float = 0.0
+    sum_error_squares: float = 0.0
+    is_text: bool = False
+    cosine: float | None = None
+    judged_cosine: float = 1.0
+    """The cosine if it means something, else 1."""
+    rows: int = 0
+    rows_equal: int = 0
+    discrete: int = 0
+    equal: int = 0
+    nan: tuple[int, int] = (0, 0)
+    inf: tuple[int, int] = (0, 0)
+    unmatched: int = 0
+    beyond: int = 0
+
+    def failed(self, limits: Limits) -> bool:
+        """Whether this sample alone fails."""
+        return bool(combine("", limits, [self]).reasons)
+
+
+def measure(actual: Array, expected: Array, limits: Limits) -> Sample:
+    """Compare one array with what it should be."""
+    dtypes, shapes = (actual.dtype.name, expected.dtype.name), (actual.shape, expected.shape)
+    if mismatch := _mismatch(actual, expected):
+        return Sample(dtypes=dtypes, shapes=shapes, mismatch=mismatch)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values near float64's largest
+        if is_float(actual.dtype):
+            return _measure_floats(
+                _wide(actual), _wide(expected), limits, dtypes=dtypes, shapes=shapes
+            )
+        return _measure_discrete(actual, expected, limits, dtypes=dtypes, shapes=shapes)
+
+
+def _measure_floats(actual: Array, expected: Array, limits: Limits, **described: Any) -> Sample:
+    finite = np.isfinite(actual) & np.isfinite(expected)
+    same = finite | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    a, b = actual[finite], expected[finite]
+    size = np.abs(b)
+    rms = _norm(b) / math.sqrt(b.size) if b.size else 0.0
+    error = np.abs(a - b)
+    allowed = limits.atol + limits.share * rms + limits.rtol * size
+    norms = _norm(a), _norm(b)
+    cosine = None
+    if min(norms) > 0 and b.size > 1:
+        cosine = _cosine(a / norms[0], b / norms[1])
+    equal = np.zeros(0)
+    if actual.ndim >= 2 and actual.shape[-1] > 1 and actual.size > 0:
+        known = ~(np.isnan(actual) | np.isnan(expected)).any(-1)
+        equal = (actual.argmax(-1) == expected.argmax(-1))[known]
+    return Sample(
+        **described,
+        elements=actual.size,
+        finite=b.size,
+        cosine=cosine,
+        judged_cosine=cosine if cosine is not None and rms > limits.floor else 1.0,
+        rows=equal.size,
+        rows_equal=int(equal.sum()),
+        nan=(int(np.isnan(actual).sum()), int(np.isnan(expected).sum())),
+        inf=(int(np.isinf(actual).sum()), int(np.isinf(expected).sum())),
+        unmatched=int((~same).sum()),
+        beyond=int((error > allowed).sum()),
+        sum_actual_squares=float(np.square(a).sum()),
+        sum_error_squares=float(np.square(error).sum()),
+        **_errors(error, size),
+    )
+
+
+def _wide(array: Array) -> Array:
+    """As float64; complex numbers as pairs."""
+    if array.dtype.kind == "c":
+        return np.stack([array.real, array.imag], -1).astype(np.float64)
+    return array.astype(np.float64)
+
+
+def _cosine(a: Array, b: Array) -> float:
+    """The cosine of unit vectors: exactly 1 of equal ones, where the products' rounding is not."""
+    product = float(np.dot(a, b))
+    if product > _LEAST_PRECISE:
+        return 1 - float(np.square(a - b).sum()) / 2
+    return max(product, -1.0)
+
+
+def _measure_discrete(actual: Array, expected: Array, limits: Limits, **described: Any) -> Sample:
+    equal = actual == expected
+    described |= {"elements": actual.size, "discrete": actual.size, "equal": int(equal.sum())}
+    differ = actual.size - int(equal.sum())
+    if actual.dtype.kind in "OSU":
+        return Sample(**described, beyond=differ, is_text=True)
+    size = np.abs(expected.astype(np.float64))
+    error = _distances(actual, expected)
+    beyond = int((error > limits.atol + limits.rtol * size).sum())
+    return Sample(
+        **described,
+        finite=actual.size,
+        beyond=differ if limits.exact else beyond,
+        **_errors(error, size),
+    )
+
+
+def _distances(actual: Array, expected: Array) -> Array:
+    """How far integers are apart, which float64 cannot tell of large ones."""
+    if actual.dtype.itemsize < 8 and expected.dtype.itemsize < 8:
+        return np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+    a, b = actual.astype(object), expected.astype(object)  # Python's integers
+    return np.asarray(np.abs(a - b), np.float64)
+
+
+def _norm(values: Array) -> float:
+    """The Euclidean norm, of values whose squares overflow too."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest * math.sqrt(np.square(values / largest).sum()) if largest > 0 else 0.0
+
+
+def _errors(error: Array, size: Array) -> dict[str, Any]:
+    """Of the absolute errors, and the reference's magnitudes."""
+    nonzero = size > 0
+    return {
+        "max_abs": float(error.max(initial=0.0)),
+        "max_rel": float((error[nonzero] / size[nonzero]).max(initial=0.0)),
+        "sum_abs": float(error.sum()),
+        "sum_squares": float(np.square(size).sum()),
+    }
+
+
+def combine(
+    name: str,
+    limits: Limits,
+    samples: Sequence[Sample],
+    telling: bool | None = None,
+    *,
+    must_hold: bool = False,
+) -> OutputComparison:
+    """What the samples of one output show together, and the verdict.
+
+    Args:
+        name: the output's.
+        limits: what passes.
+        samples: at least one.
+        telling: see `OutputComparison`.
+        must_hold: whether it fails where it holds nothing to compare, see `nothing_to_compare`.
+    """
+    shown = samples[0]
+    if len(samples) > 1:
+        shown = next((sample for sample in samples if sample.failed(limits)), shown)
+    finite = sum(sample.finite for sample in samples)
+    rows = sum(sample.rows for sample in samples)
+    discrete = sum(sample.discrete for sample in samples)
+    cosines = [sample.cosine for sample in samples if sample.cosine is not None]
+    return OutputComparison(
+        name=name,
+        dtype=shown.dtypes[0],
+        reference_dtype=shown.dtypes[1],
+        shape=shown.shapes[0],
+        reference_shape=shown.shapes[1],
+        max_abs_error=max(sample.max_abs for sample in samples) if finite else None,
+        max_rel_error=max(sample.max_rel for sample in samples) if finite else None,
+        mean_abs_error=sum(sample.sum_abs for sample in samples) / finite if finite else None,
+        rms=math.sqrt(sum(sample.sum_squares for sample in samples) / finite) if finite else None,
+        cosine=min(cosines, default=None),
+        top1=sum(sample.rows_equal for sample in samples) / rows if rows else None,
+        equal=sum(sample.equal for sample in samples) / discrete if discrete else None,
+        nan=sum(sample.nan[0] for sample in samples),
+        reference_nan=sum(sample.nan[1] for sample in samples),
+        inf=sum(sample.inf[0] for sample in samples),
+        reference_inf=sum(sample.inf[1] for sample in samples),
+        unmatched=sum(sample.unmatched for sample in samples),
+        beyond=sum(sample.beyond for sample in samples),
+        elements=sum(sample.elements for sample in samples),
+        limit=_in_words(limits, discrete=discrete > 0),
+        telling=telling,
+        reasons=(
+            *_judge(limits, samples),
+            *(nothing_to_compare(samples) if must_hold else ()),
+        ),
+    )
+
+
+def _judge(limits: Limits, samples: Sequence[Sample]) -> Iterator[str]:
+    for index, sample in enumerate(samples):
+        if sample.mismatch:
+            yield f"sample {index}: {sample.mismatch}"
+    if unmatched := sum(sample.unmatched for sample in samples):
+        yield f"{unmatched} elements are NaN or infinite on one side only"
+    beyond = sum(sample.beyond for sample in samples)
+    elements = sum(sample.elements for sample in samples)
+    if discrete := sum(sample.discrete for sample in samples):
+        if 1 - beyond / discrete < limits.equal:
+            what = "differ" if limits.exact else "are beyond the limit"
+            yield f"{beyond} of {elements} elements {what}"
+    elif beyond:
+        limit = _in_words(limits, discrete=False)
+        yield f"{beyond} of {elements} elements are off by more than {limit}"
+    cosine = min(sample.judged_cosine for sample in samples)
+    if limits.cosine is not None and cosine < limits.cosine:
+        yield f"cosine {cosine:.10g} is below {limits.cosine:.10g}"
+    rows = sum(sample.rows for sample in samples)
+    top1 = sum(sample.rows_equal for sample in samples) / rows if rows else 1.0
+    if limits.top1 is not None and top1 < limits.top1:
+        yield f"top-1 agreement {top1:.4g} is below {limits.top1:g}"
+    if not beyond and not unmatched:
+        yield from lost_values(limits, samples)
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether it is a type of floats, also one of ml_dtypes."""
+    return dtype.kind not in "biuOSU" and not dtype.name.startswith(("int", "uint"))
+
+
+def _mismatch(actual: Array, expected: Array) -> str:
+    if actual.shape != expected.shape:
+        return f"shape {actual.shape}, the reference has {expected.shape}"
+    kinds = [
+        (is_float(x.dtype), x.dtype.kind in "OSU", x.dtype == bool) for x in (actual, expected)
+    ]
+    if kinds[0] != kinds[1]:
+        return f"dtype {actual.dtype}, the reference has {expected.dtype}"
+    return ""
+
+
+def _in_words(limits: Limits, *, discrete: bool) -> str:
+    if discrete and limits.exact:
+        return "equal"
+    parts = [f"{limits.atol:.3g}"] if limits.atol else []
+    if limits.share:
+        parts.append(f"{limits.share:.3g} rms")
+    if limits.rtol:
+        parts.append(f"{limits.rtol:.3g} |reference|")
+    return " + ".join(parts) or "0"

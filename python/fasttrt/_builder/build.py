@@ -1,0 +1,440 @@
+"""From an ONNX model to a `Plan`."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fasttrt import _core
+from fasttrt._common.checks import refuse
+from fasttrt._common.file_kinds import TIMING_CACHE
+from fasttrt._common.log import logger
+from fasttrt._common.output_file import Output
+from fasttrt._common.progress import BuildProgress, ProgressCallback, check_progress, reporter
+from fasttrt._common.tensor_spec import Range
+from fasttrt._graph.control_flow import CONTROL_FLOW, control_flow
+from fasttrt._graph.fingerprint import structure
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import Dims, Freeze, transformed
+from fasttrt._library.device import Device, default_device, parse_device
+from fasttrt._library.discovery import find
+from fasttrt._library.plugins import Plugins, Record, load
+from fasttrt._library.tensorrt_log import forward, forwarded
+from fasttrt._parser.int8_support import int8_problem
+from fasttrt._parser.model_source import hand_over
+from fasttrt._parser.other_forms import parse_in_other_forms
+from fasttrt._parser.pipeline import Target, finish, prepare
+from fasttrt._parser.quirks import warn_of_other_shapes
+from fasttrt._parser.quirks_v8 import warn_of_opset
+from fasttrt._plan.build_config import BuildConfig, Precision, checked_config
+from fasttrt._plan.plan_file import Plan
+from fasttrt._plan.profiles import NetworkInput, Shapes, check_shapes, contradictions, resolve
+from fasttrt._precision.placements import DEFAULT, PLACEMENTS, failed_in_fusion
+from fasttrt._precision.typed_parse import Parsed, chooses_types, parse
+from fasttrt._version import __version__
+from fasttrt.errors import BuildError, InputError, ParseError
+
+if TYPE_CHECKING:
+    import onnx
+
+_LONGEST = 1e8
+"""Seconds that Python can wait for: some three years."""
+_OLD_DRIVER = "CUDA error 222"
+"""Seen where TensorRT-RTX 1.6.1 for CUDA 13 built refittable engines with driver 580.159."""
+_Described: TypeAlias = tuple[str, str, tuple[int, ...], tuple[str, ...], bool]
+
+
+def build(
+    model: "str | os.PathLike[str] | bytes | onnx.ModelProto | OnnxModel",
+    config: BuildConfig | None = None,
+    *,
+    precision: Precision | None = None,
+    shapes: Shapes | None = None,
+    freeze: Freeze | None = None,
+    dims: Dims | None = None,
+    library: str | os.PathLike[str] = "auto",
+    device: Device | None = None,
+    plugins: Plugins = (),
+    progress: ProgressCallback | bool | None = None,
+    isolate: bool | float = False,
+    advise: bool = False,
+) -> Plan:
+    """Build an engine from an ONNX model.
+
+    TensorRT-RTX builds on machines without a GPU too; the other libraries need one. Ctrl-C stops a
+    build at TensorRT's next step (TensorRT 8.6 cannot be stopped: the interrupt is raised when it
+    is done).
+
+    Args:
+        model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
+        config: options of the build.
+        precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, as in
+            `BuildConfig.precision`. None: as ``config`` says, else the types that the model states.
+        shapes: for dynamic inputs, by name: one shape, or (min, opt, max), or trtexec's
+            ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
+            its values. Where not given, extents named after a batch or a sequence get a default
+            that is logged.
+        freeze: values by input name. These inputs become constants of the model, as many of
+            TensorRT's parameters (axes, pads, sizes) must be. Arrays must have the input's dtype;
+            Python's numbers get it if they mean the same in it.
+        dims: extents by the name of a dimension, wherever the model has it, or by
+            ``"input.axis"`` for a single axis of an input. They are fixed before TensorRT sees the
+            model; ``shapes`` are extents that stay dynamic for its parser.
+        library: see `fasttrt.library`.
+        device: ``"cuda"``, ``"cuda:N"``, N or a ``torch.device``, the GPU to build for. None: the
+            first, or none at all.
+        plugins: libraries of TensorRT plugins that the model needs, as in ``["libmy.so"]``. They
+            are loaded into this process before the model is parsed, so their code runs here; the
+            plan records their names and digests.
+        progress: a callback, True for a bar, False for nothing. None: a bar on a terminal. TensorRT
+            8.6 reports no steps.
+        isolate: whether TensorRT reads and builds the model in a process of its own, so that a
+            crash in it, as models of others may bring about, is an error here. A number: seconds
+            that it may take as well. Costs a second or two; the plan is not copied.
+        advise: where the model does not parse or build, try for some 10 seconds at most which
+            ``freeze`` or ``dims`` would help, and say so in the error (its ``advice``).
+
+    Returns:
+        The plan, with what it was built from, with and for. Its metadata lists under ``changes``
+        what was changed of the model: what ``freeze`` and ``dims`` did, constants that were
+        folded because TensorRT wants them as such, axes that were told apart, defaults that are
+        written out because TensorRT takes another one.
+
+    Raises:
+        ParseError: TensorRT cannot parse the model; lists every node that it refused. With
+            ``isolate`` also where it died of it, or took too long.
+        BuildError: it cannot build it as configured, or, with ``isolate``, died of it.
+        InputError: ``shapes``, ``freeze`` or ``dims`` does not fit the model, ``shapes`` is
+            needed, the model's external data leaves its folder, or a file of ``plugins`` is
+            missing.
+        Error: TensorRT cannot load a plugin library.
+        LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
+    """
+    config = checked_config(config).with_precision(precision)
+    check_progress(progress)
+    check_shapes(shapes)
+    check_isolate(isolate)
+    if not isinstance(advise, bool):
+        refuse("advise", "True or False", advise)
+    if not isinstance(model, OnnxModel):
+        model = OnnxModel(model)
+    model = transformed(model, freeze, dims)
+    ordinal = default_device() if device is None else parse_device(device)
+    if device is not None and ordinal is None:
+        raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
+    found = find(library, ordinal)
+    if isolate:
+        return _isolated(
+            model, config, progress, isolate, shapes=shapes, library=found.path,
+            device=None if device is None else f"cuda:{ordinal}", plugins=plugins, advise=advise,
+        )  # fmt: skip
+    if found.generation == "v8":
+        warn_of_opset(model, str(found))
+    loaded = load(found, plugins)
+    begin = time.monotonic()
+    with forwarded():
+        try:
+            network, profiles = _network(found, ordinal, model, config, shapes, plugins)
+        except ParseError as error:
+            if advise:
+                _advise_parsing(error, found, ordinal, model, config, shapes, plugins, begin)
+            raise
+        builder = network.builder
+        options = config.to_core(found)
+        options.fp16 = config.precision == "fp16" and chooses_types(found)
+        options.quantized = network.model.is_quantized
+        warn_of_other_shapes(network.model, [(o[0], o[2]) for o in builder.outputs()])
+        # Before the build, which may take long: of the model as it was read, and no reason to fail.
+        metadata = _metadata(network, found, ordinal, config, profiles, loaded)
+        place = partial(_network, found, ordinal, model, config, shapes, plugins)
+        try:
+            network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
+        except BuildError as error:
+            from fasttrt._parser.reasons import explain_build, without_driver_errors
+
+            error.args = (without_driver_errors(str(error)),)
+            if _OLD_DRIVER in str(error):
+                error.advice = (
+                    "The driver is older than the CUDA release of this TensorRT "
+                    "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
+                    "an older CUDA, such as fasttrt[rtx-cu12]"
+                )
+            elif meaning := explain_build(str(error), network.model.proto, str(found)):
+                error.advice = meaning
+            elif advise and builder.can_cancel:  # else a trial could take as long as it likes
+                _advise_building(
+                    error, found, ordinal, model, config, options, shapes or profiles, plugins,
+                    begin,
+                )  # fmt: skip
+            raise
+    metadata |= {"changes": list(network.model.changes), **network.metadata()}
+    if config.timing_cache is not None and timing_cache is not None:
+        try:
+            # What was there has been looked at before.
+            with Output(Path(config.timing_cache), TIMING_CACHE, force=True).open() as stream:
+                stream.write(timing_cache)
+        except (OSError, InputError) as error:  # no reason to lose the plan
+            logger.warning("the timing cache was not written: %s", error)
+    return Plan(data, metadata)
+
+
+def check_isolate(isolate: object) -> None:
+    """See that ``isolate`` is a boolean, or a time.
+
+    Raises:
+        InputError: it is not.
+    """
+    is_time = isinstance(isolate, Real) and float(isolate) > 0
+    if not (isinstance(isolate, bool) or is_time):
+        refuse("isolate", "True, False or seconds > 0", isolate)
+
+
+def _isolated(
+    model: OnnxModel,
+    config: BuildConfig,
+    progress: ProgressCallback | bool | None,
+    limit: float,
+    **options: Any,
+) -> Plan:
+    """Build in a process of its own."""
+    from fasttrt._builder.isolated_job import source_of
+    from fasttrt._builder.isolation import run_isolated
+
+    arguments = {"source": source_of(model), "config": config, **options}
+    seconds = None if limit is True else min(float(limit), _LONGEST)
+    with reporter(progress) as report:
+        result, data = run_isolated("build", arguments, timeout=seconds, progress=report)
+    return Plan(data, result["metadata"])
+
+
+def _advise_parsing(
+    error: ParseError,
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    config: BuildConfig,
+    shapes: Shapes | None,
+    plugins: Plugins,
+    begin: float,
+) -> None:
+    """Add to an error what would help the model to parse, and then to build."""
+    from fasttrt._builder.advice import (  # here, as most builds need none
+        advise,
+        builds_too,
+        stop_at,
+    )
+
+    def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+        network, profiles = _network(library, device, changed, config, shapes, plugins)
+
+        def build() -> None:
+            options = config.to_core(library)
+            options.fp16 = config.precision == "fp16" and chooses_types(library)
+            options.quantized = network.model.is_quantized
+            _run(network.builder, options, profiles, stop_at(deadline))
+
+        builds_too(build if network.builder.can_cancel else None)
+
+    error.advice = advise(model, shapes, "parses", attempt, time.monotonic() - begin)
+
+
+def _advise_building(
+    error: BuildError,
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    config: BuildConfig,
+    options: _core.BuildOptions,
+    shapes: Shapes | None,
+    plugins: Plugins,
+    begin: float,
+) -> None:
+    """Add to an error what would help the model to build."""
+    from fasttrt._builder.advice import advise, stop_at
+
+    def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
+        network, profiles = _network(library, device, changed, config, shapes, plugins)
+        _run(network.builder, options, profiles, stop_at(deadline))
+
+    error.advice = advise(model, shapes, "builds", attempt, time.monotonic() - begin)
+
+
+def _network(
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    config: BuildConfig,
+    shapes: Shapes | None,
+    plugins: Plugins,
+    placement: str = DEFAULT,
+) -> tuple[Parsed, list[dict[str, Range]]]:
+    """The parsed model and its profiles."""
+    target = Target(library, bool(plugins), config.nan == "propagate")
+    ready = prepare(model, target)
+    if problem := int8_problem(ready.proto.graph, library):
+        raise BuildError(problem)
+    network = parse(ready, config, target, partial(parsed, library, device), placement)
+    inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
+    profiles = resolve(inputs, shapes)
+    if contradictory := contradictions(inputs, profiles):
+        model = network.model.with_named_axes(contradictory)
+        network = network._replace(builder=parsed(library, device, model), model=model)
+    return network, profiles
+
+
+def parsed_as_stated(
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    precision: Precision | None = None,
+    has_plugins: bool = False,
+) -> _core.PlanBuilder:
+    """A builder that has parsed the model as a build for a precision does, none as a default.
+
+    Raises:
+        ParseError: lists every node that cannot be given to TensorRT, or that it refused.
+    """
+    target = Target(library, has_plugins)
+
+    def parse_stated(model: OnnxModel) -> _core.PlanBuilder:
+        return parsed(library, device, finish(model, target))
+
+    if precision is None:
+        return parse_in_other_forms(prepare(model, target), target, parse_stated)
+    config = BuildConfig(precision=precision)
+    ready = prepare(model, target)
+    return parse(ready, config, target, partial(parsed, library, device)).builder
+
+
+def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
+    """A builder that has parsed the model.
+
+    Raises:
+        ParseError: lists every node that TensorRT refused.
+    """
+    builder = _core.PlanBuilder(library, device)
+    try:
+        hand_over(model, builder.parse_file, builder.parse)
+    except ParseError as error:
+        from fasttrt._parser.parse_issues import explained
+
+        raise explained(error, model, str(library)) from None
+    return builder
+
+
+def _run_placed(
+    network: Parsed,
+    place: Callable[[str], tuple[Parsed, list[dict[str, Range]]]],
+    options: _core.BuildOptions,
+    profiles: Sequence[Mapping[str, Range]],
+    progress: ProgressCallback | bool | None,
+) -> tuple[Parsed, bytes, bytes | None]:
+    """Build a network; with casts in other places where TensorRT fails to fuse its operators.
+
+    Args:
+        network: with casts by operator, if it was converted.
+        place: gives the network with casts placed otherwise.
+        options: of the build.
+        profiles: of dynamic inputs.
+        progress: see `build`.
+
+    Raises:
+        BuildError: the first one.
+    """
+    try:
+        return network, *_run(network.builder, options, profiles, progress)
+    except BuildError as error:
+        if network.changes is None or not failed_in_fusion(error):
+            raise
+        for placement in PLACEMENTS[1:]:
+            logger.info("the build failed in a fusion; trying casts %s: %s", placement, error)
+            with suppress(BuildError):
+                other, _ = place(placement)
+                return other, *_run(other.builder, options, profiles, progress)
+        raise
+
+
+def _run(
+    builder: _core.PlanBuilder,
+    options: _core.BuildOptions,
+    profiles: Sequence[Mapping[str, Range]],
+    progress: ProgressCallback | bool | None,
+) -> tuple[bytes, bytes | None]:
+    core_profiles = [
+        [_core.InputRange(name, *map(list, extents)) for name, extents in profile.items()]
+        for profile in profiles
+    ]
+    with reporter(progress) as report:
+
+        def poll(events: list[tuple[str, str, int, int]], done: bool) -> None:
+            forward()
+            for event in events:
+                report(BuildProgress(*event))
+
+        try:
+            return builder.build(options, core_profiles, poll)
+        except KeyboardInterrupt:
+            if not builder.can_cancel:
+                logger.warning("this TensorRT cannot stop a build; it ran to its end")
+            raise
+
+
+def _metadata(
+    network: Parsed,
+    library: _core.Library,
+    ordinal: int | None,
+    config: BuildConfig,
+    profiles: Sequence[Mapping[str, Range]],
+    plugins: Sequence[Record],
+) -> dict[str, Any]:
+    builder, model, _ = network
+    gpu = None
+    if ordinal is not None:
+        info = _core.device_info(ordinal)
+        gpu = {"name": info.name, "compute_capability": f"{info.major}.{info.minor}"}
+    declared = {tensor.name: tensor.dtype for tensor in (*model.inputs, *model.outputs)}
+
+    def tensors(described: list[_Described]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": name,
+                "dtype": str(declared.get(name, dtype)),
+                "engine_dtype": dtype,
+                "shape": list(shape),
+                "dimensions": list(dimensions),
+            }
+            for name, dtype, shape, dimensions, _ in described
+        ]
+
+    metadata: dict[str, Any] = {
+        "fasttrt": __version__,
+        "model_sha256": model.original.sha256(),
+        "changes": list(model.changes),
+        CONTROL_FLOW: control_flow(model),
+        "library": {"family": library.family, "version": library.version},
+        "gpu": gpu,
+        "config": config.to_json(),
+        "profiles": [dict(profile) for profile in profiles],
+        "inputs": tensors(builder.inputs()),
+        "outputs": tensors(builder.outputs()),
+        **network.metadata(),
+    }
+    if plugins:
+        metadata["plugins"] = plugins
+    if config.refit:
+        metadata["structure"] = structure(model)
+        metadata["arguments"] = model.arguments
+        metadata["rewritten"] = model.rewritten
+    # As it will be read back.
+    plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's scalars, which options may be, as JSON has them."""
+    return value.item()

@@ -1,0 +1,180 @@
+"""Run TensorRT's parser and builder in a process of their own, which may die or never end."""
+
+import builtins
+import json
+import logging
+import mmap
+import os
+import pickle
+import select
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fasttrt import errors
+from fasttrt._common.child_process import command, environment
+from fasttrt._common.progress import BuildProgress, ProgressCallback
+from fasttrt.errors import BuildError, Error, ParseError, ParseIssue
+
+HEADER = struct.Struct("<Q")
+"""The size of a message, before it. A message is JSON: nothing that the process says is run."""
+LOGGERS = ("fasttrt", "fasttrt.tensorrt")
+
+
+def run_isolated(
+    job: str,
+    arguments: Mapping[str, Any],
+    *,
+    timeout: float | None = None,
+    progress: ProgressCallback = lambda step: None,
+) -> tuple[dict[str, Any], memoryview]:
+    """Run a job of `isolated_job` in a process of its own.
+
+    Whatever ends this call ends that process, Ctrl-C and an exception of ``progress`` too.
+
+    Args:
+        job: its name.
+        arguments: its keyword arguments, which are pickled.
+        timeout: seconds that it may take; None: as long as it likes.
+        progress: is called with each step of a build.
+
+    Returns:
+        What it says, and the bytes that it made.
+
+    Raises:
+        ParseError: the process died or took too long while the model was read and parsed.
+        BuildError: the same while the engine was built.
+        Exception: what the job raised.
+    """
+    made = os.memfd_create("fasttrt-plan")
+    reading, writing = os.pipe()
+    process = None
+    try:
+        levels = {name: logging.getLogger(name).getEffectiveLevel() for name in LOGGERS}
+        process = subprocess.Popen(
+            [*command("_builder.isolated_job", str(writing), str(made))],
+            stdin=subprocess.PIPE, env=environment(), pass_fds=(writing, made),
+            start_new_session=True,  # so that Ctrl-C is ours alone
+        )  # fmt: skip
+        os.close(writing)
+        writing = -1
+        watch = _Watch(process, reading, timeout, progress)
+        result = watch.follow(pickle.dumps((job, dict(arguments), levels)))
+        size = os.fstat(made).st_size
+        data = memoryview(mmap.mmap(made, size, access=mmap.ACCESS_READ) if size else b"")
+        return result, data
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+        for descriptor in (made, reading, writing):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+class _Watch:
+    """What a process says, until it ends."""
+
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        pipe: int,
+        timeout: float | None,
+        progress: ProgressCallback,
+    ) -> None:
+        self._process, self._pipe, self._timeout, self._progress = process, pipe, timeout, progress
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._phase = ""
+
+    def follow(self, request: bytes) -> dict[str, Any]:
+        """Send the request and give the last message.
+
+        Raises:
+            Exception: see `run_isolated`.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(request)
+            self._process.stdin.close()
+        except BrokenPipeError:
+            self._fail(self._how_it_ended())
+        while True:
+            message = self._next()
+            kind = message.pop("kind")
+            if kind == "log" and message["name"] in LOGGERS:
+                logging.getLogger(message["name"]).log(message["level"], "%s", message["text"])
+            elif kind == "progress":
+                step = BuildProgress(*message["step"])
+                self._phase = step.phase
+                self._progress(step)
+            elif kind == "error":
+                raise _exception(message)
+            elif kind == "done":
+                return message
+
+    def _next(self) -> dict[str, Any]:
+        (size,) = HEADER.unpack(self._read(HEADER.size))
+        message: dict[str, Any] = json.loads(self._read(size))
+        return message
+
+    def _read(self, size: int) -> bytes:
+        content = b""
+        while len(content) < size:
+            left = None if self._end is None else max(self._end - time.monotonic(), 0)
+            if not select.select([self._pipe], [], [], left)[0]:
+                self._fail(f"it took longer than {self._timeout:g} s")
+            part = os.read(self._pipe, min(size - len(content), 1 << 20))
+            if not part:
+                self._fail(self._how_it_ended())
+            content += part
+        return content
+
+    def _how_it_ended(self) -> str:
+        code = self._process.wait()
+        if code >= 0:
+            return f"it ended with exit code {code}"
+        name = signal.Signals(-code).name
+        memory = ", as the system does where memory is short" if name == "SIGKILL" else ""
+        return f"it was ended by signal {-code} ({name}){memory}"
+
+    def _fail(self, reason: str) -> None:
+        where = "the process that reads and parses the model"
+        if not self._phase:
+            issue = ParseIssue(-1, "", "", f"{where}: {reason}")
+            raise ParseError("TensorRT did not get through the model", (issue,))
+        raise BuildError(f'the process that builds the engine, in "{self._phase}": {reason}')
+
+
+def describe_exception(error: BaseException) -> dict[str, Any]:
+    """What `_exception` makes the same of."""
+    names = ("advice", "code", "call", "issues", "outputs")
+    values = {name: value for name, value in vars(error).items() if name in names}
+    arguments = [a if isinstance(a, (int, str)) else str(a) for a in error.args]
+    if isinstance(error, OSError) and error.filename is not None:
+        arguments.append(str(error.filename))
+    return {"type": type(error).__name__, "arguments": arguments, "values": values}
+
+
+def _exception(message: Mapping[str, Any]) -> Exception:
+    name, arguments, values = (message[key] for key in ("type", "arguments", "values"))
+    kind = getattr(errors, name, None) or getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return Error(f"{name}: {' '.join(map(str, arguments))}")
+    if kind is ParseError:
+        issues = tuple(ParseIssue(*issue) for issue in values.pop("issues"))
+        return _with(ParseError(str(arguments[0]), issues, tuple(values.pop("outputs"))), values)
+    if kind is errors.CudaError:
+        return errors.CudaError(str(arguments[0]), values["code"], values["call"])
+    return _with(kind(*arguments), values)
+
+
+def _with(error: Exception, values: Mapping[str, Any]) -> Exception:
+    for name, value in values.items():
+        if name == "advice":
+            setattr(error, name, value)
+    return error

@@ -1,0 +1,97 @@
+"""The command ``fasttrt``; each of its commands is a file here. May use all.
+
+Exit codes, of all commands: 0, it did what was asked; 1, it could not, or the answer is no (a model
+that cannot be built, a file that cannot be read, a damaged cache entry); 2, the command line is
+wrong: an unknown option, a value that is not one or does not fit the model, options that contradict
+each other, a file given that does not exist; 130, it was interrupted. ``compare`` alone keeps 1 for
+outputs that differ, and exits with 2 for all that kept it from comparing.
+"""
+
+import io
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+
+from fasttrt import _terminal
+from fasttrt._cli import bench as bench
+from fasttrt._cli import build as build
+from fasttrt._cli import cache as cache
+from fasttrt._cli import compare as compare
+from fasttrt._cli import doctor as doctor
+from fasttrt._cli import inspect as inspect
+from fasttrt._cli import profile as profile
+from fasttrt._cli import quantize as quantize
+from fasttrt._cli import run as run
+from fasttrt._cli import tune as tune
+from fasttrt._cli.help_text import Command
+from fasttrt._cli.messages import in_options, show_logs
+from fasttrt._version import __version__
+from fasttrt.errors import Error, FileError, InputError
+
+_EXIT_CODES = (
+    "Exit codes: 0 success; 1 failure, or a negative answer; 2 wrong command line; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="fasttrt",
+    help="Run ONNX models on NVIDIA GPUs with whichever TensorRT the machine has.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(cache.app, name="cache")
+app.command(cls=Command)(bench.bench)
+app.command(cls=Command)(build.build)
+app.command(cls=Command)(compare.compare)
+app.command(cls=Command)(doctor.doctor)
+app.command(cls=Command)(inspect.inspect)
+app.command(cls=Command)(profile.profile)
+app.command(cls=Command)(quantize.quantize)
+app.command(cls=Command)(run.run)
+app.command(cls=Command)(tune.tune)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {_terminal.message(in_options(str(message)))}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command; what fasttrt or the system refuses is a message on standard error."""
+    warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have what its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    show_logs()
+    try:
+        app()
+    except (Error, OSError) as error:
+        print(f"error: {_terminal.message(in_options(str(error)))}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    except MemoryError as error:  # numpy's
+        print(f"error: out of memory: {_terminal.message(str(error))}", file=sys.stderr)
+        sys.exit(1)
+
+
+def exit_code(error: Exception) -> int:
+    """2 for what the command line gives wrong, 1 for what fails all the same."""
+    is_usage = isinstance(error, InputError) and not isinstance(error, FileError)
+    return 2 if is_usage else 1

@@ -1,0 +1,163 @@
+"""``fasttrt compare``."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fasttrt._cli import options as _options
+from fasttrt._cli.messages import in_options
+from fasttrt._cli.values import engine_options, with_build_options
+from fasttrt._cli.values import ranges as parse_ranges
+from fasttrt._cli.values import shapes as parse_shapes
+from fasttrt._common.tables import output_width
+from fasttrt._graph.transforms import changes_of
+from fasttrt._terminal import message
+
+_LIMITS = "Limits"
+
+
+def compare(
+    model: _options.Model,
+    inputs: _options.Samples = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another ONNX model as the reference.", exists=True, dir_okay=False,
+            metavar="FILE", show_default="MODEL itself",
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            help="A plan to check instead of a new build.", exists=True, dir_okay=False,
+            metavar="FILE",
+        ),
+    ] = None,
+    shapes: _options.Shapes = None,
+    min_shapes: _options.MinShapes = None,
+    opt_shapes: _options.OptShapes = None,
+    max_shapes: _options.MaxShapes = None,
+    freeze: _options.Freeze = None,
+    dims: _options.Dims = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range", metavar="INPUT=LEAST:MOST", rich_help_panel=_options.INPUTS,
+            help="Draw an input's random values from LEAST up to, but not including, MOST; "
+            "repeatable.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int,
+        typer.Option(
+            help="How many random samples to run.", min=1, metavar="N",
+            rich_help_panel=_options.INPUTS,
+        ),
+    ] = 4,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="The seed of random inputs.", min=0, metavar="N", show_default="a new one",
+            rich_help_panel=_options.INPUTS,
+        ),
+    ] = None,
+    atol: Annotated[
+        float | None,
+        typer.Option(
+            help="The largest absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    rtol: Annotated[
+        float | None,
+        typer.Option(
+            help="The largest relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    cosine: Annotated[
+        float | None,
+        typer.Option(
+            help="The least cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    top1: Annotated[
+        float | None,
+        typer.Option(
+            help="The least share of rows with the same largest value.", min=0, max=1, metavar="X",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    precision: _options.Precision = None,
+    tf32: Annotated[
+        bool,
+        typer.Option(
+            help="Whether float32 may be rounded to TF32.", rich_help_panel=_options.ENGINE
+        ),
+    ] = True,
+    config: _options.Config = None,
+    device: _options.Device = None,
+    library: _options.Library = None,
+    plugins: _options.Plugins = None,
+    bisect: Annotated[
+        bool, typer.Option(help="Where an output fails, look for the first node that differs.")
+    ] = True,
+    verbose: _options.Verbose = False,
+    as_json: _options.AsJson = False,
+) -> None:  # fmt: skip
+    """Compare an engine's outputs with ONNX Runtime's.
+
+    Without limits of your own, they follow from the engine's precision and the depth of the model.
+    With any of them, only those that you give apply.
+
+    Exits with 0 if all outputs pass, 1 if one does not, 2 if they could not be compared.
+    """
+    import fasttrt
+
+    _options.show_log(verbose)
+    given = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
+    thresholds = {limit: value for limit, value in given.items() if value is not None}
+    try:
+        options = engine_options(
+            config=config, device=device, library=library, precision=precision, plugins=plugins,
+            shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),
+            freeze=freeze, dims=dims,
+        )  # fmt: skip
+        with ExitStack() as stack:
+            if plan is not None:
+                for_builds = {
+                    "precision": precision, "shapes": shapes, "minShapes": min_shapes,
+                    "optShapes": opt_shapes, "maxShapes": max_shapes, "no-tf32": not tf32,
+                }  # fmt: skip
+                for option in (option for option, value in for_builds.items() if value):
+                    raise fasttrt.InputError(f"--{option}: not with --plan, which is built already")
+                changes = {change: options.pop(change) for change in changes_of(options)}
+                engine = stack.enter_context(fasttrt.Engine(plan, **options))
+                options = {"engine": engine, **changes}
+            else:
+                options["advise"] = True
+                if not tf32:
+                    options = with_build_options(options, tf32=False)
+            found = fasttrt.compare(
+                model,
+                inputs,
+                against=against,
+                samples=samples,
+                seed=seed,
+                ranges=parse_ranges(ranges),
+                thresholds=thresholds or None,
+                bisect=bisect,
+                **options,
+            )
+    except (fasttrt.Error, OSError) as error:
+        _options.say(f"error: {message(in_options(str(error)))}", err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        _options.say(_options.json_text(found.to_json()))
+    elif (width := output_width()) is not None:
+        from rich.console import Console
+
+        Console(width=width).print(found)
+    else:
+        _options.say(str(found))
+    raise typer.Exit(0 if found.passed else 1)

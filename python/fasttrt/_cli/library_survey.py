@@ -1,0 +1,111 @@
+"""Every TensorRT on this machine, for ``fasttrt doctor``: which is used, and why."""
+
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fasttrt._common.child_process import command, environment
+from fasttrt._library.discovery import candidates
+
+_PATIENCE = 300  # seconds: TensorRT 8.6 takes ten to load, a first build on a slow disk more
+_AT_ONCE = 4
+_ORDERS = {
+    True: "where a GPU is, TensorRT comes before TensorRT-RTX, and the lean runtime last",
+    False: "without a GPU TensorRT-RTX comes first, as it alone builds then",
+}
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """What was found, in the order of the search."""
+
+    used: dict[str, Any] | None
+    """The one that ``library="auto"`` takes."""
+    problem: str
+    """Why there is none."""
+    usable: list[dict[str, Any]]
+    """The fields of `fasttrt.LibraryInfo`; ``used``, and ``why`` it is or not."""
+    unusable: list[str]
+    """What has the name of one and cannot be used, and why."""
+
+
+def libraries(has_gpu: bool) -> Libraries:
+    """Look at all that is in the places of the search, also after the first that can be used.
+
+    Where ``FASTTRT_LIBRARY`` names one, the others are looked for as well.
+    """
+    place = os.environ.get("FASTTRT_LIBRARY", "")
+    tried = candidates(place)
+    names = dict.fromkeys([*tried, *candidates("")])
+    there = [name for name in names if os.sep not in name or Path(name).exists()]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        finding = pool.submit(in_process, "_library.probe", "find", "auto")
+        told = zip(there, pool.map(_opened, there), strict=True)
+    used = finding.result()
+    problem = used if isinstance(used, str) else used.get("missing", used.get("unusable", ""))
+    path = "" if isinstance(used, str) or problem else str(used["path"])
+    found: dict[str, dict[str, Any]] = {}
+    is_tried: dict[str, bool] = {}
+    unusable: dict[str, None] = {}  # in order, once each
+    for name, library in told:
+        if isinstance(library, str):
+            unusable[f"{name}: {library}"] = None
+        elif "unusable" in library:
+            unusable[library["unusable"]] = None
+        elif "missing" not in library:  # else the loader does not know the soname
+            found.setdefault(library["path"], library)
+            is_tried.setdefault(library["path"], name in tried)
+    chosen = found.get(path)
+    for library in found.values():
+        named = place if library is chosen or not is_tried[library["path"]] else ""
+        library |= {"used": library is chosen, "why": _why(library, chosen, named, has_gpu)}
+        del library["parser_path"]
+    return Libraries(chosen, problem, list(found.values()), list(unusable))
+
+
+def in_process(module: str, *arguments: str) -> dict[str, Any] | str:
+    """What a module of fasttrt prints as JSON when it is run as a program, or how it failed."""
+    try:
+        done = subprocess.run(
+            command(module, *arguments), env=environment(),
+            capture_output=True, text=True, timeout=_PATIENCE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {_PATIENCE} s"
+    if done.returncode == 0:
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return result
+    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    return f"the process ended with {how}: {last}"
+
+
+def _opened(name: str) -> dict[str, Any] | str:
+    return in_process("_library.probe", "open", name)
+
+
+def _why(library: dict[str, Any], used: dict[str, Any] | None, place: str, has_gpu: bool) -> str:
+    """Why a library is used, or another one is.
+
+    Args:
+        library: what was found.
+        used: the one that is used.
+        place: what ``FASTTRT_LIBRARY`` is, if that is why.
+        has_gpu: whether there is a GPU.
+    """
+    if place:
+        last = "" if library is used else ", and nothing else is tried then"
+        return f"FASTTRT_LIBRARY is {place}{last}"
+    if library is used:
+        return _ORDERS[has_gpu]
+    if has_gpu and not library["can_run"]:
+        return "it does not run on this GPU"
+    if used is None:
+        return ""
+    if library["family"] == used["family"]:
+        return f"{used['path']} is found before it"
+    return f"{used['family']} {used['version']} comes first"

@@ -1,0 +1,173 @@
+"""Options that several commands share."""
+
+import json
+import logging
+import math
+from collections.abc import Collection, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from fasttrt._cli.messages import show_logs
+from fasttrt._cli.values import SHAPES_HELP
+from fasttrt._common.file_kinds import chart
+from fasttrt._common.output_file import Output
+from fasttrt._terminal import printable_lines
+from fasttrt.errors import Error, InputError
+
+MODEL = "Model"
+ENGINE = "Engine"
+INPUTS = "Inputs"
+OUTPUT = "Output"
+
+Model: TypeAlias = Annotated[
+    Path, typer.Argument(help="An ONNX model.", metavar="MODEL", exists=True, dir_okay=False)
+]
+ModelOrPlan: TypeAlias = Annotated[
+    Path,
+    typer.Argument(help="An ONNX model or a plan.", metavar="FILE", exists=True, dir_okay=False),
+]
+Shapes: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help=SHAPES_HELP, metavar="SHAPES", rich_help_panel=MODEL)
+]
+MinShapes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--minShapes", help="The smallest shapes, as in trtexec: input:1x3,other:1x5.",
+        metavar="SHAPES", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+OptShapes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--optShapes", help="The shapes to be fastest for, in the same form.",
+        metavar="SHAPES", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+MaxShapes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--maxShapes", help="The largest shapes, in the same form.",
+        metavar="SHAPES", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+Freeze: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Make an input a constant: input=VALUE, in JSON; repeatable.",
+        metavar="INPUT=VALUE", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+Dims: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Fix a dimension: batch=8, or input.0=8 by axis; repeatable.",
+        metavar="DIM=SIZE", rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+Plugins: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A library of TensorRT plugins to load; repeatable.",
+        metavar="FILE", rich_help_panel=ENGINE,
+    ),
+]  # fmt: skip
+Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="A fasttrt.toml with options; those given here take precedence.",
+        exists=True, dir_okay=False, metavar="FILE", rich_help_panel=ENGINE,
+    ),
+]  # fmt: skip
+Device: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="auto, cuda, cuda:N or cpu.", metavar="DEVICE", rich_help_panel=ENGINE,
+        show_default="auto",
+    ),
+]  # fmt: skip
+Library: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Which TensorRT to use: auto, rtx, tensorrt, lean, or a path.",
+        metavar="LIBRARY", rich_help_panel=ENGINE, show_default="auto",
+    ),
+]  # fmt: skip
+Precision: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="fp32, tf32, fp16 or bf16.", metavar="PRECISION", rich_help_panel=ENGINE,
+        show_default="as the model states",
+    ),
+]  # fmt: skip
+Samples: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Samples to run: a .npz, a .npy, or a folder of them.",
+        exists=True, metavar="PATH", rich_help_panel=INPUTS, show_default="random",
+    ),
+]  # fmt: skip
+Seed: TypeAlias = Annotated[
+    int, typer.Option(help="The seed of random inputs.", min=0, metavar="N", rich_help_panel=INPUTS)
+]
+Verbose: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="Show the logs of fasttrt and TensorRT.", rich_help_panel=OUTPUT
+    ),
+]
+Force: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace inputs and files of other kinds too.", rich_help_panel=OUTPUT
+    ),
+]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)
+]
+
+
+def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
+    """See, before any work, that a plot can be drawn.
+
+    Raises:
+        InputError: it is of another kind than these suffixes, or would replace such a file.
+        Error: there is no matplotlib.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in kinds:
+        raise InputError(f"--plot: expected one of {', '.join(kinds)}, got {str(path)!r}")
+    if find_spec("matplotlib") is None:
+        raise Error("--plot: needs matplotlib, which is not installed: pip install matplotlib")
+    if path.absolute().parent.is_dir():  # else it is made
+        Output(path, chart(path.suffix), force=force).check("--plot")
+
+
+def say(text: object, err: bool = False) -> None:
+    """Print text, nothing of which is a command to the terminal."""
+    typer.echo(printable_lines(str(text)), err=err)
+
+
+def json_text(value: Any) -> str:
+    """JSON as the standard has it: null for a number that is not finite."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def show_log(wanted: bool) -> None:
+    """TensorRT's log, and fasttrt's, on standard error."""
+    if wanted:
+        show_logs()
+        logging.getLogger("fasttrt").setLevel(logging.DEBUG)

@@ -1,0 +1,109 @@
+"""Showing progress: of a build, or of many runs."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from fasttrt._common.checks import refuse
+from fasttrt._terminal import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+
+class BuildProgress(NamedTuple):
+    """A step of a build, as TensorRT counts them."""
+
+    phase: str
+    """The phase's name, unique while it runs."""
+    parent: str
+    """The phase that it is part of, ``""`` for none."""
+    step: int
+    """Steps done, 0 to ``steps``."""
+    steps: int
+    """Steps in this phase."""
+
+
+ProgressCallback: TypeAlias = Callable[[BuildProgress], None]
+"""Called on the thread that builds; an exception in it stops the build."""
+
+
+def check_progress(progress: object) -> None:
+    """See that ``progress`` of a build is a callback, a boolean or None.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        refuse("progress", "True, False, None or a callable", progress)
+
+
+@contextmanager
+def reporter(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallback]:
+    """What to call with each step.
+
+    Args:
+        progress: a callback; True for a bar; False for nothing; None for a bar if standard error is
+            a terminal.
+    """
+    if callable(progress):
+        yield progress
+    elif progress or (progress is None and sys.stderr.isatty()):
+        with _bar() as bar:
+            yield bar
+    else:
+        yield lambda step: None
+
+
+@contextmanager
+def counter(
+    progress: Callable[[int], None] | bool, total: int | None
+) -> Iterator[Callable[[int], None]]:
+    """What to call with the count of items done.
+
+    Args:
+        progress: a callback; True for a bar; False for nothing.
+        total: how many there will be; None if nobody knows.
+    """
+    if callable(progress):
+        yield progress
+    elif progress:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("Running"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with _display(*columns) as bar:
+            task = bar.add_task("Running", total=total)
+            yield lambda count: bar.update(task, completed=count)
+    else:
+        yield lambda count: None
+
+
+@contextmanager
+def _bar() -> Iterator[ProgressCallback]:
+    with _display() as bar:
+        from rich.markup import escape
+
+        tasks: dict[str, TaskID] = {}
+
+        def show(step: BuildProgress) -> None:
+            if step.phase not in tasks:
+                tasks[step.phase] = bar.add_task(escape(printable(step.phase)), total=step.steps)
+            bar.update(tasks[step.phase], completed=step.step)
+            if step.step >= step.steps:
+                bar.remove_task(tasks.pop(step.phase))
+
+        yield show
+
+
+def _display(*columns: "ProgressColumn") -> "Progress":
+    """Bars on standard error that vanish when they are done; rich's own columns if none given."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -1,0 +1,314 @@
+"""From a model to a backend that runs it: what it is, where it runs, built if need be."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fasttrt import _core
+from fasttrt._cache.cached_build import Source, cached_build
+from fasttrt._cache.folder import chosen_path
+from fasttrt._common.checks import is_one_of, refuse
+from fasttrt._common.log import logger
+from fasttrt._common.progress import ProgressCallback
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import Dims, Freeze, transformed
+from fasttrt._library.device import Device, capability, gpu_model, is_auto, parse_devices
+from fasttrt._library.discovery import find
+from fasttrt._library.plugins import Plugins
+from fasttrt._plan.build_config import BuildConfig
+from fasttrt._plan.compatibility import carries_host_code
+from fasttrt._plan.plan_file import Bytes, Plan, is_plan, is_plan_file
+from fasttrt._plan.profiles import Shapes
+from fasttrt._precision.engine_check import check_plan, confirm
+from fasttrt._runtime.backend import Backend
+from fasttrt._runtime.batching import Batching
+from fasttrt._runtime.reference_backend import ReferenceBackend
+from fasttrt._runtime.replicated_backend import ReplicatedBackend, close_all
+from fasttrt._runtime.tensorrt_backend import TensorRTBackend, family_for
+from fasttrt.errors import (
+    EngineLoadError,
+    InputError,
+    LibraryNotFoundError,
+    UnsupportedLibraryError,
+)
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._accuracy.verification import Verify
+
+_warned: set[str] = set()
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a GPU runs the engine; the names are those of `Engine` and `TensorRTBackend`."""
+
+    contexts: int
+    specialization: Literal["eager", "lazy", "none"]
+    cuda_graph: Literal["auto", True, False]
+    wait: Literal["auto", "spin", "yield", "block"]
+    batching: Batching | None
+    weights: OnnxModel | None = None
+    weight_streaming_budget: int | None = None
+    plugins: tuple[str | os.PathLike[str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: for a value out of range.
+        """
+        contexts, graph, batching = self.contexts, self.cuda_graph, self.batching
+        self._check(
+            "contexts",
+            type(contexts) is int and 1 <= contexts <= 1024,
+            "an integer from 1 to 1024",
+        )
+        kinds = ("eager", "lazy", "none")
+        self._check(
+            "specialization", is_one_of(self.specialization, kinds), '"eager", "lazy" or "none"'
+        )
+        is_graph = is_one_of(graph, ("auto", True, False))
+        self._check("cuda_graph", is_graph, '"auto", True or False')
+        ways = ("auto", "spin", "yield", "block")
+        self._check("wait", is_one_of(self.wait, ways), '"auto", "spin", "yield" or "block"')
+        is_batching = batching is None or isinstance(batching, Batching)
+        self._check("batching", is_batching, "a fasttrt.Batching or None")
+        budget = self.weight_streaming_budget
+        is_budget = budget is None or (type(budget) is int and 0 <= budget < 2**63)
+        self._check("weight_streaming_budget", is_budget, "an integer >= 0, bytes")
+
+    def refuse_on_cpu(self, problem: str) -> None:
+        """See that nothing is asked for that only TensorRT has.
+
+        Raises:
+            InputError: names it, and ``problem``, why there is no TensorRT.
+        """
+        reason = f" ({problem})" if problem else ""
+        wanted = {
+            "plugins": bool(self.plugins),
+            "weights": self.weights is not None,
+            "weight_streaming_budget": self.weight_streaming_budget is not None,
+            "cuda_graph=True": self.cuda_graph is True,
+        }
+        for name, is_wanted in wanted.items():
+            if is_wanted:
+                raise InputError(f"{name}: needs a GPU; the engine runs on the CPU{reason}")
+
+    def _check(self, name: str, valid: bool, expected: str) -> None:
+        if not valid:
+            refuse(name, expected, getattr(self, name))
+
+
+def _reference(source: OnnxModel, shapes: Shapes | None, problem: str) -> ReferenceBackend:
+    """ONNX Runtime's backend; ``problem`` says why it is not the GPU's, if nobody chose."""
+    try:
+        return ReferenceBackend(source, shapes)
+    except LibraryNotFoundError:
+        if not problem:
+            raise
+        raise LibraryNotFoundError(
+            "there is nothing to run the model with. ONNX Runtime, for the CPU, is not installed "
+            f"(pip install 'fasttrt[cpu]'), and TensorRT cannot run it: {problem}"
+        ) from None
+
+
+def open_backend(
+    model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
+    *,
+    device: Device,
+    devices: Sequence[Device] | None,
+    library: str | os.PathLike[str],
+    shapes: Shapes | None,
+    freeze: Freeze | None,
+    dims: Dims | None,
+    config: BuildConfig,
+    options: RunOptions,
+    progress: ProgressCallback | bool | None,
+    cache: bool | str | os.PathLike[str],
+    verify: "Verify" = False,
+    isolate: bool | float = False,
+    advise: bool = False,
+) -> tuple[Backend, list[int] | None]:
+    """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
+    folder = chosen_path(cache)
+    is_free = is_auto(device) and devices is None
+    wanted = None if is_free else parse_devices(device, devices)
+    source = _read(model, later=folder is not None)
+    if isinstance(source, OnnxModel):
+        source = transformed(source, freeze, dims)
+    elif freeze or dims:
+        raise InputError("freeze and dims change ONNX models; a plan is built already")
+    if verify is not False:
+        from fasttrt._accuracy.verification import check_verify
+
+        check_verify(verify, source, not is_free and wanted is None, options.weights)
+    problem = ""
+    if is_free:
+        ordinal, problem = _find_gpu(library, source)
+        if problem and isinstance(source, Plan):
+            raise EngineLoadError(f"a plan needs a GPU and TensorRT: {problem}")
+        wanted = None if ordinal is None else [ordinal]
+    if wanted is None:
+        if isinstance(source, Plan):
+            raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
+        options.refuse_on_cpu(problem)
+        reference = _reference(source, shapes, problem)
+        if config.is_reduced:
+            why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
+            logger.warning(why, config.precision)
+        _note_unused("the CPU builds nothing", config.for_builds)
+        if problem:
+            unverified = "; verify= has nothing to compare" if verify is not False else ""
+            _warn_once(problem + unverified)
+        return reference, None
+    if isinstance(source, Plan):
+        check_plan(source, config.precision)
+        unused = config.for_builds if shapes is None else [*config.for_builds, "shapes"]
+        _note_unused("a plan is built already", unused)
+        sources = [Source(source)] * len(wanted)
+    else:
+        if config.strip_weights and options.weights is None:
+            options = replace(options, weights=source)
+        sources = _built(
+            source,
+            wanted,
+            config,
+            shapes,
+            library,
+            options.plugins,
+            progress,
+            folder,
+            isolate,
+            advise,
+        )
+    return _loaded(sources, wanted, library, config, options, folder, source, verify), wanted
+
+
+def _built(
+    model: OnnxModel,
+    ordinals: Sequence[int],
+    config: BuildConfig,
+    shapes: Shapes | None,
+    library: str | os.PathLike[str],
+    plugins: Plugins,
+    progress: ProgressCallback | bool | None,
+    cache: Path | None,
+    isolate: bool | float,
+    advise: bool,
+) -> list[Source]:
+    """A plan for each GPU, built once for those of one model."""
+    models = [gpu_model(ordinal) for ordinal in ordinals]  # before any build: one may be missing
+    sources: dict[tuple[str, int, int], Source] = {}
+    for ordinal, kind in zip(ordinals, models, strict=True):
+        if kind not in sources:
+            sources[kind] = cached_build(
+                model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
+                plugins=plugins, progress=progress, cache=cache, isolate=isolate, advise=advise,
+            )  # fmt: skip
+    return [sources[kind] for kind in models]
+
+
+def _loaded(
+    sources: Sequence[Source],
+    ordinals: Sequence[int],
+    library: str | os.PathLike[str],
+    config: BuildConfig,
+    options: RunOptions,
+    cache: Path | None,
+    model: OnnxModel | Plan,
+    verify: "Verify",
+) -> Backend:
+    backends: list[Backend] = []
+
+    def opened(source: Source, ordinal: int) -> TensorRTBackend:
+        backend = TensorRTBackend(
+            source.plan,
+            library=library,
+            device=ordinal,
+            engine_host_code=config.engine_host_code,
+            cache=cache,
+            **vars(options),
+        )
+        try:
+            confirm(source.plan, lambda: backend.core.layer_information(), config.precision)
+        except BaseException:
+            backend.close()
+            raise
+        return backend
+
+    def load(source: Source, ordinal: int) -> TensorRTBackend:
+        try:
+            return opened(source, ordinal)
+        except EngineLoadError as error:
+            if source.renew is None:
+                raise
+            if carries_host_code(source.plan) and not config.engine_host_code:
+                raise  # as it would be of a new one, after another long build
+            reason = str(error)
+        source.rebuild(reason)
+        return opened(source, ordinal)
+
+    try:
+        for source, ordinal in zip(sources, ordinals, strict=True):
+            backend = load(source, ordinal)
+            backends.append(backend)
+            if verify is not False and isinstance(model, OnnxModel):
+                from fasttrt._accuracy.verification import verify_plan
+
+                verdict = verify_plan(source.plan, backend, ordinal, model, verify)
+                if verdict is not None:
+                    source.note(verification=verdict)
+                    backend.metadata["verification"] = verdict
+        return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
+    except BaseException:
+        close_all(backends)
+        raise
+
+
+def _read(
+    model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan", later: bool
+) -> OnnxModel | Plan:
+    """What it is; an ONNX file may be parsed ``later``, as the cache needs only its hash."""
+    if isinstance(model, Plan):
+        return model
+    if isinstance(model, (bytes, memoryview)):
+        return Plan.from_bytes(model) if is_plan(model) else OnnxModel(bytes(model))
+    if isinstance(model, (str, os.PathLike)):
+        return Plan.load(model) if is_plan_file(model) else OnnxModel(model, later=later)
+    return OnnxModel(model)
+
+
+def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tuple[int | None, str]:
+    """The first GPU, or why none is used."""
+    if problem := _core.driver_problem():
+        return None, problem
+    try:
+        if isinstance(source, Plan) and library == "auto":
+            library = family_for(source)
+        found = find(library, 0)
+    except (LibraryNotFoundError, UnsupportedLibraryError) as error:
+        return None, str(error)
+    problem = found.gpu_problem(*capability(0))
+    if isinstance(source, OnnxModel) and not found.can_parse:
+        problem = problem or found.parser_problem
+    return (None, problem) if problem else (0, "")
+
+
+def _note_unused(why: str, names: Sequence[str]) -> None:
+    if names:
+        logger.info("%s, so these options do not count: %s", why, ", ".join(names))
+
+
+def _warn_once(problem: str) -> None:
+    if problem not in _warned:
+        _warned.add(problem)
+        warnings.warn(
+            f"running on the CPU through ONNX Runtime, for reference: {problem}",
+            RuntimeWarning,
+            stacklevel=4,  # whoever called Engine()
+        )

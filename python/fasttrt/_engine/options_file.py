@@ -1,0 +1,146 @@
+"""``fasttrt.toml``: options of an engine in a file."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from fasttrt._common.checks import as_path
+from fasttrt._common.file_kinds import OPTION_TABLES
+from fasttrt._common.input_file import read_file
+from fasttrt._plan.build_config import BuildConfig
+from fasttrt._plan.profiles import parse_range
+from fasttrt._runtime.batching import Batching
+from fasttrt.errors import InputError
+
+_ENGINE: dict[str, tuple[type, ...]] = {
+    "device": (str,),
+    "library": (str,),
+    "precision": (str,),
+    "contexts": (int,),
+    "specialization": (str,),
+    "cuda_graph": (bool, str),
+    "wait": (str,),
+    "weight_streaming_budget": (int,),
+    "cache": (bool, str),
+    "verify": (bool,),
+    "isolate": (bool, int, float),
+    "plugins": (list,),
+}
+"""The options that a file may give, and their types in TOML."""
+_BATCHING: dict[str, tuple[type, ...]] = {
+    "max_size": (int,), "max_delay_us": (int,), "sizes": (list,),
+}  # fmt: skip
+_FLAGS = frozenset(f.name for f in fields(BuildConfig) if f.type in (bool, "bool"))
+_LIMIT = 16 << 20
+"""Bytes of a file, at most."""
+
+
+def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The options of a ``fasttrt.toml``: ``fasttrt.Engine("m.onnx", **fasttrt.load_config(path))``.
+
+    The file has tables ``[engine]`` (options of `Engine` by name), ``[build]`` (of `BuildConfig`),
+    ``[batching]`` (of `Batching`), ``[shapes]`` (trtexec's spelling by input), ``[freeze]``
+    (values by input) and ``[dims]`` (extents by dimension), all optional.
+
+    Args:
+        path: of the file, as ``fasttrt tune`` writes it.
+
+    Raises:
+        InputError: it is no TOML, or names what is no option; a value has the wrong type or range.
+        OSError: it cannot be read.
+    """
+    file = as_path("path", path)
+    name = file.name
+    content = _parsed(file)
+    _refuse_unknown(name, content, OPTION_TABLES)
+    for table, values in content.items():
+        if not isinstance(values, dict):
+            raise InputError(f"{name}: {table}: expected a table [{table}], got {values!r}")
+    options = _typed(name, "engine", content.get("engine", {}), _ENGINE)
+    if "plugins" in options and not all(isinstance(p, str) for p in options["plugins"]):
+        raise InputError(f"{name}: engine.plugins: expected file names, got {options['plugins']!r}")
+    if "build" in content:
+        options["config"] = _build_config(name, content["build"])
+    if "batching" in content:
+        batching = _typed(name, "batching", content["batching"], _BATCHING)
+        if "max_size" not in batching:
+            raise InputError(f"{name}: batching.max_size: expected an integer, got nothing")
+        options["batching"] = Batching(**batching)
+    if "shapes" in content:
+        for tensor, value in content["shapes"].items():
+            if not isinstance(value, str):
+                raise InputError(f'{name}: shapes.{tensor}: expected "1x3:8x3:32x3", got {value!r}')
+            parse_range(tensor, value)
+        options["shapes"] = dict(content["shapes"])
+    for dimension, extent in content.get("dims", {}).items():
+        if type(extent) is not int or extent < 0:
+            raise InputError(f"{name}: dims.{dimension}: expected an integer >= 0, got {extent!r}")
+    return options | {table: content[table] for table in ("freeze", "dims") if table in content}
+
+
+def written(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
+    """The text of a file with these tables; values are as in JSON, but for null and objects."""
+    lines = [f"# {line}" for line in comment.splitlines()]
+    for table, values in tables.items():
+        if values:
+            lines += ["", f"[{table}]"]
+            lines += [f"{json.dumps(key)} = {_toml(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """As JSON, whose strings, numbers and lists are TOML's too; other floats are not."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        text = read_file(path, _LIMIT, "TOML").decode()
+        content: dict[str, Any] = tomllib.loads(text.replace("\r\n", "\n"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: expected TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path.name}: expected TOML, got values nested too deep") from None
+    return content
+
+
+def _refuse_unknown(place: str, values: Mapping[str, Any], known: Any) -> None:
+    for key in values:
+        if key not in known:
+            raise InputError(f"{place}: {key!r} is no option; expected {', '.join(sorted(known))}")
+
+
+def _typed(
+    name: str, table: str, values: dict[str, Any], known: Mapping[str, tuple[type, ...]]
+) -> dict[str, Any]:
+    _refuse_unknown(f"{name} [{table}]", values, known)
+    for key, value in values.items():
+        if type(value) not in known[key]:  # a bool is no integer here
+            expected = " or ".join(kind.__name__ for kind in known[key])
+            raise InputError(f"{name}: {table}.{key}: expected {expected}, got {value!r}")
+    return dict(values)
+
+
+def _build_config(name: str, values: dict[str, Any]) -> BuildConfig:
+    _refuse_unknown(f"{name} [build]", values, [f.name for f in fields(BuildConfig)])
+    for key, value in values.items():
+        if isinstance(value, bool) != (key in _FLAGS or key == "tf32"):
+            expected = "a number or a string" if isinstance(value, bool) else "true or false"
+            raise InputError(f"{name}: build.{key}: expected {expected}, got {value!r}")
+    try:
+        return BuildConfig(**values)
+    except TypeError as error:
+        raise InputError(f"{name}: [build]: {error}") from None

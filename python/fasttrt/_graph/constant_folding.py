@@ -1,0 +1,219 @@
+"""What a model computes from constants alone becomes a constant, before TensorRT sees it.
+
+Many parameters (axes, pads, sizes, the condition of an ``If``) must be constants for TensorRT's
+parser, which does not look through the nodes that exporters compute them with. onnxscript's
+folding does. It gets the model without its large weights, and the weights are put back afterwards,
+so that none is read or copied needlessly.
+"""
+
+from collections import Counter
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fasttrt._common.log import logger
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import ONNX_DOMAINS, all_nodes, subgraphs
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+_LIMIT = 8192
+"""Elements of a parameter, at most: onnxscript's own limit. Weights beyond it stay TensorRT's."""
+_ROUNDS = 3
+"""Folding the condition of an ``If`` brings its branch into view of the next round."""
+_PLACEHOLDER = "fasttrt-weight:"
+
+# What says where values are quantized, and what gives something else each time.
+_NOT_FOLDED = {
+    "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "Bernoulli", "Dropout",
+    "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+}  # fmt: skip
+
+
+def folded(model: OnnxModel) -> OnnxModel:
+    """The model with its constant parameters folded; itself where there is nothing to fold.
+
+    Of a model that was changed already (inputs made constant, dimensions fixed) everything is
+    looked at; of others only what follows from the file's constants without shape inference. Each
+    change is in the result's ``changes``, and in the log.
+    """
+    if not (model.is_changed or _has_foldable(model.proto.graph)):
+        return model
+    try:
+        proto = _fold(model)
+    except Exception as error:  # of any class: the model goes to TensorRT as it is
+        logger.warning("constants were not folded: %s", error)
+        return model
+    lines = _differences(model.proto, proto)
+    return model.changed(proto, lines) if lines else model
+
+
+def _has_foldable(graph: "onnx.GraphProto") -> bool:
+    """Whether some node has only small constants as inputs, in the graph or in its subgraphs.
+
+    An ``If`` counts by its condition. Constants are TensorRT's own affair where nothing but a
+    Constant node gives them.
+    """
+    constants = {t.name for t in graph.initializer if prod(t.dims) <= _LIMIT}
+    return _any_foldable(graph, constants)
+
+
+def _any_foldable(graph: "onnx.GraphProto", constants: set[str]) -> bool:
+    for node in graph.node:
+        inner = list(subgraphs(node))
+        if node.op_type == "Constant" and not node.domain:
+            if not _is_large(node):
+                constants.update(node.output)
+        elif node.domain in ONNX_DOMAINS and node.op_type not in _NOT_FOLDED:
+            inputs = [name for name in node.input if name]
+            if inputs and constants.issuperset(inputs):
+                return True
+        for subgraph in inner:
+            small = {t.name for t in subgraph.initializer if prod(t.dims) <= _LIMIT}
+            if _any_foldable(subgraph, constants | small):
+                return True
+    return False
+
+
+def _is_large(node: "onnx.NodeProto") -> bool:
+    return any(prod(attribute.t.dims) > _LIMIT for attribute in node.attribute)
+
+
+def _fold(model: OnnxModel) -> "onnx.ModelProto":
+    import onnx_ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+    from onnxscript.optimizer import fold_constants_ir
+
+    light, weights = _without_weights(model.proto)
+    graph = onnx_ir.from_proto(light)
+    if model.path is not None:
+        onnx_ir.external_data.set_base_dir(graph.graph, model.path.parent)
+    for _ in range(_ROUNDS):
+        result = fold_constants_ir(
+            graph,
+            onnx_shape_inference=True,
+            input_size_limit=_LIMIT,
+            output_size_limit=_LIMIT,
+            should_fold=_should_fold,
+        )
+        RemoveUnusedNodesPass()(graph)
+        if not result.modified:
+            break
+    proto = onnx_ir.to_proto(graph)
+    for tensor in proto.graph.initializer:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if location.startswith(_PLACEHOLDER):
+            name = tensor.name
+            tensor.CopyFrom(weights[int(location.removeprefix(_PLACEHOLDER))])
+            tensor.name = name
+    for after, before in ((proto.graph.input, light.graph.input),
+                          (proto.graph.output, model.proto.graph.output)):  # fmt: skip
+        for ours, theirs in zip(after, before, strict=True):
+            if ours.name != theirs.name:
+                raise RuntimeError(f"folding renamed {theirs.name!r} to {ours.name!r}")
+            ours.CopyFrom(theirs)
+    return proto
+
+
+def _should_fold(node: "onnx_ir.Node") -> bool | None:
+    """None: as onnxscript decides."""
+    constants = [value.const_value for value in node.inputs if value is not None]
+    if not all(constant is None or _is_usable(constant) for constant in constants):
+        return False
+    if node.op_type in _NOT_FOLDED or _divides_by_zero(node):
+        return False
+    if any(value.is_graph_output() for value in node.outputs):
+        return False  # TensorRT wants a node behind every output
+    if len(node.outputs) > 1 or node.op_type.startswith("Sequence"):
+        return False  # onnxscript folds none of them, and would warn
+    if node.op_type == "ConstantOfShape" and constants[0] is not None:
+        elements: int = prod(constants[0].numpy().tolist())
+        return elements <= _LIMIT  # onnxscript keeps them all
+    return None
+
+
+def _divides_by_zero(node: "onnx_ir.Node") -> bool:
+    """Whether it divides integers by 0, or the least by -1, of which numpy makes a number."""
+    if node.op_type not in ("Div", "Mod"):
+        return False
+    constant = node.inputs[1].const_value if node.inputs[1] is not None else None
+    if constant is None or not constant.dtype.is_integer():
+        return False
+    return bool(np.isin(constant.numpy(), (0, -1)).any())
+
+
+def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:
+    """Whether it is small and can be read. What cannot, the parser reports with its name."""
+    if constant.size > _LIMIT:
+        return False
+    try:
+        constant.numpy()
+    except Exception:
+        return False
+    return True
+
+
+def _without_weights(
+    proto: "onnx.ModelProto",
+) -> "tuple[onnx.ModelProto, list[onnx.TensorProto]]":
+    """A copy with placeholders for large weights, and those weights.
+
+    Shapes declared within the graph are left out: files were seen in which they are wrong, and
+    folding would take them for true.
+    """
+    import onnx
+
+    light = onnx.ModelProto()
+    for field, value in proto.ListFields():
+        if field.name != "graph":
+            _copy_field(light, field.name, value)
+    weights: list[onnx.TensorProto] = []
+    for field, value in proto.graph.ListFields():
+        if field.name not in ("initializer", "value_info", "input"):
+            _copy_field(light.graph, field.name, value)
+    for tensor in proto.graph.initializer:
+        added = light.graph.initializer.add()
+        if prod(tensor.dims) <= _LIMIT:
+            added.CopyFrom(tensor)
+            continue
+        added.name, added.data_type = tensor.name, tensor.data_type
+        added.dims.extend(tensor.dims)
+        added.data_location = onnx.TensorProto.EXTERNAL
+        added.external_data.add(key="location", value=f"{_PLACEHOLDER}{len(weights)}")
+        weights.append(tensor)
+    given = {tensor.name for tensor in proto.graph.initializer}
+    light.graph.input.extend(value for value in proto.graph.input if value.name not in given)
+    for output in light.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
+    return light, weights
+
+
+def _copy_field(message: Any, name: str, value: Any) -> None:
+    target = getattr(message, name)
+    if hasattr(target, "MergeFrom"):
+        target.MergeFrom(value)
+    else:
+        setattr(message, name, value)
+
+
+def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[str]:
+    """What folding did to the graph: a line for each new constant, one for all nodes."""
+    old = {name: node.op_type for node in all_nodes(before) for name in node.output}
+    known = {tensor.name for tensor in before.graph.initializer}
+    lines = [
+        f"{tensor.name}: the result of {old.get(tensor.name, 'a subgraph')} is a constant, "
+        f"[{', '.join(map(str, tensor.dims))}]"
+        for tensor in after.graph.initializer
+        if tensor.name not in known
+    ]
+    had, has = (Counter(n.op_type for n in all_nodes(proto)) for proto in (before, after))
+    for counts, what in ((had - has, "folded, or needed no more"), (has - had, "put in")):
+        if counts:
+            listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
+            lines.append(f"nodes {what}: {listed}")
+    return lines

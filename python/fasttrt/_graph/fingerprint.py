@@ -1,0 +1,215 @@
+"""What of a model is structure and what are weights, so that a refit can tell the two apart.
+
+TensorRT matches the weights of a refit by name and size, and looks at nothing else: a model with
+another activation would be taken, and so would a new value of a constant that the build has made
+part of the engine. So the plan of an engine that can be refitted keeps digests of both.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fasttrt._graph.external_data import load_external_data
+from fasttrt._graph.model import OnnxModel
+from fasttrt.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+Structure: TypeAlias = dict[str, Any]
+_MOST = 10  # differences that a message lists
+_DIGITS = 16  # of a SHA-256
+
+
+def structure(model: OnnxModel) -> Structure:
+    """Digests of a model, as JSON has them.
+
+    ``interface`` is one of the inputs, outputs, operator sets and functions; ``nodes`` has one a
+    node, of its operator, attributes and where its inputs come from, whatever names it gives to
+    what it makes; ``weights`` has for each tensor that the file gives a value its type, extents and
+    a digest of the values.
+
+    Raises:
+        InputError: external data cannot be read; names the tensor.
+    """
+    return _Reader(model).structure
+
+
+def check_same(built: Mapping[str, Any], model: OnnxModel) -> Structure:
+    """The structure of a model that has to be that of another, but for the values of weights.
+
+    Raises:
+        InputError: it differs; lists where.
+    """
+    reader = _Reader(model)
+    new = reader.structure
+    problems = []
+    if new["interface"] != built["interface"]:
+        problems.append("its inputs, outputs, operator sets or functions are others")
+    if len(new["nodes"]) != len(built["nodes"]):
+        problems.append(f"it has {len(new['nodes'])} nodes, not {len(built['nodes'])}")
+    for before, now, title in zip(built["nodes"], new["nodes"], reader.titles, strict=False):
+        if now != before:
+            problems.append(f"{title} is another or elsewhere")
+    for name, (dtype, shape, _) in built["weights"].items():
+        if name not in new["weights"]:
+            problems.append(f"it has no weight {name}")
+        elif new["weights"][name][:2] != [dtype, shape]:
+            there = new["weights"][name]
+            problems.append(f"{name} is {there[0]}{there[1]}, not {dtype}{shape}")
+    problems += [f"its weight {n} is new" for n in new["weights"] if n not in built["weights"]]
+    if problems:
+        raise InputError(
+            "refit: the model is not the one that the engine was built from with other weights: "
+            + _listed(problems, "; ")
+        )
+    return new
+
+
+def check_changes(
+    built: Mapping[str, Any], new: Mapping[str, Any], model: OnnxModel, refittable: Collection[str]
+) -> None:
+    """See that TensorRT can replace all the values that differ.
+
+    Args:
+        built: the structure of the model that the engine was built from.
+        new: that of the model with the new weights.
+        model: the latter.
+        refittable: names of the weights that the engine can replace.
+
+    Raises:
+        InputError: names the values that the build has made part of the engine.
+    """
+    # The parser folds these into a scale and a shift of its own, which it refits.
+    folded = {
+        name
+        for node in model.proto.graph.node
+        if node.op_type == "BatchNormalization"
+        for name in node.input[1:5]
+    }
+    fixed = [
+        name
+        for name, values in new["weights"].items()
+        if values != built["weights"][name] and name not in refittable and name not in folded
+    ]
+    if fixed:
+        raise InputError(
+            "refit: TensorRT cannot replace these values, which are part of the engine; build it "
+            f"anew: {_listed(fixed, ', ')}"
+        )
+
+
+class _Reader:
+    """Walks over a graph and those within its nodes."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._folder = Path() if model.path is None else model.path.parent
+        self._nodes: list[str] = []
+        self._weights: dict[str, list[Any]] = {}
+        self.titles: list[str] = []
+        """What to call each node."""
+        graph = model.proto.graph
+        opsets = sorted((opset.domain, opset.version) for opset in model.proto.opset_import)
+        types = [
+            (value.name, _unnamed(value.type).SerializeToString(deterministic=True))
+            for value in (*graph.input, *graph.output)
+        ]
+        functions = [f.SerializeToString(deterministic=True) for f in model.proto.functions]
+        self._read(graph, {})
+        self.structure: Structure = {
+            "interface": _short(repr((opsets, types, functions)).encode()),
+            "nodes": self._nodes,
+            "weights": self._weights,
+        }
+
+    def _read(self, graph: "onnx.GraphProto", outer: Mapping[str, str]) -> None:
+        """Take in a graph; `outer` has where the values around it come from."""
+        origins = dict(outer)
+        origins |= {value.name: f"input {value.name}" for value in graph.input}
+        for tensor in graph.initializer:
+            self._weigh(tensor.name, tensor)
+            origins[tensor.name] = f"weight {tensor.name}"
+        for sparse in graph.sparse_initializer:
+            content = _short(sparse.SerializeToString(deterministic=True))
+            self._weights[sparse.values.name] = ["sparse", list(sparse.dims), content]
+            origins[sparse.values.name] = f"weight {sparse.values.name}"
+        for node in graph.node:
+            self._node(node, origins)
+        ends = [origins.get(value.name, value.name) for value in graph.output]
+        self._add("where the outputs come from", ends)
+
+    def _add(self, title: str, parts: list[Any]) -> None:
+        self.titles.append(title)
+        self._nodes.append(_short(repr(parts).encode()))
+
+    def _node(self, node: "onnx.NodeProto", origins: dict[str, str]) -> None:
+        place = len(self._nodes)
+        parts: list[Any] = [node.domain, node.op_type, len(node.output)]
+        parts += [origins.get(name, name) for name in node.input]
+        graphs = []
+        for attribute in sorted(node.attribute, key=lambda a: a.name):
+            parts.append(attribute.name)
+            if node.op_type == "Constant" and attribute.name == "value":
+                self._weigh(node.output[0], attribute.t)
+                parts.append(node.output[0])  # which TensorRT knows it by
+            elif attribute.HasField("g"):
+                graphs.append(attribute.g)
+            else:
+                parts.append(attribute.SerializeToString(deterministic=True))
+        for k, name in enumerate(node.output):
+            origins[name] = f"node {place} {k}"
+        self._add(f"node {place} '{node.name}' ({node.op_type})", parts)
+        for graph in graphs:
+            self._read(graph, origins)
+
+    def _weigh(self, name: str, tensor: "onnx.TensorProto") -> None:
+        import onnx
+
+        digest = hashlib.sha256()
+        for part in _content(tensor, self._folder):
+            digest.update(part)
+        if name in self._weights:  # of another branch
+            digest.update(self._weights[name][2].encode())
+        dtype = onnx.TensorProto.DataType.Name(tensor.data_type)
+        self._weights[name] = [dtype, list(tensor.dims), digest.hexdigest()[:_DIGITS]]
+
+
+def _content(tensor: "onnx.TensorProto", folder: Path) -> Iterator[bytes]:
+    """The values in one form, whichever of its fields the file has them in."""
+    import onnx
+
+    if tensor.data_location == tensor.EXTERNAL:
+        loaded = onnx.TensorProto()
+        loaded.CopyFrom(tensor)
+        try:
+            load_external_data(loaded, folder)
+        except OSError as error:
+            raise InputError(f"{tensor.name}: its external data cannot be read: {error}") from None
+        tensor = loaded
+    if tensor.HasField("raw_data"):
+        yield tensor.raw_data
+    elif tensor.data_type == onnx.TensorProto.STRING:
+        yield from tensor.string_data
+    else:
+        yield onnx.numpy_helper.to_array(tensor).tobytes()
+
+
+def _unnamed(kind: "onnx.TypeProto") -> "onnx.TypeProto":
+    """A type without the names of its dimensions, which the build may have made distinct."""
+    import onnx
+
+    copy = onnx.TypeProto()
+    copy.CopyFrom(kind)
+    for dim in copy.tensor_type.shape.dim if copy.HasField("tensor_type") else ():
+        dim.ClearField("dim_param")
+    return copy
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
+def _listed(items: list[str], separator: str) -> str:
+    more = len(items) - _MOST
+    return separator.join(items[:_MOST]) + (f" and {more} more" if more > 0 else "")

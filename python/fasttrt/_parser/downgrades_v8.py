@@ -1,0 +1,197 @@
+"""What to write for the nodes that TensorRT 8.6 takes otherwise than ONNX means them.
+
+See `_misread_v8`: an operator's older form, where it has one, or the reason to refuse it.
+"""
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._parser.node_rules import (
+    Replacement,
+    Rule,
+    attribute,
+    constant_node,
+    copy_node,
+    input_name,
+)
+
+if TYPE_CHECKING:
+    import onnx
+
+_INT32_MAX = 2**31 - 1
+
+
+def _constant(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Integers that are attributes of their own are read as floats, which are not there."""
+    for name in ("value_int", "value_ints"):
+        value = attribute(node, name, None)
+        if value is not None:
+            return [constant_node(node.output[0], value, node.name)]
+    return None
+
+
+def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """A reduction over no axes that shall leave its input alone is taken for one over all."""
+    if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
+        return None
+    name = input_name(node, 1)
+    axes = facts.constant(name)
+    if name and (axes is None or axes.size > 0):
+        return None
+    return "noop_with_empty_axes=1 without axes is taken for a reduction over all of them"
+
+
+def _sum(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Its axes are read, or refused, but for an empty list, which means all."""
+    if problem := _empty_reduction(node, facts):
+        return problem
+    axes = facts.constant(input_name(node, 1))
+    return [copy_node(node, inputs=1)] if axes is not None and axes.size == 0 else None
+
+
+def _reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Since opset 18 axes are an input; before, they were an attribute."""
+    if problem := _empty_reduction(node, facts):
+        return problem
+    if not input_name(node, 1):
+        return None
+    axes = facts.constant(node.input[1])
+    if axes is None:
+        return "its axes are not a constant of the file itself, and would be left out"
+    values = axes.ravel().tolist() or None
+    return [copy_node(node, inputs=1, noop_with_empty_axes=None, axes=values)]
+
+
+def _shape(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Since opset 15 it may be of some axes."""
+    from onnx import helper
+
+    start, end = attribute(node, "start", 0), attribute(node, "end", None)
+    if start == 0 and end is None:
+        return None
+    output = node.output[0]
+    whole, first, last = (facts.unused(f"{output}_{part}") for part in ("whole", "start", "end"))
+    shape = copy_node(node, start=None, end=None)
+    shape.output[0] = whole
+    cut = helper.make_node("Slice", [whole, first, last], [output], f"{node.name or output}_part")
+    ends = [_INT32_MAX if end is None else end]
+    return [constant_node(first, [start]), constant_node(last, ends), shape, cut]
+
+
+def _split(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Since opset 18 the last part may be smaller; it would be cut short like the others."""
+    if not attribute(node, "num_outputs", 0) or input_name(node, 1):
+        return None
+    count = len(node.output)
+    shape, axis = facts.shape(node.input[0]), attribute(node, "axis", 0)
+    extent = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
+    if extent is None:
+        return "the extent that it splits is not known, and has to be, as it may leave a remainder"
+    part = ceil(extent / count)
+    last = extent - part * (count - 1)
+    if last < 0:
+        return f"an extent of {extent} has no {count} parts of {part}"
+    if part == last:
+        return [copy_node(node, inputs=1)] if len(node.input) > 1 else None
+    sizes = facts.unused(f"{node.output[0]}_sizes")
+    older = copy_node(node, inputs=1, num_outputs=None)
+    older.input.append(sizes)
+    return [constant_node(sizes, [part] * (count - 1) + [last]), older]
+
+
+def _grid_sample(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Opset 20 renamed its modes, and what is not known is taken for "nearest".
+
+    With more than two axes to sample TensorRT 8.6.0 ended the process (on an H100).
+    """
+    shape = facts.shape(node.input[0])
+    if shape is not None and len(shape) != 4:
+        return f"an input of rank {len(shape)}; TensorRT 8.6 samples images alone"
+    mode = attribute(node, "mode", b"").decode()
+    older = {"linear": "bilinear", "cubic": "bicubic"}.get(mode)
+    return [copy_node(node, mode=older)] if older is not None else None
+
+
+def _resize(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """What opset 18 added."""
+    if attribute(node, "antialias", 0):
+        return "antialias=1 would be left out"
+    policy = attribute(node, "keep_aspect_ratio_policy", b"stretch")
+    if policy != b"stretch" and input_name(node, 3):
+        return "keep_aspect_ratio_policy would be left out"
+    return "axes would be left out" if attribute(node, "axes", []) else None
+
+
+def _scatter(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Opset 16 added reductions."""
+    reduction = attribute(node, "reduction", b"none").decode()
+    return None if reduction == "none" else f'reduction="{reduction}" would be left out'
+
+
+def _lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """What opset 18 added."""
+    if any(dilation != 1 for dilation in attribute(node, "dilations", [])):
+        return "dilations would be left out"
+    return "ceil_mode=1 would be left out" if attribute(node, "ceil_mode", 0) else None
+
+
+def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    if attribute(node, "p", 2) % 2 == 0:
+        return None
+    return "with an odd p, signs would count"
+
+
+def _space_to_depth(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    mode = attribute(node, "mode", b"DCR").decode()
+    return None if mode == "DCR" else f'mode="{mode}" would be left out'
+
+
+def _instance_normalization(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    from onnx import TensorProto
+
+    weights = [facts.weight(name) for name in node.input[1:3]]
+    if any(w is not None and w.data_type == TensorProto.FLOAT16 for w in weights):
+        return "its float16 weights would be read as float32"
+    return None
+
+
+def _recurrent(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    if len(attribute(node, "activations", [])) < 2:
+        return None
+    for name in ("activation_alpha", "activation_beta"):
+        if attribute(node, name, []):
+            return f"{name} would be given to other activations"
+    return None
+
+
+def _if(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    """Its parser keeps the tensors that leave a branch in a hash table, in no order."""
+    if len(node.output) < 2 or facts.constant(node.input[0]) is not None:
+        return None
+    return (
+        f"its {len(node.output)} outputs would come in any order; fix its condition (freeze=), or "
+        "write an If for each"
+    )
+
+
+_REDUCTIONS = ("L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
+OPERATORS: dict[str, Rule] = {
+    **{f"Reduce{kind}": _reduction for kind in _REDUCTIONS},
+    "ReduceSum": _sum,
+    "ReduceLogSum": _sum,
+    "Constant": _constant,
+    "Shape": _shape,
+    "Split": _split,
+    "GridSample": _grid_sample,
+    "Resize": _resize,
+    "ScatterElements": _scatter,
+    "ScatterND": _scatter,
+    "LpPool": _lp_pool,
+    "GlobalLpPool": _global_lp_pool,
+    "SpaceToDepth": _space_to_depth,
+    "InstanceNormalization": _instance_normalization,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+    "If": _if,
+}

@@ -1,0 +1,47 @@
+"""Giving an ONNX model to TensorRT, whichever way it has to go."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from fasttrt._common.input_file import is_utf8
+from fasttrt._graph.model import OnnxModel
+
+T = TypeVar("T")
+
+
+def hand_over(
+    model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
+) -> T:
+    """Call one of the two: with a path, or with bytes and the path that their data is relative to.
+
+    External data is found beside the file that the model came from. The bytes end at protobuf's
+    limit of 2 GiB; beyond it a file is written for the time of the call.
+
+    Raises:
+        InputError: a file of the model has changed since it was checked, or did so in the call.
+    """
+    with model.unchanged():
+        if model.path is None or is_utf8(model.path.absolute()):
+            return _hand_over(model, from_file, from_bytes)
+        # The vendor's messages quote paths, and have to be text.
+        folder = os.open(model.path.parent, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return from_bytes(model.to_bytes(), f"/proc/self/fd/{folder}/model.onnx")
+        finally:
+            os.close(folder)
+
+
+def _hand_over(
+    model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
+) -> T:
+    if model.path is not None and model.is_in_file:
+        return from_file(os.fspath(model.path.absolute()))
+    if model.fits_in_memory:
+        return from_bytes(model.to_bytes(), os.fspath(model.path.absolute()) if model.path else "")
+    with tempfile.TemporaryDirectory(prefix="fasttrt-") as folder:
+        path = Path(folder) / "model.onnx"
+        model.save(path)
+        return from_file(os.fspath(path))

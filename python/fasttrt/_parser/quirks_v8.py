@@ -1,0 +1,51 @@
+"""What TensorRT 8.6's ONNX parser takes otherwise than ONNX means it, without a word.
+
+It knows opsets up to 17, and of some operators not even that. It reads newer models all the same,
+and leaves out the attributes and inputs that it does not know (its source: onnx-tensorrt,
+release/8.6-EA, builtin_op_importers.cpp and ConditionalHelpers.cpp). What has an older form is
+written so; the rest is refused. The later parsers get nearly all of this right or refuse it; by the
+source of 10.1 not a Loop without a trip count, a ConvTranspose with an odd padding, and a
+GlobalLpPool with an odd p.
+"""
+
+from fasttrt import _core
+from fasttrt._common.log import logger
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import ONNX_DOMAINS
+
+_LATEST = 17
+
+
+def warn_of_opset(model: OnnxModel, library: str) -> None:
+    """Log that a model is newer than TensorRT 8.6's parser."""
+    opsets = [o.version for o in model.proto.opset_import if o.domain in ONNX_DOMAINS]
+    if max(opsets, default=0) > _LATEST:
+        logger.warning(
+            "the model is of ONNX's opset %d, and %s knows up to %d. What it is known to misread "
+            "is written otherwise or refused; fasttrt compare tells whether its answers are right",
+            max(opsets), library, _LATEST,
+        )  # fmt: skip
+
+
+def written_for(model: OnnxModel, library: _core.Library) -> OnnxModel:
+    """The model as the library's parser reads it rightly; itself if it does so anyway.
+
+    Args:
+        model: to be parsed: its constants folded, and converted.
+        library: only TensorRT 8.6 is in need of it.
+
+    Raises:
+        ParseError: names the nodes of which there is no older form.
+    """
+    return written_for_v8(model, str(library)) if library.generation == "v8" else model
+
+
+def written_for_v8(model: OnnxModel, library: str) -> OnnxModel:
+    """The same for TensorRT 8.6, whose name for messages is given."""
+    # Here, as the others need none of it. Of local functions its parser knows nothing, so they are
+    # refused.
+    from fasttrt._parser.downgrades_v8 import OPERATORS
+    from fasttrt._parser.node_rules import apply_rules
+
+    change = "written as an older {op_type}, as {library} knows no other"
+    return apply_rules(model, library, OPERATORS, change)

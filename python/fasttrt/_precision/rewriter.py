@@ -1,0 +1,298 @@
+"""Rewrites an ONNX graph so that it computes in 16 bits where it may.
+
+Node by node, in order: what a node takes and gives is of float32 or of the 16-bit type, and where a
+value is wanted in the other one, a Cast is put after the node that made it, once, so that inner
+graphs (of If, Loop, Scan) find it too. Inner graphs take and give what they took and gave.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from fasttrt._graph.traversal import all_names, declared_types, has_graph, replace_all
+from fasttrt._precision import rules as rules
+from fasttrt._precision.rules import Kind
+from fasttrt._precision.scopes import (
+    FLOAT,
+    Changes,
+    Scope,
+    Value,
+    exact_tensors,
+    float_constant,
+    guarded_tensors,
+    returned_tensors,
+)
+
+if TYPE_CHECKING:
+    import onnx
+
+Array: TypeAlias = np.ndarray[Any, Any]
+_WIDE_INTEGERS = frozenset((4, 5, 6, 7, 12, 13))  # of 16, 32 and 64 bits
+
+
+class Rewriter:
+    """Rewrites the graph of one model in place."""
+
+    def __init__(
+        self,
+        model: "onnx.ModelProto",
+        dtype: "np.dtype[Any]",
+        keep: "Callable[[onnx.NodeProto], tuple[str, Kind] | None]",
+        read: "Callable[[onnx.TensorProto], Array]",
+    ) -> None:
+        """Take a model without local functions, whose tensors' types were inferred.
+
+        Args:
+            model: the model.
+            dtype: float16 or bfloat16.
+            keep: why a node stays in float32 whatever the rules say, and what is then known of its
+                result; None if it need not.
+            read: gives an initializer's values.
+        """
+        from onnx import helper
+
+        self._dtype, self._keep, self._read = dtype, keep, read
+        self._low = int(helper.np_dtype_to_tensor_dtype(dtype))
+        versions = {entry.domain: entry.version for entry in model.opset_import}
+        self._opset = versions.get("", versions.get("ai.onnx", 0))
+        self._taken = set(all_names(model.graph))
+        self.changes = Changes(self._opset)
+        self.reduced: set[str] = set()
+        """The tensors that nodes give in the 16-bit type."""
+
+    def rewrite(
+        self,
+        graph: "onnx.GraphProto",
+        weights: "Sequence[onnx.TensorProto]" = (),
+        convert_io: bool = False,
+        parent: Scope | None = None,
+        is_wide: bool = False,
+    ) -> Kind:
+        """Rewrite a graph, and those within it.
+
+        Args:
+            graph: the graph.
+            weights: initializers that it has as inputs so far; its new ones are as the model's
+                were, with all values where they were converted.
+            convert_io: whether its float32 inputs and outputs get the 16-bit type.
+            parent: the graph around it.
+            is_wide: whether all of it stays in float32.
+
+        Returns:
+            What is known of its outputs.
+        """
+        io_type = self._low if convert_io else FLOAT
+        results = {value.name: value.type.tensor_type.elem_type for value in graph.output}
+        results = {name: io_type if type_ == FLOAT else type_ for name, type_ in results.items()}
+        types = dict(declared_types(graph))
+        exact, returned, guarded = (
+            find(graph) for find in (exact_tensors, returned_tensors, guarded_tensors)
+        )
+        scope = Scope(parent, types, results, exact, returned, guarded, is_wide)
+        for tensor in (*graph.initializer, *weights):
+            self._define(scope, tensor.name, tensor.data_type, tensor.data_type, constant=tensor)
+        for value in [value for value in graph.input if value.name in scope.values]:
+            graph.input.remove(value)
+        for value in graph.input:
+            type_ = value.type.tensor_type.elem_type
+            self._define(scope, value.name, type_, io_type if type_ == FLOAT else type_)
+            if type_ == FLOAT:
+                value.type.tensor_type.elem_type = io_type
+        for node in graph.node:
+            self._add(node, scope)
+        worst = Kind.PLAIN
+        for output in graph.output:
+            found = scope.find(output.name)
+            if found is not None and found.type == FLOAT:
+                worst = max(worst, found.kind)
+                self._use(found, results[output.name] or FLOAT)
+                output.type.tensor_type.elem_type = results[output.name] or FLOAT
+        replace_all(graph.node, scope.nodes)
+        replace_all(graph.initializer, list(self._initializers(scope)))
+        del graph.value_info[:]  # as they were
+        return worst
+
+    def _define(self, scope: Scope, name: str, type_: int, made: int, **known: Any) -> Value:
+        """A value that comes to be; under its old name, unless an output has that."""
+        original = scope.results.get(name, 0) if type_ == FLOAT else type_
+        value = Value(scope, name, type_, made, original or made, **known)
+        scope.values[name] = value
+        if value.constant is None:
+            value.names[made] = name if made == value.original else self._new_name(name, made)
+        return value
+
+    def _use(self, value: Value, wanted: int) -> str:
+        """The name under which a float32 value is there in a type; it is made if need be."""
+        from onnx import helper
+
+        if wanted not in value.names:
+            new = value.name if wanted == value.original else self._new_name(value.name, wanted)
+            value.names[wanted] = new
+            if value.constant is None:
+                made, label = value.names[value.made], self._new_name(f"cast_{value.name}", wanted)
+                cast = helper.make_node("Cast", [made], [new], label, to=wanted)
+                value.scope.nodes.append(cast)
+            elif value.is_node:
+                tensor = self._tensor(value, wanted)
+                value.scope.nodes.append(helper.make_node("Constant", [], [new], new, value=tensor))
+        return value.names[wanted]
+
+    def _add(self, node: "onnx.NodeProto", scope: Scope) -> None:
+        """Put a node into the new graph."""
+        constant = float_constant(node)
+        if constant is not None:
+            self._define(scope, node.output[0], FLOAT, FLOAT, constant=constant, is_node=True)
+            return
+        inputs = [scope.find(name) for name in node.input]
+        types = [scope.types.get(name, 0) for name in node.output if name]
+        slots = rules.slots(node.op_type, node.domain, self._opset, str(self._dtype))
+        is_known = all(types) and all(
+            value is not None and value.type
+            for value, name in zip(inputs, node.input, strict=True)
+            if name
+        )
+        low, kind = False, Kind.PLAIN
+        keep = self._keep(node)
+        if scope.is_wide:
+            keep = keep or ("it is within a Scan", Kind.PLAIN)
+        if node.op_type in rules.LACKING.get(str(self._dtype), ()):
+            keep = keep or (f"TensorRT has it in no {self._dtype}", Kind.PLAIN)
+        if FLOAT in (*types, *(value.type for value in inputs if value is not None)):
+            low, kind = self._fate(node, scope, inputs, slots if is_known else None, keep)
+        new = type(node)()
+        new.CopyFrom(node)
+        for i, value in enumerate(inputs):
+            if value is not None and value.type == FLOAT:
+                is_low = low and slots is not None and slots.takes(i)
+                wanted = self._low if is_low else FLOAT
+                if node.op_type == "Cast" and value.constant is None:
+                    wanted = value.made
+                new.input[i] = self._use(value, wanted)
+        for attribute in new.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                if graph.node or graph.output:
+                    is_wide = scope.is_wide or node.op_type in rules.WIDE_WITHIN
+                    kind = max(kind, self.rewrite(graph, parent=scope, is_wide=is_wide))
+            if low and attribute.name == "output_dtype" and attribute.i == FLOAT:
+                attribute.i = self._low
+        scope.nodes.append(new)
+        for i, name in enumerate(node.output):
+            if name:
+                type_ = scope.types.get(name, 0)
+                is_low = type_ == FLOAT and low and slots is not None and slots.gives(i)
+                value = self._define(scope, name, type_, self._low if is_low else type_, kind=kind)
+                new.output[i] = value.names[value.made]
+                if is_low:
+                    self.reduced.add(name)
+                value.is_bounded = (
+                    node.op_type in rules.BOUNDED
+                    and kind == Kind.PLAIN
+                    and name not in scope.exact | scope.returned
+                )
+
+    def _fate(
+        self,
+        node: "onnx.NodeProto",
+        scope: Scope,
+        inputs: Sequence[Value | None],
+        slots: rules.Slots | None,
+        keep: tuple[str, Kind] | None,
+    ) -> tuple[bool, Kind]:
+        """Whether a node computes in 16 bits, and what is known of its result."""
+        operator = node.op_type
+        given = [(i, v) for i, v in enumerate(inputs) if v is not None and v.type == FLOAT]
+        running = [value for _, value in given if value.constant is None]
+        if has_graph(node):  # what is in it decides
+            return False, Kind.PLAIN
+        if slots is None or not (any(slots.takes(i) for i, _ in given) or any(slots.outputs)):
+            if given or slots is None:
+                self._note(node, f"its types are not known, or ONNX has it in no {self._dtype}")
+            return False, self._source_kind(node, inputs)
+        worst = max((value.kind for value in running), default=Kind.PLAIN)
+        if worst == Kind.INTEGER and any(value.kind == Kind.PLAIN for value in running):
+            worst = Kind.PLAIN  # next to values of 16 bits more are of no use
+        if operator == "Div" and inputs[0] is not None and inputs[0].constant is not None:
+            operator = "Reciprocal"
+        for i, value in given:
+            if value.constant is not None and slots.takes(i):
+                is_guarded = not scope.guarded.isdisjoint(node.output)
+                values = self._read(value.constant)
+                loss = rules.loss(values, self._dtype, node.op_type, i, is_guarded)
+                if loss is not None:
+                    self._note(node, loss.why)
+                    return False, rules.next_kind(operator, max(worst, loss.kind))
+        if keep:
+            self._note(node, keep[0])
+            if operator in rules.BOUNDED:
+                return False, Kind.PLAIN
+            return False, max(keep[1], rules.next_kind(operator, worst))
+        if worst >= Kind.INTEGER or (worst and rules.carries_delicate(operator)):
+            self._note(node, f"an input may need float32 ({worst.name.lower()})")
+            return False, rules.next_kind(operator, worst)
+        if not scope.exact.isdisjoint(node.output) and operator not in rules.FOLLOWS:
+            self._note(node, "its result is an argument that needs all its bits")
+            return False, worst
+        if operator in rules.DELICATE:
+            self._note(node, "the operator needs range or bits")
+            return False, rules.next_kind(operator, Kind.DELICATE)
+        source = self._source_kind(node, inputs)
+        if operator in rules.FOLLOWS and running:
+            leading = running[:1] if operator in rules.FOLLOWS_FIRST else running
+            low = any(value.made == self._low or value.is_bounded for value in leading)
+            return low, Kind.PLAIN if low else max(worst, source)
+        if source:
+            return False, source
+        self.changes.converted += operator not in rules.FOLLOWS
+        return True, Kind.PLAIN
+
+    def _source_kind(self, node: "onnx.NodeProto", inputs: Sequence[Value | None]) -> Kind:
+        """What is known of a float32 value that comes from no other."""
+        if node.op_type in ("Cast", "CastLike") and inputs[0] is not None:
+            return Kind.INTEGER if inputs[0].type in _WIDE_INTEGERS else Kind.PLAIN
+        if node.op_type == "ConstantOfShape":
+            for attribute in node.attribute:
+                loss = rules.loss(self._read(attribute.t), self._dtype, node.op_type, 0)
+                return loss.kind if loss else Kind.PLAIN
+        return Kind.PLAIN
+
+    def _note(self, node: "onnx.NodeProto", why: str) -> None:
+        if node.op_type not in rules.FOLLOWS or self._keep(node):
+            self.changes.kept[node.name] = f"{node.op_type}: {why}"
+
+    def _initializers(self, scope: Scope) -> "Iterator[onnx.TensorProto]":
+        for value in scope.values.values():
+            if value.constant is None or value.is_node:
+                continue
+            if value.type != FLOAT:
+                yield value.constant
+            for wanted in value.names:
+                yield self._tensor(value, wanted)
+
+    def _tensor(self, value: Value, wanted: int) -> "onnx.TensorProto":
+        """A constant in one of its types; as the model has it, if that is float32."""
+        from onnx import helper
+
+        assert value.constant is not None
+        name = value.names[wanted]
+        if wanted == FLOAT:
+            copy = type(value.constant)()
+            copy.CopyFrom(value.constant)
+            copy.name = name
+            return copy
+        values = self._read(value.constant)
+        with np.errstate(over="ignore"):  # infinite bounds of Clip, see rules.loss
+            rounded = values.astype(self._dtype)
+        zeroed = int(np.count_nonzero(values) - np.count_nonzero(rounded))
+        if zeroed:
+            self.changes.zeroed[value.name] = zeroed
+        return helper.make_tensor(name, wanted, rounded.shape, rounded.tobytes(), raw=True)
+
+    def _new_name(self, name: str, type_: int) -> str:
+        suffix = str(self._dtype) if type_ == self._low else "float32"
+        new, count = f"{name}_{suffix}", 1
+        while new in self._taken:
+            count += 1
+            new = f"{name}_{suffix}_{count}"
+        self._taken.add(new)
+        return new

@@ -1,0 +1,203 @@
+"""The precision that a build asks for, brought about by the means of the library at hand."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fasttrt import _core
+from fasttrt._common.log import logger
+from fasttrt._graph.model import OnnxModel
+from fasttrt._parser.other_forms import parse_in_other_forms
+from fasttrt._parser.pipeline import Target, finish
+from fasttrt._plan.build_config import BuildConfig
+from fasttrt._precision import DTYPES
+from fasttrt._precision.placements import DEFAULT
+from fasttrt.errors import BuildError, ParseError
+
+if TYPE_CHECKING:
+    from fasttrt._precision.scopes import Changes
+
+
+class Parsed(NamedTuple):
+    """A model that the library has parsed."""
+
+    builder: _core.PlanBuilder
+    model: OnnxModel
+    """What was parsed, converted if need be."""
+    changes: "Changes | None"
+    """By the conversion."""
+
+    def metadata(self) -> dict[str, Any]:
+        """What the plan remembers of the conversion."""
+        return {} if self.changes is None else {"conversion": vars(self.changes)}
+
+
+def chooses_types(library: _core.Library) -> bool:
+    """Whether the library may compute in other types than the network states."""
+    return library.generation == "v8"
+
+
+def check_library(config: BuildConfig, library: _core.Library) -> None:
+    """Refuse by name what the library cannot do.
+
+    Raises:
+        BuildError: names the option.
+    """
+    if not config.is_reduced:
+        return
+    if not chooses_types(library):
+        if config.conversion == "flags":
+            raise BuildError(
+                f'conversion="flags" is not an option of {library}, which computes in the types '
+                'that the graph states; "graph" is'
+            )
+        return
+    if config.precision == "bf16":
+        raise BuildError(f'precision="bf16" is not an option of {library}, which has no bfloat16')
+    if config.keep_fp32:
+        raise BuildError(
+            f"keep_fp32 is not an option of {library}, which chooses between float16 and float32 "
+            "itself"
+        )
+    if config.convert_io and config.conversion != "graph":
+        raise BuildError(
+            f'convert_io is not an option of flags on {library}; conversion="graph" is'
+        )
+
+
+def parse(
+    model: OnnxModel,
+    config: BuildConfig,
+    target: Target,
+    parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+    placement: str = DEFAULT,
+) -> Parsed:
+    """Parse a model, converted first where that is how the library gets its precision.
+
+    A node that the parser refuses is written in another form if it has one; what it refuses in 16
+    bits alone is kept in float32, which the log says. ``placement`` says where a conversion puts
+    its casts.
+
+    Raises:
+        BuildError: the network is not of the precision asked for.
+        ParseError, InputError: see `fasttrt.build`.
+    """
+    library = target.library
+    check_library(config, library)
+    if config.precision not in DTYPES or (chooses_types(library) and config.conversion != "graph"):
+
+        def parse_stated(model: OnnxModel) -> Parsed:
+            written = finish(model, target)
+            return Parsed(parse_model(written), written, None)
+
+        parsed = parse_in_other_forms(model, target, parse_stated)
+        _check_unconverted(parsed.builder, config)
+        return parsed
+
+    def parse_converted(model: OnnxModel) -> Parsed:
+        return _parse_converted(model, config, target, parse_model, placement)
+
+    return parse_in_other_forms(model, target, parse_converted)
+
+
+def _parse_converted(
+    model: OnnxModel,
+    config: BuildConfig,
+    target: Target,
+    parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+    placement: str,
+) -> Parsed:
+    from fasttrt._precision.conversion import converted
+
+    refused: set[str] = set()
+    while True:
+        result, changes = converted(
+            model,
+            config.precision,  # type: ignore[arg-type]  # is in DTYPES
+            keep_fp32=config.keep_fp32,
+            convert_io=config.convert_io,
+            refused=refused,
+            placement=placement,
+        )
+        try:
+            result = finish(result, target)
+            builder = parse_model(result)
+        except ParseError as error:
+            names = {issue.name for issue in error.issues} - refused - changes.kept.keys()
+            found = names & {node.name for node in result.proto.graph.node}
+            if not found:
+                raise  # not for its type
+            refused |= found
+            continue
+        for name in sorted(refused):
+            logger.warning("%s is kept in float32: %s cannot parse it in %s",
+                           name, target.library, DTYPES[str(config.precision)])  # fmt: skip
+        _check_converted(builder, config, target.library)
+        return Parsed(builder, result, changes)
+
+
+def converted_as_built(
+    model: OnnxModel, metadata: Mapping[str, Any]
+) -> tuple[OnnxModel, dict[str, str]]:
+    """A model with new weights for an engine, converted as the engine's was.
+
+    What the build kept in float32 for its weights' sake stays so, whether or not the new ones fit.
+
+    Args:
+        model: the model.
+        metadata: of the engine's plan.
+
+    Returns:
+        The model, and the nodes that stay in float32 although the build converted theirs, and why.
+    """
+    changes, config = metadata.get("conversion"), metadata.get("config", {})
+    if changes is None:
+        return model, {}
+    from fasttrt._precision.conversion import REFUSED, converted
+
+    def convert(refused: Collection[str]) -> "tuple[OnnxModel, Changes]":
+        return converted(
+            model,
+            config["precision"],
+            keep_fp32=config["keep_fp32"],
+            convert_io=config["convert_io"],
+            refused=refused,
+            placement=changes.get("placement", DEFAULT),
+        )
+
+    kept = changes["kept"]
+    refused = {name for name, why in kept.items() if why.endswith(REFUSED)}
+    result, new = convert(refused)
+    if fitting := kept.keys() - new.kept.keys():
+        result, new = convert(refused | fitting)
+    return result, {name: why for name, why in new.kept.items() if name not in kept}
+
+
+def _check_converted(
+    builder: _core.PlanBuilder, config: BuildConfig, library: _core.Library
+) -> None:
+    """The network has tensors of the type, and then so has the engine."""
+    dtype, types = DTYPES[str(config.precision)], builder.tensor_types()
+    if not types.get(dtype) and not chooses_types(library):
+        raise BuildError(
+            f'precision="{config.precision}": expected a network with {dtype}, {library} made one '
+            f"of {_counted(types)}"
+        )
+
+
+def _check_unconverted(builder: _core.PlanBuilder, config: BuildConfig) -> None:
+    """A model of 16 bits has more than its outputs in them."""
+    if config.precision not in ("fp32", "tf32"):
+        return
+    types = Counter(builder.tensor_types())
+    types.subtract(output[1] for output in builder.outputs())
+    reduced = {name: n for name, n in types.items() if name in ("float16", "bfloat16") and n > 0}
+    if reduced:
+        raise BuildError(
+            f'precision="{config.precision}": expected a model of float32, this one computes '
+            f"{_counted(reduced)} itself; None takes its types"
+        )
+
+
+def _counted(types: dict[str, int]) -> str:
+    return ", ".join(f"{count} tensors of {name}" for name, count in types.items())

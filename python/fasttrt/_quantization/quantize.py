@@ -1,0 +1,228 @@
+"""Post-training quantization to int8: `quantize`."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fasttrt._common.checks import as_path, is_one_of, refuse
+from fasttrt._common.file_kinds import MODEL
+from fasttrt._common.output_file import Output
+from fasttrt._graph.model import OnnxModel
+from fasttrt._quantization.calibration import METHODS, Method, calibrate
+from fasttrt._quantization.preparation import folded, opset_of, upgraded, whole
+from fasttrt._quantization.qdq import OPERATORS, choose, find_excluded, place
+from fasttrt._quantization.report import LossMeter, OutputLoss, QuantizationReport
+from fasttrt._quantization.target import Int8Target
+from fasttrt._runtime.reference_backend import ReferenceBackend
+from fasttrt._runtime.sample_files import Array
+from fasttrt._runtime.samples import Samples, read_samples
+from fasttrt.errors import InputError, LibraryNotFoundError
+
+if TYPE_CHECKING:
+    import onnx
+
+_LEAST_ONNX_RUNTIME = (1, 20)  # the first whose quantizer takes what we give it
+_EVERY = 5  # one sample in so many is held out of calibration, to measure the loss on
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantized model, and what was lost."""
+
+    model: "onnx.ModelProto" = field(repr=False)
+    """With Q/DQ nodes, for `Engine` and `build`."""
+    report: QuantizationReport
+    path: Path | None = None
+    """Where it was written."""
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
+    """The files of the model that was quantized, which `save` does not replace."""
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write an ONNX file. It appears whole or not at all.
+
+        Args:
+            path: of the file. What is there already is replaced if it is an ONNX model, but not the
+                one that was quantized.
+            force: replace whatever it is.
+
+        Raises:
+            InputError: the file that is there is not to be replaced.
+            OSError: it cannot be written.
+        """
+        with Output(Path(path), MODEL, self.inputs, force).open() as stream:
+            stream.write(self.model.SerializeToString())
+
+
+def quantize(
+    model: "str | os.PathLike[str] | bytes | onnx.ModelProto | OnnxModel",
+    data: Samples,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    validation: Samples | None = None,
+    method: Method = "minmax",
+    percentile: float = 99.99,
+    operators: Sequence[str] = OPERATORS,
+    exclude: Sequence[str] = (),
+    library: str | os.PathLike[str] | None = "auto",
+    device: str | None = None,
+) -> Quantized:
+    """Quantize a float32 model to int8 from real data, without training.
+
+    The result says itself where values are int8 (Q/DQ nodes), symmetric, weights by output channel,
+    as TensorRT wants it; the rest stays float32. Ranges come from ONNX Runtime's calibrators and
+    the nodes from its quantizer, so no GPU is needed. Constants are folded first, and batch
+    normalization is merged into convolutions. Graphs within ``If`` and ``Loop`` stay float.
+
+    Args:
+        model: a float32 ONNX model, of at most 2 GiB.
+        data: some hundred samples like those that the model will see: an iterable of what
+            `Engine.infer` takes; or saved ones: a folder of ``.npz`` files (an array for each
+            input, under its name) or of ``.npy`` files (a sample of a model with one input each, or
+            one sample of several inputs, named after them), or one such file.
+        output: where to write the model. What is there already is replaced if it is another ONNX
+            model than the one that is quantized.
+        force: replace whatever is there.
+        validation: samples to measure the loss on. None: every fifth of ``data``, which is then
+            not used for calibration; with fewer than five, all of it, and the report says so.
+        method: how ranges are found. ``"minmax"``: all values keep their place. ``"entropy"`` and
+            ``"percentile"`` cut off rare large values, for more digits of the others; they take
+            longer.
+        percentile: the share of absolute values that is kept, in percent.
+        operators: which of `Conv`, `ConvTranspose`, `Gemm` and `MatMul` to quantize.
+        exclude: nodes to leave in float32, by name, or operators.
+        library: the TensorRT that has to take the result, see `fasttrt.library`; its parser reads
+            it. ``"auto"``: the one found here, if it builds here. None: none is asked.
+        device: the GPU that has to run it, ``"cuda"`` or ``"cuda:N"``. None: the first, if any.
+
+    Returns:
+        The model and the report.
+
+    Raises:
+        InputError: the model, an option or a sample does not fit; or nothing can be quantized.
+        ParseError: ONNX Runtime or TensorRT cannot read the model.
+        UnsupportedLibraryError: the GPU has no int8 arithmetic, or the library no int8 kernels for
+            one of the operators (TensorRT-RTX before 1.7 has none for convolutions).
+        LibraryNotFoundError: no ONNX Runtime, or not the TensorRT asked for.
+    """
+    _check_options(method, percentile, operators, exclude)
+    _require_onnxruntime()
+    target = None if library is None else Int8Target(library, device)
+    read = model if isinstance(model, OnnxModel) else OnnxModel(model)
+    if output is not None:
+        output = as_path("output", output)
+        Output(output, MODEL, read.files, force).check("output")
+    original = whole(read)
+    prepared = folded(upgraded(original))
+    excluded = find_excluded(original.graph, prepared.graph, exclude)
+    choice = choose(prepared.graph, operators, excluded)
+    if not choice.weighted:
+        raise InputError(
+            f"nothing to quantize: the model has no {' or '.join(operators)} with constant float32 "
+            "weights that is not excluded"
+        )
+    if target is not None:  # before the data is read, which may take long
+        target.check(n.op_type for n in prepared.graph.node if n.name in choice.weighted)
+        target.parse(prepared)
+    reference = ReferenceBackend(OnnxModel(original), None)
+    split = _Split(read_samples(reference.inputs, data, "data"), validation is None)
+    names = [spec.name for spec in reference.inputs]
+    feeds = (dict(zip(names, arrays, strict=True)) for arrays in split)
+    ranges = calibrate(prepared, feeds, [*operators, "Add"], method, percentile)
+    result = place(prepared, ranges, choice)
+    if target is not None:
+        target.parse(result)
+    held: Iterable[list[Array]] = split.held or split.first
+    if validation is not None:
+        held = read_samples(reference.inputs, validation, "validation")
+    outputs, count = _measured(reference, ReferenceBackend(OnnxModel(result), None), held)
+    report = QuantizationReport(
+        method=f"percentile {percentile:g}" if method == "percentile" else method,
+        calibration_samples=split.count,
+        validation_samples=count,
+        held_out=validation is not None or bool(split.held),
+        opset=(opset_of(original), opset_of(result)),
+        quantized=choice.weighted,
+        excluded=tuple(sorted(excluded)),
+        outputs=outputs,
+        target="none was asked" if target is None else target.name,
+    )
+    path = None if output is None else Path(output)
+    quantized = Quantized(result, report, path, read.files)
+    if path is not None:
+        quantized.save(path, force=force)
+    return quantized
+
+
+class _Split:
+    """Gives the samples for calibration, and keeps copies of those to measure on.
+
+    Copies, as the caller may fill one buffer again and again.
+    """
+
+    def __init__(self, samples: Iterator[list[Array]], hold_out: bool) -> None:
+        self._samples, self._hold_out = samples, hold_out
+        self.count = 0
+        self.held: list[list[Array]] = []
+        self.first: list[list[Array]] = []
+        """Samples that were given, as long as none is held."""
+
+    def __iter__(self) -> Iterator[list[Array]]:
+        for index, arrays in enumerate(self._samples):
+            if self._hold_out and index % _EVERY == _EVERY - 1:
+                self.held.append([array.copy() for array in arrays])
+                self.first.clear()
+                continue
+            if self._hold_out and not self.held:
+                self.first.append([array.copy() for array in arrays])
+            self.count += 1
+            yield arrays
+
+
+def _measured(
+    reference: ReferenceBackend, quantized: ReferenceBackend, samples: Iterable[list[Array]]
+) -> tuple[tuple[OutputLoss, ...], int]:
+    """The loss by output, and over how many samples."""
+    meters = [LossMeter(spec.name) for spec in reference.outputs]
+    count = 0
+    for arrays in samples:
+        pairs = zip(reference.run(arrays, None), quantized.run(arrays, None), strict=True)
+        for meter, (expected, actual) in zip(meters, pairs, strict=True):
+            meter.add(expected, actual)
+        count += 1
+    return tuple(meter.result() for meter in meters), count
+
+
+def _check_options(
+    method: str, percentile: float, operators: Sequence[str], exclude: Sequence[str]
+) -> None:
+    if not is_one_of(method, METHODS):
+        refuse("method", f"one of {', '.join(METHODS)}", method)
+    if not (isinstance(percentile, Real) and 50 <= float(percentile) <= 100):
+        raise InputError(f"percentile: expected a number from 50 to 100, got {percentile!r}")
+    is_list = isinstance(operators, (list, tuple, set, frozenset)) and len(operators) > 0
+    if not (is_list and all(is_one_of(operator, OPERATORS) for operator in operators)):
+        refuse("operators", f"some of {OPERATORS}", operators)
+    names = isinstance(exclude, (list, tuple, set, frozenset))
+    if not (names and all(isinstance(name, str) for name in exclude)):
+        refuse("exclude", "names of nodes or operators", exclude)
+
+
+def _require_onnxruntime() -> None:
+    try:
+        import onnxruntime
+    except ImportError:
+        found = "it is not installed"
+    else:
+        version: str = onnxruntime.__version__
+        if tuple(int(part) for part in version.split(".")[:2]) >= _LEAST_ONNX_RUNTIME:
+            return
+        found = f"this is {version}"
+    least = ".".join(map(str, _LEAST_ONNX_RUNTIME))
+    raise LibraryNotFoundError(
+        f"quantize() needs ONNX Runtime {least} or later, {found}: "
+        f"pip install 'onnxruntime>={least}' (or fasttrt[cpu])"
+    )

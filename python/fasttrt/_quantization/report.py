@@ -1,0 +1,161 @@
+"""How far a quantized model's outputs are from the float model's."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fasttrt._common.tables import name, number, output_width, render, wrap
+
+_NUMBERS = ("max abs", "mean abs", "peak rel", "rms rel", "cosine", "top-1", "NaN")
+_COLUMNS = (name("output"), *map(number, _NUMBERS))
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class OutputLoss:
+    """One output: the quantized model's values against the float model's."""
+
+    name: str
+    values: int
+    """How many were compared."""
+    max_abs_error: float
+    mean_abs_error: float
+    peak_rel_error: float
+    """The largest absolute error over the largest absolute value of the float model."""
+    rms_rel_error: float
+    """The root mean square of the error over that of the float model's values."""
+    cosine: float
+    """Of the angle between all values of the one and of the other; 1 for the same direction."""
+    top1_agreement: float | None
+    """The share of rows (along the last axis) whose largest value is in the same place. None for
+    outputs without rows: of rank below 2, or one value a row."""
+    not_finite: int
+    """Values of the quantized model that are NaN or Inf where the float model's are not."""
+    other_shapes: int
+    """Samples whose output has another shape, which are not compared."""
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """What was quantized, on what data, and what was lost by it."""
+
+    method: str
+    """How ranges were found."""
+    calibration_samples: int
+    validation_samples: int
+    held_out: bool
+    """Whether the loss was measured on data that the ranges do not come from."""
+    opset: tuple[int, int]
+    """Of the model as it was given, and as it is now."""
+    quantized: tuple[str, ...]
+    """The nodes that compute in int8, by name."""
+    excluded: tuple[str, ...]
+    """The nodes that were left out as asked."""
+    outputs: tuple[OutputLoss, ...]
+    """The loss by output: both models in ONNX Runtime, Q/DQ computed as written."""
+    target: str
+    """The TensorRT whose parser took the model, or why none was asked."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values; NaN becomes None, which JSON lacks."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+    def __str__(self) -> str:
+        """A table of the outputs, as wide as the terminal, if any, and what it rests on."""
+        return "\n".join(self.lines(output_width()))
+
+    def lines(self, width: int | None = None) -> list[str]:
+        """The same, for a terminal of that width."""
+        data = "held out" if self.held_out else "the calibration data itself: too few to hold out"
+        before, after = self.opset
+        opset = f"opset {after}" if before == after else f"opset {before}, converted to {after}"
+        rows = []
+        for loss in self.outputs:
+            numbers = (
+                loss.max_abs_error, loss.mean_abs_error, loss.peak_rel_error, loss.rms_rel_error,
+            )  # fmt: skip
+            top1 = "-" if loss.top1_agreement is None else f"{loss.top1_agreement:.1%}"
+            rows.append([
+                loss.name, *(f"{n:.3g}" for n in numbers), f"{loss.cosine:.6f}", top1,
+                str(loss.not_finite),
+            ])  # fmt: skip
+        odd = [
+            f"{loss.name}: {loss.other_shapes} samples of another shape, not compared"
+            for loss in self.outputs
+            if loss.other_shapes
+        ]
+        about = [
+            f"int8: {len(self.quantized)} nodes quantized, {len(self.excluded)} left out; {opset}",
+            f"ranges: {self.method} over {self.calibration_samples} samples; "
+            f"loss: over {self.validation_samples} ({data})",
+            f"parser: {self.target}",
+        ]
+        return [*wrap(about, width), *render(_COLUMNS, rows, width), *wrap(odd, width)]
+
+
+class LossMeter:
+    """Adds up an output's loss, sample by sample, in float64."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values = self._not_finite = self._other_shapes = 0
+        self._rows = self._same_rows = 0
+        self._max_error = self._sum_error = self._max_value = 0.0
+        self._squares = self._own_squares = self._error_squares = self._product = 0.0
+
+    def add(self, expected: Array, actual: Array) -> None:
+        """Take up one sample's output of the float and of the quantized model."""
+        if expected.shape != actual.shape:
+            self._other_shapes += 1
+            return
+        if expected.ndim >= 2 and expected.shape[-1] > 1:
+            same = expected.argmax(-1) == actual.argmax(-1)
+            self._rows += same.size
+            self._same_rows += int(same.sum())
+        want, got = expected.astype(np.float64), actual.astype(np.float64)
+        both = np.isfinite(want) & np.isfinite(got)
+        self._not_finite += int((np.isfinite(want) & ~np.isfinite(got)).sum())
+        want, got = want[both], got[both]
+        error = np.abs(want - got)
+        self._values += want.size
+        self._max_error = max(self._max_error, float(error.max(initial=0)))
+        self._max_value = max(self._max_value, float(np.abs(want).max(initial=0)))
+        self._sum_error += float(error.sum())
+        self._error_squares += float(error @ error)
+        self._squares += float(want @ want)
+        self._own_squares += float(got @ got)
+        self._product += float(want @ got)
+
+    def result(self) -> OutputLoss:
+        """What came together."""
+        norms = math.sqrt(self._squares) * math.sqrt(self._own_squares)
+        return OutputLoss(
+            name=self._name,
+            values=self._values,
+            max_abs_error=self._max_error,
+            mean_abs_error=_ratio(self._sum_error, self._values),
+            peak_rel_error=_ratio(self._max_error, self._max_value),
+            rms_rel_error=_ratio(math.sqrt(self._error_squares), math.sqrt(self._squares)),
+            cosine=_ratio(self._product, norms),
+            top1_agreement=self._same_rows / self._rows if self._rows else None,
+            not_finite=self._not_finite,
+            other_shapes=self._other_shapes,
+        )
+
+
+def _ratio(part: float, whole: float) -> float:
+    """NaN where there is nothing to relate to."""
+    return part / whole if whole else math.nan
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,110 @@
+"""The arguments of a call: numpy's arrays, what numpy makes of a value, and arrays on a GPU."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fasttrt._common.checks import host_memory
+from fasttrt._common.dtypes import Cast, converted
+from fasttrt._common.host_array import host_array, no_array
+from fasttrt._common.tensor_spec import TensorSpec
+from fasttrt._runtime.arrays import is_gpu_array
+from fasttrt.errors import InputError
+
+
+def has_exchange(kind: type) -> bool:
+    """Whether arrays of a type have DLPack's C functions, which cost next to nothing to ask."""
+    return hasattr(kind, "__dlpack_c_exchange_api__")
+
+
+def as_array(spec: TensorSpec, value: Any, cast: Cast) -> Any:
+    """A numpy array, or the GPU's array as it is.
+
+    Raises:
+        InputError: it is no array, or has a mask, or ``cast`` would change values, or is asked for
+            on a GPU.
+    """
+    if not isinstance(value, np.ndarray) and is_on_gpu(spec.name, value):
+        if cast and (got := _dtype_name(value)) != spec.dtype.name:
+            raise InputError(
+                f"{spec.name}: expected dtype {spec.dtype}, got {got}; arrays on a GPU are not "
+                "cast here: cast it in its framework"
+            )
+        return value
+    with host_memory(spec.name):
+        array = host_array(spec.name, value, text=spec.dtype.kind == "O")
+        if cast and array.dtype != spec.dtype and spec.dtype.kind != "O":
+            return converted(spec.name, array, spec.dtype, cast)
+    return array
+
+
+def is_on_gpu(name: str, value: Any) -> bool:
+    """`is_gpu_array` of what may be anything.
+
+    Raises:
+        InputError: it does not tell.
+    """
+    try:
+        return is_gpu_array(value)
+    except Exception as error:
+        raise no_array(name, value, error) from error
+
+
+def own_copy(array: Any) -> Any:
+    """An array in host memory with the same contents, which nobody else can change."""
+    with host_memory("a copy of an input"):
+        if isinstance(array, np.ndarray):
+            return array.copy()
+        if (clone := getattr(array, "clone", None)) is not None:  # PyTorch's, of any dtype
+            return clone()
+        shared = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
+        return shared.copy()  # np.array() leaves it to the array's own class, which may not
+
+
+def _dtype_name(value: Any) -> str:
+    """As numpy and ml_dtypes call it."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        dtype = np.dtype(value.__cuda_array_interface__["typestr"])
+    return str(dtype).rpartition(".")[2]  # torch's are called torch.float32
+
+
+def ordered(inputs: Sequence[TensorSpec], named: Mapping[str, Any]) -> list[Any]:
+    """The arrays of a mapping in the inputs' order.
+
+    Raises:
+        InputError: the names are not the inputs'.
+    """
+    expected = {spec.name for spec in inputs}
+    if named.keys() != expected:
+        raise InputError(f"expected inputs named {sorted(expected)}, got {sorted(map(str, named))}")
+    return [named[spec.name] for spec in inputs]
+
+
+def targets(outputs: Sequence[TensorSpec], out: Any, by_name: bool) -> list[Any]:
+    """What ``out=`` gives for each output, None for nothing.
+
+    Raises:
+        InputError: not as many as there are outputs, or of other names.
+    """
+    for target in out.values() if isinstance(out, Mapping) else _as_list(out):
+        if isinstance(target, np.ma.MaskedArray):
+            raise InputError("out: expected arrays without masks, got a masked array")
+    if isinstance(out, Mapping):
+        unknown = out.keys() - {spec.name for spec in outputs}
+        if unknown or not by_name:
+            raise InputError(
+                f"out: expected outputs of {[spec.name for spec in outputs]} "
+                f"with inputs by name, got {sorted(map(str, out))}"
+            )
+        return [out.get(spec.name) for spec in outputs]
+    given = _as_list(out)
+    if len(given) != len(outputs):
+        raise InputError(f"out: expected {len(outputs)} arrays, got {len(given)}")
+    return given
+
+
+def _as_list(out: Any) -> list[Any]:
+    # An array of a framework may be iterable too: one for each row is not what was meant.
+    return list(out) if isinstance(out, Sequence) else [out]

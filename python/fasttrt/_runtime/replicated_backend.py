@@ -1,0 +1,171 @@
+"""One model on several GPUs."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.arrays import CUDA, dlpack_device, is_gpu_array
+from fasttrt._runtime.backend import Backend
+from fasttrt.errors import EngineLoadError, Error, InputError
+
+
+class ReplicatedBackend:
+    """Several backends of one model; each run goes to the one with the fewest under way.
+
+    Among equals they take turns. Arrays that live on a GPU are run there, whatever the others do.
+    """
+
+    def __init__(self, backends: Sequence[Backend], ordinals: Sequence[int]) -> None:
+        """Take over backends, one for each of the GPUs.
+
+        Raises:
+            EngineLoadError: their inputs or outputs differ. The backends are the caller's then.
+        """
+        self._backends = tuple(backends)
+        self._ordinals = tuple(ordinals)
+        first = self._backends[0]
+        for backend, ordinal in zip(self._backends, self._ordinals, strict=True):
+            if (backend.inputs, backend.outputs) != (first.inputs, first.outputs):
+                raise EngineLoadError(
+                    f"the engines on cuda:{self._ordinals[0]} and cuda:{ordinal} differ: "
+                    f"{first.inputs} -> {first.outputs}; {backend.inputs} -> {backend.outputs}"
+                )
+        self.inputs = first.inputs
+        self.outputs = first.outputs
+        self.reads_dlpack = first.reads_dlpack
+        self.tells_inputs_read = first.tells_inputs_read
+        self.metadata = first.metadata
+        self._under_way = [0] * len(self._backends)
+        self._turn = 0
+        self._lock = threading.Lock()  # of the two above
+
+    def run(
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: Any = None,
+    ) -> Sequence[Any]:
+        """Run once; see `Engine.infer`.
+
+        Raises:
+            InputError: arrays on different GPUs, or on one where the model is not, or a stream of
+                which nothing tells the GPU.
+        """
+        chosen = self._begin(self._home(arrays, out, stream))
+        try:
+            if inputs_read is None:
+                return self._backends[chosen].run(arrays, out, stream)
+            return self._backends[chosen].run(arrays, out, stream, inputs_read)
+        finally:
+            with self._lock:
+                self._under_way[chosen] -= 1
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the plan of the first GPU."""
+        self._backends[0].save(path, force=force)
+
+    def refit(self, model: OnnxModel) -> None:
+        """Replace the weights on one GPU after the other; an error names the GPU it is of."""
+        for backend, ordinal in zip(self._backends, self._ordinals, strict=True):
+            try:
+                backend.refit(model)
+            except Error as error:
+                done = ",".join(map(str, self._ordinals[: self._ordinals.index(ordinal)]))
+                state = f"; refitted already: cuda:{done}" if done else ""
+                told = type(error)(f"cuda:{ordinal}: {error}{state}")
+                vars(told).update(vars(error))  # a CudaError's code, say
+                raise told from error
+
+    def hurry(self) -> None:
+        """Hurry all of them."""
+        for backend in self._backends:
+            backend.hurry()
+
+    def close(self) -> None:
+        """Close all of them, even if one fails."""
+        close_all(self._backends)
+
+    def _begin(self, home: int | None) -> int:
+        """The place of the backend that takes a run, which counts from now on."""
+        count = len(self._backends)
+        with self._lock:
+            chosen = home
+            if chosen is None:
+                turns = ((self._turn + i) % count for i in range(count))
+                chosen = min(turns, key=self._under_way.__getitem__)
+                self._turn = chosen + 1
+            self._under_way[chosen] += 1
+        return chosen
+
+    def _home(
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any
+    ) -> int | None:
+        """The place of the backend that a run has to go to; None if any will do."""
+        if len(self._backends) == 1:
+            return 0
+        found: tuple[str, int] | None = None
+        for name, ordinal in self._residents(arrays, out):
+            if found is not None and ordinal != found[1]:
+                raise InputError(
+                    f"{name}: is on cuda:{ordinal}, but {found[0]} is on cuda:{found[1]}; "
+                    "expected the arrays of a run on one GPU"
+                )
+            found = (name, ordinal)
+        if found is None and stream is not None:
+            found = ("stream", _stream_ordinal(stream))
+        if found is None:
+            return None
+        name, ordinal = found
+        if ordinal not in self._ordinals:
+            here = ",".join(map(str, self._ordinals))
+            raise InputError(f"{name}: is on cuda:{ordinal}; the engine is on cuda:{here}")
+        return self._ordinals.index(ordinal)
+
+    def _residents(
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None
+    ) -> Iterator[tuple[str, int]]:
+        """Name and GPU of every array that lives on one."""
+        given = zip(self.inputs, arrays, strict=True)
+        wanted = zip(self.outputs, out or (), strict=False)
+        for spec, array in chain(given, wanted):
+            if array is None or isinstance(array, np.ndarray) or not is_gpu_array(array):
+                continue
+            device = dlpack_device(array)
+            if device is None:
+                raise InputError(
+                    f"{spec.name}: expected an array with __dlpack_device__, which tells its GPU "
+                    f"where the engine is on several, got {type(array).__name__}"
+                )
+            if device[0] == CUDA:  # the other kinds of memory are open to all GPUs
+                yield spec.name, device[1]
+
+
+def close_all(backends: Sequence[Backend]) -> None:
+    """Close all of them; the first error is raised when that is done."""
+    errors = []
+    for backend in backends:
+        try:
+            backend.close()
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _stream_ordinal(stream: Any) -> int:
+    """The GPU of torch's and cupy's streams."""
+    ordinal = getattr(getattr(stream, "device", None), "index", None)
+    if not isinstance(ordinal, int):
+        ordinal = getattr(stream, "device_id", None)
+    if not isinstance(ordinal, int):
+        raise InputError(
+            "stream: expected arrays on a GPU with it, or a stream of torch's or cupy's, as the "
+            f"engine is on several GPUs, got {stream!r}"
+        )
+    return ordinal

@@ -1,0 +1,120 @@
+"""Samples of a model's inputs, whichever way the caller gives them."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fasttrt._common.host_array import host_array
+from fasttrt._common.tensor_spec import TensorSpec
+from fasttrt._runtime.arguments import as_array, ordered
+from fasttrt._runtime.arrays import is_device_array
+from fasttrt._runtime.reference_backend import checked
+from fasttrt._runtime.sample_files import Array, Named, saved_samples
+from fasttrt.errors import InputError
+
+Inputs: TypeAlias = (
+    "Mapping[str, Any] | Array | tuple[Any, ...] | Iterable[Any] | str | os.PathLike[str]"
+)
+"""One sample (a mapping, an array, a tuple of arrays), an iterable of such, or saved ones, see
+`saved_samples`."""
+Samples: TypeAlias = Iterable[Any] | str | os.PathLike[str]
+"""An iterable of samples, or saved ones."""
+
+
+def given_samples(inputs: Inputs, specs: Sequence[TensorSpec]) -> Iterator[Named]:
+    """Arrays by name, a mapping for each sample.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: for what is no sample, or files that hold none.
+    """
+    if isinstance(inputs, (str, os.PathLike)):
+        for _, sample in saved_samples(inputs, specs):
+            yield sample
+    elif _is_sample(inputs):
+        yield _named(inputs, specs)
+    else:
+        for item in inputs:
+            yield _named(item, specs)
+
+
+def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[list[Array]]:
+    """The arrays of each sample, in the inputs' order, as ONNX Runtime takes them.
+
+    Args:
+        specs: of the model's inputs.
+        data: the samples, read one at a time.
+        what: they are, for messages: ``"data"``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: there are none, or one does not fit the model or is not finite; names the sample
+            and the input.
+    """
+    count = 0
+    for label, sample in _labelled(specs, data, what):
+        try:
+            yield _matched(specs, sample)
+        except InputError as error:
+            raise InputError(f"{what}, {label}: {error}") from None
+        count += 1
+    if count == 0:
+        raise InputError(f"{what}: expected at least one sample, got none")
+
+
+def _is_sample(inputs: Any) -> bool:
+    """Whether it is one sample: a framework's array is iterable too, but is no list of samples."""
+    is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
+    return is_array or isinstance(inputs, (Mapping, tuple)) or not isinstance(inputs, Iterable)
+
+
+def _named(item: Any, specs: Sequence[TensorSpec]) -> Named:
+    if isinstance(item, Mapping):
+        return {str(name): _array(str(name), value) for name, value in item.items()}
+    arrays = item if isinstance(item, tuple) else (item,)
+    if len(arrays) != len(specs):
+        names = ", ".join(spec.name for spec in specs)
+        raise InputError(f"inputs: expected {len(specs)} arrays ({names}), got {len(arrays)}")
+    return {spec.name: _array(spec.name, array) for spec, array in zip(specs, arrays, strict=True)}
+
+
+def _array(name: str, value: Any) -> Array:
+    if is_device_array(value):
+        raise InputError(
+            f"{name}: expected an array in the host's memory, got {type(value).__name__} on a GPU"
+        )
+    return host_array(name, value)
+
+
+def _labelled(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(data, (str, os.PathLike)):
+        yield from saved_samples(data, specs, what)
+        return
+    if isinstance(data, (np.ndarray, Mapping, bytes)) or not isinstance(data, Iterable):
+        raise InputError(
+            f"{what}: expected files, or an iterable of what Engine.infer takes (for one sample a "
+            f"list of it), got {type(data).__name__}"
+        )
+    for index, sample in enumerate(data):
+        yield f"item {index}", sample
+
+
+def _matched(specs: Sequence[TensorSpec], sample: Any) -> list[Array]:
+    if isinstance(sample, Mapping):
+        values = ordered(specs, sample)
+    else:
+        values = list(sample) if isinstance(sample, tuple) else [sample]
+        if len(values) != len(specs):
+            names = ", ".join(spec.name for spec in specs)
+            raise InputError(f"expected {len(specs)} arrays ({names}), got {len(values)}")
+    arrays = [
+        checked(spec, as_array(spec, value, cast=False))
+        for spec, value in zip(specs, values, strict=True)
+    ]
+    for spec, array in zip(specs, arrays, strict=True):
+        is_float = array.dtype.kind not in "biuOSU"  # those of ml_dtypes are of kind V
+        if is_float and not np.isfinite(array.astype(np.float64)).all():
+            raise InputError(f"{spec.name}: expected finite values, got NaN or Inf")
+    return arrays

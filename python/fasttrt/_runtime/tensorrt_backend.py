@@ -1,0 +1,315 @@
+"""The TensorRT backend: a plan on a GPU."""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fasttrt import _core
+from fasttrt._cache.kernel_cache import KeptKernels
+from fasttrt._common.dtypes import wrong_dtype
+from fasttrt._common.log import logger
+from fasttrt._common.tensor_spec import Range, Shape, TensorSpec, merge_profiles
+from fasttrt._graph.model import OnnxModel
+from fasttrt._library.discovery import find
+from fasttrt._library.plugins import Plugins, load
+from fasttrt._library.tensorrt_log import forward, forwarded
+from fasttrt._plan.compatibility import both_sides, hints, known_mismatch
+from fasttrt._plan.plan_file import Plan
+from fasttrt._runtime.arrays import is_device_array, stream_handle
+from fasttrt._runtime.batching import Batching
+from fasttrt._runtime.cuda_graph_policy import graph_policy
+from fasttrt._runtime.refit import give_weights, is_stripped, refit, took_weights
+from fasttrt._runtime.tf32 import check_tf32
+from fasttrt.errors import EngineLoadError, Error, InputError
+
+_UNEQUAL_BRANCHES = "applyGenericCopy"
+"""What TensorRT-RTX 1.6.1 fails in where branches of an If give other shapes."""
+_UNEQUAL_BRANCHES_CURE = (
+    "The branches of an If seem to give other shapes, which TensorRT-RTX cannot run: fix its "
+    "condition (freeze=), or have both give one shape"
+)
+_IoTensor: TypeAlias = tuple[str, np.dtype[Any], Shape, bool, list[Range]]
+
+
+class TensorRTBackend:
+    """Runs a plan through the C++ core."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        library: str | os.PathLike[str],
+        device: int,
+        contexts: int,
+        engine_host_code: bool,
+        specialization: str,
+        cuda_graph: bool | str,
+        wait: str,
+        batching: Batching | None,
+        cache: Path | None,
+        weights: OnnxModel | None = None,
+        weight_streaming_budget: int | None = None,
+        plugins: Plugins = (),
+    ) -> None:
+        """Load the plan onto a GPU; ``cache`` is the folder for the kernels that this compiles.
+
+        Raises:
+            EngineLoadError: it cannot run here; names what built it and what is here.
+            Error: TensorRT cannot load a plugin library, or the plan cannot be given ``weights``;
+                or it was built without TF32, and this process has run TensorRT-RTX with it.
+            CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
+            InputError: the model cannot be batched, or not be recorded; ``weights`` are of another
+                model.
+        """
+        self.metadata = dict(plan.metadata)
+        self._weights_lock = threading.Lock()  # so that the metadata are of the core's weights
+        if library == "auto":
+            library = family_for(plan)
+        self._library = found = find(library, device)
+        if mismatch := known_mismatch(plan, found):
+            raise EngineLoadError(f"{mismatch} ({both_sides(plan, found, device)})")
+        if found.family == "rtx":
+            check_tf32(self.metadata)
+        loaded = load(found, plugins)
+        options = _core.EngineOptions()
+        options.device = device
+        options.contexts = contexts
+        options.allow_host_code = engine_host_code
+        options.set_specialization(specialization)
+        options.set_cuda_graph(graph_policy(cuda_graph, self.metadata, found))
+        options.set_wait(wait)
+        if batching is not None:
+            options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
+        options.weight_streaming_budget = weight_streaming_budget
+        given = give_weights(options, self.metadata, weights, found)
+        self._kernels = KeptKernels.of(cache, plan, found, device)
+        if self._kernels is not None:
+            self._kernels.give(options)
+        with forwarded():
+            try:
+                self.core = _core.Engine(found, plan.data, options)
+            except EngineLoadError as error:
+                lines = [str(error), *hints(plan, found, engine_host_code, loaded)]
+                lines.append(f"({both_sides(plan, found, device)})")
+                raise EngineLoadError("\n".join(lines)) from None
+            if given is not None:
+                try:
+                    took_weights(self.core, self.metadata, *given)
+                except BaseException:
+                    self.core.close()  # now, not when the last traceback goes
+                    raise
+        self._keep_kernels()  # now, as not every process gets to close its engines
+        declared = _declared(plan)
+        profiles = plan.metadata.get("profiles", ())
+        self.inputs = tuple(_spec(tensor, declared, profiles) for tensor in self.core.inputs())
+        self.outputs = tuple(_spec(tensor, declared) for tensor in self.core.outputs())
+        # TensorRT 8.6 does not tell the core what values a shape tensor may take; the plan does.
+        self._unchecked = [
+            i for i, tensor in enumerate(self.core.inputs()) if tensor[3] and not any(tensor[4][0])
+        ]
+        self._converts = any(spec.converted for spec in (*self.inputs, *self.outputs))
+        self.reads_dlpack = not (self._unchecked or self._converts)
+        self.tells_inputs_read = batching is None
+        for spec in (*self.inputs, *self.outputs):
+            if spec.converted:
+                logger.warning(
+                    "%s: the model declares %s, TensorRT computes with %s; values are converted",
+                    spec.name, spec.dtype, spec.engine_dtype,
+                )  # fmt: skip
+
+    def run(
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: "_core.InputsRead | None" = None,
+    ) -> list[Any]:
+        """Run once; see `Engine.infer`."""
+        if stream is not None:
+            stream = stream_handle(stream)
+        try:
+            for i in self._unchecked:
+                _check_values(self.inputs[i], arrays[i])
+            if self._converts:
+                return self._run_converted(arrays, out, stream, inputs_read)
+            if inputs_read is None:
+                return self.core.infer(arrays, out, stream)
+            return self.core.infer(arrays, out, stream, inputs_read)
+        except Error as error:
+            if _UNEQUAL_BRANCHES in str(error):
+                raise Error(f"{error}\n{_UNEQUAL_BRANCHES_CURE}") from None
+            raise
+        finally:
+            if _core.has_log():
+                forward()
+
+    def _run_converted(
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: int | None,
+        inputs_read: "_core.InputsRead | None",
+    ) -> list[Any]:
+        inputs = [_to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
+        given = [None] * len(self.outputs) if out is None else out
+        for spec, target in zip(self.outputs, given, strict=True):
+            if spec.converted and target is not None:
+                _check_target(spec, target)
+        direct = [
+            None if spec.converted else target
+            for spec, target in zip(self.outputs, given, strict=True)
+        ]
+        results = self.core.infer(inputs, direct, stream, inputs_read)
+        return [
+            _from_engine(spec, result, target)
+            for spec, result, target in zip(self.outputs, results, given, strict=True)
+        ]
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the plan; see `Plan.save`."""
+        with forwarded(), self._weights_lock:
+            plan = Plan(self.core.serialize(is_stripped(self.metadata)), dict(self.metadata))
+        plan.save(path, force=force)
+
+    def refit(self, model: OnnxModel) -> None:
+        """Replace the weights; see `Engine.refit`."""
+        with self._weights_lock:
+            refit(self.core, self.metadata, model, self._library)
+
+    def hurry(self) -> None:
+        """Let no batch wait for more runs to join."""
+        self.core.hurry()
+
+    def close(self) -> None:
+        """Free everything, after runs under way."""
+        with forwarded():
+            try:
+                self._keep_kernels()
+            finally:
+                self.core.close()
+
+    def _keep_kernels(self) -> None:
+        if self._kernels is not None and not self.core.closed:
+            self._kernels.keep(self.core)
+
+
+def family_for(plan: Plan) -> str:
+    """The family to look for to run a plan, unless the environment names a library."""
+    is_rtx = plan.metadata.get("library", {}).get("family") == "rtx"
+    return "rtx" if is_rtx and not os.environ.get("FASTTRT_LIBRARY") else "auto"
+
+
+def _declared(plan: Plan) -> dict[str, np.dtype[Any]]:
+    """The types that the model states, by name."""
+    try:
+        return {
+            tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
+            for tensor in (*plan.metadata.get("inputs", ()), *plan.metadata.get("outputs", ()))
+        }
+    except (KeyError, TypeError) as error:
+        raise EngineLoadError(f"the plan's metadata is damaged: {error}") from None
+
+
+def _dtype(name: str) -> Any:
+    if name in np.sctypeDict:
+        return name
+    import ml_dtypes  # here, as few models need it
+
+    return getattr(ml_dtypes, name, name)
+
+
+def _spec(
+    tensor: _IoTensor,
+    declared: Mapping[str, np.dtype[Any]],
+    built_for: Sequence[Mapping[str, Sequence[Sequence[int]]]] = (),
+) -> TensorSpec:
+    name, dtype, shape, on_host, profiles = tensor
+    if on_host and not any(profiles[0] if profiles else ()):
+        given = [profile[name] for profile in built_for if name in profile]
+        profiles = [(tuple(p[0]), tuple(p[1]), tuple(p[2])) for p in given]
+    ranges = tuple(profiles)
+    least, best, most = merge_profiles(ranges)
+    return TensorSpec(
+        name, declared.get(name, dtype), shape, least, best, most, ranges, dtype, on_host
+    )
+
+
+def _check_values(spec: TensorSpec, array: Any) -> None:
+    """A shape tensor's values against the profiles; the core checks the rest."""
+    if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (spec.dtype, spec.shape):
+        return
+    values = array.ravel().tolist()
+    fits = any(
+        all(a <= value <= c for a, value, c in zip(least, values, most, strict=True))
+        for least, _, most in spec.profiles
+        if len(least) == len(values)
+    )
+    if spec.profiles and not fits:
+        ranges = "; or ".join(
+            f"min {list(a)}, opt {list(b)}, max {list(c)}" for a, b, c in spec.profiles
+        )
+        raise InputError(f"{spec.name}: expected shape values {ranges}, got values {values}")
+
+
+def _to_engine(spec: TensorSpec, array: Any) -> Any:
+    """The values in the engine's type.
+
+    Values have to fit; floats are rounded, which the log said when the plan was loaded.
+    """
+    if not spec.converted:
+        return array
+    if is_device_array(array):
+        raise InputError(
+            f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
+            f"{spec.engine_dtype}; arrays on a GPU are not converted: give one in host memory"
+        )
+    if not isinstance(array, np.ndarray):
+        return array
+    if array.dtype != spec.dtype:
+        raise wrong_dtype(spec.name, spec.dtype, array.dtype)
+    with np.errstate(over="ignore"):
+        converted = array.astype(spec.engine_dtype)
+    if array.dtype.kind == "f":
+        fits = np.array_equal(np.isfinite(converted), np.isfinite(array))
+    else:
+        fits = np.array_equal(converted, array)
+    if not fits:
+        raise InputError(
+            f"{spec.name}: expected values that fit {spec.engine_dtype}, which this TensorRT "
+            f"computes with, got {array.min()} to {array.max()}"
+        )
+    return converted
+
+
+def _check_target(spec: TensorSpec, target: Any) -> None:
+    """What the core checks of targets that it fills itself."""
+    if not isinstance(target, np.ndarray):
+        raise InputError(f"{spec.name}: out= must be a numpy array, got {type(target).__name__}")
+    if target.dtype != spec.dtype:
+        raise InputError(f"{spec.name}: out= must have dtype {spec.dtype}, got {target.dtype}")
+    if not target.flags.carray:
+        raise InputError(f"{spec.name}: out= must be C-contiguous, aligned and writeable")
+
+
+def _from_engine(
+    spec: TensorSpec, result: np.ndarray[Any, Any], target: np.ndarray[Any, Any] | None
+) -> np.ndarray[Any, Any]:
+    if not spec.converted:
+        return result
+    if not isinstance(result, np.ndarray):
+        raise InputError(
+            f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
+            f"{spec.engine_dtype}; results on a GPU are not converted: give inputs in host memory"
+        )
+    if target is None:
+        return result.astype(spec.dtype)
+    if target.shape != result.shape:
+        raise InputError(
+            f"{spec.name}: the result has shape {result.shape}, but out= has shape {target.shape}"
+        )
+    target[...] = result
+    return target

@@ -1,0 +1,243 @@
+"""Requests that wait elsewhere: an engine's worker threads, and results in order."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from fasttrt._common.checks import is_one_of, refuse
+from fasttrt._common.progress import counter
+from fasttrt._runtime.batching import Batching
+from fasttrt.errors import Error
+
+_MOST_BATCH_WORKERS = 256
+
+
+def worker_count(contexts: int, batching: Batching | None, ordinals: Sequence[int] | None) -> int:
+    """Threads enough to keep all GPUs busy, and to fill a batch while another one runs.
+
+    Args:
+        contexts: runs that may be under way on each GPU.
+        batching: how runs are gathered, if they are.
+        ordinals: the GPUs; None for the CPU, where nothing is gathered.
+    """
+    if ordinals is None:
+        return contexts
+    count = contexts * len(ordinals)
+    if batching is None:
+        return count
+    return max(count, min(2 * batching.max_size * len(ordinals), _MOST_BATCH_WORKERS))
+
+
+class Workers:
+    """Threads that start when there is work for them, and end with this object at the latest."""
+
+    def __init__(self, most: int) -> None:
+        """Nothing is started yet.
+
+        Args:
+            most: how many threads there may be.
+        """
+        self.most = most
+        self._executor: ThreadPoolExecutor | None = None
+        self._unfinished: set[Future[Any]] = set()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        """Call a function on one of the threads.
+
+        Raises:
+            Error: after `close`.
+        """
+        with self._lock:
+            if self._closed:
+                raise Error("the engine is closed")
+            if self._executor is None:
+                # The threads hold what the initializer is given: not this object, whose end
+                # they could not see then.
+                self._executor = ThreadPoolExecutor(
+                    self.most, "fasttrt-worker", _mark, (self._local,)
+                )
+            try:
+                future = self._executor.submit(function, *args, **named)
+            except RuntimeError as error:  # on a daemon thread that goes on
+                raise Error("the interpreter is ending") from error
+            self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return future
+
+    def run(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        """Call a function at once, on the caller's thread.
+
+        Raises:
+            Error: after `close`.
+        """
+        if self._closed:
+            raise Error("the engine is closed")
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def close(self, hurry: Callable[[], None]) -> None:
+        """Cancel what has not begun, wait for what has, and end the threads.
+
+        ``hurry`` is called before the wait, to make it short. May be called on one of the threads,
+        from a future's callback; that one ends afterwards.
+        """
+        with self._lock:
+            self._closed = True
+            executor = self._executor
+            unfinished = self._unfinished.copy()
+        if executor is not None:
+            running = _cancelled(unfinished)
+            hurry()
+            wait(running)
+            executor.shutdown(wait=not hasattr(self._local, "is_worker"))
+
+
+def _mark(local: threading.local) -> None:
+    local.is_worker = True
+
+
+def settle(futures: Collection[Future[Any]]) -> None:
+    """Cancel what has not begun and wait for the rest."""
+    wait(_cancelled(futures))
+
+
+def _cancelled(futures: Collection[Future[Any]]) -> list[Future[Any]]:
+    """Cancel what has not begun, and give the rest."""
+    # Not ThreadPoolExecutor.shutdown(cancel_futures=True), which takes the work out of the queue
+    # and leaves whoever is in concurrent.futures.wait() for it there for ever (seen in 3.12):
+    # cancelled here, it stays in the queue, and a worker passes the word.
+    return [future for future in futures if not future.cancel()]
+
+
+def failed(error: Exception) -> Future[Any]:
+    """A future of what was refused before it could begin."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
+def mapped(
+    begin: Callable[[tuple[Any, ...]], Future[Any]],
+    iterable: Iterable[Any],
+    in_flight: int | None,
+    errors: str,
+    progress: Callable[[int], None] | bool,
+    workers: int,
+) -> Generator[Any, None, None]:
+    """What `Engine.map` gives.
+
+    Args:
+        begin: begins a run of these inputs, and returns once its arrays may be changed.
+        iterable: as `Engine.map` takes it, and so are the next three.
+        in_flight: None: one more than there are ``workers``, and at least 2.
+        errors: ``"raise"`` or ``"return"``.
+        progress: True, False or a callback.
+        workers: how many runs can be under way.
+    """
+    if in_flight is None:
+        in_flight = max(2, workers + 1)
+    if not isinstance(in_flight, int) or isinstance(in_flight, bool) or in_flight < 1:
+        refuse("in_flight", "an integer >= 1 or None", in_flight)
+    if not is_one_of(errors, ("raise", "return")):
+        refuse("errors", '"raise" or "return"', errors)
+    if not callable(progress) and not isinstance(progress, bool):
+        refuse("progress", "True, False or a callable", progress)
+
+    def submit(item: Any) -> Future[Any]:
+        return begin(item if isinstance(item, tuple) else (item,))
+
+    def results(items: Iterator[Any], ahead: int, total: int | None) -> Generator[Any, None, None]:
+        with counter(progress, total) as report:
+            keep = errors == "return"
+            yield from in_order(submit, items, ahead, keep_errors=keep, report=report)
+
+    return results(iter(iterable), in_flight, _length(iterable))
+
+
+def _length(iterable: Iterable[Any]) -> int | None:
+    try:
+        return len(iterable)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def in_order(
+    submit: Callable[[Any], Future[Any]],
+    items: Iterator[Any],
+    in_flight: int,
+    *,
+    keep_errors: bool,
+    report: Callable[[int], None],
+) -> Generator[Any, None, None]:
+    """The results of all items in their order; ends with nothing under way.
+
+    Args:
+        submit: begins an item.
+        items: the source, read by whoever iterates over the results.
+        in_flight: how many items may be read ahead of what was given.
+        keep_errors: give an item's exception in its place, instead of raising it.
+        report: called with the count of items done, before each is given.
+    """
+    ahead: deque[Future[Any]] = deque()
+    end: Exception | None = None  # of the source
+    ended = False
+    index = 0
+    try:
+        while True:
+            while not ended and len(ahead) < in_flight:
+                try:
+                    ahead.append(submit(next(items)))
+                except StopIteration:
+                    ended = True
+                except Exception as error:
+                    ended, end = True, error
+            if not ahead:
+                break
+            outcome = _outcome(ahead[0], index)
+            ahead.popleft()
+            index += 1
+            if isinstance(outcome, Exception) and not keep_errors:
+                raise outcome
+            report(index)
+            yield outcome
+            outcome = None  # it is the consumer's
+        if end is not None:
+            raise end
+    finally:
+        settle(ahead)
+
+
+def _outcome(future: Future[Any], index: int) -> Any:
+    try:
+        error = future.exception()
+    except CancelledError:  # by Engine.close()
+        raise Error("the engine is closed") from None
+    if error is None:
+        return future.result()
+    if not isinstance(error, Exception):
+        raise error
+    return with_index(error, index)
+
+
+def with_index(error: Exception, index: int) -> Exception:
+    """The same exception, with the attribute ``index`` and a word of it for the reader.
+
+    In the message where that is ours to change; a note (PEP 678's ``__notes__``, which Python 3.10
+    keeps and does not print) for the exceptions of others, whose arguments have their own meaning.
+    """
+    vars(error)["index"] = index
+    where = f"item {index}"
+    if isinstance(error, Error) and error.args and isinstance(error.args[0], str):
+        error.args = (f"{where}: {error.args[0]}", *error.args[1:])
+    else:
+        vars(error).setdefault("__notes__", []).append(where)
+    return error

@@ -1,0 +1,257 @@
+"""A PyTorch module run by an engine: `from_torch`."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fasttrt._engine.engine import Engine
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.transforms import frozen_values
+from fasttrt._torch.arrays import check_frozen, to_array, to_tensor
+from fasttrt._torch.export import (
+    Dynamic,
+    Exporter,
+    as_function,
+    choose_exporter,
+    export,
+    profile_of,
+    ranges_of,
+)
+from fasttrt._torch.pytree import Call, Structure, flatten
+from fasttrt.errors import InputError, LibraryNotFoundError
+
+
+def from_torch(
+    module: Any,
+    example_inputs: Any,
+    *,
+    dynamic: Dynamic | None = None,
+    exporter: Exporter = "auto",
+    opset: int | None = None,
+    **engine_options: Any,
+) -> "TorchModule":
+    """Export a PyTorch module, build it, and give what can be called in its place.
+
+    The module itself stays as it is, where it is. What is exported is one path through its code:
+    arguments that are no tensors, and branches that depend on values, are those of the example.
+
+    Args:
+        module: a ``torch.nn.Module`` in evaluation mode, all of it on one device.
+        example_inputs: what ``forward`` takes: a tensor; a tuple or list of positional arguments;
+            or a mapping of keyword arguments. Tensors may lie in tuples, lists and dicts, and are
+            moved to the module's device.
+        dynamic: extents that vary, as in ``{"x": {0: (1, 8, 32)}}``: by input (the name of
+            ``forward``'s parameter; ``"states.0"`` within a tuple), axis and (min, opt, max). All
+            others are fixed to the example's.
+        exporter: ``"dynamo"``: PyTorch's exporter on torch.export, which needs onnxscript.
+            ``"torchscript"``: the older one, by tracing, which needs nothing and is quicker.
+            ``"auto"``: the first where onnxscript is installed (and PyTorch 2.6 or later), else
+            the second.
+        opset: of the ONNX model; None: the exporter's choice. TensorRT 8.6 wants at most 17.
+        engine_options: of `Engine`: ``device``, ``library``, ``config`` and so on, but ``shapes``.
+            The device of a module on a GPU is that GPU unless given. Inputs in ``freeze`` must have
+            the value there in the example and in each call.
+
+    Returns:
+        The engine as a callable that takes and gives tensors as the module does.
+
+    Raises:
+        LibraryNotFoundError: PyTorch is not installed.
+        InputError: the module is in training mode or on several devices, or an argument does not
+            fit.
+        Error: PyTorch cannot export it; and all that `Engine` raises.
+    """
+    if find_spec("torch") is None:
+        raise LibraryNotFoundError("from_torch() needs PyTorch: pip install torch")
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
+    if "shapes" in engine_options:
+        raise InputError("shapes: give dynamic= instead; fixed extents are the example's")
+    training = [name or "itself" for name, part in module.named_modules() if part.training]
+    if training:
+        raise InputError(
+            f"module: expected evaluation mode, as dropout and normalization change in training; "
+            f"call module.eval() first (in training mode: {', '.join(training[:3])})"
+        )
+    dynamo = choose_exporter(exporter)
+    device = _device(module)
+    if device is not None and device.type == "cuda" and "devices" not in engine_options:
+        engine_options.setdefault("device", str(device))
+    call, arguments = Call.bind(module.forward, example_inputs)
+    inputs, leaves = flatten(arguments)
+    tensors = [leaf.detach() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    if device is not None:
+        tensors = [tensor.to(device) for tensor in tensors]
+    if not tensors:
+        raise InputError("example_inputs: expected at least one tensor")
+    shapes = {n: tuple(t.shape) for n, t in zip(inputs.tensors, tensors, strict=True)}
+    ranges = ranges_of(dynamic, shapes)
+    with torch.no_grad():
+        outputs, _ = flatten(call.invoke(module, inputs.restore(tensors)), "output")
+    names = _output_names(outputs.tensors, inputs.tensors)
+
+    function, varying = as_function(module, call, inputs, outputs)
+    with tempfile.TemporaryDirectory(prefix="fasttrt-") as folder:
+        path = Path(folder) / "module.onnx"
+        export(function, tensors, inputs.tensors, names, ranges, path, dynamo=dynamo, opset=opset)
+        if ranges and varying:
+            raise InputError(
+                f"the result {', '.join(sorted(varying))} is a number that may depend on the "
+                "extents in dynamic=; expected tensors and constants"
+            )
+        frozen = frozen_values(OnnxModel(path), engine_options.get("freeze") or {})
+        for name, tensor in zip(inputs.tensors, tensors, strict=True):
+            if name in frozen:
+                check_frozen(name, frozen[name], tensor.cpu())
+        engine = Engine(path, shapes=profile_of(ranges, shapes) or None, **engine_options)
+    return TorchModule(engine, call, inputs, outputs, names, frozen)
+
+
+def _output_names(results: Sequence[str], inputs: Sequence[str]) -> list[str]:
+    """Names for the ONNX model's outputs: no numbers, and none that an input has."""
+    names: list[str] = []
+    for result in results:
+        name = f"output.{result}" if result[0].isdigit() else result
+        while name in inputs or name in names:
+            name += "_out"
+        names.append(name)
+    return names
+
+
+def _device(module: Any) -> Any:
+    """Where a module's parameters and buffers are; None for one without any.
+
+    Raises:
+        InputError: on several devices.
+    """
+    devices = {t.device for part in (module.parameters(), module.buffers()) for t in part}
+    if len(devices) > 1:
+        raise InputError(f"module: expected it on one device, got {sorted(map(str, devices))}")
+    return next(iter(devices), None)
+
+
+class TorchModule:
+    """An `Engine` that takes and gives what a PyTorch module did."""
+
+    training = False
+    """An engine is never in training mode."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        call: Call,
+        inputs: Structure,
+        outputs: Structure,
+        output_names: Sequence[str],
+        frozen: Mapping[str, np.ndarray[Any, Any]],
+    ) -> None:
+        """Take over an engine; see `from_torch`."""
+        self.engine = engine
+        """What runs the module."""
+        self._call, self._inputs, self._outputs = call, inputs, outputs
+        plain = not inputs.constants and call.is_plain(inputs.names)
+        self._plain = len(inputs.names) if plain else -1
+        """How many tensors in a row are all that there is, which need not be looked up."""
+        place = {name: i for i, name in enumerate(inputs.tensors)}
+        self._frozen = {place[name]: value for name, value in frozen.items()}
+        # An exporter may drop an input that nothing depends on.
+        self._order = [place[spec.name] for spec in engine.inputs]
+        given = {spec.name: i for i, spec in enumerate(engine.outputs)}
+        self._results = [given[name] for name in output_names]
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run the module once.
+
+        Tensors on the engine's GPU are read where they are, in the order of PyTorch's current
+        stream, and give tensors there. Tensors in host memory give tensors in host memory.
+
+        Args:
+            args: as ``forward`` takes them.
+            kwargs: the same. What is no tensor has to be as in the example, and what ``freeze`` has
+                made a constant has to be a tensor in host memory of that value.
+
+        Returns:
+            What ``forward`` returns, in the same tuples, lists and dicts.
+
+        Raises:
+            InputError: an argument does not fit; or a gradient is wanted, which an engine has not.
+        """
+        import torch
+
+        tensors: Sequence[Any] = args
+        if kwargs or len(args) != self._plain or not all(isinstance(a, torch.Tensor) for a in args):
+            tensors = self._inputs.take(self._call.match(args, kwargs), "")
+        for i in (*self._order, *self._frozen):
+            if tensors[i].requires_grad and torch.is_grad_enabled():
+                raise InputError(
+                    f"{self._inputs.tensors[i]}: expected a tensor that wants no gradient, as an "
+                    "engine gives none; call it under torch.no_grad() or with tensor.detach()"
+                )
+        for i, value in self._frozen.items():
+            check_frozen(self._inputs.tensors[i], value, tensors[i])
+        arrays = [to_array(tensors[i].detach()) for i in self._order]
+        results = self.engine.infer(*arrays)
+        if len(self.engine.outputs) == 1:
+            results = (results,)
+        return self._outputs.restore([to_tensor(results[i]) for i in self._results])
+
+    def eval(self) -> "TorchModule":
+        """Itself, as for ``torch.nn.Module``."""
+        return self
+
+    def train(self, mode: bool = True) -> "TorchModule":
+        """Itself, for ``mode=False``.
+
+        Raises:
+            InputError: for ``mode=True``.
+        """
+        if mode:
+            raise InputError("train: an engine cannot be trained")
+        return self
+
+    def to(self, device: Any) -> "TorchModule":
+        """Itself, if it is there already.
+
+        Raises:
+            InputError: for another device, or a dtype.
+        """
+        import torch
+
+        try:
+            wanted = torch.device(device)
+        except (RuntimeError, TypeError):
+            raise InputError(f"to: expected the engine's device, got {device!r}") from None
+        here = self.engine.device.split(",")[0]
+        if wanted != torch.device(here) and str(wanted) != here.partition(":")[0]:
+            raise InputError(
+                f"to: the engine is on {self.engine.device} and stays there, got {device!r}"
+            )
+        return self
+
+    def close(self) -> None:
+        """Free the engine; see `Engine.close`."""
+        self.engine.close()
+
+    def __enter__(self) -> "TorchModule":
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """With the engine's."""
+        return f"<fasttrt.TorchModule of {self.engine!r}>"
