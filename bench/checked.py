@@ -42,7 +42,7 @@ class Checked(NamedTuple):
         return float(np.abs(y - right).max() / np.abs(right).max())
 
 
-def open_engines(device: str, contexts: int, specialization: Any = "eager") -> list[Checked]:
+def open_engines(device: str, contexts: int, specialization: Any = "auto") -> list[Checked]:
     """A network of matrix products with any batch, and one of convolutions with any size."""
     config = fasttrt.BuildConfig(tf32=False)
 

@@ -96,7 +96,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--contexts", type=int, default=4)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--specialization", default="eager", choices=["eager", "lazy", "none"])
+    kinds = ["auto", "eager", "lazy", "none"]
+    parser.add_argument("--specialization", default="auto", choices=kinds)
     options = parser.parse_args()
 
     device = options.device

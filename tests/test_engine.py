@@ -133,7 +133,7 @@ def test_options_of_the_gpu_are_checked_on_the_cpu_too(
     [
         *({"cuda_graph": value} for value in ("auto", False)),
         *({"wait": value} for value in ("auto", "spin", "yield", "block")),
-        *({"specialization": value} for value in ("eager", "lazy", "none")),
+        *({"specialization": value} for value in ("auto", "eager", "lazy", "none")),
     ],
     ids=str,
 )

@@ -44,6 +44,8 @@ WRONG: list[Any] = [
     {"config": []},
     {"config": {"precision": ["fp16"]}},
     {"changes": "x"},
+    {"grouped_convolutions": "x"},
+    {"grouped_convolutions": [1]},
     {"changes": [[]]},
     {"inputs": {"x": 1}},
     {"inputs": [{"name": 5}]},

@@ -455,7 +455,7 @@ def test_options_have_defaults(cpus: Cpus) -> None:
         (load,) = cpus.loads
     assert load == {
         "library": "auto", "device": 1, "engine_host_code": False, "contexts": 2,
-        "specialization": "eager", "cuda_graph": "auto", "wait": "auto", "batching": None,
+        "specialization": "auto", "cuda_graph": "auto", "wait": "auto", "batching": None,
         "weights": None, "weight_streaming_budget": None, "plugins": (),
         "cache": fasttrt.cache.path(),
     }  # fmt: skip

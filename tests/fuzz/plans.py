@@ -20,12 +20,14 @@ _TENSOR = {
     "dimensions": ["batch", ""],
 }  # fmt: skip
 _PARTS: dict[str, Any] = {
-    "fasttrt": "0.1", "format": 2, "model_sha256": "0" * 64, "config": {"refit": False},
-    "shapes": None, "library": {"family": "rtx", "version": "1.6.1", "build": "x"},
+    "fasttrt": "0.1", "format": 2, "revision": 2, "model_sha256": "0" * 64,
+    "config": {"refit": False}, "shapes": None,
+    "library": {"family": "rtx", "version": "1.6.1", "build": "x"},
     "gpu": {"name": "GPU", "compute_capability": "9.0"}, "environment": {}, "extra": {},
 }  # fmt: skip
 METADATA: dict[str, Any] = {
     "fasttrt": "0.1", "model_sha256": "0" * 64, "changes": ["a change"], "control_flow": [],
+    "grouped_convolutions": [],
     "library": {"family": "rtx", "version": "1.6.1"},
     "gpu": {"name": "GPU", "compute_capability": "9.0"},
     "config": {"precision": None, "strip_weights": False, "version_compatible": False},

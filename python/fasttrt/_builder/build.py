@@ -25,6 +25,11 @@ from fasttrt._library.device import Device, default_device, parse_device
 from fasttrt._library.discovery import find
 from fasttrt._library.plugins import Plugins, Record, load
 from fasttrt._library.tensorrt_log import forward, forwarded
+from fasttrt._parser.grouped_convolutions import (
+    GROUPED_CONVOLUTIONS,
+    convolutions_at_risk,
+    varies,
+)
 from fasttrt._parser.int8_support import int8_problem
 from fasttrt._parser.model_source import hand_over
 from fasttrt._parser.other_forms import parse_in_other_forms
@@ -173,6 +178,8 @@ def build(
                 )  # fmt: skip
             raise
     metadata |= {"changes": list(network.model.changes), **network.metadata()}
+    if found.family == "rtx" and varies(profiles):
+        metadata[GROUPED_CONVOLUTIONS] = convolutions_at_risk(network.model.proto)
     if config.timing_cache is not None and timing_cache is not None:
         try:
             # What was there has been looked at before.

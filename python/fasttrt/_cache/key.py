@@ -17,6 +17,10 @@ from fasttrt._plan.profiles import Shapes, parse_range
 from fasttrt._version import __version__
 from fasttrt.errors import InputError
 
+_REVISION = 2
+"""Of what a build makes of a model. Counted up where plans that caches hold may give wrong answers,
+or miss what their metadata is asked for."""
+
 
 def key_parts(
     model_sha256: str,
@@ -48,6 +52,7 @@ def key_parts(
     return {
         "fasttrt": __version__,
         "format": FORMAT,
+        "revision": _REVISION,
         "model_sha256": model_sha256,
         "config": options,
         "shapes": _ranges(shapes),

@@ -48,7 +48,7 @@ class RunOptions:
     """How a GPU runs the engine; the names are those of `Engine` and `TensorRTBackend`."""
 
     contexts: int
-    specialization: Literal["eager", "lazy", "none"]
+    specialization: Literal["auto", "eager", "lazy", "none"]
     cuda_graph: Literal["auto", True, False]
     wait: Literal["auto", "spin", "yield", "block"]
     batching: Batching | None
@@ -68,10 +68,9 @@ class RunOptions:
             type(contexts) is int and 1 <= contexts <= 1024,
             "an integer from 1 to 1024",
         )
-        kinds = ("eager", "lazy", "none")
-        self._check(
-            "specialization", is_one_of(self.specialization, kinds), '"eager", "lazy" or "none"'
-        )
+        kinds = ("auto", "eager", "lazy", "none")
+        is_kind = is_one_of(self.specialization, kinds)
+        self._check("specialization", is_kind, '"auto", "eager", "lazy" or "none"')
         is_graph = is_one_of(graph, ("auto", True, False))
         self._check("cuda_graph", is_graph, '"auto", True or False')
         ways = ("auto", "spin", "yield", "block")

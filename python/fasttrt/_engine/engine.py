@@ -63,7 +63,7 @@ class Engine:
         dims: Dims | None = None,
         config: BuildConfig | None = None,
         contexts: int = 2,
-        specialization: Literal["eager", "lazy", "none"] = "eager",
+        specialization: Literal["auto", "eager", "lazy", "none"] = "auto",
         cuda_graph: Literal["auto", True, False] = "auto",
         wait: Literal["auto", "spin", "yield", "block"] = "auto",
         batching: Batching | None = None,
@@ -99,7 +99,11 @@ class Engine:
             specialization: when TensorRT-RTX compiles the kernels for a dynamic input's extents.
                 ``"eager"``: before the first run with them, which takes that much longer.
                 ``"lazy"``: in the background, with slower kernels meanwhile. ``"none"``: never; the
-                slower kernels serve all extents. TensorRT has all kernels from the build.
+                slower kernels serve all extents. ``"auto"``: eager, but none where the plan says
+                that such kernels of its grouped convolutions may be wrong, or read beyond their
+                memory, which the log says; with eager and lazy it warns of that. Only plans that
+                fasttrt built for TensorRT-RTX say so: give ``"none"`` for others with grouped
+                convolutions. TensorRT has all kernels from the build.
             cuda_graph: ``"auto"``: a run whose shapes and addresses come for the second time is
                 recorded as a CUDA graph and replayed from then on, which takes the host half the
                 time; what cannot be recorded (results whose size depends on the data, a model with

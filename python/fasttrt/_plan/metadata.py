@@ -28,6 +28,7 @@ _KINDS: Mapping[str, Any] = {
     "model_name": (str, None),
     "changes": [str],
     "control_flow": [str],
+    "grouped_convolutions": [str],
     "library": _LIBRARY,
     "gpu": ({"name": str, "compute_capability": str}, None),
     "config": _Some({"precision": (str, None), "strip_weights": bool, "version_compatible": bool}),

@@ -63,6 +63,7 @@ class Plan:
     """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256`` (of the
     model as it was read), ``changes`` (what was changed of it, a line each; ``conversion`` has the
     nodes, where ``precision`` converted it), ``control_flow`` (which of If and Loop it has),
+    ``grouped_convolutions`` (for TensorRT-RTX, if sizes vary: those that it must not specialize),
     ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
     ``config``, ``profiles``, ``inputs``, ``outputs``; with plugins ``plugins`` (name and sha256 of
     each), if it can be refitted ``structure``, digests of the model's, and ``arguments``, its

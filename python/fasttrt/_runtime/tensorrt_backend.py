@@ -23,6 +23,7 @@ from fasttrt._runtime.arrays import is_device_array, stream_handle
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.cuda_graph_policy import graph_policy
 from fasttrt._runtime.refit import give_weights, is_stripped, refit, took_weights
+from fasttrt._runtime.specialization import specialization_for
 from fasttrt._runtime.tf32 import check_tf32
 from fasttrt.errors import EngineLoadError, Error, InputError
 
@@ -79,7 +80,7 @@ class TensorRTBackend:
         options.device = device
         options.contexts = contexts
         options.allow_host_code = engine_host_code
-        options.set_specialization(specialization)
+        options.set_specialization(specialization_for(specialization, self.metadata, found))
         options.set_cuda_graph(graph_policy(cuda_graph, self.metadata, found))
         options.set_wait(wait)
         if batching is not None:

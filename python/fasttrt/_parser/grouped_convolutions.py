@@ -1,0 +1,81 @@
+"""Grouped convolutions for which TensorRT-RTX compiles wrong kernels.
+
+TensorRT-RTX compiles kernels for the sizes of a run where these vary. Of release 1.6.1, on an H200,
+those of grouped convolutions are wrong in two cases:
+
+* In float32, of two with the same channels and groups and different kernel sizes (3x3 and 5x5), the
+  second one gets the first one's kernel. MnasNet and EfficientNet have such.
+* With 8 or 16 input channels a group, in float32 and float16, results of the second size and later
+  are wrong, or the GPU reads beyond its memory, which ends all work of the process there. RegNet
+  has such. Others than depthwise convolutions, which have 1, are all taken to be at risk.
+
+The kernels that serve all sizes, and those of an engine whose sizes are fixed, are right.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from fasttrt._common.tensor_spec import Range
+from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.traversal import ONNX_DOMAINS, with_inner
+from fasttrt._parser.node_rules import attribute
+
+if TYPE_CHECKING:
+    import onnx
+
+GROUPED_CONVOLUTIONS = "grouped_convolutions"
+"""In a plan's metadata: the names of those at risk, if its sizes vary."""
+_Kernel: TypeAlias = tuple[int | None, ...]
+
+
+def varies(profiles: Sequence[Mapping[str, Range]]) -> bool:
+    """Tell whether optimization profiles leave any size open, or differ from each other."""
+    ranges = [ends for profile in profiles for ends in profile.values()]
+    return len(profiles) > 1 or any(tuple(least) != tuple(most) for least, _, most in ranges)
+
+
+def convolutions_at_risk(proto: "onnx.ModelProto") -> list[str]:
+    """Give the names of convolutions whose kernels for the sizes of a run may be wrong.
+
+    Args:
+        proto: the model as it is parsed, its local functions inlined. Of what it does not tell
+            (types, sizes of weights), the worst is assumed.
+    """
+    grouped = [node for node in with_inner(proto.graph.node) if _is_grouped(node)]
+    if not grouped:
+        return []
+    facts = TensorFacts(proto)
+    kernels: dict[tuple[int | None, ...], set[_Kernel]] = defaultdict(set)
+    found = []
+    for node in grouped:
+        channels, kernel = _layout(node, facts)
+        if _is_float32(node, facts):
+            kernels[channels].add(kernel)
+    for node in grouped:
+        channels, _ = _layout(node, facts)
+        is_depthwise = channels[1] == 1
+        shares_channels = _is_float32(node, facts) and len(kernels[channels]) > 1
+        if not is_depthwise or shares_channels:
+            found.append(node.name or node.output[0])
+    return found
+
+
+def _is_grouped(node: "onnx.NodeProto") -> bool:
+    is_convolution = node.op_type == "Conv" and node.domain in ONNX_DOMAINS
+    return is_convolution and attribute(node, "group", 1) > 1
+
+
+def _layout(node: "onnx.NodeProto", facts: TensorFacts) -> tuple[tuple[int | None, ...], _Kernel]:
+    """Give output channels, input channels a group and groups; and the size of the kernel."""
+    shape = facts.shape(node.input[1]) or []
+    outputs, inputs = (*shape[:2], None, None)[:2]
+    kernel = attribute(node, "kernel_shape", shape[2:])
+    return (outputs, inputs, attribute(node, "group", 1)), tuple(kernel)
+
+
+def _is_float32(node: "onnx.NodeProto", facts: TensorFacts) -> bool:
+    from onnx import TensorProto
+
+    types = {facts.dtype(name) for name in node.input[:2]} - {TensorProto.UNDEFINED}
+    return types.isdisjoint((TensorProto.FLOAT16, TensorProto.BFLOAT16))
