@@ -36,7 +36,7 @@ from support import models
 from support.process import python_output
 from support.shared_objects import compile_library, place
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 SHAPES = {"x": (2, 16)}
 PATIENCE = 120
 
@@ -170,7 +170,7 @@ def test_another_model_option_or_shape_is_built(builds: Builds) -> None:
 def test_no_argument_is_forgotten(builds: Builds) -> None:
     """What is built depends on an argument, or does not; a new one has to be added here.
 
-    Options of `BuildConfig` are in test_cache_key.py, and so are libraries and GPUs.
+    Options of `BuildConfig` are in test_key.py, and so are libraries and GPUs.
     """
     another: dict[str, tuple[Any, bool] | None] = {
         "model": (models.mlp().proto, True),

@@ -72,7 +72,7 @@ def built(library: Path, dtype: str, precision: str, *names: str) -> list[str]:
     """Give a line for each that was built, in a process that may die of it."""
     return subprocess.run(
         [sys.executable, "-c", BUILD, str(library), dtype, precision, *names],
-        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=True,
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300, check=True,
     ).stdout.splitlines()  # fmt: skip
 
 

@@ -47,7 +47,8 @@ def test_where_there_is_no_terminal_nothing_is_shown(rtx: fasttrt.LibraryInfo, o
 def on_terminal(option: str, library: Path) -> str:
     """What a build shows on a terminal."""
     leader, follower = pty.openpty()
-    environment = {"PYTHONPATH": str(Path(__file__).parent), "TERM": "xterm"}
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TERM": "xterm"}
     environment["FASTTRT_LIBRARY"] = str(library)
     with subprocess.Popen(
         [sys.executable, "-c", BUILD, option],

@@ -1,4 +1,4 @@
-"""The options of a build, apart from building; test_building.py tries them on TensorRT."""
+"""The options of a build, apart from building; _builder/test_build.py tries them on TensorRT."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def test_every_option_reaches_the_core(
     names = {field.name for field in dataclasses.fields(config)}
     # set_timing_cache() and the loader take the first two; TensorRT-RTX refuses the third.
     elsewhere = {"timing_cache", "engine_host_code", "hardware_compatibility"}
-    # What these do is in test_precision_building.py.
+    # What these do is in _precision/test_typed_parse.py.
     elsewhere |= {"precision", "keep_fp32", "convert_io", "conversion"}
-    elsewhere |= {"nan"}  # in test_nan_propagation.py
+    elsewhere |= {"nan"}  # in _parser/test_nan_propagation.py
     for name in names - elsewhere - {"compute_capabilities"}:
         assert getattr(core, name) == getattr(config, name), name
         assert getattr(core, name) != getattr(BuildConfig().to_core(library), name), name

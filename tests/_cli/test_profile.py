@@ -18,7 +18,7 @@ from fasttrt._bench import layer_profile as layers
 from fasttrt._cli.profile import profile
 from support import models
 
-RECORDED = (Path(__file__).parent / "data/inspector_rtx_1_6_1.json").read_text()
+RECORDED = (Path(__file__).parents[1] / "data/inspector_rtx_1_6_1.json").read_text()
 """The first layers that TensorRT-RTX 1.6.1 told of conv0, relu0, mean, mm in float16."""
 NAMES = ("__mye196_0_myl0_0", "__myl_Move_myl0_1", "conv0_myl0_2", "not in the inspector")
 app = typer.Typer()
