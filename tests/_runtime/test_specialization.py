@@ -12,7 +12,8 @@ import pytest
 
 import fasttrt
 from fasttrt._graph.model import OnnxModel
-from fasttrt._parser.grouped_convolutions import convolutions_at_risk, varies
+from fasttrt._parser.grouped_convolutions import convolutions_at_risk
+from fasttrt._plan.profiles import varies
 from fasttrt._precision.conversion import converted
 from fasttrt._runtime.specialization import specialization_for
 from support.grouped_convolutions import PAIRS, SAFE, SINGLE, Chain, in_branch

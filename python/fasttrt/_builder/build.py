@@ -25,11 +25,6 @@ from fasttrt._library.device import Device, default_device, parse_device
 from fasttrt._library.discovery import find
 from fasttrt._library.plugins import Plugins, Record, load
 from fasttrt._library.tensorrt_log import forward, forwarded
-from fasttrt._parser.grouped_convolutions import (
-    GROUPED_CONVOLUTIONS,
-    convolutions_at_risk,
-    varies,
-)
 from fasttrt._parser.int8_support import int8_problem
 from fasttrt._parser.model_source import hand_over
 from fasttrt._parser.other_forms import parse_in_other_forms
@@ -37,8 +32,16 @@ from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt._parser.quirks import warn_of_other_shapes
 from fasttrt._parser.quirks_v8 import warn_of_opset
 from fasttrt._plan.build_config import BuildConfig, Precision, checked_config
+from fasttrt._plan.metadata import GROUPED_CONVOLUTIONS
 from fasttrt._plan.plan_file import Plan
-from fasttrt._plan.profiles import NetworkInput, Shapes, check_shapes, contradictions, resolve
+from fasttrt._plan.profiles import (
+    NetworkInput,
+    Shapes,
+    check_shapes,
+    contradictions,
+    resolve,
+    varies,
+)
 from fasttrt._precision.placements import DEFAULT, PLACEMENTS, failed_in_fusion
 from fasttrt._precision.typed_parse import Parsed, chooses_types, parse
 from fasttrt._version import __version__
@@ -179,6 +182,8 @@ def build(
             raise
     metadata |= {"changes": list(network.model.changes), **network.metadata()}
     if found.family == "rtx" and varies(profiles):
+        from fasttrt._parser.grouped_convolutions import convolutions_at_risk
+
         metadata[GROUPED_CONVOLUTIONS] = convolutions_at_risk(network.model.proto)
     if config.timing_cache is not None and timing_cache is not None:
         try:

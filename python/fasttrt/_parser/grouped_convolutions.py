@@ -13,10 +13,8 @@ The kernels that serve all sizes, and those of an engine whose sizes are fixed, 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from fasttrt._common.tensor_spec import Range
 from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._graph.traversal import ONNX_DOMAINS, with_inner
 from fasttrt._parser.node_rules import attribute
@@ -24,15 +22,7 @@ from fasttrt._parser.node_rules import attribute
 if TYPE_CHECKING:
     import onnx
 
-GROUPED_CONVOLUTIONS = "grouped_convolutions"
-"""In a plan's metadata: the names of those at risk, if its sizes vary."""
 _Kernel: TypeAlias = tuple[int | None, ...]
-
-
-def varies(profiles: Sequence[Mapping[str, Range]]) -> bool:
-    """Tell whether optimization profiles leave any size open, or differ from each other."""
-    ranges = [ends for profile in profiles for ends in profile.values()]
-    return len(profiles) > 1 or any(tuple(least) != tuple(most) for least, _, most in ranges)
 
 
 def convolutions_at_risk(proto: "onnx.ModelProto") -> list[str]:

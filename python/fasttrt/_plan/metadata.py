@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from fasttrt.errors import EngineLoadError
 
+GROUPED_CONVOLUTIONS = "grouped_convolutions"
+"""The names of those for which TensorRT-RTX may compile wrong kernels, as the plan's sizes vary."""
 LIMIT = 1 << 30
 """Bytes of metadata, at most."""
 _DEEPEST = 64
@@ -28,7 +30,7 @@ _KINDS: Mapping[str, Any] = {
     "model_name": (str, None),
     "changes": [str],
     "control_flow": [str],
-    "grouped_convolutions": [str],
+    GROUPED_CONVOLUTIONS: [str],
     "library": _LIBRARY,
     "gpu": ({"name": str, "compute_capability": str}, None),
     "config": _Some({"precision": (str, None), "strip_weights": bool, "version_compatible": bool}),

@@ -5,7 +5,7 @@ from typing import Any
 
 from fasttrt import _core
 from fasttrt._common.log import logger
-from fasttrt._parser.grouped_convolutions import GROUPED_CONVOLUTIONS
+from fasttrt._plan.metadata import GROUPED_CONVOLUTIONS
 
 _MAX_LISTED = 3
 
