@@ -15,6 +15,7 @@ from fasttrt._plan.profiles import (
     is_placeholder,
     parse_range,
     resolve,
+    varies,
 )
 
 
@@ -249,3 +250,11 @@ def test_shape_tensors_and_fixed_axes_contradict_nothing() -> None:
         tensor("s", -1, dims=("n",), is_shape=True),
     ]
     assert contradictions(inputs, [{"x": ((1, 4),) * 3, "s": ((7,),) * 3}]) == []
+
+
+def test_what_varies() -> None:
+    fixed, open_ = ((1, 3), (1, 3), (1, 3)), ((1, 3), (1, 3), (2, 3))
+    assert not varies([])
+    assert not varies([{"x": fixed}])
+    assert varies([{"x": fixed, "y": open_}])
+    assert varies([{"x": fixed}, {"x": ((2, 3), (2, 3), (2, 3))}])
