@@ -1,7 +1,7 @@
 """The errors that fasttrt raises: one tree under `Error`.
 
-Messages name the tensor, option or file concerned, what was expected and what came, and quote the
-error lines that TensorRT logged for the failed call.
+Messages name the tensor, option or file, what was expected and what was passed, and quote the
+errors that TensorRT logged during the failed call.
 """
 
 from typing import NamedTuple
@@ -10,35 +10,35 @@ from fasttrt._terminal import printable
 
 
 class Error(Exception):
-    """The base of every error that fasttrt raises by itself."""
+    """The base class of all errors that fasttrt raises."""
 
 
 class LibraryNotFoundError(Error):
-    """No TensorRT library was found. Lists every path tried and how to install one."""
+    """No TensorRT library was found. The message lists every path tried and how to install one."""
 
 
 class UnsupportedLibraryError(Error):
-    """A library was found that fasttrt cannot use, or not for what was asked of it."""
+    """The TensorRT library found cannot be used, or does not support what was requested."""
 
 
 class ParseIssue(NamedTuple):
-    """One thing that the ONNX parser refused."""
+    """One reason why the ONNX model cannot be parsed."""
 
     node: int
-    """Index in the model's graph; -1 if it concerns the whole model, or a node within
-    another one."""
+    """The node's index in the model's graph; -1 if the issue concerns the whole model, or a node
+    in a subgraph."""
     name: str
-    """The node's name, empty if it has none."""
+    """The node's name; empty if it has none."""
     operator: str
     """The node's operator, for instance ``"Conv"``."""
     reason: str
-    """Why, in plain words where that is known, and TensorRT's own."""
+    """The cause in plain words, where it is known, and TensorRT's own message."""
 
     def __str__(self) -> str:
-        """As a line of an error message."""
+        """Format the issue as a line of an error message."""
         if self.node < 0 and not self.name and not self.operator:
             return self.reason
-        index = f" {self.node}" if self.node >= 0 else ""  # else it is within another node
+        index = f" {self.node}" if self.node >= 0 else ""  # otherwise in a subgraph
         name = f" '{printable(self.name)}'" if self.name else ""
         operator = f" ({printable(self.operator)})" if self.operator else ""
         return f"node{index}{name}{operator}: {self.reason}"
@@ -48,9 +48,10 @@ class ParseError(Error):
     """TensorRT cannot parse the ONNX model.
 
     Attributes:
-        issues: all that the parser refused, in its order.
-        outputs: of each issue's node the first tensor that it gives; empty if that is not known.
-        advice: the ``freeze=`` or ``dims=`` with which it parses, where ``advise=True`` found one.
+        issues: everything that the parser rejected, in its order.
+        outputs: the name of the first output of each issue's node; empty if unknown.
+        advice: the ``freeze=`` or ``dims=`` with which the model parses, if ``advise=True`` found
+            one.
     """
 
     advice = ""
@@ -66,7 +67,7 @@ class ParseError(Error):
         self.outputs = outputs or ("",) * len(issues)
 
     def __str__(self) -> str:
-        """The message, a line for each issue, and the advice."""
+        """Return the message, a line for each issue, and the advice."""
         issues = [f"  {issue}" for issue in self.issues]
         return "\n".join(filter(None, [super().__str__(), *issues, self.advice]))
 
@@ -75,27 +76,27 @@ class BuildError(Error):
     """TensorRT parsed the model but cannot build an engine from it as configured.
 
     Attributes:
-        advice: what helps, where that is known: mostly the ``freeze=`` or ``dims=`` with which it
-            builds, if ``advise=True`` found one.
+        advice: a remedy, where one is known: usually the ``freeze=`` or ``dims=`` with which the
+            model builds, if ``advise=True`` found one.
     """
 
     advice = ""
 
     def __str__(self) -> str:
-        """The message and the advice."""
+        """Return the message and the advice."""
         return "\n".join(filter(None, [super().__str__(), self.advice]))
 
 
 class EngineLoadError(Error):
-    """A plan cannot run here: damaged, or made by another TensorRT or for another GPU."""
+    """A plan cannot run here: it is damaged, or built by another TensorRT or for another GPU."""
 
 
 class InputError(Error, ValueError):
-    """An array or an argument does not fit what the engine takes."""
+    """An array or an argument does not match what the engine accepts."""
 
 
 class FileError(InputError):
-    """A file that was named, or one that it names, has not the content that it should have."""
+    """A file, or another file that it refers to, does not have the expected content."""
 
 
 class CudaError(Error):
@@ -103,7 +104,7 @@ class CudaError(Error):
 
     Attributes:
         code: the driver's CUresult; -1 if the driver library itself is missing.
-        call: the function that failed, for instance ``"cuMemAlloc_v2"``.
+        call: the driver function that failed, for instance ``"cuMemAlloc_v2"``.
     """
 
     def __init__(self, message: str, code: int = -1, call: str = "") -> None:
@@ -113,4 +114,4 @@ class CudaError(Error):
 
 
 class OutOfMemoryError(Error, MemoryError):
-    """The GPU, or the host, has no memory left for what was asked."""
+    """The GPU or the host has too little free memory for the request."""

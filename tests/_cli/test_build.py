@@ -136,7 +136,7 @@ def test_the_summary_and_the_log(path: Path, rtx: fasttrt.LibraryInfo) -> None:
         (["--fp16", "--bf16"], "--precision: expected one of them, got fp16 and bf16"),
         (["--dims=n"], "--dims: expected dimension=8 or input.axis=8, got 'n'"),
         (["--optShapes=z:1x2"], "z"),
-        (["-o", "/none/m.plan"], "--output: expected a file in a folder that exists"),
+        (["-o", "/none/m.plan"], "--output: expected a file in an existing folder"),
         (["--builderOptimizationLevel=9"], "--builderOptimizationLevel: expected"),
     ],
 )

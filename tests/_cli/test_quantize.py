@@ -78,7 +78,7 @@ def test_errors_are_fasttrts(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert code == 1
     assert isinstance(error, fasttrt.InputError)
     code, _, error = run(path, folder, "--library", "none", "-o", tmp_path / "none" / "o.onnx")
-    assert "--output: expected a file in a folder that exists" in str(error)
+    assert "--output: expected a file in an existing folder" in str(error)
     code, _, error = run(path, folder, "--method", "kl")
     assert isinstance(error, fasttrt.InputError)
     assert not path.with_name("net.int8.onnx").exists()

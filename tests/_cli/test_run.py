@@ -109,7 +109,7 @@ def test_no_name_of_an_output_is_taken_for_an_argument(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["-o", "out.txt"], "--output: expected a .npz or a folder"),
-        (["-o", "none/out.npz"], "--output: expected a file in a folder that exists, got 'none/"),
+        (["-o", "none/out.npz"], "--output: expected a file in an existing folder, got 'none/"),
         (["--shapes", "x"], "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got 'x'"),
         (["--seed", "1", "--inputs", "."], "--seed: expected no --inputs with it"),
     ],

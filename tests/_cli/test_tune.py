@@ -85,7 +85,7 @@ def test_an_unknown_goal_is_refused(path: Path) -> None:
         (("--precision", "fp16,half"), "precision: expected"),
         (("--level", "0,6"), "--level: expected integers from 0 to 5"),
         (("--level", "-1"), "--level: expected integers from 0 to 5"),
-        (("-o", "none/fasttrt.toml"), "--output: expected a file in a folder that exists"),
+        (("-o", "none/fasttrt.toml"), "--output: expected a file in an existing folder"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_measured(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fasttrt import InputError
-from fasttrt._common.dtypes import check_cast, converted, is_lossless
+from fasttrt._common.dtypes import check_cast, convert, is_lossless
 
 NAMES = (
     "bool", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
@@ -111,7 +111,7 @@ SMALL = [name for name in ALL if re.match(r"float[468]_|u?int2", name)]
 @pytest.mark.parametrize("source", ALL)
 def test_every_pair_of_types_is_cast_or_refused(source: str, target: str, how: Any) -> None:
     try:
-        result = converted("x", np.zeros(2, dtype(source)), dtype(target), how)
+        result = convert("x", np.zeros(2, dtype(source)), dtype(target), how)
     except InputError:
         return
     assert result.dtype == dtype(target)
@@ -150,9 +150,9 @@ def test_a_lossy_cast_rounds_and_does_no_more(value: Any, target: str, expected:
     array = np.array([value])
     if expected is None:
         with pytest.raises(InputError, match=f"x: cannot cast {array.dtype} to {target}: expected"):
-            converted("x", array, dtype(target), "lossy")
+            convert("x", array, dtype(target), "lossy")
     else:
-        np.testing.assert_array_equal(converted("x", array, dtype(target), "lossy"), [expected])
+        np.testing.assert_array_equal(convert("x", array, dtype(target), "lossy"), [expected])
 
 
 @pytest.mark.parametrize("value", [None, 1, 0, "yes", "LOSSY", "safe", 2.0, []])

@@ -111,7 +111,7 @@ def test_a_gpu_given_twice_is_refused(device: str, devices: Any) -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cpu"])
 def test_one_of_both_ways_is_enough(device: str) -> None:
-    with pytest.raises(InputError, match="give either device or devices"):
+    with pytest.raises(InputError, match="pass either device or devices"):
         parse_devices(device, [0, 1])
 
 

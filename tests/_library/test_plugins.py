@@ -177,15 +177,16 @@ def test_a_plan_tells_which_plugins_are_missing(rtx: fasttrt.LibraryInfo) -> Non
     def hint(*given: dict[str, str]) -> str:
         return "; ".join(hints(plan, found, False, given))
 
-    assert "built with plugins that were not given: libmine.so" in hint()
+    assert "built with plugins that were not passed: libmine.so" in hint()
     assert "libb.so (SHA-256 cdcdcdcdcdcd…)" in hint()
     assert "libb.so" not in hint(wanted[1])
     assert hint(*wanted) == ""
     moved = {"name": "renamed.so", "sha256": "ab" * 32}  # its content counts
     assert hint(moved, wanted[1]) == ""
     other = {"name": "libmine.so", "sha256": "ef" * 32}
-    assert "libmine.so (SHA-256 abababababab…, and the libmine.so given has efefefefefef…)" in hint(
-        other, wanted[1]
+    assert (
+        "libmine.so (SHA-256 abababababab…, but the libmine.so passed has efefefefefef…)"
+        in hint(other, wanted[1])
     )
 
 

@@ -366,7 +366,7 @@ def test_what_the_quantizer_left_float_is_no_success() -> None:
         ({"operators": []}, "operators: expected some of"),
         (
             {"output": "/no/such/q.onnx"},
-            "output: expected a file in a folder that exists, got '/no",
+            "output: expected a file in an existing folder, got '/no",
         ),
         ({"exclude": ["Conv"]}, "nothing to quantize"),
         ({"library": "auto", "device": "cpu"}, 'device: expected "cuda" or "cuda:N", got \'cpu\''),

@@ -464,8 +464,8 @@ def test_options_have_defaults(cpus: Cpus) -> None:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"device": "cuda:0", "devices": [0]}, "give either device or devices"),
-        ({"device": "cpu", "devices": [0]}, "give either device or devices"),
+        ({"device": "cuda:0", "devices": [0]}, "pass either device or devices"),
+        ({"device": "cpu", "devices": [0]}, "pass either device or devices"),
         ({"devices": []}, "devices: expected GPUs"),
         ({"devices": ["cpu"]}, "devices: expected GPUs"),
         ({"devices": [1, 1]}, "expected each GPU once"),

@@ -144,7 +144,7 @@ def test_a_plan_whose_plugins_are_not_given(plan: fasttrt.Plan, net: Model) -> N
         x = normal(4, 16)
         assert_close(engine.infer(x), net.reference(x), product_tolerance())
     damaged = fasttrt.Plan(plan.data[: len(plan.data) // 2], named)
-    with pytest.raises(fasttrt.EngineLoadError, match=r"plugins that were not given: libmine\.so"):
+    with pytest.raises(fasttrt.EngineLoadError, match=r"plugins that were not passed: libmine\.so"):
         fasttrt.Engine(damaged, device="cuda")
 
 

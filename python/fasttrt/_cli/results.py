@@ -42,7 +42,7 @@ class Results:
             self._output(path).check("--output")
         elif path.is_file() or not path.absolute().parent.is_dir():
             raise InputError(
-                f"--output: expected a folder, or one to be made in a folder that exists, got "
+                f"--output: expected a folder, or one to be made in an existing folder, got "
                 f"{str(path)!r}"
             )
 

@@ -1,4 +1,4 @@
-"""What all of fasttrt uses: dtypes, checked options, files, progress, tables, the logger.
+"""Shared utilities: dtypes, option checks, files, progress, tables, the logger.
 
-May use `fasttrt.errors` alone.
+May use `fasttrt.errors` only.
 """

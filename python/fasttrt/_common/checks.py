@@ -1,4 +1,4 @@
-"""What options are checked with: each message names the option, what was expected and what came."""
+"""Checks of options: each message names the option, what was expected and what was passed."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 from fasttrt.errors import InputError, OutOfMemoryError
 
-_MOST_SHOWN = 200  # characters of a value
+_MAX_SHOWN = 200  # characters of a value
 
 
 def refuse(name: str, expected: object, got: object) -> NoReturn:
-    """Say that an option does not fit.
+    """Raise the error for an invalid option.
 
     Raises:
         InputError: always.
@@ -21,42 +21,42 @@ def refuse(name: str, expected: object, got: object) -> NoReturn:
 
 
 def shown(value: object) -> str:
-    """A value in a message: not too long, whatever it makes of it itself."""
+    """Format a value for a message: shortened, and without failing if its ``repr`` does."""
     try:
         text = repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 @contextmanager
 def host_memory(what: str) -> Iterator[None]:
-    """For work that allocates on a caller's behalf.
+    """Turn a `MemoryError` in the block into an `OutOfMemoryError` that says what needed memory.
 
     Args:
-        what: what it is for, for the message.
+        what: what the memory is for, as in ``"the inputs"``.
 
     Raises:
-        OutOfMemoryError: where Python, numpy or ONNX Runtime say that there is no memory for it.
+        OutOfMemoryError: Python, numpy or ONNX Runtime could not allocate.
     """
     try:
         yield
     except OutOfMemoryError:
         raise
     except MemoryError as error:
-        raise OutOfMemoryError(f"{what}: the host has no memory for it: {error}") from error
+        raise OutOfMemoryError(f"{what}: not enough host memory: {error}") from error
 
 
 def is_one_of(value: object, choices: Sequence[Any]) -> bool:
-    """Whether a value is one of some strings, numbers, booleans or None, and of its type."""
+    """Whether a value equals one of the choices and has the same type, so that 1 is not True."""
     return any(type(value) is type(choice) and value == choice for choice in choices)
 
 
 def check_mapping(name: str, value: Any, expected: str) -> None:
-    """See that an option is a mapping from names, or None.
+    """Check that an option is None or a mapping with strings as keys.
 
     Raises:
-        InputError: it is not.
+        InputError: it is neither.
     """
     if value is not None and not (
         isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
@@ -65,10 +65,10 @@ def check_mapping(name: str, value: Any, expected: str) -> None:
 
 
 def as_path(name: str, value: Any, expected: str = "a path") -> Path:
-    """A path of the file system.
+    """Convert an option to a path, which need not exist.
 
     Raises:
-        InputError: it is none; it may well name nothing that exists.
+        InputError: it is not a path.
     """
     try:
         path = os.fspath(value)
@@ -80,13 +80,13 @@ def as_path(name: str, value: Any, expected: str = "a path") -> Path:
 
 
 def as_user_path(name: str, value: Any, expected: str = "a path") -> Path:
-    """The same, absolute, with ``~`` for a home.
+    """Convert an option to an absolute path in which ``~`` is expanded.
 
     Raises:
-        InputError: it is none, or there is no such home.
+        InputError: it is not a path, or the home folder is unknown.
     """
     path = as_path(name, value, expected)
     try:
         return path.expanduser().absolute()
-    except RuntimeError as error:  # as of pathlib
+    except RuntimeError as error:  # pathlib's error for an unknown home folder
         raise InputError(f"{name}: expected {expected}, got {shown(value)}: {error}") from None

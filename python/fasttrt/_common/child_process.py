@@ -1,4 +1,4 @@
-"""Python in a process of its own, which imports nothing from the current folder."""
+"""Python child processes that import nothing from the current folder."""
 
 import os
 import sys
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import fasttrt
 
-# `python -m`, and `-c` too, look for modules in the current folder; -P is of Python 3.11, and -I
-# takes PYTHONPATH away. fasttrt is named, as it may have come from a place that is not searched.
+# `python -m` and `python -c` search the current folder for modules; -P exists from Python 3.11 on,
+# and -I ignores PYTHONPATH. fasttrt's own path is passed, as sys.path need not contain it.
 _START = """\
 import sys
 sys.path[:] = [place for place in sys.path if place[:1] == "/"]
@@ -24,14 +24,17 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """What runs a module of fasttrt as a program, with `environment`."""
+    """Return the command that runs a module of fasttrt as a program; start it in `environment`."""
     folders = os.pathsep.join(str(Path(folder).absolute()) for folder in fasttrt.__path__)
     file = str(Path(fasttrt.__file__).absolute())
     return [sys.executable, "-c", _START, file, folders, f"fasttrt.{module}", *arguments]
 
 
 def environment() -> dict[str, str]:
-    """This process's, but for relative places in PYTHONPATH: an empty one is the current folder."""
+    """Copy this process's environment, without the relative paths in PYTHONPATH.
+
+    An empty path in it is the current folder.
+    """
     inherited = dict(os.environ)
     places = inherited.pop("PYTHONPATH", "").split(os.pathsep)
     if kept := [place for place in places if Path(place).is_absolute()]:

@@ -1,4 +1,4 @@
-"""Kinds of files that fasttrt writes, told by their content: only the like is replaced."""
+"""The kinds of files that fasttrt writes, recognized by content: only the same kind is replaced."""
 
 import sys
 import zipfile
@@ -8,20 +8,20 @@ from typing import BinaryIO, NamedTuple
 OPTION_TABLES = ("engine", "build", "batching", "shapes", "freeze", "dims")
 """The tables of a ``fasttrt.toml``."""
 PLAN_MAGICS = (b"FASTTRT\0", b"ftrt", b"vtrt")
-"""Our plans, TensorRT's and TensorRT-RTX's."""
+"""How fasttrt's plans, TensorRT's and TensorRT-RTX's begin."""
 _TEXT_LIMIT = 1 << 20
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-"""Of ONNX's ModelProto: wire types by number."""
+"""Wire types of the fields of ONNX's ModelProto, by field number."""
 _GRAPH_FIELD = 7
 
 
 class FileKind(NamedTuple):
-    """What a file should be."""
+    """A kind of file."""
 
     name: str
-    """For messages: ``"a plan"``."""
+    """Its name in messages, as in ``"a plan"``."""
     matches: Callable[[BinaryIO], bool]
-    """Whether an open file is one, wherever its position."""
+    """Whether an open file is of this kind, wherever it is positioned."""
 
 
 def _begin(stream: BinaryIO, size: int) -> bytes:
@@ -39,7 +39,7 @@ def _is_timing_cache(stream: BinaryIO) -> bool:
 
 
 def _is_model(stream: BinaryIO) -> bool:
-    """Whether the fields of the outermost message are those of a model, up to the file's end."""
+    """Whether the fields of the outermost message are those of a model, to the end of the file."""
     size = stream.seek(0, 2)
     stream.seek(0)
     fields = set()
@@ -111,6 +111,6 @@ _CHARTS = {
 
 
 def chart(suffix: str) -> FileKind:
-    """Of a plot, by the suffix of its name."""
+    """Return the file kind of a plot, by the suffix of its name."""
     suffix = suffix.lower()
     return _CHARTS[".html" if suffix == ".htm" else suffix]

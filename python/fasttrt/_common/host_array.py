@@ -8,15 +8,15 @@ from fasttrt.errors import InputError
 
 
 def host_array(name: str, value: Any, text: bool = False) -> np.ndarray[Any, Any]:
-    """What ``numpy.asarray`` makes of a value, of numpy's own class.
+    """Convert a value to a plain ``numpy.ndarray``, without copying where possible.
 
     Args:
-        name: the tensor's, for messages.
-        value: an array in host memory, or what numpy makes one of.
-        text: it is for a tensor of strings, which numpy would pad and strip otherwise.
+        name: the tensor's name, for messages.
+        value: an array in host memory, or anything that ``numpy.asarray`` accepts.
+        text: whether it is for a tensor of strings, which numpy would otherwise pad and strip.
 
     Raises:
-        InputError: it is no array, or elements are masked: their values mean nothing.
+        InputError: it is not an array, or has masked elements, whose values are undefined.
     """
     if masked := _masked(value):
         raise InputError(
@@ -33,12 +33,12 @@ def host_array(name: str, value: Any, text: bool = False) -> np.ndarray[Any, Any
 
 
 def _masked(value: Any) -> int:
-    """How many elements a mask covers, in lists of arrays too."""
+    """Count the masked elements, in lists of arrays too."""
     if isinstance(value, np.ma.MaskedArray):
         return int(np.count_nonzero(np.ma.getmaskarray(value)))
     return sum(map(_masked, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def no_array(name: str, value: Any, error: Exception) -> InputError:
-    """Give the error for what is no array."""
+    """Return the error for a value that cannot be converted to an array."""
     return InputError(f"{name}: expected an array, got {type(value).__name__}: {error}")

@@ -1,7 +1,7 @@
-"""Files that are read: ordinary ones only, so that nothing waits for ever or has no end.
+"""Reading of regular files only, so that no read blocks or goes on forever.
 
-Devices, pipes, sockets and folders are refused before they are opened: reading ``/dev/zero`` never
-ends, and opening a pipe waits for somebody who writes into it.
+Devices, pipes, sockets and folders are rejected before they are opened: reading ``/dev/zero`` never
+ends, and opening a pipe blocks until somebody writes to it.
 """
 
 import os
@@ -22,37 +22,37 @@ _KINDS = {
 }
 _LFS = b"version https://git-lfs.github.com/spec/"
 _LFS_SIZE = 1024
-"""More than a pointer ever has."""
+"""The size of a pointer file is always below this."""
 
 
 class Version(NamedTuple):
-    """What is different once a file was replaced, written or cut short."""
+    """The facts that change when a file is replaced, written or truncated."""
 
     device: int
     inode: int
     size: int
     modified: int
-    """In nanoseconds."""
+    """The time of the last change, in nanoseconds."""
 
 
 def check_file(path: str | os.PathLike[str]) -> Version:
-    """See that a path leads to an ordinary file; nothing is opened.
+    """Check that a path leads to a regular file, without opening it.
 
     Raises:
-        FileNotFoundError, PermissionError: there is none, or it cannot be reached.
-        InputError: it is no ordinary file, or the path cannot be one: a loop of links, a name that
-            is too long.
+        FileNotFoundError, PermissionError: it does not exist, or cannot be accessed.
+        InputError: it is not a regular file, or the path is invalid: a loop of symbolic links, a
+            name that is too long.
     """
     return _version(path, stat_of(path))
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether a path can be given to who wants text; on Linux names may have any bytes."""
+    """Whether a path is valid text; on Linux, file names may consist of any bytes."""
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in str(path))
 
 
 def stat_of(path: str | os.PathLike[str]) -> os.stat_result:
-    """``os.stat`` with the errors of `check_file`."""
+    """Call ``os.stat``, but raise the errors of `check_file`."""
     try:
         return Path(path).stat()
     except (FileNotFoundError, PermissionError):
@@ -64,21 +64,21 @@ def stat_of(path: str | os.PathLike[str]) -> os.stat_result:
 
 
 def kind_of(info: os.stat_result) -> str:
-    """What is no ordinary file, in words; empty for an ordinary one."""
+    """Describe what a path leads to; empty for a regular file."""
     if stat.S_ISREG(info.st_mode):
         return ""
-    return _KINDS.get(stat.S_IFMT(info.st_mode), "no ordinary file")
+    return _KINDS.get(stat.S_IFMT(info.st_mode), "something that is not a regular file")
 
 
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """An ordinary file, open.
+    """Open a regular file for reading.
 
     Raises:
         OSError, InputError: see `check_file`.
     """
     check_file(path)
-    # Without waiting, should it have become a pipe meanwhile.
+    # Without blocking, in case a pipe has replaced the file since the check.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     with os.fdopen(os.open(path, flags), "rb") as stream:
         version_of(stream, path)
@@ -86,21 +86,21 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def version_of(stream: BinaryIO, path: str | os.PathLike[str]) -> Version:
-    """Of an open file.
+    """Return the `Version` of an open file.
 
     Raises:
-        InputError: it is no ordinary file.
+        InputError: it is not a regular file.
     """
     return _version(path, os.fstat(stream.fileno()))
 
 
 def read_file(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
-    """The content of a file, as long as the file system says it is.
+    """Read a whole regular file.
 
     Args:
-        path: of the file.
-        limit: in bytes.
-        what: it should be, for messages: ``"a model"``.
+        path: the file.
+        limit: the maximum size, in bytes.
+        what: what the file should be, for messages, as in ``"a model"``.
 
     Raises:
         OSError: it cannot be read.
@@ -116,12 +116,12 @@ def read_file(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
 
 
 def is_lfs_pointer(begin: bytes) -> bool:
-    """Whether a file that begins so stands for one that Git LFS has not fetched."""
+    """Whether a file that begins like this is the pointer to one that Git LFS has not fetched."""
     return begin.startswith(_LFS)
 
 
 def lfs_problem(path: str | os.PathLike[str], size: int) -> str:
-    """What to say of a file that is a Git LFS pointer; empty for others. Few bytes are read."""
+    """Return the message for a file that is a Git LFS pointer; empty for other files."""
     if size >= _LFS_SIZE:
         return ""
     with reading(path) as stream:

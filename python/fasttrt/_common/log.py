@@ -1,4 +1,4 @@
-"""The logger of fasttrt; TensorRT's own messages have another one, see `_library.tensorrt_log`."""
+"""The logger of fasttrt. TensorRT's messages go to another one, see `_library.tensorrt_log`."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and replace nothing that is of another kind."""
+"""Output files: written atomically, and never replacing a file of another kind."""
 
 import io
 import os
@@ -14,41 +14,41 @@ from fasttrt._common.input_file import kind_of, reading, stat_of
 from fasttrt.errors import InputError
 
 PRIVATE = 0o600
-"""The mode of a file for its owner alone."""
-_LONGEST_PREFIX = 150
-"""Bytes of a name that the name of the file before it is complete begins with."""
+"""The mode of a file that only its owner may read and write."""
+_MAX_PREFIX = 150
+"""How many bytes of a file's name the name of its temporary file begins with."""
 
 
 @dataclass(frozen=True)
 class Output:
     """A file to be written.
 
-    What is there already is replaced only if it is of the same kind and no input. Symbolic links
-    are followed, devices and pipes are written into, and a file that is replaced keeps its mode.
+    An existing file is replaced only if it is of the same kind and not an input. Symbolic links are
+    followed, devices and pipes are written to, and a replaced file keeps its mode.
     """
 
     path: Path
     kind: FileKind
     inputs: Sequence[str | os.PathLike[str]] = ()
-    """What is read, and not replaced by its result: files, whatever the name or link to them."""
+    """Files that are read, and which the output must not replace, whatever name leads to them."""
     force: bool = False
-    """Replace inputs, and files of any kind."""
+    """Whether to replace inputs, and files of any kind."""
 
     def check(self, option: str = "") -> None:
-        """See, before any work, whether the file may be written.
+        """Check, before any work, whether the file may be written.
 
         Args:
-            option: that names it, for messages: ``"--output"``.
+            option: the option that names it, for messages, as in ``"--output"``.
 
         Raises:
             InputError: its folder does not exist; it is a folder, a socket or a disk; or it is a
-                file that is not to be replaced.
-            PermissionError: it cannot be reached.
+                file that must not be replaced.
+            PermissionError: it cannot be accessed.
         """
         before = f"{option}: " if option else ""
         if not (self.path.name and _is_folder(self.path.absolute().parent)):
             raise InputError(
-                f"{before}expected a file in a folder that exists, got {str(self.path)!r}"
+                f"{before}expected a file in an existing folder, got {str(self.path)!r}"
             )
         try:
             info = stat_of(self.path)
@@ -58,7 +58,7 @@ class Output:
             return
         if kind := kind_of(info):
             raise InputError(
-                f"{before}expected a file in a folder that exists, got {str(self.path)!r}, "
+                f"{before}expected a file in an existing folder, got {str(self.path)!r}, "
                 f"which is {kind}"
             )
         if not self.force and (problem := self._loss(info)):
@@ -69,7 +69,7 @@ class Output:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """A stream for the new content; it takes the old one's place when it ends well.
+        """Open a stream whose content replaces the file when the block succeeds.
 
         Raises:
             InputError: see `check`.
@@ -92,10 +92,10 @@ class Output:
             yield stream
 
     def _loss(self, info: os.stat_result) -> str:
-        """Why the file that is there should stay; empty if it need not."""
-        for given in self.inputs:
+        """Say why the existing file must not be replaced; empty if it may be."""
+        for path in self.inputs:
             with suppress(OSError):
-                if os.path.samestat(info, Path(given).stat()):
+                if os.path.samestat(info, Path(path).stat()):
                     return "is an input"
         if info.st_size == 0:
             return ""
@@ -104,7 +104,7 @@ class Output:
 
 
 class _Stream(io.BufferedWriter):
-    """A device or a pipe. Some devices say that they can be positioned, and stay at 0."""
+    """A device or a pipe. Not seekable: some devices claim to be, and stay at position 0."""
 
     def seekable(self) -> bool:
         return False
@@ -125,13 +125,13 @@ def _is_folder(path: Path) -> bool:
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A stream that takes the path's place when it ends, unless an exception ends it.
+    """Open a stream to a temporary file that replaces ``path`` if the block succeeds.
 
     Args:
-        path: what is replaced; of a symbolic link the link itself, not what it points to.
-        mode: the new file's permissions, less the umask.
+        path: the file to replace; a symbolic link is itself replaced, not its target.
+        mode: the new file's permissions, to which the umask applies.
     """
-    name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_PREFIX])
+    name = os.fsdecode(os.fsencode(path.name)[:_MAX_PREFIX])
     partial = path.with_name(f"{name}.{os.urandom(8).hex()}.partial")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(partial, flags, mode)

@@ -1,4 +1,4 @@
-"""Showing progress: of a build, or of many runs."""
+"""Progress of a build, or of many runs."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,19 +18,19 @@ class BuildProgress(NamedTuple):
     phase: str
     """The phase's name, unique while it runs."""
     parent: str
-    """The phase that it is part of, ``""`` for none."""
+    """The phase that this one is part of; ``""`` for none."""
     step: int
-    """Steps done, 0 to ``steps``."""
+    """Steps completed, from 0 to ``steps``."""
     steps: int
-    """Steps in this phase."""
+    """The number of steps in this phase."""
 
 
 ProgressCallback: TypeAlias = Callable[[BuildProgress], None]
-"""Called on the thread that builds; an exception in it stops the build."""
+"""A callback for progress, called on the building thread; an exception in it stops the build."""
 
 
 def check_progress(progress: object) -> None:
-    """See that ``progress`` of a build is a callback, a boolean or None.
+    """Check that the ``progress`` of a build is a callback, a boolean or None.
 
     Raises:
         InputError: it is not.
@@ -41,11 +41,11 @@ def check_progress(progress: object) -> None:
 
 @contextmanager
 def reporter(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallback]:
-    """What to call with each step.
+    """Yield the callback to which a build reports its steps.
 
     Args:
-        progress: a callback; True for a bar; False for nothing; None for a bar if standard error is
-            a terminal.
+        progress: a callback; True for a progress bar; False for none; None for a bar if standard
+            error is a terminal.
     """
     if callable(progress):
         yield progress
@@ -60,11 +60,11 @@ def reporter(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallb
 def counter(
     progress: Callable[[int], None] | bool, total: int | None
 ) -> Iterator[Callable[[int], None]]:
-    """What to call with the count of items done.
+    """Yield the callback to which the number of completed items is reported.
 
     Args:
-        progress: a callback; True for a bar; False for nothing.
-        total: how many there will be; None if nobody knows.
+        progress: a callback; True for a progress bar; False for none.
+        total: the number of items; None if it is unknown.
     """
     if callable(progress):
         yield progress
@@ -102,7 +102,11 @@ def _bar() -> Iterator[ProgressCallback]:
 
 
 def _display(*columns: "ProgressColumn") -> "Progress":
-    """Bars on standard error that vanish when they are done; rich's own columns if none given."""
+    """Create progress bars on standard error that disappear when done.
+
+    Args:
+        columns: rich's columns; its default ones if none are passed.
+    """
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,17 +1,17 @@
-"""What is run from a folder runs nothing that lies there.
+"""Removal of the current folder from the module search path.
 
-``python -m`` puts the current folder in front of where modules are found, so ``python -m fasttrt``
-would run a ``json.py`` that is there. Imported before all else.
+``python -m`` searches the current folder first, so ``python -m fasttrt`` would import a ``json.py``
+that happens to be there. This module is therefore imported before anything else.
 """
 
 import sys  # and nothing else, which would be looked for there
 
 
 def names_fasttrt(arguments: list[str]) -> bool:
-    """Whether Python was told to run fasttrt as a module: by ``-m fasttrt`` or ``-Bmfasttrt``."""
+    """Whether Python's arguments run fasttrt as a module: ``-m fasttrt``, or ``-Bmfasttrt``."""
     for index, argument in enumerate(arguments):
-        flags, is_there, module = argument.partition("m")
-        if not (is_there and flags.startswith("-") and (flags[1:] or "m").isalpha()):
+        flags, has_m, module = argument.partition("m")
+        if not (has_m and flags.startswith("-") and (flags[1:] or "m").isalpha()):
             continue
         module = module or "".join(arguments[index + 1 : index + 2])
         if module.partition(".")[0] == "fasttrt":
@@ -19,7 +19,7 @@ def names_fasttrt(arguments: list[str]) -> bool:
     return False
 
 
-# While Python looks for the module, its first argument is "-m". -P is of Python 3.11.
+# While Python looks for the module, sys.argv[0] is "-m". -P exists from Python 3.11 on.
 _is_searched = not getattr(sys.flags, "safe_path", False)
 if _is_searched and sys.argv[:1] == ["-m"] and names_fasttrt(sys.orig_argv):
     del sys.path[0]

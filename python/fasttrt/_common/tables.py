@@ -1,7 +1,7 @@
-"""Tables as text: for a terminal as wide as it is, else as wide as their content.
+"""Tables as text: fitted to the terminal's width, or else as wide as their content.
 
-A figure is never cut or wrapped, and a name is always there in full: long names are folded onto
-more lines. Where even that does not fit, each row becomes a block of ``title value`` pairs.
+Numbers are never truncated or wrapped, and names are always shown in full: long names are wrapped.
+If the table still does not fit, each row becomes a block of ``title value`` pairs.
 """
 
 import re
@@ -15,20 +15,20 @@ from rich.cells import cell_len
 from fasttrt._terminal import printable
 
 _GAP = "  "
-_MIN_FOLDED = 12
-"""The least width to which a column of names is folded."""
+_MIN_WRAPPED = 12
+"""The minimum width of a column of wrapped names."""
 _BREAKS = re.compile(r"[,;/\\._:-]")
-"""After these characters a name is folded rather than elsewhere."""
+"""Names are preferably wrapped after one of these characters."""
 
 
 class Column(NamedTuple):
-    """A column: of figures or short words, which stay whole, unless it ``folds``."""
+    """A column of a table. Its cells, numbers or short words, stay on one line unless it wraps."""
 
     title: str
     is_number: bool = False
-    """Whether it is aligned to the right."""
-    folds: bool = False
-    """Whether its cells may go on in the next line."""
+    """Whether it is right-aligned."""
+    wraps: bool = False
+    """Whether its cells may continue on the next line."""
 
 
 Row: TypeAlias = str | Sequence[str]
@@ -36,27 +36,27 @@ Row: TypeAlias = str | Sequence[str]
 
 
 def name(title: str) -> Column:
-    """A column of names, which are folded where they are too long."""
-    return Column(title, folds=True)
+    """Create a column of names, which are wrapped if they are too long."""
+    return Column(title, wraps=True)
 
 
 def number(title: str) -> Column:
-    """A column of figures."""
+    """Create a column of numbers."""
     return Column(title, is_number=True)
 
 
 def output_width() -> int | None:
-    """Columns of the terminal (``COLUMNS``, if it is set); None if the output is not one."""
+    """Return the terminal's width (``$COLUMNS``, if set); None if the output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def render(columns: Sequence[Column], rows: Sequence[Row], width: int | None = None) -> list[str]:
-    """The lines of a table, without trailing spaces.
+    """Format a table as lines without trailing spaces.
 
     Args:
-        columns: from left to right.
-        rows: as many cells as columns each, or headings.
-        width: of the terminal; None for no limit.
+        columns: the columns, from left to right.
+        rows: rows with a cell for each column, or headings.
+        width: the terminal's width; None for no limit.
     """
     rows = [printable(row) if isinstance(row, str) else [*map(printable, row)] for row in rows]
     cells = [[column.title for column in columns], *(r for r in rows if not isinstance(r, str))]
@@ -76,12 +76,12 @@ def render(columns: Sequence[Column], rows: Sequence[Row], width: int | None = N
 
 
 def wrap(lines: Iterable[str], width: int | None) -> list[str]:
-    """Lines of text, wrapped at spaces."""
+    """Wrap lines of text at spaces."""
     return [part.rstrip() for line in lines for part in fold(line, width)]
 
 
 def fold(text: str, width: int | None) -> list[str]:
-    """The text in lines that are at most so wide; together they are the text, nothing is lost."""
+    """Split a text into lines of at most ``width`` columns; joined, they are the text again."""
     lines = []
     while width is not None and cell_len(text) > width:
         cut = _cut(text, width)
@@ -91,42 +91,42 @@ def fold(text: str, width: int | None) -> list[str]:
 
 
 def _cut(text: str, width: int) -> int:
-    """How many characters go into the first line: up to a space, or a break in its second half."""
+    """Count the characters for the first line: up to a space, or a break in its second half."""
     fits, used = 0, 0
     for character in text:
         used += cell_len(character)
         if used > width and fits:
             break
         fits += 1
-    if words := text.rfind(" ", 0, fits) + 1:  # so that figures in a sentence stay whole
+    if words := text.rfind(" ", 0, fits) + 1:  # numbers in a sentence stay whole
         return words
-    ends = [found.end() for found in _BREAKS.finditer(text, fits // 2, fits)]
+    ends = [match.end() for match in _BREAKS.finditer(text, fits // 2, fits)]
     return ends[-1] if ends else fits
 
 
 def _fitted(columns: Sequence[Column], natural: list[int], width: int) -> list[int] | None:
-    """Widths with which a row fits, the longest names folded first; None if there are none."""
-    room = width - len(_GAP) * (len(columns) - 1)
-    least = max([_MIN_FOLDED, *(cell_len(c.title) for c in columns if c.folds)])
-    for most in range(max(natural, default=0), least - 1, -1):
+    """Choose widths with which a row fits, wrapping the longest names first; None if none fit."""
+    available = width - len(_GAP) * (len(columns) - 1)
+    min_width = max([_MIN_WRAPPED, *(cell_len(c.title) for c in columns if c.wraps)])
+    for max_width in range(max(natural, default=0), min_width - 1, -1):
         widths = [
-            min(own, most) if column.folds else own
+            min(own, max_width) if column.wraps else own
             for column, own in zip(columns, natural, strict=True)
         ]
-        if sum(widths) <= room:
+        if sum(widths) <= available:
             return widths
-    return natural if sum(natural) <= room else None
+    return natural if sum(natural) <= available else None
 
 
 def _row_lines(columns: Sequence[Column], cells: Sequence[str], widths: list[int]) -> list[str]:
-    folded = [
-        fold(cell, width if column.folds else None)
+    wrapped = [
+        fold(cell, width if column.wraps else None)
         for column, cell, width in zip(columns, cells, widths, strict=True)
     ]
     lines = []
-    for index in range(max(map(len, folded))):
+    for index in range(max(map(len, wrapped))):
         parts = []
-        for column, part, width in zip(columns, folded, widths, strict=True):
+        for column, part, width in zip(columns, wrapped, widths, strict=True):
             text = part[index] if index < len(part) else ""
             space = " " * (width - cell_len(text))
             parts.append(space + text if column.is_number else text + space)
@@ -135,7 +135,7 @@ def _row_lines(columns: Sequence[Column], cells: Sequence[str], widths: list[int
 
 
 def _blocks(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Iterator[str]:
-    """Each row's first cell, and under it the others with their titles, as many as fit a line."""
+    """Yield each row's first cell, and below it the others with their titles, filling each line."""
     for row in rows:
         if isinstance(row, str):
             yield from wrap([row], width)
@@ -149,7 +149,7 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Itera
             if line and cell_len(line + _GAP + pair) > width:
                 yield line
                 line = ""
-            if column.folds and cell_len(_GAP + pair) > width:
+            if column.wraps and cell_len(_GAP + pair) > width:
                 *first, pair = fold(pair, max(1, width - len(_GAP)))
                 yield from (_GAP + part for part in first)
             line += _GAP + pair

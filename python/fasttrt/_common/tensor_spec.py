@@ -1,4 +1,4 @@
-"""What an engine's inputs and outputs are."""
+"""`TensorSpec`: the name, dtype and shape of an engine's input or output."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -41,9 +41,9 @@ class TensorSpec:
 
 
 def merge_profiles(profiles: tuple[Range, ...]) -> tuple[Shape | None, Shape | None, Shape | None]:
-    """The least min, the first opt and the greatest max."""
+    """Combine profiles: the minimum of all min, the first opt, and the maximum of all max."""
     if not profiles:
         return None, None, None
-    least = tuple(min(extents) for extents in zip(*(p[0] for p in profiles), strict=True))
-    most = tuple(max(extents) for extents in zip(*(p[2] for p in profiles), strict=True))
-    return least, profiles[0][1], most
+    min_ = tuple(min(sizes) for sizes in zip(*(p[0] for p in profiles), strict=True))
+    max_ = tuple(max(sizes) for sizes in zip(*(p[2] for p in profiles), strict=True))
+    return min_, profiles[0][1], max_

@@ -1,4 +1,4 @@
-"""Which GPUs, if any."""
+"""Devices: their names, GPU ordinals and compute capabilities."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from fasttrt._common.checks import refuse, shown
 from fasttrt.errors import InputError
 
 Device: TypeAlias = Any
-"""A device as callers give it: ``"cuda:1"``, the GPU's number, or a ``torch.device``."""
-_MOST = 2**31 - 1  # the core names the valid ones
+"""A device as callers may pass it: ``"cuda:1"``, the GPU's ordinal, or a ``torch.device``."""
+_INT32_MAX = 2**31 - 1  # the core's error for it names the valid ordinals
 
 
 def device_name(device: Device) -> Any:
-    """A number or a ``torch.device`` as ``"cuda:1"`` or ``"cpu"``; anything else as it is."""
+    """Convert an ordinal or a ``torch.device`` to ``"cuda:1"`` or ``"cpu"``; keep anything else."""
     if isinstance(device, Integral) and not isinstance(device, bool) and int(device) >= 0:
         return f"cuda:{int(device)}"
     if isinstance(device, str) and device.isascii() and device.isdigit():
@@ -27,10 +27,10 @@ def device_name(device: Device) -> Any:
 
 
 def gpu_ordinal(device: Device) -> int:
-    """The GPU's ordinal, for memory on it.
+    """Return the ordinal of a device that must be a GPU.
 
     Raises:
-        InputError: it is no GPU.
+        InputError: it is not a GPU.
     """
     try:
         ordinal = parse_device(device)
@@ -42,10 +42,10 @@ def gpu_ordinal(device: Device) -> int:
 
 
 def parse_device(device: Device) -> int | None:
-    """The GPU's ordinal, or None for the CPU.
+    """Return the GPU's ordinal, or None for the CPU.
 
     Args:
-        device: ``"cuda"``, ``"cuda:N"`` or ``"cpu"``, the GPU's number or a ``torch.device``.
+        device: ``"cuda"``, ``"cuda:N"`` or ``"cpu"``, the GPU's ordinal or a ``torch.device``.
 
     Raises:
         InputError: for anything else.
@@ -56,24 +56,24 @@ def parse_device(device: Device) -> int | None:
     match = re.fullmatch(r"cuda(?::([0-9]{1,100}))?", name) if isinstance(name, str) else None
     if match is None:
         refuse("device", '"cuda", "cuda:N" or "cpu"', device)
-    return min(int(match[1] or 0), _MOST)
+    return min(int(match[1] or 0), _INT32_MAX)
 
 
 def parse_devices(device: Device, devices: Sequence[Device] | None = None) -> list[int] | None:
-    """The GPUs' ordinals, or None for the CPU.
+    """Return the GPUs' ordinals, or None for the CPU.
 
     Args:
-        device: what `parse_device` takes, or several GPUs as in ``"cuda:0,1"``. ``"auto"`` with
-            ``devices``.
-        devices: GPUs in any of these forms, at least one.
+        device: anything that `parse_device` accepts, or several GPUs as in ``"cuda:0,1"``. Must be
+            ``"auto"`` with ``devices``.
+        devices: at least one GPU, in any of these forms.
 
     Raises:
-        InputError: for anything else, for a GPU given twice, and for both arguments.
+        InputError: for anything else, for a GPU listed twice, and for both arguments together.
     """
     if devices is not None:
         if not is_auto(device):
             raise InputError(
-                f"devices: give either device or devices, got {shown(device)} and {shown(devices)}"
+                f"devices: pass either device or devices, got {shown(device)} and {shown(devices)}"
             )
         return _distinct("devices", devices, _each(devices))
     if isinstance(device, str) and (match := re.fullmatch(r"cuda:(\d+(?:,\d+)+)", device)):
@@ -87,7 +87,7 @@ def parse_devices(device: Device, devices: Sequence[Device] | None = None) -> li
 
 
 def is_auto(device: Device) -> bool:
-    """Whether it is left to fasttrt."""
+    """Whether fasttrt chooses the device."""
     return isinstance(device, str) and device == "auto"
 
 
@@ -106,20 +106,20 @@ def _each(devices: Sequence[Device]) -> list[int]:
     return ordinals
 
 
-def _distinct(name: str, given: object, ordinals: Iterable[int]) -> list[int]:
-    found = [min(ordinal, _MOST) for ordinal in ordinals]
-    if len(set(found)) != len(found):
-        refuse(name, "each GPU once", given)
-    return found
+def _distinct(name: str, value: object, ordinals: Iterable[int]) -> list[int]:
+    clamped = [min(ordinal, _INT32_MAX) for ordinal in ordinals]
+    if len(set(clamped)) != len(clamped):
+        refuse(name, "each GPU once", value)
+    return clamped
 
 
 def default_device() -> int | None:
-    """The first GPU, or None where none can be used."""
+    """Return the first GPU's ordinal, or None if no GPU can be used."""
     return None if _core.driver_problem() else 0
 
 
 def capability(ordinal: int | None) -> tuple[int, int]:
-    """The GPU's compute capability; (0, 0) for no GPU."""
+    """Return a GPU's compute capability; (0, 0) for no GPU."""
     if ordinal is None:
         return (0, 0)
     info = _core.device_info(ordinal)
@@ -127,6 +127,6 @@ def capability(ordinal: int | None) -> tuple[int, int]:
 
 
 def gpu_model(ordinal: int) -> tuple[str, int, int]:
-    """The GPU's name and compute capability: plans built on one serve all that have the same."""
+    """Return a GPU's name and compute capability; GPUs with equal ones share plans."""
     info = _core.device_info(ordinal)
     return (info.name, info.major, info.minor)

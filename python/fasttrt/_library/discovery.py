@@ -1,4 +1,4 @@
-"""Which TensorRT is in use."""
+"""Finding the TensorRT library to use."""
 
 import os
 import sys
@@ -14,65 +14,83 @@ from fasttrt._library.device import capability, default_device
 from fasttrt._library.tensorrt_log import forwarded
 from fasttrt.errors import InputError, UnsupportedLibraryError
 
-# Python packages whose folder holds the vendor's libraries.
+# Python packages whose folders contain the vendor's libraries.
 _PACKAGES = ("tensorrt_libs", "tensorrt", "tensorrt_rtx_libs", "tensorrt_lean_libs")
 
 
 @dataclass(frozen=True)
 class LibraryInfo:
-    """A TensorRT library on this machine and what it can do here."""
+    """A TensorRT library on this machine, and what it supports here.
+
+    Examples:
+        <!-- needs: builder -->
+        ```python
+        info = fasttrt.library()
+        assert info.family in ("tensorrt", "rtx") and info.can_build
+        print(info)
+        ```
+        ```text
+        rtx 1.6.1
+        ```
+    """
 
     family: str
-    """``"tensorrt"``, ``"rtx"`` (TensorRT-RTX) or ``"lean"`` (the runtime alone)."""
+    """``"tensorrt"``, ``"rtx"`` (TensorRT-RTX) or ``"lean"`` (the lean runtime)."""
     version: str
-    """``"major.minor.patch"`` as the library itself reports it."""
+    """``"major.minor.patch"``, as the library reports it."""
     generation: str
-    """Of its C++ interface: ``"v8"``, ``"v10"`` or ``"v11"``."""
+    """The generation of its C++ interface: ``"v8"``, ``"v10"`` or ``"v11"``."""
     path: Path
-    """The file that is loaded."""
+    """The library file that is loaded."""
     parser_path: Path | None
-    """The ONNX parser that is loaded; None if there is none."""
+    """The ONNX parser's file that is loaded; None if there is none."""
     can_parse: bool
-    """Whether it reads ONNX models."""
+    """Whether it can parse ONNX models."""
     can_build: bool
-    """Whether it builds engines here. All but TensorRT-RTX need a GPU for that."""
+    """Whether it can build engines here. All but TensorRT-RTX need a GPU to build."""
     can_run: bool
-    """Whether it runs engines here."""
+    """Whether it can run engines here."""
     problem: str
-    """Why it cannot do all of that, in a sentence; empty if it can."""
+    """Why it cannot do all of these, in a sentence; empty if it can."""
 
     def __str__(self) -> str:
-        """For instance ``"rtx 1.6.1"``."""
+        """Return family and version, as in ``"rtx 1.6.1"``."""
         return f"{self.family} {self.version}"
 
 
 def library(choice: str | os.PathLike[str] = "auto") -> LibraryInfo:
     """Find the TensorRT that fasttrt uses, and load it.
 
-    The order is: ``$FASTTRT_LIBRARY`` (a file or a folder; nothing else is tried then), the folders
-    of the Python packages ``tensorrt_libs``, ``tensorrt``, ``tensorrt_rtx_libs`` and
-    ``tensorrt_lean_libs``, the loader's search path, the usual system folders. With a working GPU
-    TensorRT comes before TensorRT-RTX unless it cannot run on that GPU; without one TensorRT-RTX
-    comes first, as it alone builds there. The lean runtime comes last.
+    The search order is: ``$FASTTRT_LIBRARY`` (a file or a folder; if set, nothing else is tried),
+    the folders of the Python packages ``tensorrt_libs``, ``tensorrt``, ``tensorrt_rtx_libs`` and
+    ``tensorrt_lean_libs``, the loader's search path, the usual system folders. With a working GPU,
+    TensorRT is preferred to TensorRT-RTX unless it does not support that GPU; without a GPU,
+    TensorRT-RTX is preferred, as only it can build there. The lean runtime is the last choice.
 
     Args:
         choice: ``"auto"``, a family (``"tensorrt"``, ``"rtx"``, ``"lean"``), or the path of a
-            library or of a folder with one.
+            library or of a folder that contains one.
 
     Raises:
-        LibraryNotFoundError: nothing was found; lists what was tried.
-        UnsupportedLibraryError: only unusable libraries were found; says why for each.
+        LibraryNotFoundError: no library was found; the message lists every path tried.
+        UnsupportedLibraryError: only unusable libraries were found; the message says why for each.
+
+    Examples:
+        <!-- needs: builder -->
+        ```python
+        print(fasttrt.library().version)
+        ```
     """
     device = default_device()
     return describe(find(choice, device), device)
 
 
 def find(choice: str | os.PathLike[str], device: int | None) -> _core.Library:
-    """The library to use for a GPU (None: no GPU)."""
+    """Find the library to use for a GPU (None: no GPU), and load it."""
     as_path("library", choice, 'a path, "auto", "rtx", "tensorrt" or "lean"')
     environment = os.environ.get("FASTTRT_LIBRARY", "")
     for place in filter(None, (os.fspath(choice), environment)):
-        _refuse_odd(place)
+        _check_place(place)
     with forwarded():
         return _core.find_library(
             os.fspath(choice),
@@ -83,49 +101,49 @@ def find(choice: str | os.PathLike[str], device: int | None) -> _core.Library:
 
 
 def candidates(environment: str) -> list[str]:
-    """What `find` tries for ``"auto"``, in order: paths, which need not exist, and sonames.
+    """List what `find` tries for ``"auto"``, in order: paths, which need not exist, and sonames.
 
     Args:
-        environment: for ``$FASTTRT_LIBRARY``; empty: as if it were not set.
+        environment: the value of ``$FASTTRT_LIBRARY``; empty if it is not set.
     """
     return _core.library_candidates(
         "auto", environment, _package_folders(), capability(default_device())
     )
 
 
-def describe(found: _core.Library, device: int | None) -> LibraryInfo:
-    """What a library can do on a GPU (None: no GPU)."""
+def describe(handle: _core.Library, device: int | None) -> LibraryInfo:
+    """Describe what a library supports on a GPU (None: no GPU)."""
     driver = _core.driver_problem() if device is None else ""
-    gpu = found.gpu_problem(*capability(device)) if device is not None else ""
-    builds_anywhere = found.family == "rtx"
+    gpu = handle.gpu_problem(*capability(device)) if device is not None else ""
+    builds_anywhere = handle.family == "rtx"
     return LibraryInfo(
-        family=found.family,
-        version=found.version,
-        generation=found.generation,
-        path=Path(found.path),
-        parser_path=Path(found.parser_path) if found.parser_path else None,
-        can_parse=found.can_parse,
-        can_build=found.can_build and found.can_parse and (builds_anywhere or not driver),
+        family=handle.family,
+        version=handle.version,
+        generation=handle.generation,
+        path=Path(handle.path),
+        parser_path=Path(handle.parser_path) if handle.parser_path else None,
+        can_parse=handle.can_parse,
+        can_build=handle.can_build and handle.can_parse and (builds_anywhere or not driver),
         can_run=not driver and not gpu,
-        problem=driver or gpu or found.parser_problem,
+        problem=driver or gpu or handle.parser_problem,
     )
 
 
-def _refuse_odd(place: str) -> None:
-    """See that a place can be opened: the loader would wait for whoever writes into a pipe."""
+def _check_place(place: str) -> None:
+    """Check that a path can be opened: the loader would block on a pipe, for instance."""
     try:
         info = stat_of(place)
     except (OSError, InputError):
-        return  # there is none, or it is a family; what is not found is told later
-    kind = kind_of(info) or ("" if info.st_size else "an empty file")  # as those of /proc
+        return  # it does not exist, which the search reports, or it is a family
+    kind = kind_of(info) or ("" if info.st_size else "an empty file")  # as files in /proc
     if kind not in ("", "a folder"):
         raise UnsupportedLibraryError(f"{place}: expected a library or a folder, got {kind}")
 
 
 def _package_folders() -> list[str]:
-    """The installed packages' folders; nothing is imported."""
+    """Return the folders of the installed packages, without importing them."""
     folders: list[str] = []
-    # Not in the current folder, which is in the path as "" where Python reads what is typed.
+    # Not the current folder, which an interactive Python has in its path as "".
     places = [place for place in sys.path if Path(place).is_absolute()]
     for name in _PACKAGES:
         try:

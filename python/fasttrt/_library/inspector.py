@@ -1,15 +1,15 @@
-"""What TensorRT's inspector tells of an engine, which every reader gets from here."""
+"""Parsing of the output of TensorRT's engine inspector."""
 
 import json
 from typing import Any
 
 
 def layers_of(information: str) -> list[Any] | None:
-    """The layers in the inspector's JSON; None where it is no account of layers.
+    """Return the layers in the inspector's JSON; None if it does not list layers.
 
-    A layer is an object where the plan was built with ``profiling_verbosity="detailed"``, and a
-    bare name else. TensorRT 8.6 leaves control characters within strings as they are (between the
-    ONNX nodes of a layer), which JSON forbids and Python reads on request.
+    A layer is an object if the plan was built with ``profiling_verbosity="detailed"``, else just a
+    name. TensorRT 8.6 does not escape the control characters between the ONNX nodes of a layer,
+    which JSON forbids and Python accepts with ``strict=False``.
     """
     try:
         content = json.loads(information, strict=False)

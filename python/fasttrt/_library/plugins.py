@@ -1,6 +1,6 @@
-"""Libraries of TensorRT plugins: loaded for the caller, recorded with the plan.
+"""TensorRT plugin libraries: loaded for the caller, and listed in the plan's metadata.
 
-A plugin library is code that runs in this process. It is loaded because the caller names it, never
+A plugin library is code that runs in this process. It is loaded only if the caller names it, never
 because a plan does.
 """
 
@@ -20,28 +20,29 @@ from fasttrt.errors import Error, InputError
 Plugins: TypeAlias = Iterable[str | os.PathLike[str]]
 Record: TypeAlias = dict[str, str]
 
-# By the library that they were loaded into and their file: what they held then.
+# Digests of the plugins' files when they were loaded, by TensorRT library and file.
 _loaded: dict[tuple[str, Path], str] = {}
 _lock = threading.Lock()
 
 
 def describe(plugins: Plugins) -> list[Record]:
-    """File name (``name``) and SHA-256 (``sha256``) of each, in order. Loads nothing.
+    """Return each file's ``name`` and ``sha256``, in order, without loading anything.
 
     Raises:
-        InputError: no sequence of files, or one that cannot be read; names it.
+        InputError: ``plugins`` is not a sequence of files, or one cannot be read.
     """
     return [{"name": file.name, "sha256": _digest(file)} for file in _files(plugins)]
 
 
 def load(library: _core.Library, plugins: Plugins) -> list[Record]:
-    """Register them with a TensorRT, once in this process, and `describe` them.
+    """Load plugins into a TensorRT, once in this process, and `describe` them.
 
     Raises:
         InputError: see `describe`.
-        Error: TensorRT cannot load one (quotes its log), or its file has changed since this process
-            loaded it, which cannot be undone.
-        UnsupportedLibraryError, CudaError: the library takes no plugins, or none without a GPU.
+        Error: TensorRT cannot load one (the message quotes its log), or its file has changed since
+            this process loaded it, which cannot be undone.
+        UnsupportedLibraryError, CudaError: the library does not support plugins, or not without a
+            GPU.
     """
     records = []
     for file in _files(plugins):
@@ -50,7 +51,7 @@ def load(library: _core.Library, plugins: Plugins) -> list[Record]:
             known = _loaded.get((library.path, file))
             if known not in (None, digest):
                 raise Error(
-                    f"plugins: {file} has changed since this process loaded it; it takes a new "
+                    f"plugins: {file} has changed since this process loaded it; start a new "
                     "process to load it again"
                 )
             library.load_plugins(os.fspath(file))
@@ -59,31 +60,31 @@ def load(library: _core.Library, plugins: Plugins) -> list[Record]:
     return records
 
 
-def not_given(wanted: Sequence[Mapping[str, Any]], given: Sequence[Record]) -> str:
-    """Which of a plan's plugins the caller has not given, in a sentence; empty if none."""
-    by_name = {record["name"]: record["sha256"] for record in given}
+def missing_plugins(required: Sequence[Mapping[str, Any]], passed: Sequence[Record]) -> str:
+    """Name the plugins of a plan that the caller did not pass, in a sentence; empty if none."""
+    by_name = {record["name"]: record["sha256"] for record in passed}
     digests = set(by_name.values())
     parts = []
-    for plugin in wanted:
+    for plugin in required:
         name, digest = str(plugin.get("name")), str(plugin.get("sha256"))
         if digest in digests:
             continue
         other = by_name.get(name)
-        now = f", and the {name} given has {other[:12]}…" if other else ""
-        parts.append(f"{name} (SHA-256 {digest[:12]}…{now})")
+        mismatch = f", but the {name} passed has {other[:12]}…" if other else ""
+        parts.append(f"{name} (SHA-256 {digest[:12]}…{mismatch})")
     if not parts:
         return ""
     return (
-        f"the plan was built with plugins that were not given: {', '.join(parts)}. "
+        f"the plan was built with plugins that were not passed: {', '.join(parts)}. "
         "Plugins are loaded only from plugins=[...]"
     )
 
 
 def as_files(plugins: Plugins) -> tuple[str | os.PathLike[str], ...]:
-    """The paths, without looking at the files.
+    """Return the plugins' paths, without accessing the files.
 
     Raises:
-        InputError: for anything else.
+        InputError: ``plugins`` is not a sequence of paths.
     """
     if isinstance(plugins, (str, bytes, os.PathLike)) or not isinstance(plugins, Iterable):
         refuse("plugins", 'files, as in ["libmy.so"]', plugins)
@@ -98,7 +99,7 @@ def _files(plugins: Plugins) -> list[Path]:
             size = check_file(path).size
         except (OSError, InputError) as error:
             raise InputError(f"plugins: there is no file {path}: {error}") from None
-        if size == 0:  # as files of /proc, which may have no end
+        if size == 0:  # as files in /proc, which may be endless
             raise InputError(f"plugins: expected a library, got the empty file {path}")
         files.append(path.resolve())
     return files
@@ -111,5 +112,5 @@ def _digest(file: Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        raise InputError(f"plugins: {file} cannot be read: {error}") from None
+        raise InputError(f"plugins: cannot read {file}: {error}") from None
     return digest.hexdigest()

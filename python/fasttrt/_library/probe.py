@@ -1,8 +1,8 @@
-"""A TensorRT library, opened and described.
+"""A program that opens a TensorRT library and describes it in one line of JSON.
 
-Run as a program (``python -m fasttrt._library.probe find auto``, or ``open`` with a path or a
-soname), as two releases of one family must not meet in a process, and nothing that a library does
-when it is loaded can take the caller down then. It prints one line of JSON.
+``python -m fasttrt._library.probe find auto``, or ``open`` with a path or a soname. It is a process
+of its own because two releases of one family must not be loaded into one process, and because a
+library that crashes while it is loaded must not crash the caller.
 """
 
 import json
@@ -20,10 +20,10 @@ def probe(how: str, name: str) -> dict[str, Any]:
 
     Args:
         how: ``"find"``, as `fasttrt.library` does, or ``"open"``.
-        name: what to find, or to open.
+        name: the choice of a library to find, or the path or soname to open.
 
     Returns:
-        The fields of `fasttrt.LibraryInfo`; else ``missing`` or ``unusable``, a reason.
+        The fields of `fasttrt.LibraryInfo`; or else ``missing`` or ``unusable``, with a reason.
     """
     device = default_device()
     try:

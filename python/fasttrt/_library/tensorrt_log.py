@@ -9,17 +9,17 @@ from fasttrt import _core
 from fasttrt._common.log import logger
 
 _tensorrt = logging.getLogger("fasttrt.tensorrt")
-# Exceptions quote the errors; without a handler of the caller's the rest would be noise.
+# Exceptions quote the errors; the rest would be noise unless the caller installs a handler.
 _tensorrt.addHandler(logging.NullHandler())
 
 _trial = threading.local()
 
 
 class _TrialFilter(logging.Filter):
-    """Makes of all that a thread logs during a trial a matter of debugging."""
+    """Lowers everything that a thread logs during a trial to the level DEBUG."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is wanted."""
+        """Whether to log a record."""
         if not getattr(_trial, "is_on", False):
             return True
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
@@ -34,7 +34,7 @@ _LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, loggi
 
 
 def forward() -> None:
-    """Give what TensorRT has logged, on any of its threads, to Python's logging."""
+    """Forward what TensorRT has logged, on any of its threads, to Python's logging."""
     if _core.has_log():
         for severity, text in _core.take_log():
             _tensorrt.log(_LEVELS[min(severity, len(_LEVELS) - 1)], "%s", text)
@@ -42,9 +42,9 @@ def forward() -> None:
 
 @contextmanager
 def forwarded() -> Iterator[None]:
-    """Keep as much of TensorRT's log as Python's logging wants, and forward it at the end."""
-    wanted = [i for i, level in enumerate(_LEVELS) if _tensorrt.isEnabledFor(level)]
-    _core.set_log_threshold(max(wanted, default=0))
+    """Collect TensorRT's log up to the level enabled in Python, and forward it at the end."""
+    enabled = [i for i, level in enumerate(_LEVELS) if _tensorrt.isEnabledFor(level)]
+    _core.set_log_threshold(max(enabled, default=0))
     try:
         yield
     finally:
@@ -53,7 +53,7 @@ def forwarded() -> Iterator[None]:
 
 @contextmanager
 def trial() -> Iterator[None]:
-    """What is logged meanwhile is of an attempt that nobody asked for."""
+    """Log what TensorRT says in the block as DEBUG: it is an attempt that may fail."""
     forward()
     _trial.is_on = True
     try:

@@ -234,7 +234,7 @@ class BuildConfig:
         options.compute_capabilities = [parse_capability(c) for c in self.compute_capabilities]
         if self.timing_cache is not None:
             file = Path(self.timing_cache)
-            self._check("timing_cache", file.parent.is_dir(), "a file in a folder that exists")
+            self._check("timing_cache", file.parent.is_dir(), "a file in an existing folder")
             options.set_timing_cache(_timings(file, library))
         return options
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fasttrt import _core
-from fasttrt._library.plugins import Record, not_given
+from fasttrt._library.plugins import Record, missing_plugins
 from fasttrt._plan.plan_file import Plan
 
 
@@ -36,7 +36,7 @@ def hints(
 ) -> list[str]:
     """What may help with a plan that TensorRT has refused, in sentences."""
     config = plan.metadata.get("config", {})
-    found_hints = [not_given(plan.metadata.get("plugins", ()), plugins)]
+    found_hints = [missing_plugins(plan.metadata.get("plugins", ()), plugins)]
     if carries_host_code(plan) and not engine_host_code:
         found_hints.append(
             "the plan is version-compatible and carries its runtime, host code which runs only "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt._common.checks import host_memory
-from fasttrt._common.dtypes import Cast, converted
+from fasttrt._common.dtypes import Cast, convert
 from fasttrt._common.host_array import host_array, no_array
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._runtime.arrays import is_gpu_array
@@ -35,7 +35,7 @@ def as_array(spec: TensorSpec, value: Any, cast: Cast) -> Any:
     with host_memory(spec.name):
         array = host_array(spec.name, value, text=spec.dtype.kind == "O")
         if cast and array.dtype != spec.dtype and spec.dtype.kind != "O":
-            return converted(spec.name, array, spec.dtype, cast)
+            return convert(spec.name, array, spec.dtype, cast)
     return array
 
 
