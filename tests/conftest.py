@@ -4,14 +4,64 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fasttrt
 from fasttrt import _core
 from fasttrt._library.discovery import find
+from support.randomness import SEED, drawing_for, session_seed
+
+
+def pytest_configure() -> None:
+    """Choose the seed before other processes start, which have the same."""
+    session_seed()
+
+
+def pytest_report_header() -> str:
+    """Name the seed of all random values."""
+    return f"random values: {SEED}={session_seed()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """What a file draws while it is imported follows from its name."""
+    with drawing_for(collector.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What a test draws follows from its name."""
+    with drawing_for(item.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """What a fixture draws follows from its name, whichever test is the first to use it."""
+    with drawing_for(f"{request.node.nodeid} {fixturedef.argname}"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell with each failure how to have the same random values again."""
+    report = yield
+    if report.failed:
+        again = f"{SEED}={session_seed()} pytest {shlex.quote(item.nodeid)}"
+        report.sections.append(("The same random values again", again))
+    return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

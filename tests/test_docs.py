@@ -29,6 +29,7 @@ import fasttrt
 from fasttrt import _core
 from fasttrt._cli import app
 from support.doc_blocks import Block, blocks, commands
+from support.randomness import new_rng
 
 ROOT = Path(__file__).parent.parent
 FIRST = ROOT / "docs" / "index.md"
@@ -108,7 +109,7 @@ def prepare(folder: Path) -> dict[str, Any]:
     namespace: dict[str, Any] = {}
     run_python(next(block for block in blocks(FIRST) if block.language == "python"), namespace)
     assert len(list((folder / "samples").iterdir())) > 1
-    x = np.random.default_rng().standard_normal((8, 784)).astype(np.float32)
+    x = new_rng().standard_normal((8, 784)).astype(np.float32)
     return {"fasttrt": fasttrt, "np": np, "onnx": onnx, "x": x}
 
 

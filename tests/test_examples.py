@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from support import models
+from support.randomness import new_rng
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -140,7 +141,7 @@ def test_the_service_answers_many_clients(device: str, tmp_path: Path) -> None:
     path = made.save(tmp_path / "m.onnx")
     example = str(EXAMPLES / "asyncio_service.py")
     command = [sys.executable, example, str(path), "0", "--device", device]
-    rng = np.random.default_rng()
+    rng = new_rng()
     samples = rng.standard_normal((8, 5, 16)).astype(np.float32)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         try:

@@ -16,6 +16,7 @@ from fasttrt._accuracy.metrics import OutputComparison, combine, measure
 from fasttrt._accuracy.thresholds import Thresholds, limits_for
 from support import models
 from support.perturbed import perturbed, perturbing, residual, with_weight
+from support.randomness import new_rng
 from support.real_models import REAL_MODELS
 
 node, value, FLOAT = helper.make_node, models.value, TensorProto.FLOAT
@@ -65,7 +66,7 @@ def test_a_changed_weight_is_found_at_the_node_that_reads_it() -> None:
 
 def test_an_integer_node_is_found() -> None:
     weights: dict[str, models.Array] = {
-        "table": np.random.default_rng().standard_normal((50, 8)).astype(np.float32),
+        "table": new_rng().standard_normal((50, 8)).astype(np.float32),
         "three": np.array(3, np.int64),
     }
     nodes = [

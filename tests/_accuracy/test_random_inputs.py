@@ -16,10 +16,11 @@ from fasttrt._accuracy.value_ranges import default_range, integer_ranges
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from support import models
+from support.randomness import new_rng
 
 INT64, INT32, FLOAT = TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT
 node, value = helper.make_node, models.value
-TABLE = np.random.default_rng().standard_normal((11, 4)).astype(np.float32)
+TABLE = new_rng().standard_normal((11, 4)).astype(np.float32)
 
 
 def lookup(*before: onnx.NodeProto, axis: int = 0) -> onnx.ModelProto:

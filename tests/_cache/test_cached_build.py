@@ -34,6 +34,7 @@ from fasttrt._graph.transforms import transformed
 from fasttrt._library.discovery import find
 from support import models
 from support.process import python_output
+from support.randomness import new_rng
 from support.shared_objects import compile_library, place
 
 TESTS = Path(__file__).parents[1]
@@ -475,7 +476,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_a_usable_cache(
                     store.write(Plan(b"ftrt" + os.urandom(1 << 20) * 16, {"cache": parts}))
                 print(number, flush=True)
     """
-    partial, rng = 0, np.random.default_rng()
+    partial, rng = 0, new_rng()
     for turn in range(100):
         if turn >= 12 and partial > 0:
             break

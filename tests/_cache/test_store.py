@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import fasttrt
@@ -23,6 +22,7 @@ from fasttrt._cache.lock import building
 from fasttrt._cache.store import KERNELS, Store
 from fasttrt._graph.digest import file_sha256
 from support.process import python_output
+from support.randomness import new_rng
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def parts(number: int = 0) -> dict[str, Any]:
 
 def plan(number: int = 0, size: int = 5000) -> Plan:
     """For the store, to which the vendor's part is any bytes."""
-    data = b"ftrt" + np.random.default_rng().bytes(size - 4)
+    data = b"ftrt" + new_rng().bytes(size - 4)
     return Plan(data, {"gpu": None, "cache": parts(number)})
 
 
@@ -116,9 +116,9 @@ def test_damage_is_reported_and_written_over(
     path = store.path_of(digest_of(parts()))
     content = bytearray(path.read_bytes())
     if damage == "flip":
-        content[np.random.default_rng().integers(len(content))] ^= 4
+        content[new_rng().integers(len(content))] ^= 4
     elif damage == "cut":
-        del content[np.random.default_rng().integers(1, len(content)) :]
+        del content[new_rng().integers(1, len(content)) :]
     elif damage == "format":
         content[8] += 1
     elif damage == "zeros":
@@ -355,19 +355,19 @@ def test_a_damaged_sealed_file_is_ignored_and_reported(
 ) -> None:
     file = root / KERNELS / "a.kernels"
     assert read_sealed(store.folder, file) == b""
-    content = np.random.default_rng().bytes(3000)
+    content = new_rng().bytes(3000)
     write_sealed(store.folder, file, content)
     assert read_sealed(store.folder, file) == content
     assert warnings == []
     stored = bytearray(file.read_bytes())
     if damage == "flip":
-        stored[np.random.default_rng().integers(len(stored))] ^= 1
+        stored[new_rng().integers(len(stored))] ^= 1
     elif damage == "moved":
         file = file.with_name("b.kernels")
     elif damage == "longer":
         stored += b"\0"
     else:
-        del stored[0 if damage == "empty" else int(np.random.default_rng().integers(1, 3000)) :]
+        del stored[0 if damage == "empty" else int(new_rng().integers(1, 3000)) :]
     file.write_bytes(stored)
     file.chmod(0o600)
     assert read_sealed(store.folder, file) == b""

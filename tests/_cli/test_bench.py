@@ -20,6 +20,7 @@ from fasttrt._bench.closed_loop import Scale, drive
 from fasttrt._bench.statistics import summarize
 from fasttrt._cli.bench import bench
 from support import models
+from support.randomness import new_rng
 
 app = typer.Typer()
 app.command()(bench)
@@ -130,7 +131,7 @@ def test_a_config_file_gives_options(path: Path, tmp_path: Path) -> None:
 
 
 def test_statistics_are_those_of_the_sorted_times() -> None:
-    times = np.random.default_rng().permutation(64).astype(float).tolist()
+    times = new_rng().permutation(64).astype(float).tolist()
     found = summarize(times)
     assert (found.runs, found.min, found.max) == (64, 0, 63)
     assert (found.mean, found.median) == (statistics.mean(times), statistics.median(times))

@@ -17,6 +17,7 @@ from fasttrt._bench import bars
 from fasttrt._bench import layer_profile as layers
 from fasttrt._cli.profile import profile
 from support import models
+from support.randomness import new_rng
 
 RECORDED = (Path(__file__).parents[1] / "data/inspector_rtx_1_6_1.json").read_text()
 """The first layers that TensorRT-RTX 1.6.1 told of conv0, relu0, mean, mm in float16."""
@@ -27,7 +28,7 @@ app.command()(profile)
 
 @pytest.fixture
 def found() -> tuple[layers.Layer, ...]:
-    times = np.random.default_rng().uniform(0.01, 0.02, (4, 5))
+    times = new_rng().uniform(0.01, 0.02, (4, 5))
     times[2] += 1  # the convolution takes longest
     return layers.layers(list(zip(NAMES, times.tolist(), strict=True)), RECORDED)
 

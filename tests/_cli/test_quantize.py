@@ -11,6 +11,7 @@ import pytest
 
 import fasttrt
 from support import models
+from support.randomness import new_rng
 
 typer = pytest.importorskip("typer", reason="typer is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -34,7 +35,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     folder = tmp_path / "data"
     folder.mkdir()
     for i in range(10):
-        x = np.random.default_rng().standard_normal((4, 16)).astype(np.float32)
+        x = new_rng().standard_normal((4, 16)).astype(np.float32)
         np.savez(folder / f"{i}.npz", x=x)
     return path, folder
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import fasttrt
 from fasttrt._cli import app
 from support import models
+from support.randomness import new_rng
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_random_inputs_are_told_by_their_seed(path: Path, tmp_path: Path) -> Non
 
 
 def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
-    rng = np.random.default_rng()
+    rng = new_rng()
     xs = [rng.standard_normal((n, 16)).astype(np.float32) for n in (2, 5)]
     folder = tmp_path / "inputs"
     folder.mkdir()

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import fasttrt
 from fasttrt._cli import app
 from support.models import make, value
+from support.randomness import new_rng
 
 CHANGES = ("--freeze", "axes=[1]", "--dims", "width=5")
 
@@ -36,7 +37,7 @@ def run(command: str, *arguments: str | Path) -> Any:
 
 
 def test_run(path: Path, tmp_path: Path) -> None:
-    x = np.random.default_rng().standard_normal((3, 5)).astype(np.float32)
+    x = new_rng().standard_normal((3, 5)).astype(np.float32)
     np.savez(tmp_path / "in.npz", x=x)
     done = run("run", path, *CHANGES, "--inputs", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
     assert done.exit_code == 0, done.output
@@ -78,7 +79,7 @@ def test_tune_writes_them_and_a_config_gives_them(path: Path, tmp_path: Path) ->
     options = fasttrt.load_config(file)
     assert options["freeze"] == {"axes": [1]}
     assert options["dims"] == {"width": 5}
-    x = np.random.default_rng().standard_normal((4, 5)).astype(np.float32)
+    x = new_rng().standard_normal((4, 5)).astype(np.float32)
     with fasttrt.Engine(path, **options) as engine:
         y = engine.infer(x)
         compared = fasttrt.compare(path, x, engine=engine, freeze={"axes": [1]}, dims={"width": 5})

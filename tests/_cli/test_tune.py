@@ -17,6 +17,7 @@ from fasttrt._bench.statistics import in_rounds
 from fasttrt._bench.tuning import Candidate, Goal, Search, Trial
 from fasttrt._cli.tune import tune
 from support import models
+from support.randomness import new_rng
 
 app = typer.Typer()
 app.command()(tune)
@@ -58,7 +59,7 @@ def test_the_best_is_written_and_an_engine_takes_it(path: Path, made: models.Mod
     assert options["contexts"] == best["contexts"]
     assert options["cuda_graph"] == best["cuda_graph"]
     assert options.get("precision") == best["precision"]
-    x = np.random.default_rng().standard_normal((3, 16)).astype(np.float32)
+    x = new_rng().standard_normal((3, 16)).astype(np.float32)
     with fasttrt.Engine(path, **options) as engine:
         np.testing.assert_allclose(engine.infer(x), made.reference(x), rtol=1e-4, atol=1e-4)
 

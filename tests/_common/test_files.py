@@ -29,12 +29,13 @@ from fasttrt._common.input_file import check_file, lfs_problem, read_file, readi
 from fasttrt._common.output_file import Output
 from fasttrt._graph.model import OnnxModel
 from support import models
+from support.randomness import new_rng
 
 PRECIOUS = b"precious"
 
 
 def plan(path: Path) -> Path:
-    fasttrt.Plan(np.random.default_rng().bytes(50), {}).save(path)
+    fasttrt.Plan(new_rng().bytes(50), {}).save(path)
     return path
 
 

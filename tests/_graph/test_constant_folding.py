@@ -19,6 +19,7 @@ from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import transformed
 from support import models
 from support.models import Array
+from support.randomness import new_rng
 from support.real_models import REAL_MODELS, Arrays, RealModel
 
 Build = Callable[..., fasttrt.Plan]
@@ -48,7 +49,7 @@ def computed_axes(weights: Sequence[str] = ()) -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["x", "axes"], ["sum"], "reduce"),
         helper.make_node("Mul", ["sum", "scale"], ["y"], "mul"),
     ]
-    scale = np.random.default_rng().standard_normal(4).astype(np.float32)
+    scale = new_rng().standard_normal(4).astype(np.float32)
     return models.make(nodes, [x], [y], {"zero": np.zeros(1, np.int64), "scale": scale})
 
 

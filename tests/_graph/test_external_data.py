@@ -15,8 +15,9 @@ import fasttrt
 from fasttrt._graph.external_data import has_no_external_data
 from fasttrt._graph.model import OnnxModel
 from support import models
+from support.randomness import new_rng
 
-SECRET = np.random.default_rng().standard_normal(4).astype(np.float32)
+SECRET = new_rng().standard_normal(4).astype(np.float32)
 
 
 def with_location(location: str, weight: onnx.TensorProto | None = None) -> onnx.ModelProto:

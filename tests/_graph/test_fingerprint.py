@@ -16,6 +16,7 @@ import fasttrt
 from fasttrt._graph.fingerprint import check_changes, check_same, structure
 from fasttrt._graph.model import OnnxModel
 from support import models
+from support.randomness import new_rng
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -29,7 +30,7 @@ def copy(proto: onnx.ModelProto) -> onnx.ModelProto:
 def with_other_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """New random values for everything of floating point."""
     changed = copy(proto)
-    rng = np.random.default_rng()
+    rng = new_rng()
     for tensor in changed.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype.kind == "f":
@@ -207,7 +208,7 @@ def test_a_constant_nodes_value_is_a_weight_of_its_output() -> None:
 
 
 def test_what_the_parser_folds_may_change() -> None:
-    rng = np.random.default_rng()
+    rng = new_rng()
     weights = {
         name: rng.uniform(0.5, 1.5, 4).astype(np.float32)
         for name in ("scale", "bias", "mean", "variance")

@@ -17,12 +17,13 @@ import fasttrt
 from fasttrt._cli import app
 from fasttrt._graph.model import OnnxModel
 from support import models
+from support.randomness import new_rng
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4cac19622fc3\nsize 4096\n"
 
 
 def weights(*shape: int) -> models.Array:
-    return np.random.default_rng().standard_normal(shape).astype(np.float32)
+    return new_rng().standard_normal(shape).astype(np.float32)
 
 
 def product(w: models.Array) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.pipeline import Target
 from support.exact_forms import CASES, Case, assert_same, run
+from support.randomness import new_rng
 from support.swept_forms import SWEPT
 
 ALL = CASES | SWEPT
@@ -162,7 +163,7 @@ def test_loops_that_collect_nothing_may_end_earlier() -> None:
 
 def test_the_reference_has_the_same_names() -> None:
     proto = Case("g (float[2,3] x) => (float[2,3] y, float[2,3] y) { y = Neg (x) }").proto()
-    x = np.random.default_rng().standard_normal((2, 3)).astype(np.float32)
+    x = new_rng().standard_normal((2, 3)).astype(np.float32)
     with fasttrt.Engine(proto, device="cpu") as engine:
         assert [spec.name for spec in engine.outputs] == ["y", "y_2"]
         results = engine.infer({"x": x})

@@ -15,6 +15,7 @@ from fasttrt import _core
 from fasttrt._parser.int8_support import has_int8, has_int8_convolutions, int8_problem
 from fasttrt._quantization.target import Int8Target
 from support import models
+from support.randomness import new_rng
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
 
 def convolution(x_type: int, w_type: int, operator: str = "Conv") -> onnx.ModelProto:
     """A convolution of what is dequantized from these types; FLOAT for what is not quantized."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     weights: dict[str, models.Array] = {
         "w": rng.standard_normal((4, 4, 3, 3)).astype(np.float32),
         "s": np.array(0.1, np.float32),

@@ -18,6 +18,7 @@ from fasttrt._parser.quirks import spelled_out
 from fasttrt._parser.recurrent_layout import put_time_first
 from support import models
 from support.form_cases import run
+from support.randomness import new_rng
 
 FLOAT = TensorProto.FLOAT
 
@@ -45,7 +46,7 @@ def test_the_upper_part_is_onnxs_default_and_not_tensorrts(
 
 def test_what_is_written_out_means_the_same() -> None:
     proto = spelled_out(OnnxModel(trilu())).proto
-    x = np.random.default_rng().standard_normal((5, 4)).astype(np.float32)
+    x = new_rng().standard_normal((5, 4)).astype(np.float32)
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -77,7 +78,7 @@ def test_inner_graphs_too_and_nothing_else() -> None:
 def test_the_batch_first_is_put_after_the_time(
     build: Callable[..., fasttrt.Plan], operator: str, gates: int
 ) -> None:
-    rng = np.random.default_rng()
+    rng = new_rng()
     weights = [
         onnx.numpy_helper.from_array(
             rng.standard_normal((1, gates * 3, width)).astype(np.float32), name
@@ -152,7 +153,7 @@ def test_another_domains_operator_is_not_taken_for_onnxs(
 
 
 def test_defaults_of_a_quantization_and_of_regions_are_written_out() -> None:
-    rng = np.random.default_rng()
+    rng = new_rng()
     x = rng.standard_normal((4, 4)).astype(np.float32)
     scales = rng.uniform(0.01, 0.1, 4).astype(np.float32)
     zeros = np.zeros(4, np.int8)

@@ -20,6 +20,7 @@ from fasttrt._precision.typed_parse import parse
 from support import models
 from support.gpu import assert_close
 from support.newer_operators import NEWER_OPERATORS
+from support.randomness import new_rng
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 NAME = "TensorRT 8.6.0"
@@ -273,7 +274,7 @@ def test_names_that_are_taken() -> None:
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     model = written_for_v8(OnnxModel(proto), NAME)
     assert model.is_changed
-    x = np.random.default_rng().standard_normal((2, 6, 7)).astype(np.float32)
+    x = new_rng().standard_normal((2, 6, 7)).astype(np.float32)
     (y,) = run(model.proto, 17, x)
     np.testing.assert_array_equal(y, -np.roll(x, 3, axis=-1))
 

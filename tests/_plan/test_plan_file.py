@@ -12,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import fasttrt
@@ -20,20 +19,21 @@ from fasttrt import EngineLoadError, Plan
 from fasttrt._plan.plan_file import is_plan, is_vendor_plan
 from support.models import mlp
 from support.process import python_output
+from support.randomness import new_rng
 
 HEADER = 72
 
 
 def some_plan(size: int = 5000) -> Plan:
     """Not a plan that TensorRT would take, which nothing here asks."""
-    data = b"ftrt" + np.random.default_rng().bytes(size - 4)
+    data = b"ftrt" + new_rng().bytes(size - 4)
     return Plan(data, {"fasttrt": "0", "inputs": [{"name": "é", "shape": [-1, 3]}], "gpu": None})
 
 
 def vendor_plan(size: int = 400, magic: bytes = b"ftrt") -> bytes:
     """The vendor's header, as far as it is known, before random bytes."""
     head = magic.ljust(16, b"\1") + struct.pack("<Q", size) + bytes([1, 6, 1, 0])
-    return head + np.random.default_rng().bytes(size - len(head))
+    return head + new_rng().bytes(size - len(head))
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_metadata_that_is_no_json_is_found() -> None:
 
 def test_any_flipped_bit_is_found() -> None:
     content = some_plan().to_bytes()
-    rng = np.random.default_rng()
+    rng = new_rng()
     positions = [*range(8, HEADER + 40), *rng.integers(HEADER, len(content), 300).tolist()]
     for position in [*positions, len(content) - 1]:
         damaged = bytearray(content)
@@ -181,7 +181,7 @@ def test_any_damage_to_the_magic_is_found() -> None:
 
 def test_any_cut_is_found() -> None:
     content = some_plan().to_bytes()
-    lengths = [*range(HEADER + 3), *np.random.default_rng().integers(HEADER, len(content), 100)]
+    lengths = [*range(HEADER + 3), *new_rng().integers(HEADER, len(content), 100)]
     for length in [*lengths, len(content) - 1]:
         with pytest.raises(EngineLoadError, match=r"the plan is (no plan|cut short)"):
             Plan.from_bytes(content[:length])
@@ -244,7 +244,7 @@ def test_a_built_plan_can_be_read_as_the_vendors(built: Plan, rtx: fasttrt.Libra
 
 
 def test_any_cut_of_the_vendors_plan_is_found(built: Plan) -> None:
-    rng = np.random.default_rng()
+    rng = new_rng()
     for length in [*range(4, 40), *rng.integers(40, len(built.data), 50), len(built.data) - 1]:
         with pytest.raises(EngineLoadError, match="the plan is cut short"):
             Plan.from_bytes(built.data[:length])

@@ -24,6 +24,7 @@ from fasttrt._precision.rules import Kind
 from support import models
 from support.models import Array, Model, make, value
 from support.precision_models import TRAPS, quantized, quantized_range
+from support.randomness import new_rng
 from support.real_models import REAL_MODELS, Arrays, RealModel
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -151,7 +152,7 @@ def test_open_bounds_stay_open() -> None:
     proto = make(nodes, [value("x", 1, [64])], [value("y", 1, [64])], weights)
     result, changes = converted(OnnxModel(proto), "fp16")
     assert (changes.converted, changes.kept) == (1, {})
-    x = np.random.default_rng().standard_normal(64).astype(np.float32) * 1000
+    x = new_rng().standard_normal(64).astype(np.float32) * 1000
     (y,) = evaluate(result.proto, x)
     np.testing.assert_array_equal(y, np.maximum(x.astype(np.float16), 0).astype(np.float32))
 
@@ -312,12 +313,12 @@ def test_one_weight_may_be_there_in_both_types() -> None:
         helper.make_node("Mul", ["x", "w"], ["scaled"], "low"),
         helper.make_node("Pow", ["scaled", "w"], ["y"], "high"),
     ]
-    w = np.random.default_rng().random(4).astype(np.float32) + 1
+    w = new_rng().random(4).astype(np.float32) + 1
     proto = make(nodes, [value("x", 1, [4])], [value("y", 1, [4])], {"w": w})
     result = convert(proto)
     types = types_of(result)
     assert (types["w"], types["w_float16"]) == (TensorProto.FLOAT, TensorProto.FLOAT16)
-    x = np.random.default_rng().random(4).astype(np.float32)
+    x = new_rng().random(4).astype(np.float32)
     assert errors(run(result, x), (x.astype(float) * w) ** w) < BOUNDS["fp16"]
 
 
@@ -341,7 +342,7 @@ def test_constants_of_inner_graphs_and_values_from_around_them() -> None:
     proto = make(nodes, inputs, [value("y", 1, [4])])
     result = convert(proto)
     c = np.array([1.5, 2.0, 2.5, 3.0])
-    x = np.random.default_rng().standard_normal(4).astype(np.float32)
+    x = new_rng().standard_normal(4).astype(np.float32)
     wide = np.abs(x.astype(float))
     for flag, expected in ((True, wide * c), (False, wide**c)):
         for how in (run, evaluate):
@@ -376,7 +377,7 @@ def test_new_names_avoid_those_that_are_taken() -> None:
     ]
     outputs = [value("y", 1, [4]), value("x_float16", 1, [4])]
     result = convert(make(nodes, [value("x", 1, [4])], outputs))
-    x = np.random.default_rng().standard_normal(4).astype(np.float32)
+    x = new_rng().standard_normal(4).astype(np.float32)
     half = x.astype(np.float16).astype(np.float32)
     run(result, x)  # ONNX Runtime wants names to be unique
     for actual, expected in zip(evaluate(result, x), (np.maximum(half, 0), -half), strict=True):
@@ -452,7 +453,7 @@ def test_scales_that_do_not_fit_keep_the_pair_in_float32() -> None:
     proto = convert(model.proto)
     types = types_of(proto)
     assert (types["s"], types["d"]) == (TensorProto.FLOAT, TensorProto.FLOAT)
-    x = np.random.default_rng().standard_normal((4, 32)).astype(np.float32) * np.float32(5e-5)
+    x = new_rng().standard_normal((4, 32)).astype(np.float32) * np.float32(5e-5)
     within_range(run(proto, x), model, x, BOUNDS["fp16"])
 
 

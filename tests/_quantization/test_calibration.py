@@ -12,6 +12,7 @@ from fasttrt import InputError
 from fasttrt._quantization.calibration import _coarsen, calibrate
 from support import models
 from support.quantized import normal
+from support.randomness import new_rng
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -80,7 +81,7 @@ def test_a_model_that_gives_no_numbers_is_refused() -> None:
 
 @pytest.mark.parametrize("bins", [2048, 2050, 4096, 5002, 20480])
 def test_histograms_are_merged(bins: int) -> None:
-    counts = np.random.default_rng().integers(0, 9, bins)
+    counts = new_rng().integers(0, 9, bins)
     threshold = np.float32(3.0)
     edges = np.linspace(-3, 3, bins + 1).astype(np.float32)
     histograms = {"x": (counts, edges, -2.5, 2.9, threshold)}

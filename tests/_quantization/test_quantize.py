@@ -17,6 +17,7 @@ from fasttrt import InputError, Quantized
 from support import models
 from support.process import python_output
 from support.quantized import normal, residual_block
+from support.randomness import new_rng
 from support.real_models import REAL_MODELS
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -207,7 +208,7 @@ def test_weights_of_a_transposed_product_are_by_row() -> None:
 @pytest.mark.parametrize("as_inputs", [False, True])
 def test_batch_normalization_goes_into_the_convolution(as_inputs: bool) -> None:
     """Also where the file keeps weights in Constant nodes, or lists them among its inputs."""
-    kernel, rng = normal(6, 3, 3, 3), np.random.default_rng()
+    kernel, rng = normal(6, 3, 3, 3), new_rng()
     stats = {
         n: rng.uniform(0.5, 2, 6).astype(np.float32) for n in ("scale", "shift", "mean", "var")
     }

@@ -14,6 +14,7 @@ from fasttrt import OutputLoss, QuantizationReport
 from fasttrt._quantization.report import LossMeter
 from support import models
 from support.models import Array
+from support.randomness import new_rng
 
 
 def measured(pairs: list[tuple[Array, Array]]) -> OutputLoss:
@@ -37,7 +38,7 @@ def check(loss: OutputLoss, pairs: list[tuple[Array, Array]]) -> None:
 
 
 def test_numbers_are_those_of_numpy() -> None:
-    rng = np.random.default_rng()
+    rng = new_rng()
     pairs = []
     for rows in (3, 1, 50):
         want = rng.normal(1, 2, (rows, 4, 10)).astype(np.float32)
@@ -54,7 +55,7 @@ def test_reports_numbers_are_those_of_the_two_models() -> None:
     """The models' outputs on the samples that were held out, computed here once more."""
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     made = models.mlp((16, 32, 8), 4)
-    rng = np.random.default_rng()
+    rng = new_rng()
     data = [rng.standard_normal((4, 16)).astype(np.float32) for _ in range(13)]
     result = fasttrt.quantize(made.proto, data, library=None)
     assert (result.report.calibration_samples, result.report.validation_samples) == (11, 2)
@@ -72,7 +73,7 @@ def test_reports_numbers_are_those_of_the_two_models() -> None:
 def test_few_samples_are_measured_on_themselves() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     made = models.mlp((16, 8), 4)
-    rng = np.random.default_rng()
+    rng = new_rng()
     data = [rng.standard_normal((4, 16)).astype(np.float32) for _ in range(4)]
     report = fasttrt.quantize(made.proto, data, library=None).report
     assert (report.calibration_samples, report.validation_samples) == (4, 4)

@@ -13,17 +13,18 @@ import pytest
 from fasttrt import InputError, TensorSpec
 from fasttrt._runtime.samples import read_samples
 from support.models import Array
+from support.randomness import new_rng
 
 A = TensorSpec("a", np.dtype("float32"), (-1, 3))
 B = TensorSpec("b", np.dtype("int64"), (2,))
 
 
 def a(*shape: int) -> Array:
-    return np.random.default_rng().standard_normal(shape).astype(np.float32)
+    return new_rng().standard_normal(shape).astype(np.float32)
 
 
 def b() -> Array:
-    return np.random.default_rng().integers(0, 9, 2)
+    return new_rng().integers(0, 9, 2)
 
 
 def read(data: Any, *specs: TensorSpec) -> list[list[Array]]:

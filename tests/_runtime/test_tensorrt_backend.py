@@ -5,6 +5,7 @@ import pytest
 
 import fasttrt
 from fasttrt._runtime.tensorrt_backend import _check_target, _from_engine, _to_engine
+from support.randomness import new_rng
 
 
 def _spec(declared: str, engine: str) -> fasttrt.TensorSpec:
@@ -12,7 +13,7 @@ def _spec(declared: str, engine: str) -> fasttrt.TensorSpec:
 
 
 def test_floats_are_rounded() -> None:
-    x = np.random.default_rng().standard_normal(100)
+    x = new_rng().standard_normal(100)
     converted = _to_engine(_spec("float64", "float32"), x)
     assert converted.dtype == np.float32
     np.testing.assert_allclose(converted, x, rtol=2**-24)
@@ -42,7 +43,7 @@ def test_another_type_is_refused() -> None:
 
 
 def test_converted_results_go_into_the_callers_memory() -> None:
-    result = np.random.default_rng().standard_normal(5).astype(np.float32)
+    result = new_rng().standard_normal(5).astype(np.float32)
     target = np.empty(5)
     _check_target(_spec("float64", "float32"), target)
     assert _from_engine(_spec("float64", "float32"), result, target) is target

@@ -18,6 +18,7 @@ from fasttrt._plan.compatibility import hints, known_mismatch
 from fasttrt._runtime.refit import give_weights, took_weights
 from support import models
 from support.process import python_output
+from support.randomness import new_rng
 
 
 def test_plans_without_weights_need_to_be_refittable() -> None:
@@ -71,7 +72,7 @@ def test_the_cpu_refuses_what_it_cannot_do(option: dict[str, Any], name: str, no
 
 def test_an_engine_on_the_cpu_is_not_refitted_and_goes_on() -> None:
     model = models.mlp()
-    x = np.random.default_rng().standard_normal((3, 16)).astype(np.float32)
+    x = new_rng().standard_normal((3, 16)).astype(np.float32)
     with fasttrt.Engine(model.proto, device="cpu") as engine:
         with pytest.raises(fasttrt.Error, match="on the CPU is not refitted"):
             engine.refit(models.mlp().proto)
@@ -123,7 +124,7 @@ def test_any_contiguous_memory_is_a_plan(
 ) -> None:
     """It gets as far as the driver; what is not contiguous does not."""
     library, options = find(rtx.path, None), _core.EngineOptions()
-    content = np.random.default_rng().bytes(4096)
+    content = new_rng().bytes(4096)
     path = tmp_path / "m.plan"
     path.write_bytes(content)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:

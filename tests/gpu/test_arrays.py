@@ -11,6 +11,7 @@ import pytest
 import fasttrt
 from support.gpu import ELEMENTWISE, Array, assert_close, normal, open_engine
 from support.models import Model, elementwise
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 SHAPE = (3, 4, 6)
@@ -114,7 +115,7 @@ def test_a_copy_may_be_freed_at_once(engine: fasttrt.Engine, model: Model) -> No
 def test_large_arrays_in_quick_succession() -> None:
     """They are copied by several threads, piece by piece, to memory that is used again."""
     model = elementwise(("n",))
-    rng = np.random.default_rng()
+    rng = new_rng()
     shapes = {"x": ((1,), (1 << 17,), (3 << 20,))}
     with open_engine(model, shapes=shapes, contexts=1) as engine:
         sizes = [1 << 17, 3 << 20, 75_264, 1 << 17, 100_001]

@@ -27,6 +27,7 @@ from support.gpu import (
     run_child,
 )
 from support.models import Model, mlp
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (8, 16))}
@@ -307,7 +308,7 @@ class TestKernels:
         elif damage == "cut":
             del content[len(content) // 2 :]
         else:
-            content = bytearray(b"" if damage == "empty" else np.random.default_rng().bytes(999))
+            content = bytearray(b"" if damage == "empty" else new_rng().bytes(999))
         file.write_bytes(content)
         check(opened(path), net)
         assert f"{file} is damaged" in caplog.text

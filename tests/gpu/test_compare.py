@@ -12,6 +12,7 @@ import fasttrt
 from support.gpu import EXACT, is_v8, report
 from support.models import Model, attention, convolution, mlp, several
 from support.perturbed import perturbed, residual
+from support.randomness import new_rng
 from support.real_models import REAL_MODELS
 
 pytestmark = pytest.mark.gpu
@@ -39,7 +40,7 @@ def test_a_convolutional_network_passes_in_all_of_float32() -> None:
     assert found.passed, str(found)
     assert found.precision == "fp32"
     assert found.engine.startswith("cuda:0 (")
-    x = np.random.default_rng().standard_normal((3, 4, 20, 28)).astype(np.float32)
+    x = new_rng().standard_normal((3, 4, 20, 28)).astype(np.float32)
     again = fasttrt.compare(
         made.proto, x, against=made.reference, device="cuda", config=EXACT, shapes=IMAGES
     )

@@ -26,6 +26,7 @@ from support.gpu import (
 )
 from support.gpu_models import by_its_own_shape, crossed, cut_by_data, shape_of
 from support.models import Model, conditional, elementwise, loop, loop_by_value, nonzero
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 POLICIES = ["auto", True, False]
@@ -98,7 +99,7 @@ def _check(engine: fasttrt.Engine, net: Model, batch: int) -> None:
 
 def test_each_run_is_of_its_own_data(engine: fasttrt.Engine, net: Model) -> None:
     """Ten runs each of shapes of both profiles, interleaved."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     for _ in range(10):
         for batch in rng.permutation(BATCHES):
             _check(engine, net, batch)
@@ -138,7 +139,7 @@ def test_auto_does_record(plan: fasttrt.Plan) -> None:
 def test_more_shapes_than_are_kept(plan: fasttrt.Plan, net: Model, policy: Any) -> None:
     """Recordings go and come again, those in use last of all."""
     batches = range(1, MOST_RECORDINGS + 27)  # of both profiles
-    rng = np.random.default_rng()
+    rng = new_rng()
     with fasttrt.Engine(
         plan, device="cuda", contexts=1, cuda_graph=policy, specialization="none"
     ) as engine:
@@ -322,7 +323,7 @@ def test_arrays_of_every_kind_in_turn(engine: fasttrt.Engine, net: Model, batch:
     tensor = torch.empty((batch, 16), device="cuda")
     shifted = torch.empty(batch * 16 + 1, device="cuda")[1:].view(batch, 16)
     shifted_out = torch.empty(batch * 8 + 1, device="cuda")[1:].view(batch, 8)
-    rng = np.random.default_rng()
+    rng = new_rng()
     forms: list[Callable[[Array], Any]] = [
         engine.infer,
         lambda x: engine.infer(x, out=out),

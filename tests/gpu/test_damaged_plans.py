@@ -16,6 +16,7 @@ import pytest
 import fasttrt
 from support.gpu import EXACT, library, report, run_child
 from support.models import mlp
+from support.randomness import new_rng
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900)]
 
@@ -76,7 +77,7 @@ def _outcomes(
 
 def _cuts(size: int) -> list[list[Any]]:
     """Lengths within the header, and of every order of magnitude."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     some = [int(n) for n in rng.integers(0, size, 20)]
     return [["cut", n] for n in (0, 1, 3, 4, 8, 16, 24, 27, 28, 31, 32, 72, 100, 1000, size // 2,
                                  size - 4096, size - 1, *some) if n < size]  # fmt: skip
@@ -90,7 +91,7 @@ def test_our_files_cut_short_or_changed(plan: fasttrt.Plan, tmp_path: Path) -> N
     file = tmp_path / "m.plan"
     plan.save(file)
     size = file.stat().st_size
-    rng = np.random.default_rng()
+    rng = new_rng()
     flips = [["flip", int(at), int(rng.integers(8))] for at in rng.integers(0, size, 60)]
     headers = [["flip", at, 0] for at in range(0, 72, 3)]
     outcomes = _outcomes(file, [*_cuts(size), *flips, *headers])
@@ -124,7 +125,7 @@ def test_plain_plans_changed(plan: fasttrt.Plan, tmp_path: Path, kind: str) -> N
     """A plain plan has no checksum of ours. TensorRT may load it or refuse it."""
     file = tmp_path / "plain.plan"
     file.write_bytes(plan.data)
-    rng = np.random.default_rng()
+    rng = new_rng()
     places = np.linspace(32, len(plan.data) - 65, 24).astype(int)
     damages = [
         [kind, int(at), int(rng.integers(8) if kind == "flip" else rng.choice([0, 255]))]

@@ -11,6 +11,7 @@ import fasttrt
 from support.gpu import Array, is_rtx, is_v8, library, normal, open_engine
 from support.gpu_models import cut_by_data, range_by_data, suppression
 from support.models import Model, nonzero
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 Refused = (fasttrt.ParseError, fasttrt.BuildError)
@@ -42,7 +43,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[fasttrt.Engine, Model
 def _with_positives(count: int, of: int) -> Array:
     """Random values, ``count`` of them above 0 at random places."""
     x: Array = -np.abs(normal(of)) - np.float32(0.1)
-    x[np.random.default_rng().permutation(of)[:count]] *= -1
+    x[new_rng().permutation(of)[:count]] *= -1
     return x
 
 
@@ -109,7 +110,7 @@ def test_suppression_of_boxes(declared: int | str) -> None:
     if is_rtx():
         pytest.skip("TensorRT-RTX has no NonMaxSuppression")
     model = suppression(declared)
-    rng = np.random.default_rng()
+    rng = new_rng()
     found = set()
     shapes = {
         "boxes": ((1, 1, 4), (1, 32, 4), (1, 64, 4)),

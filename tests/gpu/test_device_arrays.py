@@ -15,6 +15,7 @@ import fasttrt
 from fasttrt import _core
 from fasttrt._runtime import arrays as arrays
 from support.gpu import Array, need
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 PLAIN = ("float32", "float16", "int8", "int32", "bool", "uint8", "int64")  # that numpy itself has
@@ -25,7 +26,7 @@ SHAPES = [(), (0, 3), (1,), (5, 3), (2, 3, 4, 5)]
 
 def random(name: str, shape: tuple[int, ...]) -> Array:
     """New values of any bits that the dtype has."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     dtype = np.dtype(getattr(ml_dtypes, name, name))
     if name == "bool":
         return rng.integers(0, 2, shape).astype(bool)

@@ -27,6 +27,7 @@ from support.gpu import (
 )
 from support.gpu_models import crossed, cut_by_data
 from support.models import Model, elementwise, logical_not, nonzero, reshape, several
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 MOST = 100_000
@@ -381,7 +382,7 @@ def two_types() -> Iterator[Pair]:
 
 def test_several_types_at_once(two_types: Pair, framework: Framework) -> None:
     engine, model = two_types
-    rng = np.random.default_rng()
+    rng = new_rng()
     for batch in (1, 16, 16, 16, 5):
         a, b = normal(batch, 4), rng.integers(-1000, 1000, (batch, 1), dtype=np.int32)
         total, twice = engine.infer(framework.put(a), framework.put(b))
@@ -771,7 +772,7 @@ def test_types_that_are_converted_are_refused() -> None:
     """TensorRT has no float64, and 8.6 no int64: what it has is made of numpy's arrays alone."""
     model = elementwise(("batch", 4), TensorProto.DOUBLE)
     with open_engine(model, shapes={"x": ((1, 4), (4, 4), (16, 4))}) as engine:
-        x = np.random.default_rng().standard_normal((6, 4))
+        x = new_rng().standard_normal((6, 4))
         for given in (_to_torch(x), _to_torch(x.astype(np.float32))):
             with pytest.raises(fasttrt.InputError, match=r"^x: .*float64"):
                 engine.infer(given)

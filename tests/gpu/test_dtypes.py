@@ -21,6 +21,7 @@ from support.models import (
     random_array,
     through_float,
 )
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 Refused = (fasttrt.ParseError, fasttrt.BuildError)
@@ -165,7 +166,7 @@ def test_four_bits_in_any_layout() -> None:
 
 def test_integers_of_64_bits() -> None:
     model = elementwise((4,), TensorProto.INT64)
-    rng = np.random.default_rng()
+    rng = new_rng()
     with open_engine(model) as engine:
         (spec,) = engine.inputs
         if is_v8():
@@ -195,7 +196,7 @@ def test_float64_is_converted_and_said_so_once(caplog: pytest.LogCaptureFixture)
             assert spec.engine_dtype == np.float32
             assert spec.converted
         for batch in (1, 8, 2):
-            x = np.random.default_rng().standard_normal((batch, 4))
+            x = new_rng().standard_normal((batch, 4))
             y = engine.infer(x)
             assert y.dtype == np.float64
             np.testing.assert_allclose(y, model.reference(x), rtol=ELEMENTWISE)

@@ -10,6 +10,7 @@ import pytest
 import fasttrt
 from support.gpu import EXACT, run_child
 from support.models import Model, elementwise
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 
@@ -161,7 +162,7 @@ def files(model: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     folder = tmp_path_factory.mktemp("exit")
     shapes = {"x": ((1, 4), (64, 4), (256, 4))}
     fasttrt.build(model.proto, EXACT, shapes=shapes, device="cuda").save(folder / "m.plan")
-    np.save(folder / "x.npy", np.random.default_rng().standard_normal((64, 4)).astype(np.float32))
+    np.save(folder / "x.npy", new_rng().standard_normal((64, 4)).astype(np.float32))
     return folder / "m.plan", folder / "x.npy"
 
 

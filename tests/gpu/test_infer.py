@@ -13,6 +13,7 @@ import fasttrt
 from support.gpu import ELEMENTWISE, Array, assert_close, normal, open_engine, product_tolerance
 from support.gpu_models import FLOAT, crossed
 from support.models import Model, constant_output, elementwise, make, mlp, several, value
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 
@@ -76,7 +77,7 @@ def test_inputs_are_left_alone(engine: fasttrt.Engine) -> None:
 
 def test_several_types_and_outputs() -> None:
     model = several()
-    rng = np.random.default_rng()
+    rng = new_rng()
     shapes = {"a": ((1, 4), (4, 4), (16, 4)), "b": ((1, 1), (4, 1), (16, 1))}
     with open_engine(model, shapes=shapes) as engine:
         for batch in (1, 4, 16):

@@ -13,6 +13,7 @@ import pytest
 import fasttrt
 from support.gpu import EXACT, assert_close, need, normal, product_tolerance, report
 from support.models import Model
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (16, 16))}
@@ -120,7 +121,7 @@ def test_torch_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fas
 
 def test_cupy_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fasttrt.Plan) -> None:
     cupy = need("cupy")
-    host = np.random.default_rng().standard_normal((1000, 50))
+    host = new_rng().standard_normal((1000, 50))
     with cupy.cuda.Device(0):
         a = cupy.asarray(host)
         before = (a * 2 + 1).sum(0)

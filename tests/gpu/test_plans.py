@@ -21,6 +21,7 @@ from support.gpu import (
     product_tolerance,
 )
 from support.models import Model, elementwise, mlp
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (8, 16))}
@@ -74,7 +75,7 @@ def test_declared_types_survive_saving(tmp_path: Path) -> None:
     shapes = {"x": ((1, 4), (2, 4), (4, 4))}
     with fasttrt.Engine(model.proto, device="cuda", shapes=shapes, config=EXACT) as engine:
         engine.save(tmp_path / "m.plan")
-    x = np.random.default_rng().standard_normal((3, 4))
+    x = new_rng().standard_normal((3, 4))
     with fasttrt.Engine(tmp_path / "m.plan", device="cuda") as engine:
         y = engine.infer(x)
         assert y.dtype == np.float64

@@ -25,6 +25,7 @@ from support.gpu import (
     product_tolerance,
 )
 from support.models import Model, convolution, make, mlp, value, with_external_data
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (64, 16))}
@@ -82,7 +83,7 @@ def test_every_way_to_give_a_model(plan: fasttrt.Plan, tmp_path: Path) -> None:
 
 def normalized() -> Model:
     """A convolution and a batch normalization, whose parameters the parser folds."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     weights = {
         "w": (rng.standard_normal((6, 4, 1, 1)) / 2).astype(np.float32),
         **{n: rng.uniform(0.5, 1.5, 6).astype(np.float32) for n in ("s", "b", "m", "v")},

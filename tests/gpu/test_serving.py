@@ -25,6 +25,7 @@ from support.gpu import (
     product_tolerance,
 )
 from support.models import Model, constant_output, elementwise, several
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 MOST = 32
@@ -77,7 +78,7 @@ def _torch() -> Any:
 
 def _requests(count: int) -> list[Array]:
     """Of 1 to 8 rows."""
-    return [normal(rows, 16) for rows in np.random.default_rng().integers(1, 9, count)]
+    return [normal(rows, 16) for rows in new_rng().integers(1, 9, count)]
 
 
 def _right(y: Any, net: Model, x: Array) -> None:
@@ -85,7 +86,7 @@ def _right(y: Any, net: Model, x: Array) -> None:
 
 
 def _pair(rows: int) -> tuple[Array, Array]:
-    return normal(rows, 4), np.random.default_rng().integers(-999, 999, (rows, 1), dtype=np.int32)
+    return normal(rows, 4), new_rng().integers(-999, 999, (rows, 1), dtype=np.int32)
 
 
 def _right_pair(results: tuple[Array, ...], model: Model, a: Array, b: Array) -> None:
@@ -232,7 +233,7 @@ def test_map_of_tensors(engine: fasttrt.Engine, net: Model) -> None:
 
 
 def test_map_of_tuples_and_mappings(pair_plan: fasttrt.Plan, pair_model: Model) -> None:
-    pairs = [_pair(rows) for rows in np.random.default_rng().integers(1, 9, 60)]
+    pairs = [_pair(rows) for rows in new_rng().integers(1, 9, 60)]
     with fasttrt.Engine(pair_plan, device="cuda", contexts=3) as engine:
         for (a, b), results in zip(pairs, engine.map(pairs), strict=True):
             _right_pair(results, pair_model, a, b)
@@ -267,7 +268,7 @@ def test_map_with_bad_items(engine: fasttrt.Engine, net: Model) -> None:
 
 
 def _ask(engine: fasttrt.Engine, net: Model, count: int) -> int:
-    rng = np.random.default_rng()
+    rng = new_rng()
     for i in range(count):
         x = normal(int(rng.integers(1, 4)), 16)
         if i % 3 == 1:
@@ -440,7 +441,7 @@ def test_samples_of_several_extents() -> None:
     shapes = {"x": ((1, 1), (8, 8), (16, 64))}
 
     def ask(engine: fasttrt.Engine) -> int:
-        rng = np.random.default_rng()
+        rng = new_rng()
         for _ in range(30):
             x = normal(int(rng.integers(1, 4)), int(rng.choice([3, 8, 64])))
             assert_close(engine.infer(x), model.reference(x), ELEMENTWISE)

@@ -20,6 +20,7 @@ import fasttrt
 from support.gpu import ELEMENTWISE, EXACT, Array, assert_close, is_v8, need, normal, open_engine
 from support.gpu_models import crossed
 from support.models import Model, elementwise, reshape
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 WIDTH = 1024
@@ -503,7 +504,7 @@ def _varied_runs(
     engine: fasttrt.Engine, model: Model, torch: Any, streams: list[Any], count: int
 ) -> int:
     """Runs of all kinds and sizes, none waited for before the last is queued; checks them all."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     cases: list[tuple[Array, Any, Array]] = []
     for _ in range(count):
         host = normal(int(rng.choice([1, 7, ROWS, 500])), WIDTH)

@@ -22,6 +22,7 @@ from support.gpu import (
     product_tolerance,
 )
 from support.models import Model, elementwise, mlp
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 THREADS = 8
@@ -34,7 +35,7 @@ def plan(net: Model) -> fasttrt.Plan:
 
 
 def _run_checked(engine: fasttrt.Engine, net: Model, runs: int) -> int:
-    rng = np.random.default_rng()
+    rng = new_rng()
     for batch in rng.integers(1, 65, runs):
         x = normal(batch, 16)
         assert_close(engine.infer(x), net.reference(x), product_tolerance())

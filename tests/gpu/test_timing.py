@@ -15,6 +15,7 @@ import fasttrt
 from fasttrt._cli import app
 from support.gpu import assert_close, need, open_engine, product_tolerance
 from support.models import Model, nonzero
+from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 
@@ -31,7 +32,7 @@ def test_phases_are_of_every_run_and_leave_the_engine_right(
     engine: fasttrt.Engine, net: Model, request: pytest.FixtureRequest
 ) -> None:
     core: Any = engine._backend.core  # type: ignore[attr-defined]
-    x = np.random.default_rng().standard_normal((4, 16)).astype(np.float32)
+    x = new_rng().standard_normal((4, 16)).astype(np.float32)
     found = core.time_phases([x], 50)
     for part in ("h2d", "compute", "d2h", "enqueue"):
         assert len(found[part]) == 50
@@ -66,7 +67,7 @@ def test_layers_are_reported_for_every_run_and_leave_the_engine_right(
     engine: fasttrt.Engine, net: Model
 ) -> None:
     core: Any = engine._backend.core  # type: ignore[attr-defined]
-    x = np.random.default_rng().standard_normal((4, 16)).astype(np.float32)
+    x = new_rng().standard_normal((4, 16)).astype(np.float32)
     layers = core.profile([x], 7)
     assert layers
     assert all(name and len(times) == 7 and min(times) >= 0 for name, times in layers)

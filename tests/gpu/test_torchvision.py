@@ -12,6 +12,7 @@ import pytest
 
 import fasttrt
 from support.gpu import EXACT, Array, errors, is_v8, need, report
+from support.randomness import new_rng
 
 # TensorRT 8.6 builds these for minutes.
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -23,7 +24,7 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
 
 def _images(count: int) -> Array:
     """Soft random shapes with some noise, normalised as these networks want them."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     coarse = rng.random((count, 3, 8, 8)).repeat(28, 2).repeat(28, 3)
     pixels = 0.8 * coarse + 0.2 * rng.random((count, 3, 224, 224))
     normalised: Array = (pixels.astype(np.float32) - MEAN) / STD

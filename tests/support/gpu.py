@@ -18,6 +18,7 @@ import pytest
 import fasttrt
 from support.models import Model
 from support.process import run_python
+from support.randomness import new_rng
 
 Array = npt.NDArray[Any]
 EXACT = fasttrt.BuildConfig(tf32=False)
@@ -59,7 +60,7 @@ def open_engine(model: Model, **options: Any) -> fasttrt.Engine:
 
 def normal(*shape: int) -> Array:
     """New random float32 values."""
-    return np.random.default_rng().standard_normal(shape).astype(np.float32)
+    return new_rng().standard_normal(shape).astype(np.float32)
 
 
 def assert_close(actual: Any, expected: Array, tolerance: float) -> None:

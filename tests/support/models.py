@@ -18,6 +18,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from support.randomness import new_rng
+
 Array: TypeAlias = npt.NDArray[Any]
 Extents: TypeAlias = Sequence[int | str | None]
 """Numbers, names, or None for an extent that has neither."""
@@ -99,7 +101,7 @@ def random_inputs(proto: onnx.ModelProto, **extents: int) -> tuple[Array, ...]:
 
 def random_array(dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
     """Normally distributed floats, small integers (negative ones too), or booleans."""
-    rng, target = np.random.default_rng(), np.dtype(dtype)
+    rng, target = new_rng(), np.dtype(dtype)
     array: Array
     if target.kind == "b":
         array = rng.integers(0, 2, shape)
@@ -113,7 +115,7 @@ def random_array(dtype: npt.DTypeLike, shape: Sequence[int]) -> Array:
 
 
 def _weights(*shape: int) -> Array:
-    values = np.random.default_rng().standard_normal(shape) / np.sqrt(shape[0])
+    values = new_rng().standard_normal(shape) / np.sqrt(shape[0])
     return np.asarray(values, np.float32)
 
 
@@ -150,7 +152,7 @@ def convolution(channels: int = 4, depth: int = 2) -> Model:
     weights: dict[str, Array] = {}
     tensor = "x"
     for i in range(depth):
-        kernel = np.random.default_rng().standard_normal((channels, channels, 3, 3))
+        kernel = new_rng().standard_normal((channels, channels, 3, 3))
         weights[f"w{i}"] = (kernel / np.sqrt(9 * channels)).astype(np.float32)
         nodes += [
             helper.make_node("Conv", [tensor, f"w{i}"], [f"c{i}"], f"conv{i}", pads=[1, 1, 1, 1]),

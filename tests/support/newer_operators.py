@@ -13,6 +13,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from support.models import Array, Extents, Model, make, value
+from support.randomness import new_rng
 
 FLOAT = TensorProto.FLOAT
 node = helper.make_node
@@ -88,7 +89,7 @@ def _split_with_a_remainder() -> Model:
 
 def _sampled() -> Model:
     """A grid of points between the pixels, in the words of opset 20."""
-    grid = np.random.default_rng().uniform(-0.99, 0.99, (1, 4, 5, 2)).astype(np.float32)
+    grid = new_rng().uniform(-0.99, 0.99, (1, 4, 5, 2)).astype(np.float32)
     nodes = [
         node("GridSample", ["x", "grid"], ["y"], "sample", mode="linear", align_corners=1),
     ]
@@ -125,7 +126,7 @@ def _integers_of_a_constant() -> Model:
 
 def _transposed_convolution() -> Model:
     """To an output whose padding is odd: 12 x 14, where 13 x 15 would be all."""
-    kernel = np.random.default_rng().standard_normal((2, 1, 3, 3)).astype(np.float32)
+    kernel = new_rng().standard_normal((2, 1, 3, 3)).astype(np.float32)
     nodes = [
         node("ConvTranspose", ["x", "w"], ["y"], "up", strides=[2, 2], output_shape=[12, 14]),
     ]

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from support import models
+from support.randomness import new_rng
 
 Array: TypeAlias = npt.NDArray[Any]
 Maker: TypeAlias = Callable[[onnx.ModelProto], fasttrt.Engine]
@@ -68,7 +69,7 @@ def with_weight(
 
 def residual(depth: int = 12, width: int = 16) -> onnx.ModelProto:
     """Blocks of two products with a way around each: neither way's tensors clear the other's."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     nodes: list[onnx.NodeProto] = []
     weights: dict[str, Array] = {}
     before = "x"

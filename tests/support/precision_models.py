@@ -13,15 +13,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from support.models import Array, Model, make, value
+from support.randomness import new_rng
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 Trap = tuple[Model, tuple[Array, ...]]
 
-_rng = np.random.default_rng()
-
 
 def _normal(*shape: int) -> Array:
-    values: Array = _rng.standard_normal(shape).astype(np.float32)
+    values: Array = new_rng().standard_normal(shape).astype(np.float32)
     return values
 
 
@@ -80,7 +79,7 @@ def masked_softmax() -> Trap:
         bias = np.where(mask == 0, float(lowest), 0)
         return _softmax(x.astype(float) @ w.astype(float) + bias)
 
-    mask = _rng.integers(0, 2, (4, 8))
+    mask = new_rng().integers(0, 2, (4, 8))
     mask[:, 0], mask[2] = 1, 0
     return Model(proto, reference), (_normal(4, 16) / 4, mask)
 
@@ -198,7 +197,7 @@ def rotary() -> Trap:
         result: Array = cos + np.sin(time.astype(float) * wide)
         return result
 
-    positions = _rng.integers(2000, 60000, (5, 1))
+    positions = new_rng().integers(2000, 60000, (5, 1))
     return Model(proto, reference), (positions, np.array([921.7], np.float32))
 
 
@@ -218,7 +217,7 @@ def large_integers() -> Trap:
         result: Array = n / 50000 @ w.astype(float) @ v.astype(float)
         return result
 
-    return Model(proto, reference), (_rng.integers(60000, 200000, (4, 16)),)
+    return Model(proto, reference), (new_rng().integers(60000, 200000, (4, 16)),)
 
 
 def filled_mask() -> Trap:
@@ -232,7 +231,7 @@ def filled_mask() -> Trap:
     ]
     inputs = [value("x", FLOAT, [4, 8]), value("seen", TensorProto.BOOL, [4, 8])]
     proto = make(nodes, inputs, [value("y", FLOAT, [4, 8])])
-    seen = _rng.integers(0, 2, (4, 8)).astype(bool)
+    seen = new_rng().integers(0, 2, (4, 8)).astype(bool)
     seen[0] = False
     return Model(proto, lambda x, s: _softmax(np.where(s, x.astype(float), -1e9))), (
         _normal(4, 8),
@@ -261,8 +260,8 @@ def quantized(kind: str = "int8", opset: int = 21, scale: float = 0.02) -> Model
     weights: dict[str, Array] = {
         "s": np.array(scale, np.float32),
         "z": np.array(0, dtype),
-        "w": _rng.integers(-100, 100, (32, 16)).astype(dtype),
-        "ws": (_rng.random(16) * 0.01 + 0.002).astype(np.float32),
+        "w": new_rng().integers(-100, 100, (32, 16)).astype(dtype),
+        "ws": (new_rng().random(16) * 0.01 + 0.002).astype(np.float32),
         "wz": np.zeros(16, dtype),
     }
     nodes = [

@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from support.randomness import child_environment
+
 _TESTS = Path(__file__).parent.parent
 
 
@@ -29,7 +31,7 @@ def run_python(
             textwrap.dedent(code),
             *(os.fspath(a) for a in arguments),
         ],
-        env=inherited | {"PYTHONPATH": path} | environment,
+        env=inherited | child_environment() | {"PYTHONPATH": path} | environment,
         capture_output=True,
         text=True,
         timeout=timeout,

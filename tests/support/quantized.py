@@ -7,11 +7,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from support import models
+from support.randomness import new_rng
 
 
 def normal(*shape: int) -> models.Array:
     """New float32 values of a normal distribution."""
-    return np.random.default_rng().standard_normal(shape).astype(np.float32)
+    return new_rng().standard_normal(shape).astype(np.float32)
 
 
 def residual_block(channels: int = 8) -> onnx.ModelProto:
