@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from measure import Contestant, LeftOutError
@@ -14,6 +17,7 @@ from sessions import CPU, open_session
 from subject import Subject, from_cuda
 
 LEAST = 10.0  # seconds, without which torch.compile need not begin
+RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
 
 
 def eager(subject: Subject) -> list[Contestant]:
@@ -128,3 +132,63 @@ def onnx_runtime(subject: Subject) -> list[Contestant]:
     name = f"ONNX Runtime ({'CUDA' if on_gpu else 'CPU'} provider), numpy to numpy"
     common: Any = {"transfers": "host" if on_gpu else "-", "graph": "no", "wait": "its own"}
     return [Contestant(name, call, subject.xs, **common)]
+
+
+def onnx_runtime_rtx(subject: Subject) -> list[Contestant]:
+    """``InferenceSession.run`` through NVIDIA's TensorRT-RTX provider, with CUDA graphs or without.
+
+    The model's batch is fixed, as it is in fasttrt's plan.
+
+    Raises:
+        ImportError: there is no provider: onnxruntime-ep-nv-tensorrt-rtx-cu12 or -cu13, of which
+            one is wanted that has the release of TensorRT-RTX that fasttrt finds.
+        LeftOutError: ONNX Runtime cannot use it here.
+    """
+    import onnxruntime
+
+    package = importlib.import_module("onnxruntime_ep_nv_tensorrt_rtx")  # loads TensorRT-RTX
+    library = Path(package.get_library_path())
+    for runtime in library.parent.glob("libcudart.so*"):  # which the provider wants, too
+        ctypes.CDLL(str(runtime), ctypes.RTLD_GLOBAL)
+
+    def devices() -> list[Any]:
+        return [d for d in onnxruntime.get_ep_devices() if "rtx" in d.ep_name.lower()]
+
+    if not devices():  # the first of the process
+        onnxruntime.register_execution_provider_library(RTX_PROVIDER, str(library))
+    if not devices():
+        raise LeftOutError("ONNX Runtime finds no device for the TensorRT-RTX provider")
+    content = _with_fixed_batch(subject).SerializeToString()
+    names = subject.network.names
+    found = []
+    for graph in (False, True):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.add_provider_for_devices(devices()[:1], {"enable_cuda_graph": str(int(graph))})
+        session = onnxruntime.InferenceSession(content, options)
+        providers = session.get_providers()
+        if not any("rtx" in provider.lower() for provider in providers):  # it falls back
+            raise LeftOutError(f"ONNX Runtime runs on {', '.join(providers)} instead")
+
+        def call(*xs: Array, run: Any = session.run) -> Any:
+            return run(None, dict(zip(names, xs, strict=True)))
+
+        name = f"ONNX Runtime (TensorRT-RTX provider{', CUDA graphs' * graph}), numpy to numpy"
+        common: Any = {"graph": "yes" if graph else "no", "wait": "its own"}
+        found.append(Contestant(name, call, subject.xs, **common))
+    return found
+
+
+def _with_fixed_batch(subject: Subject) -> Any:
+    """The model for the subject's batch alone."""
+    import onnx
+    from onnx.tools import update_model_dims
+
+    model = subject.network.model
+    proto = onnx.load(model) if isinstance(model, Path) else model
+    outputs = [output.name for output in proto.graph.output]
+    return update_model_dims.update_inputs_outputs_dims(
+        onnx.ModelProto.FromString(proto.SerializeToString()),
+        {k: list(x.shape) for k, x in zip(subject.network.names, subject.xs[0], strict=True)},
+        {k: list(y.shape) for k, y in zip(outputs, subject.right[0], strict=True)},
+    )
