@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
+import doctest
 import inspect
 import logging
 import re
@@ -26,9 +28,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import fasttrt
+import fasttrt.cache
 from fasttrt import _core
 from fasttrt._cli import app
-from support.doc_blocks import Block, blocks, commands
+from support.doc_blocks import Block, blocks, commands, example_needs
 from support.randomness import new_rng
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +146,50 @@ def test_the_code_runs(page: Path, folder: Path) -> None:
         for value in list(namespace.values()):
             if isinstance(value, fasttrt.Engine):
                 value.close()
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """Yield the public names that have examples, and their docstrings."""
+    public = [(name, getattr(fasttrt, name)) for name in fasttrt.__all__]
+    public += [(f"cache.{name}", getattr(fasttrt.cache, name)) for name in fasttrt.cache.__all__]
+    for name, value in public:
+        if isinstance(value, type) and not issubclass(value, BaseException):
+            for member, function in vars(value).items():
+                function = getattr(function, "__func__", function)
+                if inspect.isfunction(function) and ">>>" in (function.__doc__ or ""):
+                    yield f"{name}.{member}", inspect.getdoc(function) or ""
+        if ">>>" in (value.__doc__ or ""):
+            yield name, inspect.getdoc(value) or ""
+
+
+EXAMPLES = dict(documented())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_of_a_docstring_run(name: str, folder: Path) -> None:
+    text = EXAMPLES[name]
+    namespace = prepare(folder)
+    test = doctest.DocTestParser().get_doctest(text, namespace, name, None, 0)
+    needs = example_needs(text)
+    for example in test.examples:
+        compile(example.source, name, "single", dont_inherit=True)
+    test.examples = [e for e in test.examples if not any(map(missing, needs[e.lineno]))]
+    report: list[str] = []
+    try:
+        runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+        failed, _ = runner.run(test, out=report.append, clear_globs=False)
+        assert not failed, "\n".join(report)
+    finally:
+        for value in list(test.globs.values()):
+            if isinstance(value, fasttrt.Engine):
+                value.close()
+
+
+def test_help_shows_the_fields_of_options() -> None:
+    for kind in (fasttrt.BuildConfig, fasttrt.TensorSpec, fasttrt.Batching, fasttrt.LibraryInfo):
+        text = inspect.getdoc(kind) or ""
+        for field in dataclasses.fields(kind):
+            assert f"\n    {field.name}: " in text
 
 
 def test_no_page_is_hidden() -> None:

@@ -22,17 +22,20 @@ class UnsupportedLibraryError(Error):
 
 
 class ParseIssue(NamedTuple):
-    """One reason why the ONNX model cannot be parsed."""
+    """One reason why the ONNX model cannot be parsed.
+
+    Attributes:
+        node: The node's index in the model's graph; -1 if the issue concerns the whole model, or a
+            node in a subgraph.
+        name: The node's name; empty if it has none.
+        operator: The node's operator, for instance ``"Conv"``.
+        reason: The cause in plain words, where it is known, and TensorRT's own message.
+    """
 
     node: int
-    """The node's index in the model's graph; -1 if the issue concerns the whole model, or a node
-    in a subgraph."""
     name: str
-    """The node's name; empty if it has none."""
     operator: str
-    """The node's operator, for instance ``"Conv"``."""
     reason: str
-    """The cause in plain words, where it is known, and TensorRT's own message."""
 
     def __str__(self) -> str:
         """Format the issue as a line of an error message."""

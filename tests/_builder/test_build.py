@@ -140,7 +140,7 @@ def test_defaults_are_derived_and_logged(build: Build, caplog: pytest.LogCapture
     assert plan.metadata["profiles"] == [{"x": [[1, 1, 8], [8, 128, 8], [32, 512, 8]]}]
     messages = [r.message for r in caplog.records if r.name == "fasttrt"]
     assert messages == [
-        "no shapes= given; building for x min (1, 1, 8) opt (8, 128, 8) max (32, 512, 8)"
+        "no shapes= passed; building for x min (1, 1, 8) opt (8, 128, 8) max (32, 512, 8)"
     ]
 
 

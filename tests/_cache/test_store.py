@@ -429,7 +429,7 @@ def test_entries_tell_what_they_hold(root: Path) -> None:
         assert entry.problem == ""
     paths[0].write_bytes(b"hello")
     (last,) = (entry for entry in cache.entries(root) if entry.path == paths[0])
-    assert "is no plan of fasttrt" in last.problem
+    assert "is not a plan of fasttrt" in last.problem
     assert last.parts == {}
 
 

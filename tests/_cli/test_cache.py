@@ -108,9 +108,9 @@ def test_verify_tells_by_its_exit_code(built: cache.Entry, folder: Path) -> None
 
 def test_the_list_shows_what_is_damaged(built: cache.Entry) -> None:
     damaged(built)
-    assert "is cut short or damaged" in output("cache", "list")
+    assert "is truncated or damaged" in output("cache", "list")
     (found,) = json.loads(output("cache", "list", "--json"))
-    assert "is cut short or damaged" in found["problem"]
+    assert "is truncated or damaged" in found["problem"]
 
 
 def test_clear_removes_everything(built: cache.Entry, folder: Path) -> None:

@@ -21,7 +21,7 @@ from fasttrt._cli.messages import in_options
         ),
         ("shapes: the model has no input 'z'", "--shapes: the model has no input 'z'"),
         ("x: expected a shape in shapes=, got 3", "x: expected a shape in --shapes, got 3"),
-        ("no shapes= given; building for x", "no --shapes given; building for x"),
+        ("no shapes= passed; building for x", "no --shapes passed; building for x"),
         ("BuildConfig.optimization_level: bad", "--builderOptimizationLevel: bad"),
         ("with config=BuildConfig(version_compatible=True)", "with --versionCompatible"),
         ('precision="fp16": 3 converted', "--precision fp16: 3 converted"),

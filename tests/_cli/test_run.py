@@ -149,4 +149,4 @@ def test_a_file_that_is_named_as_a_plan_is_taken_for_one(tmp_path: Path) -> None
     for command in ("run", "bench", "inspect"):
         done = CliRunner().invoke(app, [command, str(tmp_path / "m.plan")])
         assert isinstance(done.exception, fasttrt.EngineLoadError)
-        assert "is no plan" in str(done.exception)
+        assert "is not a plan" in str(done.exception)

@@ -167,7 +167,7 @@ def test_a_plan_without_a_gpu_says_what_it_needs(
 @pytest.mark.parametrize("name", ["m.plan", "m.engine", "m.trt"])
 def test_a_damaged_plan_is_not_taken_for_a_model(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"garbage" * 50)
-    with pytest.raises(fasttrt.EngineLoadError, match=f"{name} is no plan"):
+    with pytest.raises(fasttrt.EngineLoadError, match=f"{name} is not a plan"):
         Engine(tmp_path / name, device="cpu")
 
 

@@ -142,4 +142,4 @@ def test_defaults_are_told_by_default(rtx: fasttrt.LibraryInfo) -> None:
     code = "import fasttrt; from support.models import mlp; fasttrt.build(mlp().proto)"
     done = run_python(code, FASTTRT_LIBRARY=str(rtx.path))
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("no shapes= given; building for x ")
+    assert done.stderr.startswith("no shapes= passed; building for x ")

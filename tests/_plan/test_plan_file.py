@@ -148,14 +148,14 @@ def test_the_checksum_is_what_the_format_says() -> None:
     assert content[40:HEADER] == hashlib.sha256(parts).digest()
 
 
-def test_metadata_that_is_no_json_is_found() -> None:
+def test_metadata_that_is_not_json_is_found() -> None:
     for metadata in (b"{", b"\xff", b"[1]"):
         data = b"ftrt"
         padded = metadata.ljust(4096 - HEADER, b"\0")
         fields = struct.pack("<8sIIQQQ", b"FASTTRT\0", 2, 0, len(metadata), 4096, len(data))
         inner = hashlib.sha256(data).digest()
         digest = hashlib.sha256(fields + padded + inner).digest()
-        with pytest.raises(EngineLoadError, match="its metadata is no JSON"):
+        with pytest.raises(EngineLoadError, match="its metadata is not JSON"):
             Plan.from_bytes(fields + digest + padded + data)
 
 
@@ -166,7 +166,7 @@ def test_any_flipped_bit_is_found() -> None:
     for position in [*positions, len(content) - 1]:
         damaged = bytearray(content)
         damaged[position] ^= 1 << int(rng.integers(8))
-        with pytest.raises(EngineLoadError, match=r"damaged|cut short|format"):
+        with pytest.raises(EngineLoadError, match=r"damaged|truncated|format"):
             Plan.from_bytes(bytes(damaged))
 
 
@@ -175,7 +175,7 @@ def test_any_damage_to_the_magic_is_found() -> None:
     for position in range(8):
         damaged = bytearray(content)
         damaged[position] ^= 0x20
-        with pytest.raises(EngineLoadError, match="the plan is no plan"):
+        with pytest.raises(EngineLoadError, match="the plan is not a plan"):
             Plan.from_bytes(bytes(damaged))
 
 
@@ -183,7 +183,7 @@ def test_any_cut_is_found() -> None:
     content = some_plan().to_bytes()
     lengths = [*range(HEADER + 3), *new_rng().integers(HEADER, len(content), 100)]
     for length in [*lengths, len(content) - 1]:
-        with pytest.raises(EngineLoadError, match=r"the plan is (no plan|cut short)"):
+        with pytest.raises(EngineLoadError, match=r"the plan is (not a plan|truncated)"):
             Plan.from_bytes(content[:length])
 
 
@@ -194,7 +194,7 @@ def test_damage_to_a_file_is_told_with_its_name(tmp_path: Path) -> None:
     files = {"a.plan": content[:-1], "b.plan": content[:50], "c.plan": bytes(damaged)}
     for name, wrong in files.items():
         (tmp_path / name).write_bytes(wrong)
-        with pytest.raises(EngineLoadError, match=f"{name} is (cut short|damaged)"):
+        with pytest.raises(EngineLoadError, match=f"{name} is (truncated|damaged)"):
             Plan.load(tmp_path / name)
 
 
@@ -214,7 +214,7 @@ def test_other_files_are_no_plans(tmp_path: Path) -> None:
     for name, content in {"m.txt": b"hello", "m.onnx": mlp().to_bytes(), "empty": b""}.items():
         (tmp_path / name).write_bytes(content)
         assert not is_plan(content)
-        with pytest.raises(EngineLoadError, match=f"{name} is no plan"):
+        with pytest.raises(EngineLoadError, match=f"{name} is not a plan"):
             Plan.load(tmp_path / name)
 
 
@@ -246,7 +246,7 @@ def test_a_built_plan_can_be_read_as_the_vendors(built: Plan, rtx: fasttrt.Libra
 def test_any_cut_of_the_vendors_plan_is_found(built: Plan) -> None:
     rng = new_rng()
     for length in [*range(4, 40), *rng.integers(40, len(built.data), 50), len(built.data) - 1]:
-        with pytest.raises(EngineLoadError, match="the plan is cut short"):
+        with pytest.raises(EngineLoadError, match="the plan is truncated"):
             Plan.from_bytes(built.data[:length])
 
 

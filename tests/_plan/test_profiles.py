@@ -11,7 +11,7 @@ import pytest
 import fasttrt
 from fasttrt._plan.profiles import (
     NetworkInput,
-    contradictions,
+    ambiguous_dimensions,
     is_placeholder,
     parse_range,
     resolve,
@@ -149,7 +149,7 @@ def test_defaults_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="fasttrt"):
         resolve(inputs, None)
     assert [record.message for record in caplog.records] == [
-        "no shapes= given; building for x min (1, 4) opt (8, 4) max (32, 4)"
+        "no shapes= passed; building for x min (1, 4) opt (8, 4) max (32, 4)"
     ]
 
 
@@ -221,17 +221,17 @@ def test_names_that_mean_something(name: str) -> None:
 def test_placeholders_are_told_apart() -> None:
     inputs = [tensor("x", -1, -1, -1, dims=("batch", "?", "?")), tensor("y", -1, dims=("?",))]
     profile = {"x": ((1, 4, 4),) * 3, "y": ((4,),) * 3}
-    assert contradictions(inputs, [profile]) == [("x", 1), ("x", 2), ("y", 0)]
+    assert ambiguous_dimensions(inputs, [profile]) == [("x", 1), ("x", 2), ("y", 0)]
 
 
 def test_a_single_placeholder_is_left_alone() -> None:
-    assert contradictions([tensor("x", -1, dims=("?",))], [{"x": ((1,), (2,), (3,))}]) == []
+    assert ambiguous_dimensions([tensor("x", -1, dims=("?",))], [{"x": ((1,), (2,), (3,))}]) == []
 
 
 def test_names_with_equal_extents_stay_equal() -> None:
     inputs = [tensor("x", -1, 4, dims=("batch", "")), tensor("y", -1, dims=("batch",))]
     profile = {"x": ((1, 4), (2, 4), (3, 4)), "y": ((1,), (2,), (3,))}
-    assert contradictions(inputs, [profile, profile]) == []
+    assert ambiguous_dimensions(inputs, [profile, profile]) == []
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
@@ -241,7 +241,7 @@ def test_names_with_other_extents_in_any_profile_are_told_apart(part: int) -> No
     extents = [(1,), (5,), (9,)]
     extents[part] = (extents[part][0] + 1,)
     other = {"x": ((1,), (5,), (9,)), "y": (extents[0], extents[1], extents[2])}
-    assert contradictions(inputs, [same, other]) == [("x", 0), ("y", 0)]
+    assert ambiguous_dimensions(inputs, [same, other]) == [("x", 0), ("y", 0)]
 
 
 def test_shape_tensors_and_fixed_axes_contradict_nothing() -> None:
@@ -249,7 +249,7 @@ def test_shape_tensors_and_fixed_axes_contradict_nothing() -> None:
         tensor("x", -1, 4, dims=("n", "n")),
         tensor("s", -1, dims=("n",), is_shape=True),
     ]
-    assert contradictions(inputs, [{"x": ((1, 4),) * 3, "s": ((7,),) * 3}]) == []
+    assert ambiguous_dimensions(inputs, [{"x": ((1, 4),) * 3, "s": ((7,),) * 3}]) == []
 
 
 def test_what_varies() -> None:

@@ -55,6 +55,18 @@ def blocks(page: Path) -> Iterator[Block]:
         needs = frozenset()
 
 
+def example_needs(text: str) -> list[frozenset[str]]:
+    """What each line of a docstring needs: a comment counts up to the next empty line."""
+    needs, lines = frozenset[str](), []
+    for line in text.splitlines():
+        if marker := _NEEDS.match(line):
+            needs = frozenset(marker["needs"].split())
+        elif not line.strip():
+            needs = frozenset()
+        lines.append(needs)
+    return lines
+
+
 def commands(block: Block) -> Iterator[str]:
     """The commands of a shell block; a backslash at a line's end goes on in the next."""
     for line in block.text.replace("\\\n", " ").splitlines():

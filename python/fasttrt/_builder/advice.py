@@ -21,7 +21,7 @@ from fasttrt._graph.model import DeclaredTensor, OnnxModel
 from fasttrt._graph.parameter_inputs import parameters
 from fasttrt._graph.transforms import transformed
 from fasttrt._library.tensorrt_log import trial
-from fasttrt._plan.profiles import Shapes, default_extents, is_placeholder, parse_range
+from fasttrt._plan.profiles import Shapes, default_sizes, is_placeholder, parse_range
 from fasttrt.errors import Error
 
 _SECONDS = 10.0
@@ -197,7 +197,7 @@ def _likely(
         if isinstance(extent, int):
             extents.append(extent)
             continue
-        likely = default_extents(extent)
+        likely = default_sizes(extent)
         default = likely[which] if likely else _UNKNOWN_EXTENT
         extents.append(wanted or named.get(extent, default))
     return tuple(extents)

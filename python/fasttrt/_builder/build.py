@@ -31,14 +31,14 @@ from fasttrt._parser.other_forms import parse_in_other_forms
 from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt._parser.quirks import warn_of_other_shapes
 from fasttrt._parser.quirks_v8 import warn_of_opset
-from fasttrt._plan.build_config import BuildConfig, Precision, checked_config
+from fasttrt._plan.build_config import BuildConfig, Precision, check_config
 from fasttrt._plan.metadata import GROUPED_CONVOLUTIONS
 from fasttrt._plan.plan_file import Plan
 from fasttrt._plan.profiles import (
     NetworkInput,
     Shapes,
+    ambiguous_dimensions,
     check_shapes,
-    contradictions,
     resolve,
     varies,
 )
@@ -123,7 +123,7 @@ def build(
         Error: TensorRT cannot load a plugin library.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
     """
-    config = checked_config(config).with_precision(precision)
+    config = check_config(config).with_precision(precision)
     check_progress(progress)
     check_shapes(shapes)
     check_isolate(isolate)
@@ -293,7 +293,7 @@ def _network(
     network = parse(ready, config, target, partial(parsed, library, device), placement)
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
-    if contradictory := contradictions(inputs, profiles):
+    if contradictory := ambiguous_dimensions(inputs, profiles):
         model = network.model.with_named_axes(contradictory)
         network = network._replace(builder=parsed(library, device, model), model=model)
     return network, profiles

@@ -125,11 +125,11 @@ def compare(
         )  # fmt: skip
         with ExitStack() as stack:
             if plan is not None:
-                for_builds = {
+                build_only_options = {
                     "precision": precision, "shapes": shapes, "minShapes": min_shapes,
                     "optShapes": opt_shapes, "maxShapes": max_shapes, "no-tf32": not tf32,
                 }  # fmt: skip
-                for option in (option for option, value in for_builds.items() if value):
+                for option in (option for option, value in build_only_options.items() if value):
                     raise fasttrt.InputError(f"--{option}: not with --plan, which is built already")
                 changes = {change: options.pop(change) for change in changes_of(options)}
                 engine = stack.enter_context(fasttrt.Engine(plan, **options))

@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 
 
 class BuildProgress(NamedTuple):
-    """A step of a build, as TensorRT counts them."""
+    """A step of a build, as TensorRT counts them.
+
+    Attributes:
+        phase: The phase's name, unique while it runs.
+        parent: The phase that this one is part of; ``""`` for none.
+        step: Steps completed, from 0 to ``steps``.
+        steps: The number of steps in this phase.
+    """
 
     phase: str
-    """The phase's name, unique while it runs."""
     parent: str
-    """The phase that this one is part of; ``""`` for none."""
     step: int
-    """Steps completed, from 0 to ``steps``."""
     steps: int
-    """The number of steps in this phase."""
 
 
 ProgressCallback: TypeAlias = Callable[[BuildProgress], None]

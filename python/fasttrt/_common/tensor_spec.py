@@ -12,27 +12,37 @@ Range: TypeAlias = tuple[Shape, Shape, Shape]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of an engine."""
+    """An input or output of an engine.
+
+    Attributes:
+        name: The tensor's name in the model.
+        dtype: The dtype of its arrays, as the model declares it.
+        shape: The shape; -1 for a dynamic dimension. Each run determines those of outputs.
+        min: Inputs: the minimum of each dimension over all profiles. For a shape tensor
+            (``is_shape``), the minimum of its values. None if there is no limit, and for outputs.
+        opt: Inputs: the shape that the first profile is optimized for.
+        max: Inputs: the maximum of each dimension over all profiles.
+        profiles: Inputs: (min, opt, max) of every profile.
+        engine_dtype: The dtype that the engine computes with, if that differs from ``dtype``:
+            TensorRT has no float64, and 8.6 no int64. Values are converted on the way in and out.
+        is_shape: Whether it is a shape tensor, whose values TensorRT needs to know before a run.
+
+    Examples:
+        >>> engine = fasttrt.Engine("m.onnx")
+        >>> spec = engine.inputs[0]
+        >>> spec.name, str(spec.dtype), spec.shape[1:]
+        ('x', 'float32', (784,))
+    """
 
     name: str
     dtype: np.dtype[Any]
-    """What arrays must hold (inputs) or hold (outputs): the model's declared type."""
     shape: Shape
-    """Extents, -1 where they are not fixed. Outputs' are filled in by each run."""
     min: Shape | None = None
-    """Inputs: the least extents that some profile takes. For a shape tensor (``is_shape``) its
-    least values. None where nothing limits them, and for outputs."""
     opt: Shape | None = None
-    """Inputs: the extents that the first profile was tuned for."""
     max: Shape | None = None
-    """Inputs: the greatest extents that some profile takes."""
     profiles: tuple[Range, ...] = ()
-    """Inputs: (min, opt, max) of every profile."""
     engine_dtype: np.dtype[Any] | None = None
-    """What the engine computes with, where that differs from ``dtype``: TensorRT has no float64,
-    and 8.6 no int64. Values are converted at the edge."""
     is_shape: bool = False
-    """Whether the tensor's values are shapes that TensorRT needs to know before it runs."""
 
     @property
     def converted(self) -> bool:

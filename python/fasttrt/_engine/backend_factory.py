@@ -160,14 +160,16 @@ def open_backend(
         if config.is_reduced:
             why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
             logger.warning(why, config.precision)
-        _note_unused("the CPU builds nothing", config.for_builds)
+        _note_unused("the CPU builds nothing", config.build_only_options)
         if problem:
             unverified = "; verify= has nothing to compare" if verify is not False else ""
             _warn_once(problem + unverified)
         return reference, None
     if isinstance(source, Plan):
         check_plan(source, config.precision)
-        unused = config.for_builds if shapes is None else [*config.for_builds, "shapes"]
+        unused = (
+            config.build_only_options if shapes is None else [*config.build_only_options, "shapes"]
+        )
         _note_unused("a plan is built already", unused)
         sources = [Source(source)] * len(wanted)
     else:

@@ -23,7 +23,7 @@ from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze
 from fasttrt._library.device import Device
 from fasttrt._library.plugins import Plugins, as_files
-from fasttrt._plan.build_config import BuildConfig, Precision, checked_config
+from fasttrt._plan.build_config import BuildConfig, Precision, check_config
 from fasttrt._plan.plan_file import Bytes, Plan
 from fasttrt._plan.profiles import Shapes, check_shapes
 from fasttrt._runtime.arguments import as_array, has_exchange, ordered, own_copy, targets
@@ -151,7 +151,7 @@ class Engine:
             None if weights is None else OnnxModel(weights), weight_streaming_budget,
             as_files(plugins),
         )  # fmt: skip
-        config = checked_config(config).with_precision(precision)
+        config = check_config(config).with_precision(precision)
         check_progress(progress)
         check_shapes(shapes)
         check_isolate(isolate)

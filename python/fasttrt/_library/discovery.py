@@ -22,36 +22,33 @@ _PACKAGES = ("tensorrt_libs", "tensorrt", "tensorrt_rtx_libs", "tensorrt_lean_li
 class LibraryInfo:
     """A TensorRT library on this machine, and what it supports here.
 
+    Attributes:
+        family: ``"tensorrt"``, ``"rtx"`` (TensorRT-RTX) or ``"lean"`` (the lean runtime).
+        version: ``"major.minor.patch"``, as the library reports it.
+        generation: The generation of its C++ interface: ``"v8"``, ``"v10"`` or ``"v11"``.
+        path: The library file that is loaded.
+        parser_path: The ONNX parser's file that is loaded; None if there is none.
+        can_parse: Whether it can parse ONNX models.
+        can_build: Whether it can build engines here. All but TensorRT-RTX need a GPU to build.
+        can_run: Whether it can run engines here.
+        problem: Why it cannot do all of these, in a sentence; empty if it can.
+
     Examples:
         <!-- needs: builder -->
-        ```python
-        info = fasttrt.library()
-        assert info.family in ("tensorrt", "rtx") and info.can_build
-        print(info)
-        ```
-        ```text
-        rtx 1.6.1
-        ```
+        >>> info = fasttrt.library()
+        >>> info.family in ("tensorrt", "rtx"), info.can_build, info.path.is_file()
+        (True, True, True)
     """
 
     family: str
-    """``"tensorrt"``, ``"rtx"`` (TensorRT-RTX) or ``"lean"`` (the lean runtime)."""
     version: str
-    """``"major.minor.patch"``, as the library reports it."""
     generation: str
-    """The generation of its C++ interface: ``"v8"``, ``"v10"`` or ``"v11"``."""
     path: Path
-    """The library file that is loaded."""
     parser_path: Path | None
-    """The ONNX parser's file that is loaded; None if there is none."""
     can_parse: bool
-    """Whether it can parse ONNX models."""
     can_build: bool
-    """Whether it can build engines here. All but TensorRT-RTX need a GPU to build."""
     can_run: bool
-    """Whether it can run engines here."""
     problem: str
-    """Why it cannot do all of these, in a sentence; empty if it can."""
 
     def __str__(self) -> str:
         """Return family and version, as in ``"rtx 1.6.1"``."""
@@ -77,9 +74,8 @@ def library(choice: str | os.PathLike[str] = "auto") -> LibraryInfo:
 
     Examples:
         <!-- needs: builder -->
-        ```python
-        print(fasttrt.library().version)
-        ```
+        >>> print(fasttrt.library())
+        rtx ...
     """
     device = default_device()
     return describe(find(choice, device), device)

@@ -1,4 +1,4 @@
-"""How an engine is built."""
+"""`BuildConfig`: the options of a build."""
 
 import os
 import re
@@ -18,7 +18,7 @@ Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 
 TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 LOAD_OPTIONS = frozenset({"engine_host_code"})
-"""Those of `BuildConfig` that count when a plan is loaded, and change nothing of what is built."""
+"""Options of `BuildConfig` that apply when a plan is loaded and do not affect the build."""
 _TIMINGS_LIMIT = 1 << 30  # bytes
 _PRECISIONS = (None, "fp32", "tf32", "fp16", "bf16")
 _FLAGS = (
@@ -30,85 +30,106 @@ _CURRENT_GPU = 1  # the vendor's ComputeCapability::kCURRENT
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig:
-    """Options of a build. What is None stays as the library has it.
+    """The options of a build. Where an option is None, TensorRT's default applies.
 
-    An option that the library in use does not have is refused with a `BuildError` that names it;
-    a value out of range with an `InputError`.
+    An option that the library does not support raises a `BuildError` that names it, and a value out
+    of range an `InputError`.
+
+    Attributes:
+        workspace: The maximum scratch memory of a layer on the GPU, in bytes. TensorRT's default is
+            all of the GPU's memory.
+        optimization_level: 0 (fastest build) to 5 (slowest build, fastest engine). TensorRT's
+            default is 3.
+        profiling_verbosity: How much information on its layers the plan keeps for the inspector and
+            the profiler. With a 16-bit ``precision``, ``"names"`` becomes ``"detailed"``, since the
+            layers' types are checked.
+        timing_cache: A file of kernel timings, read if it exists and written after the build, so
+            that later builds need not measure them again. It is valid for one release and one GPU
+            model.
+        max_aux_streams: The maximum number of additional streams on which an engine may run
+            branches in parallel.
+        hardware_compatibility: Which other GPUs the plan must run on, at some cost in speed.
+            TensorRT 8.6 and later; ``"same_compute_capability"`` from 10.9 on. For TensorRT-RTX use
+            ``compute_capabilities``.
+        version_compatible: Whether later releases can run the plan too, through the lean runtime
+            that it contains; see ``engine_host_code``.
+        exclude_lean_runtime: Whether to leave the lean runtime out of a plan that is
+            ``version_compatible``.
+        refit: Whether the engine's weights can be replaced later, see `Engine.refit`. The engine
+            may be slower, as no optimization can rely on their values.
+        strip_weights: Whether to leave the weights out of the plan, which makes it small: the
+            engine takes them from the ONNX model when it is loaded (``Engine(plan,
+            weights="m.onnx")``). Requires ``refit``. TensorRT 10 and later, and TensorRT-RTX.
+        weight_streaming: Whether the engine may keep weights in host memory until they are needed;
+            see ``weight_streaming_budget`` of `Engine`. TensorRT 10.1 and later, and TensorRT-RTX.
+        engine_host_code: Whether the engine may run host code contained in its plan, as
+            version-compatible plans have. Such a plan must be trusted like a program. It applies
+            when a plan is loaded, and is never taken from the plan itself.
+        precision: The precision to compute in. None: the model's own types, with or without
+            ``tf32``. ``"fp32"``, ``"tf32"``: likewise, with ``tf32`` off or on; models that compute
+            in 16 bits are rejected. ``"fp16"``, ``"bf16"``: float32 computations are done in
+            float16 or bfloat16, except for operators and constants for which that is unsafe.
+            Explicit quantization is kept.
+        keep_fp32: With a 16-bit ``precision``: what else to keep in float32, as names of operators
+            (``"Softmax"``), of nodes, or of the nodes' outputs.
+        convert_io: With a 16-bit ``precision``: whether the model's float32 inputs and outputs are
+            converted too. By default they stay float32.
+        conversion: How a 16-bit ``precision`` is achieved. ``"graph"``: the ONNX graph is converted
+            before it is parsed. ``"flags"``: TensorRT 8.6 only, which then chooses between float16
+            and float32 for each layer by speed alone, whatever the loss of accuracy; with
+            ``"graph"`` it makes this choice for the converted layers. If it chooses float32 for
+            every layer, as for many small networks, a `BuildError` is raised. ``"auto"``:
+            ``"flags"`` for TensorRT 8.6, else ``"graph"``.
+        tf32: Whether float32 matrix products and convolutions may round their operands to TF32 (10
+            bits of mantissa) on the tensor cores. None: yes, as in TensorRT, unless ``precision``
+            is ``"fp32"``. TensorRT-RTX ignores its own flag for it (measured on 1.6.1) but respects
+            the environment variable ``NVIDIA_TF32_OVERRIDE=0``, which must be set for both the
+            build and the runs; without it, False raises a `BuildError` there.
+        nan: The result of Max, Min, Clip, Relu, HardSigmoid, HardSwish, MaxPool, GlobalMaxPool,
+            ReduceMax and ReduceMin where an input is NaN. ``"ignore"``: TensorRT's, a number if
+            another input is one. ``"propagate"``: NaN, as in numpy and PyTorch, at the cost of a
+            few more nodes for each of these. Other operators always propagate NaN, except for
+            ArgMax, ArgMin and TopK.
+        compute_capabilities: TensorRT-RTX: the compute capabilities that the plan must run on, for
+            instance ``("8.6", "12.0")``, or ``("current",)``. Empty: all that the release supports.
+
+    Examples:
+        >>> config = fasttrt.BuildConfig(optimization_level=2, workspace=1 << 30)
+        >>> config.optimization_level
+        2
+        >>> fasttrt.BuildConfig(optimization_level=9)
+        Traceback (most recent call last):
+        fasttrt.InputError: BuildConfig.optimization_level: expected an integer from 0 to 5, got 9
+
+        <!-- needs: builder -->
+        >>> plan = fasttrt.build("m.onnx", config, shapes={"x": (8, 784)})
     """
 
     workspace: int | None = None
-    """Device memory that one layer may use at most for scratch, in bytes. TensorRT's own default is
-    the GPU's whole memory."""
     optimization_level: int | None = None
-    """0 (fast build) to 5 (slow build, fastest engine). TensorRT's own default is 3."""
     profiling_verbosity: Literal["names", "none", "detailed"] = "names"
-    """What the plan remembers of its layers, for the inspector and the profiler. With ``precision``
-    of 16 bits it is ``"detailed"`` instead of ``"names"``, as the layers' types are looked at."""
     timing_cache: str | os.PathLike[str] | None = None
-    """A file of kernel timings, read if it exists and written after the build, so that later builds
-    need not measure again. Belongs to one release and one GPU."""
     max_aux_streams: int | None = None
-    """Streams besides the main one that an engine may use to run branches side by side."""
     hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
-    """GPUs besides the one at hand that the plan shall run on; costs speed. TensorRT 8.6 and later;
-    ``same_compute_capability`` from 10.9 on. TensorRT-RTX has ``compute_capabilities`` for this."""
     version_compatible: bool = False
-    """Whether later releases shall run the plan too (through the lean runtime that it carries, see
-    ``engine_host_code``)."""
     exclude_lean_runtime: bool = False
-    """With ``version_compatible``: leave the lean runtime out of the plan."""
     refit: bool = False
-    """Whether the engine's weights can be replaced later, see `Engine.refit`. The engine may be
-    slower, as nothing that depends on their values can be optimized."""
     strip_weights: bool = False
-    """Leave the weights out of the plan, which is small then: an engine gets them from the ONNX
-    model when it is loaded (``Engine(plan, weights="m.onnx")``). Only with ``refit``. TensorRT 10
-    and later and TensorRT-RTX."""
     weight_streaming: bool = False
-    """Whether an engine may keep weights in host memory until they are needed, see
-    ``weight_streaming_budget`` of `Engine`. TensorRT 10.1 and later and TensorRT-RTX."""
     engine_host_code: bool = False
-    """Whether an engine may run host code that its plan carries, as version-compatible plans do. A
-    plan is then as trusted as a program. Looked at when a plan is loaded, and never taken from the
-    plan itself."""
     precision: Precision | None = None
-    """What to compute in. None: the types that the model states, with or without ``tf32``.
-    ``"fp32"``, ``"tf32"``: the same with ``tf32`` off or on; a model that computes in 16 bits is
-    refused. ``"fp16"``, ``"bf16"``: what the model computes in float32 is done in float16 or
-    bfloat16, but for operators and constants that do not fit there. Explicit quantization stays."""
     keep_fp32: Sequence[str] = ()
-    """With ``precision`` of 16 bits: what stays in float32 besides. Names of operators
-    (``"Softmax"``), of nodes, or of the tensors that nodes give."""
     convert_io: bool = False
-    """With ``precision`` of 16 bits: whether float32 inputs and outputs of the model get the type
-    too. They keep theirs otherwise."""
     conversion: Literal["auto", "graph", "flags"] = "auto"
-    """How ``precision`` of 16 bits is reached. ``"graph"``: the ONNX graph is converted before it
-    is parsed. ``"flags"``: TensorRT 8.6 alone, which then chooses between float16 and float32 for
-    each layer by speed, and keeps nothing in float32 for safety; with ``"graph"`` it does so too,
-    among what is left. Where it takes float32 for every layer, as in many small networks, there is
-    no engine but a `BuildError` that says so. ``"auto"``: flags there, the graph elsewhere."""
     tf32: bool | None = None
-    """Whether float32 matrix products and convolutions may round their factors to TF32 (10 bits of
-    mantissa) on the tensor cores. None: yes, as in TensorRT, unless ``precision`` is ``"fp32"``.
-    TensorRT-RTX ignores its own flag for it (measured on 1.6.1) and heeds the environment variable
-    ``NVIDIA_TF32_OVERRIDE=0``, which must be set both where it builds and where it runs; without
-    it, False is refused there."""
     nan: Literal["ignore", "propagate"] = "ignore"
-    """What Max, Min, Clip, Relu, HardSigmoid, HardSwish, MaxPool, GlobalMaxPool, ReduceMax and
-    ReduceMin give of a NaN.
-    ``"ignore"``: what TensorRT does, which takes a number where there is one. ``"propagate"``: NaN,
-    as numpy and PyTorch do; each such node costs a few more. Others are NaN wherever an input is,
-    but for ArgMax, ArgMin and TopK, which have no NaN to give."""
     compute_capabilities: Sequence[str | float] = ()
-    """TensorRT-RTX: compute capabilities that the plan shall run on, for instance
-    ``("8.6", "12.0")``, or ``("current",)``. Empty: all that the release supports."""
 
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            InputError: for a value out of range.
+            InputError: a value is out of range.
         """
         self._check(
             "workspace", _is_integer(self.workspace, 0, 2**63 - 1), "an integer >= 0, bytes"
@@ -168,25 +189,25 @@ class BuildConfig:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether 16 bits are asked for."""
+        """Whether ``precision`` is a 16-bit one."""
         return self.precision in ("fp16", "bf16")
 
     @property
-    def for_builds(self) -> list[str]:
-        """What of it was given, and counts for builds alone, by name."""
+    def build_only_options(self) -> list[str]:
+        """The names of the options that are set and that apply to builds only."""
         names = (f.name for f in fields(self) if getattr(self, f.name) != f.default)
         return [name for name in names if name not in {*LOAD_OPTIONS, "precision"}]
 
     @property
     def allows_tf32(self) -> bool:
-        """What ``tf32`` comes to."""
+        """Whether TF32 may be used, with the default of ``tf32`` resolved."""
         return self.precision != "fp32" if self.tf32 is None else self.tf32
 
     def with_precision(self, precision: Precision | None) -> "BuildConfig":
-        """The same with the ``precision=`` of a call.
+        """Return these options with the ``precision=`` of a call.
 
         Raises:
-            InputError: if the config has another one.
+            InputError: the config has a different one.
         """
         if not is_one_of(precision, _PRECISIONS):
             refuse("precision", _PRECISIONS[1:], precision)
@@ -194,30 +215,30 @@ class BuildConfig:
             return self
         if self.precision is not None:
             raise InputError(
-                f"precision: expected {self.precision!r}, as in config, or None, got {precision!r}"
+                f"precision: expected {self.precision!r} as in config, or None, got {precision!r}"
             )
         return replace(self, precision=precision)
 
     def to_core(self, library: _core.Library) -> _core.BuildOptions:
-        """The same, as the core takes it.
+        """Convert to the core's options.
 
         Raises:
-            BuildError: for what cannot be had of this library; the core refuses the rest.
+            BuildError: the library does not support an option; the core checks the others.
         """
         if (
             library.family == "rtx"
             and not self.allows_tf32
             and os.environ.get(TF32_VARIABLE) != "0"
         ):
-            asked = "tf32=False" if self.tf32 is False else 'precision="fp32"'
+            option = "tf32=False" if self.tf32 is False else 'precision="fp32"'
             raise BuildError(
-                f"{asked} is not an option of {library}, which uses TF32 whatever its flag "
+                f"{option} is not an option of {library}, which uses TF32 whatever its flag "
                 f"says. Set {TF32_VARIABLE}=0 in the environment, here and where the plan runs"
             )
         if library.family == "rtx" and self.hardware_compatibility != "none":
             raise BuildError(
                 f"hardware_compatibility is not an option of {library}, which would ignore it; "
-                "compute_capabilities is"
+                "use compute_capabilities"
             )
         options = _core.BuildOptions()
         options.workspace = self.workspace
@@ -235,24 +256,24 @@ class BuildConfig:
         if self.timing_cache is not None:
             file = Path(self.timing_cache)
             self._check("timing_cache", file.parent.is_dir(), "a file in an existing folder")
-            options.set_timing_cache(_timings(file, library))
+            options.set_timing_cache(_read_timing_cache(file, library))
         return options
 
     def to_json(self) -> dict[str, Any]:
-        """What of it goes into the built plan."""
+        """Return the options as recorded in a plan."""
         values = asdict(self)
-        for name in ("timing_cache", *LOAD_OPTIONS):  # of this machine, not of the plan
+        for name in ("timing_cache", *LOAD_OPTIONS):  # they belong to this machine, not to the plan
             del values[name]
         values["keep_fp32"], values["tf32"] = list(self.keep_fp32), self.allows_tf32
         values["compute_capabilities"] = [str(c) for c in self.compute_capabilities]
         return values
 
 
-def _timings(file: Path, library: _core.Library) -> bytes:
-    """The content of a timing cache; empty if there is none yet.
+def _read_timing_cache(file: Path, library: _core.Library) -> bytes:
+    """Read a timing cache; empty if the file does not exist yet.
 
     Raises:
-        InputError: the file is of another kind, which the build would replace.
+        InputError: the file is of another kind, and the build would overwrite it.
     """
     try:
         if check_file(file).size == 0:
@@ -260,7 +281,7 @@ def _timings(file: Path, library: _core.Library) -> bytes:
     except FileNotFoundError:
         return b""
     with reading(file) as stream:
-        # TensorRT-RTX takes anything for an empty cache; the others refuse what is none themselves.
+        # TensorRT-RTX treats anything as an empty cache; TensorRT checks the content itself.
         is_other = library.family == "rtx" and not TIMING_CACHE.matches(stream)
         if is_other or PLAN.matches(stream) or MODEL.matches(stream):
             raise InputError(
@@ -269,11 +290,11 @@ def _timings(file: Path, library: _core.Library) -> bytes:
     return read_file(file, _TIMINGS_LIMIT, "a timing cache")
 
 
-def checked_config(config: BuildConfig | None) -> BuildConfig:
-    """The options of a call; None: the defaults.
+def check_config(config: BuildConfig | None) -> BuildConfig:
+    """Check the ``config=`` of a call, and return the defaults for None.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is not a `BuildConfig`.
     """
     if config is None:
         return BuildConfig()
@@ -287,20 +308,20 @@ def _is_list(value: object) -> bool:
     return isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray))
 
 
-def _is_integer(value: object, least: int, most: int) -> bool:
-    """Whether a value is None or an integer within limits."""
+def _is_integer(value: object, min_: int, max_: int) -> bool:
+    """Whether a value is None or an integer within the limits."""
     if value is None:
         return True
     if not isinstance(value, Integral) or isinstance(value, bool):
         return False
-    return least <= int(value) <= most
+    return min_ <= int(value) <= max_
 
 
 def parse_capability(capability: str | float) -> int:
-    """A compute capability as TensorRT-RTX counts it: 8.6 is 86.
+    """Convert a compute capability to TensorRT-RTX's number for it: 8.6 is 86.
 
     Raises:
-        InputError: if it is none.
+        InputError: it is not a compute capability.
     """
     text = str(capability) if isinstance(capability, (str, Real)) else ""
     if text == "current":

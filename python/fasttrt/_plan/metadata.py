@@ -1,4 +1,4 @@
-"""The metadata of a plan's file, as JSON that others may have written."""
+"""Parsing of a plan's metadata: JSON that may not have been written by fasttrt."""
 
 import json
 from collections.abc import Mapping
@@ -9,20 +9,20 @@ from fasttrt.errors import EngineLoadError
 GROUPED_CONVOLUTIONS = "grouped_convolutions"
 """The names of those for which TensorRT-RTX may compile wrong kernels, as the plan's sizes vary."""
 LIMIT = 1 << 30
-"""Bytes of metadata, at most."""
-_DEEPEST = 64
-"""Levels of lists and mappings within each other; fasttrt's own are below ten."""
+"""The maximum size of metadata, in bytes."""
+_MAX_DEPTH = 64
+"""The maximum nesting depth of lists and mappings; fasttrt's own is below ten."""
 
 
-class _Some(NamedTuple):
-    """A mapping with these fields, each of which may be missing."""
+class _Optional(NamedTuple):
+    """A mapping with fields of these types, each of which may be missing."""
 
     fields: Mapping[str, Any]
 
 
 _LIBRARY = {"family": str, "version": str}
 _TENSORS = [
-    _Some({"name": str, "dtype": str, "engine_dtype": str, "shape": [int], "dimensions": [str]})
+    _Optional({"name": str, "dtype": str, "engine_dtype": str, "shape": [int], "dimensions": [str]})
 ]
 _KINDS: Mapping[str, Any] = {
     "fasttrt": str,
@@ -33,43 +33,45 @@ _KINDS: Mapping[str, Any] = {
     GROUPED_CONVOLUTIONS: [str],
     "library": _LIBRARY,
     "gpu": ({"name": str, "compute_capability": str}, None),
-    "config": _Some({"precision": (str, None), "strip_weights": bool, "version_compatible": bool}),
+    "config": _Optional(
+        {"precision": (str, None), "strip_weights": bool, "version_compatible": bool}
+    ),
     "profiles": [dict],
     "inputs": _TENSORS,
     "outputs": _TENSORS,
     "plugins": [{"name": str, "sha256": str}],
     "structure": dict,
-    "arguments": _Some({"freeze": dict, "dims": dict}),
+    "arguments": _Optional({"freeze": dict, "dims": dict}),
     "verification": dict,
-    "cache": _Some({"library": _LIBRARY, "model_sha256": str, "config": dict}),
+    "cache": _Optional({"library": _LIBRARY, "model_sha256": str, "config": dict}),
 }
-"""What fields are, where they are there: a type, a list of one, a mapping, or one of several."""
+"""The type of each field, if it is present: a type, a list of one, a mapping, or alternatives."""
 
 
 def parse_metadata(content: bytes, name: str) -> dict[str, Any]:
-    """Read the metadata of a plan that errors call ``name``.
+    """Parse the metadata of a plan that messages call ``name``.
 
     Raises:
-        EngineLoadError: it is no JSON object, is nested too deep, or a field has another type than
-            fasttrt writes.
+        EngineLoadError: it is not a JSON object, is nested too deeply, or a field does not have the
+            type that fasttrt writes.
     """
     try:
         metadata = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise EngineLoadError(f"{name} is damaged: its metadata is no JSON: {error}") from None
+        raise EngineLoadError(f"{name} is damaged: its metadata is not JSON: {error}") from None
     if not isinstance(metadata, dict):
-        raise EngineLoadError(f"{name} is damaged: its metadata is no JSON object")
-    if _is_deeper(metadata, _DEEPEST):
-        raise EngineLoadError(f"{name} is damaged: its metadata is nested too deep")
+        raise EngineLoadError(f"{name} is damaged: its metadata is not a JSON object")
+    if _is_deeper(metadata, _MAX_DEPTH):
+        raise EngineLoadError(f"{name} is damaged: its metadata is nested too deeply")
     for field, kind in _KINDS.items():
         if field in metadata and (place := _misfit(metadata[field], kind, field)):
-            raise EngineLoadError(f"{name} is damaged: its metadata has another type in {place}")
+            raise EngineLoadError(f"{name} is damaged: its metadata has a wrong type in {place}")
     return metadata
 
 
 def _misfit(value: Any, kind: Any, place: str) -> str:
-    """Where a value is of another kind; empty if nowhere."""
-    if isinstance(kind, _Some):
+    """Return the place within a value whose type is wrong; empty if there is none."""
+    if isinstance(kind, _Optional):
         present = value if isinstance(value, dict) else ()
         return _misfit(value, {k: kind.fields[k] for k in kind.fields if k in present}, place)
     if isinstance(kind, tuple):
@@ -90,7 +92,7 @@ def _misfit(value: Any, kind: Any, place: str) -> str:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and mappings are within each other more than so many times."""
+    """Whether lists and mappings are nested more than ``levels`` deep."""
     layer = [value]
     for _ in range(levels):
         layer = [

@@ -1,16 +1,16 @@
-r"""Built engines as bytes: `Plan`, and the file that it is saved in.
+r"""`Plan`: a built engine as bytes, and the file that it is saved in.
 
-The file is a header of fixed size, metadata as JSON, and the vendor's plan on a page boundary::
+The file is a header of fixed size, JSON metadata, and the vendor's plan at a page boundary::
 
     offset  size  field
     0       8     magic, b"FASTTRT\0"
-    8       4     format version (little-endian, as all numbers)
+    8       4     format version (little-endian, like all numbers)
     12      4     zero
-    16      8     size of the metadata, which begins at 72
+    16      8     size of the metadata, which begins at offset 72
     24      8     offset of the vendor's plan
     32      8     size of the vendor's plan
-    40      32    SHA-256 of bytes 0 to 40, of what lies between the header and the vendor's plan,
-                  and of the vendor's plan's own SHA-256
+    40      32    SHA-256 of: bytes 0 to 40, the bytes between the header and the vendor's plan, and
+                  the SHA-256 of the vendor's plan
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from fasttrt._plan.metadata import LIMIT, parse_metadata
 from fasttrt.errors import EngineLoadError
 
 FORMAT = 2
-"""The version of the file's format."""
+"""The version of the file format."""
 _MAGIC = b"FASTTRT\0"
 _FIELDS = struct.Struct("<8sIIQQQ")
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -40,8 +40,8 @@ _HEADER_SIZE = _FIELDS.size + _DIGEST_SIZE
 _PAGE = 4096
 _SUFFIXES = {".plan", ".engine", ".trt"}
 
-# The vendor's header, as read off plans of TensorRT 8.6 and TensorRT-RTX 1.6 and 1.7: a magic of
-# "?trt", the whole size at 16, and the release that built it, a byte a number, at 24.
+# The vendor's header, as observed in plans of TensorRT 8.6 and TensorRT-RTX 1.6 and 1.7: the magic
+# "?trt", the total size at 16, and the version of the release, a byte per number, at 24.
 _VENDOR_SIZE = struct.Struct("<Q")
 _VENDOR_SIZE_AT = 16
 _VENDOR_VERSION_AT = 24
@@ -54,32 +54,44 @@ Bytes: TypeAlias = bytes | memoryview
 
 @dataclass(frozen=True)
 class Plan:
-    """A built engine: TensorRT's own serialized plan, and what is known of it."""
+    """A built engine: TensorRT's serialized plan, and metadata on how it was built.
+
+    Attributes:
+        data: The vendor's plan: bytes, or a view of them. A plan loaded from a file is a view of
+            that file, and changes if the file is changed in place; `save` replaces the file
+            instead.
+        metadata: How and for what the plan was built: ``fasttrt`` (its version), ``model_sha256``
+            (of the model as read), ``changes`` (the changes made to the model, one line each;
+            ``conversion`` lists the nodes, if ``precision`` converted it), ``control_flow`` (which
+            of If and Loop it has), ``grouped_convolutions`` (for TensorRT-RTX, if sizes vary: those
+            that it must not specialize), ``library`` (family, version), ``gpu`` (name,
+            compute_capability; None if built without one), ``config``, ``profiles``, ``inputs``,
+            ``outputs``; with plugins, ``plugins`` (name and sha256 of each); if it can be refitted,
+            ``structure`` (digests of the model's) and ``arguments`` (its ``freeze`` and ``dims``);
+            after ``Engine(verify=...)``, ``verification``; if it was built for the cache, ``cache``
+            (the parts of its key) and ``model_name`` (of the file). A plan of another tool has at
+            most ``library``.
+
+    Examples:
+        <!-- needs: builder -->
+        >>> plan = fasttrt.build("m.onnx", shapes={"x": (8, 784)})
+        >>> plan.save("m.plan")
+        >>> fasttrt.Plan.load("m.plan").metadata["profiles"]
+        [{'x': [[8, 784], [8, 784], [8, 784]]}]
+    """
 
     data: Bytes = field(repr=False)
-    """The vendor's plan: bytes, or a view of them; of the file itself where it was loaded from one.
-    So whoever changes that file in place changes the plan; `save` puts a new file in its place."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """What it was built from, with and for: ``fasttrt`` (our version), ``model_sha256`` (of the
-    model as it was read), ``changes`` (what was changed of it, a line each; ``conversion`` has the
-    nodes, where ``precision`` converted it), ``control_flow`` (which of If and Loop it has),
-    ``grouped_convolutions`` (for TensorRT-RTX, if sizes vary: those that it must not specialize),
-    ``library`` (family, version), ``gpu`` (name, compute_capability; None if built without one),
-    ``config``, ``profiles``, ``inputs``, ``outputs``; with plugins ``plugins`` (name and sha256 of
-    each), if it can be refitted ``structure``, digests of the model's, and ``arguments``, its
-    ``freeze`` and ``dims``; ``verification`` after ``Engine(verify=...)``. If it was built for the
-    cache, ``cache`` (the parts of its key) and ``model_name`` (of the file). For a plan of another
-    tool ``library`` at most."""
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write the plan with its metadata and a checksum. The file appears whole or not at all.
+        """Write the plan with its metadata and a checksum. The file is written atomically.
 
         Args:
-            path: of the file. What is there already is replaced if it is a plan.
-            force: replace whatever it is.
+            path: the file. An existing file is replaced if it is a plan.
+            force: whether to replace any existing file.
 
         Raises:
-            InputError: the file that is there is no plan, or there is no such folder.
+            InputError: the existing file is not a plan, or the folder does not exist.
             OSError: it cannot be written.
         """
         with Output(as_path("path", path), PLAN, force=force).open() as stream:
@@ -87,12 +99,12 @@ class Plan:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":
-        """Map a saved plan, or a plain plan of the vendor's tools, and check it.
+        """Memory-map a saved plan, or a plan of the vendor's tools, and check it.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            EngineLoadError: if the file is damaged, cut short or no plan.
-            InputError: if it is no ordinary file, but a pipe, a device or a folder.
+            FileNotFoundError: there is no such file.
+            EngineLoadError: the file is damaged, truncated or not a plan.
+            InputError: it is not a regular file, but a pipe, a device or a folder.
         """
         path = as_path("path", path)
         with reading(path) as stream:
@@ -101,17 +113,17 @@ class Plan:
             return cls.read(stream, str(path))
 
     def to_bytes(self) -> bytes:
-        """What `save` writes."""
+        """Return the content of the file that `save` writes."""
         stream = io.BytesIO()
         self.write(stream)
         return stream.getvalue()
 
     @classmethod
     def from_bytes(cls, content: Bytes) -> "Plan":
-        """Read what `to_bytes` gave, or a plain plan of the vendor's tools.
+        """Parse the result of `to_bytes`, or a plan of the vendor's tools.
 
         Raises:
-            EngineLoadError: if it is damaged, cut short or no plan.
+            EngineLoadError: it is damaged, truncated or not a plan.
         """
         try:
             view = memoryview(content)
@@ -123,11 +135,11 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of `data`, in hexadecimal; whatever is known of it, the same plan."""
+        """The SHA-256 of `data`, in hexadecimal; it does not depend on the metadata."""
         return hashlib.sha256(self.data).hexdigest()
 
     def write(self, stream: BinaryIO) -> None:
-        """Write to an open file what `save` writes to a new one."""
+        """Write the content of `save` to an open file."""
         fields, padded = self._head()
         checksum = _checksum(fields, padded, self.digest)
         for part in (fields, checksum, padded, self.data):
@@ -135,15 +147,15 @@ class Plan:
 
     @classmethod
     def read(cls, stream: BinaryIO, name: str) -> "Plan":
-        """Map an open file, which errors call ``name``; see `load`."""
-        return cls._parse(_mapped(stream), name)
+        """Memory-map an open file, which messages call ``name``; see `load`."""
+        return cls._parse(_map_file(stream), name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle and copy, which know no views."""
+        """Support pickle and copy, which cannot handle views."""
         return Plan, (bytes(self.data), self.metadata)
 
     def _head(self) -> tuple[bytes, bytes]:
-        """The header's fields, and the metadata up to the vendor's plan."""
+        """Return the header's fields, and the metadata padded up to the vendor's plan."""
         metadata = json.dumps(self.metadata, sort_keys=True).encode()
         offset = -(-(_HEADER_SIZE + len(metadata)) // _PAGE) * _PAGE
         fields = _FIELDS.pack(_MAGIC, FORMAT, 0, len(metadata), offset, len(self.data))
@@ -160,30 +172,30 @@ class Plan:
         if _checksum(header[: _FIELDS.size], padded, digest) != header[_FIELDS.size :]:
             raise EngineLoadError(f"{name} is damaged: its SHA-256 does not match")
         plan = cls(data, parse_metadata(padded[:metadata_size], name))
-        vars(plan)["digest"] = digest  # what the property would count again
+        vars(plan)["digest"] = digest  # so that the property need not compute it again
         return plan
 
 
 def peek(stream: BinaryIO, name: str) -> dict[str, Any]:
-    """The metadata of a file that `Plan.save` wrote; the checksum is not looked at.
+    """Read the metadata of a file that `Plan.save` wrote, without verifying the checksum.
 
     Raises:
-        EngineLoadError: if it is cut short, or is no such file.
+        EngineLoadError: the file is truncated, or not a plan of fasttrt.
     """
     header = stream.read(_HEADER_SIZE)
     if not header.startswith(_MAGIC):
-        raise EngineLoadError(f"{name} is no plan of fasttrt: it begins with {header[:8]!r}")
+        raise EngineLoadError(f"{name} is not a plan of fasttrt: it begins with {header[:8]!r}")
     size, _ = _read_header(header, os.fstat(stream.fileno()).st_size, name)
     return parse_metadata(stream.read(size), name)
 
 
 def is_plan(content: Bytes) -> bool:
-    """Whether bytes look like a plan, ours or the vendor's, rather than an ONNX model."""
+    """Whether bytes look like a plan, fasttrt's or the vendor's, rather than an ONNX model."""
     return content[: len(_MAGIC)] == _MAGIC or is_vendor_plan(content)
 
 
 def is_plan_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a plan rather than an ONNX model: by its name, or else how it begins."""
+    """Whether a file is a plan rather than an ONNX model, by its name or else its first bytes."""
     with reading(path) as stream:
         begin = stream.read(len(_MAGIC))
     suffix = Path(path).suffix
@@ -195,8 +207,8 @@ def is_vendor_plan(content: Bytes) -> bool:
     return content[1:4] == b"trt"
 
 
-def _mapped(stream: BinaryIO) -> memoryview:
-    """The whole file; read if it cannot be mapped, as pipes and empty files."""
+def _map_file(stream: BinaryIO) -> memoryview:
+    """Memory-map the whole file; read it if it cannot be mapped, as pipes and empty files."""
     try:
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     except (ValueError, OSError):
@@ -204,38 +216,38 @@ def _mapped(stream: BinaryIO) -> memoryview:
 
 
 def _read_header(header: bytes, total: int, name: str) -> tuple[int, int]:
-    """Size of the metadata and offset of the vendor's plan, checked against the file's size."""
+    """Return the metadata's size and the plan's offset, checked against the file's size."""
     if len(header) < _HEADER_SIZE:
-        raise EngineLoadError(f"{name} is cut short: it ends within the header")
+        raise EngineLoadError(f"{name} is truncated: it ends within the header")
     _, version, _, metadata_size, offset, size = _FIELDS.unpack_from(header)
     if version != FORMAT:
         raise EngineLoadError(
-            f"{name} has format {version}; this fasttrt reads format {FORMAT}. Build it anew."
+            f"{name} has format {version}; this fasttrt reads format {FORMAT}. Rebuild it."
         )
     if total != offset + size or offset < _HEADER_SIZE + metadata_size:
         raise EngineLoadError(
-            f"{name} is cut short or damaged: expected {offset + size} bytes, got {total}"
+            f"{name} is truncated or damaged: expected {offset + size} bytes, got {total}"
         )
     if metadata_size > LIMIT or offset - _HEADER_SIZE - metadata_size >= _PAGE:
-        raise EngineLoadError(f"{name} is damaged: its header tells of too much metadata")
+        raise EngineLoadError(f"{name} is damaged: its header states too much metadata")
     return metadata_size, offset
 
 
 def _read_vendor_header(content: Bytes, name: str) -> dict[str, Any]:
-    """The library that built a plain plan."""
+    """Return as metadata the library that built a vendor's plan, read from its header."""
     if not is_vendor_plan(content):
         raise EngineLoadError(
-            f"{name} is no plan: it begins with {bytes(content[:8])!r}, which neither fasttrt nor "
-            "TensorRT writes"
+            f"{name} is not a plan: it begins with {bytes(content[:8])!r}, which neither fasttrt "
+            "nor TensorRT writes"
         )
     if len(content) < _VENDOR_HEADER_SIZE:
-        raise EngineLoadError(f"{name} is cut short: it ends within the header")
+        raise EngineLoadError(f"{name} is truncated: it ends within the header")
     family = _VENDOR_FAMILIES.get(bytes(content[:4]))
     if family is None:
         return {}
     (size,) = _VENDOR_SIZE.unpack_from(content, _VENDOR_SIZE_AT)
     if len(content) < size:
-        raise EngineLoadError(f"{name} is cut short: expected {size} bytes, got {len(content)}")
+        raise EngineLoadError(f"{name} is truncated: expected {size} bytes, got {len(content)}")
     version = ".".join(str(n) for n in content[_VENDOR_VERSION_AT : _VENDOR_VERSION_AT + 3])
     return {"library": {"family": family, "version": version}}
 

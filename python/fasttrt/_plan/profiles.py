@@ -1,4 +1,4 @@
-"""Optimization profiles: what extents an engine is built for."""
+"""Optimization profiles: the ranges of shapes that an engine is built for."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from fasttrt._common.tensor_spec import Range, Shape
 from fasttrt.errors import InputError
 
 ShapeLike: TypeAlias = str | Sequence[int] | Sequence[Sequence[int]]
-"""One shape for min, opt and max; or the three; or either as trtexec writes it:
+"""A single shape for min, opt and max; or all three; or either in trtexec's notation:
 ``"1x3x224x224"``, ``"1x3x224x224:8x3x224x224:32x3x224x224"``."""
 Shapes: TypeAlias = Mapping[str, ShapeLike] | Sequence[Mapping[str, ShapeLike]]
-"""Shapes by input name: one profile, or a list of several."""
+"""Shapes by input name: one profile, or a list of profiles."""
 
-# Defaults for extents that are named after what they count. The batch's optimum is small, as most
-# callers send little at a time; 512 tokens are what the common encoders' position tables hold.
+# Defaults for dimensions whose names say what they count. The opt batch size is small, as most
+# callers send few items at a time; 512 tokens is the size of common encoders' position tables.
 _DEFAULTS: tuple[tuple[re.Pattern[str], tuple[int, int, int]], ...] = (
     (re.compile(r"(n|b|bs|batch|batch_?size|.*batch.*)", re.I), (1, 8, 32)),
     (
@@ -31,39 +31,39 @@ _DEFAULTS: tuple[tuple[re.Pattern[str], tuple[int, int, int]], ...] = (
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """An input of the network that is to be built."""
+    """An input of the network to be built."""
 
     name: str
     dtype: str
     shape: Shape
-    """-1 for an extent that is not fixed."""
+    """The shape; -1 for a dynamic dimension."""
     dimensions: tuple[str, ...]
-    """A name for each axis, ``""`` for none."""
+    """The dimension's name for each axis; ``""`` for none."""
     is_shape: bool
-    """Whether a profile gives its values, not its extents."""
+    """Whether profiles give ranges of its values instead of its shape."""
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether a profile has to say something about it."""
+        """Whether profiles must give a range for it."""
         return self.is_shape or -1 in self.shape
 
     def template(self) -> str:
-        """How to pass its shape, for messages."""
+        """Show how to pass its shape, for messages."""
         if self.is_shape:
             return f'"{self.name}": (min values, opt values, max values)'
-        extents = ", ".join(
-            (name or f"d{axis}") if extent < 0 else str(extent)
-            for axis, (extent, name) in enumerate(zip(self.shape, self.dimensions, strict=True))
+        dimensions = ", ".join(
+            (name or f"d{axis}") if size < 0 else str(size)
+            for axis, (size, name) in enumerate(zip(self.shape, self.dimensions, strict=True))
         )
-        shape = f"({extents},)" if len(self.shape) == 1 else f"({extents})"
+        shape = f"({dimensions},)" if len(self.shape) == 1 else f"({dimensions})"
         return f'"{self.name}": (min {shape}, opt {shape}, max {shape})'
 
 
 def parse_range(name: str, value: ShapeLike) -> Range:
-    """(min, opt, max) from what the caller wrote for one input.
+    """Parse what the caller passed for one input into (min, opt, max).
 
     Raises:
-        InputError: if it is none of the accepted forms.
+        InputError: it has none of the accepted forms.
     """
     expected = (
         f"{name}: expected a shape, a (min, opt, max) of shapes, or trtexec's "
@@ -72,55 +72,55 @@ def parse_range(name: str, value: ShapeLike) -> Range:
     try:
         if isinstance(value, str):
             parts: Sequence[Sequence[int]] = [
-                tuple(int(extent) for extent in part.split("x")) for part in value.split(":")
+                tuple(int(size) for size in part.split("x")) for part in value.split(":")
             ]
         elif any(isinstance(part, Sequence) for part in value):
-            parts = [tuple(index(e) for e in part) for part in value]  # type: ignore[union-attr]
+            parts = [tuple(index(size) for size in part) for part in value]  # type: ignore[union-attr]
         else:
-            parts = [tuple(index(extent) for extent in value)]  # type: ignore[arg-type]
+            parts = [tuple(index(size) for size in value)]  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise InputError(expected) from None
     if len(parts) == 1:
         parts = [parts[0]] * 3
     if len(parts) != 3 or len({len(part) for part in parts}) != 1:
         raise InputError(expected)
-    least, best, most = (tuple(part) for part in parts)
-    return least, best, most
+    min_, opt, max_ = (tuple(part) for part in parts)
+    return min_, opt, max_
 
 
 def resolve(
     inputs: Sequence[NetworkInput], shapes: Shapes | None, use: str = "building for"
 ) -> list[dict[str, Range]]:
-    """A range for every dynamic input, in each profile.
+    """Determine the range of every dynamic input, in each profile.
 
-    Extents that the caller does not give come from inputs given in the same profile that share the
-    dimension's name, else from the name itself where it says batch or sequence. Those are logged,
-    with their ``use``.
+    Dimensions that the caller does not give are taken from inputs in the same profile that share
+    the dimension's name, or else guessed from the name if it says batch or sequence. Derived ranges
+    are logged, together with their ``use``.
 
     Raises:
-        InputError: if a shape does not fit the network, or one is missing and cannot be derived.
+        InputError: a shape does not match the network, or is missing and cannot be derived.
     """
     if shapes is None:
-        given: Sequence[Mapping[str, ShapeLike]] = [{}]
+        profiles: Sequence[Mapping[str, ShapeLike]] = [{}]
     elif isinstance(shapes, Mapping):
-        given = [shapes]
+        profiles = [shapes]
     else:
         check_shapes(shapes)
-        given = shapes
-    if not given:
+        profiles = shapes
+    if not profiles:
         raise InputError("shapes: expected a mapping or a list of mappings, got an empty list")
     if not any(tensor.is_dynamic for tensor in inputs):
-        for profile in given:
+        for profile in profiles:
             check_profile(inputs, profile)
         return []
-    return [_resolve_profile(inputs, profile, use) for profile in given]
+    return [_resolve_profile(inputs, profile, use) for profile in profiles]
 
 
 def check_shapes(shapes: Any) -> None:
-    """See that ``shapes`` is a mapping, or a sequence of them, or None.
+    """Check that ``shapes`` is a mapping, a sequence of mappings, or None.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is none of these.
     """
     expected = "a mapping from input names, as in {'x': (1, 3)}, or a list of them"
     if shapes is None or isinstance(shapes, Mapping):
@@ -134,10 +134,11 @@ def check_shapes(shapes: Any) -> None:
 def check_profile(
     inputs: Sequence[NetworkInput], profile: Mapping[str, ShapeLike]
 ) -> dict[str, Range]:
-    """The ranges that one profile gives, checked against the network.
+    """Parse the ranges of one profile and check them against the network.
 
     Raises:
-        InputError: naming the input, what was expected and what came.
+        InputError: a range does not match the network; the message names the input, what was
+            expected and what was passed.
     """
     if not isinstance(profile, Mapping):
         raise InputError(f"shapes: expected a mapping from input names, got {profile!r}")
@@ -152,26 +153,26 @@ def check_profile(
     return ranges
 
 
-def _check_range(tensor: NetworkInput, given: Range) -> None:
-    least, best, most = given
-    ordered = all(a <= b <= c for a, b, c in zip(least, best, most, strict=True))
-    if not ordered or (not tensor.is_shape and min(least, default=0) < 0):
-        raise InputError(f"{tensor.name}: expected 0 <= min <= opt <= max in shapes=, got {given}")
+def _check_range(tensor: NetworkInput, range_: Range) -> None:
+    min_, opt, max_ = range_
+    ordered = all(a <= b <= c for a, b, c in zip(min_, opt, max_, strict=True))
+    if not ordered or (not tensor.is_shape and min(min_, default=0) < 0):
+        raise InputError(f"{tensor.name}: expected 0 <= min <= opt <= max in shapes=, got {range_}")
     if tensor.is_shape:
-        if -1 not in tensor.shape and len(least) != prod(tensor.shape):
+        if -1 not in tensor.shape and len(min_) != prod(tensor.shape):
             raise InputError(
                 f"{tensor.name}: expected {prod(tensor.shape)} values (not a shape) for each of "
-                f"min, opt and max in shapes=, got {given}"
+                f"min, opt and max in shapes=, got {range_}"
             )
         return
-    fits = len(least) == len(tensor.shape) and all(
-        extent in (-1, a) and extent in (-1, c)
-        for extent, a, c in zip(tensor.shape, least, most, strict=True)
+    fits = len(min_) == len(tensor.shape) and all(
+        size in (-1, a) and size in (-1, c)
+        for size, a, c in zip(tensor.shape, min_, max_, strict=True)
     )
     if not fits:
         raise InputError(
             f"{tensor.name}: expected a shape like {tensor.shape} (-1 is dynamic) in shapes=, "
-            f"got {given}"
+            f"got {range_}"
         )
 
 
@@ -182,9 +183,9 @@ def _resolve_profile(
     named: dict[str, tuple[int, int, int]] = {}
     for tensor in inputs:
         if tensor.name in ranges and not tensor.is_shape:
-            for dimension, *extents in zip(tensor.dimensions, *ranges[tensor.name], strict=True):
+            for dimension, *sizes in zip(tensor.dimensions, *ranges[tensor.name], strict=True):
                 if dimension and not is_placeholder(dimension):
-                    named[dimension] = (extents[0], extents[1], extents[2])
+                    named[dimension] = (sizes[0], sizes[1], sizes[2])
     derived: list[str] = []
     missing: list[str] = []
     for tensor in inputs:
@@ -194,11 +195,11 @@ def _resolve_profile(
         if tensor.is_shape or None in axes:
             missing.append(tensor.template())
             continue
-        found = [axis for axis in axes if axis is not None]
+        known = [axis for axis in axes if axis is not None]
         ranges[tensor.name] = (
-            tuple(axis[0] for axis in found),
-            tuple(axis[1] for axis in found),
-            tuple(axis[2] for axis in found),
+            tuple(axis[0] for axis in known),
+            tuple(axis[1] for axis in known),
+            tuple(axis[2] for axis in known),
         )
         derived.append(
             f"{tensor.name} min {ranges[tensor.name][0]} opt {ranges[tensor.name][1]} "
@@ -206,11 +207,11 @@ def _resolve_profile(
         )
     if missing:
         raise InputError(
-            "the model has dynamic inputs whose extents cannot be guessed; pass "
+            "the model has dynamic inputs whose shapes cannot be derived; pass "
             f"shapes={{{', '.join(missing)}}}"
         )
     if derived:
-        logger.warning("no shapes= given; %s %s", use, "; ".join(derived))
+        logger.warning("no shapes= passed; %s %s", use, "; ".join(derived))
     return ranges
 
 
@@ -221,14 +222,14 @@ def _axes(tensor: NetworkInput) -> range:
 def _derive(
     tensor: NetworkInput, axis: int, named: Mapping[str, tuple[int, int, int]]
 ) -> tuple[int, int, int] | None:
-    extent, name = tensor.shape[axis], tensor.dimensions[axis]
-    if extent >= 0:
-        return (extent, extent, extent)
-    return named.get(name) or default_extents(name)
+    size, name = tensor.shape[axis], tensor.dimensions[axis]
+    if size >= 0:
+        return (size, size, size)
+    return named.get(name) or default_sizes(name)
 
 
-def default_extents(name: str) -> tuple[int, int, int] | None:
-    """(min, opt, max) of a dimension whose name says what it counts."""
+def default_sizes(name: str) -> tuple[int, int, int] | None:
+    """Return (min, opt, max) for a dimension whose name says what it counts."""
     for pattern, default in _DEFAULTS:
         if pattern.fullmatch(name):
             return default
@@ -236,7 +237,7 @@ def default_extents(name: str) -> tuple[int, int, int] | None:
 
 
 def is_placeholder(dimension: str) -> bool:
-    """Whether a dimension's name says only that it is not fixed, as "?" does."""
+    """Whether a dimension's name only says that it is dynamic, as "?" does."""
     return not re.search(r"[A-Za-z0-9]", dimension) or dimension.lower() in {
         "none", "unk", "unknown", "dynamic", "dyn", "-1",
     }  # fmt: skip
@@ -248,13 +249,13 @@ def varies(profiles: Sequence[Mapping[str, Range]]) -> bool:
     return len(profiles) > 1 or any(tuple(least) != tuple(most) for least, _, most in ranges)
 
 
-def contradictions(
+def ambiguous_dimensions(
     inputs: Sequence[NetworkInput], profiles: Sequence[Mapping[str, Range]]
 ) -> list[tuple[str, int]]:
-    """Axes that need a name of their own, as (input, axis).
+    """Find the axes that need a distinct dimension name, as (input, axis).
 
-    TensorRT takes dimensions of one name for equal. That holds neither for placeholders nor for
-    names to which the profiles give different extents.
+    TensorRT assumes that dimensions with the same name are equal. That is wrong for placeholders
+    and for names to which the profiles give different sizes.
     """
     groups: dict[str, list[tuple[str, int]]] = {}
     for tensor in inputs:

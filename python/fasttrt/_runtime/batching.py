@@ -1,4 +1,4 @@
-"""`Batching`: requests of several threads, run together."""
+"""`Batching`: running requests of several threads together."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,30 +7,42 @@ from typing import Any
 
 from fasttrt._common.checks import refuse
 
-_MOST = 2**31 - 1
+_INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How requests that come at about the same time are gathered into one run.
+    """How requests that arrive at about the same time are gathered into one run.
 
-    They are put together along the first axis, and each gets its own part of the results.
+    They are concatenated along the first axis, and each gets its part of the results.
+
+    Attributes:
+        max_size: The maximum batch size, in elements along the first axis: at least 1.
+        max_delay_us: The maximum time that the first request of a batch waits for others, in
+            microseconds. 0: it is only joined by requests that are already waiting.
+        sizes: The batch sizes that are run, in ascending order and ending with ``max_size``. A
+            batch is padded to the next of them. None: the powers of two below ``max_size``, and
+            ``max_size``.
+
+    Examples:
+        >>> batching = fasttrt.Batching(32, max_delay_us=500)
+        >>> batching.batch_sizes
+        (1, 2, 4, 8, 16, 32)
+        >>> engine = fasttrt.Engine("m.onnx", batching=batching)
+        >>> futures = [engine.submit(x[i : i + 1]) for i in range(8)]
+        >>> [future.result().shape for future in futures][0]
+        (1, 10)
     """
 
     max_size: int
-    """The largest batch that is run, in elements along the first axis: at least 1."""
     max_delay_us: int = 200
-    """How long the first request of a batch waits for others at most, in microseconds. 0: it takes
-    along what is there already."""
     sizes: tuple[int, ...] | None = None
-    """The batch sizes that are run, ascending and up to ``max_size``. A batch is padded up to the
-    next of them. None: the powers of two below ``max_size``, and ``max_size``."""
 
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            InputError: for a value out of range.
+            InputError: a value is out of range.
         """
         self._check("max_size", _is_integer(self.max_size, 1), "an integer >= 1")
         self._check(
@@ -44,7 +56,7 @@ class Batching:
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes that are run: ``sizes``, or what stands for None."""
+        """The batch sizes that are run: ``sizes``, with its default resolved."""
         if self.sizes is not None:
             return self.sizes
         powers = (1 << exponent for exponent in range((self.max_size - 1).bit_length()))
@@ -65,8 +77,8 @@ class Batching:
             refuse(f"Batching.{name}", expected, getattr(self, name))
 
 
-def _is_integer(value: object, least: int) -> bool:
-    """Whether a value is an integer from ``least`` on that the core can hold."""
+def _is_integer(value: object, min_: int) -> bool:
+    """Whether a value is an integer of at least ``min_`` that fits in 32 bits."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         return False
-    return least <= int(value) <= _MOST
+    return min_ <= int(value) <= _INT32_MAX
