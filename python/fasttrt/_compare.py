@@ -31,6 +31,9 @@ from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
+    from typing_extensions import Unpack
+
+    from fasttrt._engine.engine_options import EngineOptions
 
 _MAX_SAMPLES = 1_000_000
 
@@ -53,7 +56,7 @@ def compare(
     bisect: bool = True,
     max_builds: int = 24,
     time_budget: float = 300.0,
-    **options: Any,
+    **options: "Unpack[EngineOptions]",
 ) -> Comparison:
     """Hold an engine's answers against ONNX Runtime's on the CPU, or another reference's.
 
@@ -99,15 +102,17 @@ def compare(
         InputError: an argument or an input does not fit.
         ParseError, BuildError, LibraryNotFoundError, ...: see `Engine`.
     """
-    changes = {name: options.pop(name) for name in ("freeze", "dims") if name in options}
-    if isinstance(engine, Engine) and options:
+    build_options: dict[str, Any] = {**options}
+    changes = {n: build_options.pop(n) for n in ("freeze", "dims") if n in build_options}
+    if isinstance(engine, Engine) and build_options:
         raise InputError(
-            f"engine: an engine takes no options of a build, got {', '.join(sorted(options))} too"
+            "engine: an engine takes no options of a build, got "
+            f"{', '.join(sorted(build_options))} too"
         )
-    if engine is not None and options:
+    if engine is not None and build_options:
         raise InputError(
             "engine: a function that makes the engine is what takes its options, got "
-            f"{', '.join(sorted(options))} too"
+            f"{', '.join(sorted(build_options))} too"
         )
     source = transformed(OnnxModel(model), **changes)
     # Before a build, which may take long.
@@ -122,7 +127,7 @@ def compare(
             def make(proto: Any) -> Engine:
                 # Nobody wants the copies again, and they are of the changed model.
                 kept = changes if proto is model else {"cache": False, "advise": False}
-                return Engine(proto, **(options | kept))
+                return Engine(proto, **(build_options | kept))
 
             candidate = stack.enter_context(make(model))
         else:

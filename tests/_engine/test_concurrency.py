@@ -278,7 +278,8 @@ def test_results_can_be_awaited(engine: Engine, made: models.Model) -> None:
     batches = [made.inputs(batch=n)[0] for n in range(1, 30)]
 
     async def ask() -> list[Any]:
-        return await asyncio.gather(*(engine.ainfer(x) for x in batches))
+        results: list[Any] = await asyncio.gather(*(engine.ainfer(x) for x in batches))
+        return results
 
     for x, y in zip(batches, asyncio.run(ask()), strict=True):
         assert y == close_to(made.reference(x))
@@ -327,7 +328,8 @@ def test_cancelled_tasks_leave_the_engine_alone(made: models.Model) -> None:
             tasks[2].cancel()  # waits
             await asyncio.wait([tasks[0], tasks[2]])
             gate.open()
-            return await asyncio.gather(*tasks, return_exceptions=True)
+            results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+            return results
 
         results = asyncio.run(ask())
         for i in (0, 2):
@@ -350,7 +352,8 @@ def test_closing_cancels_tasks_that_wait(made: models.Model) -> None:
         await asyncio.wait(tasks[1:])
         gate.open()
         await closing
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        return results
 
     first, *others = asyncio.run(ask())
     assert first == close_to(made.reference(x))

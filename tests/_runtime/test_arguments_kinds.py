@@ -74,7 +74,7 @@ def test_what_is_not_meant_is_refused_by_name(engine: Engine, value: Any, messag
         lambda: next(engine.map([value])),
     ):
         with pytest.raises(InputError, match=message):
-            call()  # type: ignore[no-untyped-call]
+            call()
     with pytest.raises(InputError, match="x: "):
         fasttrt.compare(parse_model(NEGATED), {"x": value}, device="cpu")
     np.testing.assert_array_equal(engine.infer(X), -X)
@@ -108,7 +108,8 @@ def test_read_only_arrays_are_inputs_and_no_targets(engine: Engine) -> None:
 
 def test_results_do_not_go_under_a_mask(engine: Engine) -> None:
     target = np.ma.masked_array(np.zeros((2, 3), np.float32), mask=True)
-    for inputs, out in ((X, target), (X, [target]), ({"x": X}, {"y": target})):
+    calls: list[tuple[Any, Any]] = [(X, target), (X, [target]), ({"x": X}, {"y": target})]
+    for inputs, out in calls:
         with pytest.raises(InputError, match="out: expected arrays without masks"):
             engine.infer(inputs, out=out)
 

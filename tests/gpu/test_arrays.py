@@ -86,7 +86,8 @@ def test_what_numpy_makes_an_array_of(engine: fasttrt.Engine, model: Model) -> N
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
             return x
 
-    for given in (Wrapped(), x.data, [list(x[0]), *x[1:]]):
+    values: list[Any] = [Wrapped(), x.data, [list(x[0]), *x[1:]]]
+    for given in values:
         np.testing.assert_allclose(engine.infer(given), model.reference(x), rtol=ELEMENTWISE)
 
 

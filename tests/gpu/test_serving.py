@@ -89,7 +89,7 @@ def _pair(rows: int) -> tuple[Array, Array]:
     return normal(rows, 4), new_rng().integers(-999, 999, (rows, 1), dtype=np.int32)
 
 
-def _right_pair(results: tuple[Array, ...], model: Model, a: Array, b: Array) -> None:
+def _right_pair(results: Any, model: Model, a: Array, b: Array) -> None:
     total, twice = results
     assert_close(total, model.reference(a, b)[0], ELEMENTWISE)
     np.testing.assert_array_equal(twice, b + b)
@@ -159,7 +159,8 @@ def test_asyncio(engine: fasttrt.Engine, net: Model) -> None:
 
     async def ask() -> list[Any]:
         tasks = [engine.ainfer(x) for x in xs] + [engine.ainfer(normal(MOST + 1, 16))]
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        return results
 
     *results, refused = asyncio.run(asyncio.wait_for(ask(), PATIENCE))
     for x, y in zip(xs, results, strict=True):
@@ -338,7 +339,8 @@ def test_batches_of_submitted_runs(batching: fasttrt.Engine, net: Model) -> None
         _right(y, net, x)
 
     async def ask() -> list[Any]:
-        return await asyncio.gather(*map(batching.ainfer, xs))
+        results: list[Any] = await asyncio.gather(*map(batching.ainfer, xs))
+        return results
 
     for x, y in zip(xs, asyncio.run(asyncio.wait_for(ask(), PATIENCE)), strict=True):
         _right(y, net, x)

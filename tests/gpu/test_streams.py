@@ -181,7 +181,7 @@ def test_submitted_into_torchs_memory(engine: fasttrt.Engine, model: Model, torc
         torch.cuda._sleep(HELD_UP)  # in the default stream
         with torch.cuda.stream(side):
             given = wrap(out)
-            inputs = {"x": host} if isinstance(given, dict) else host
+            inputs: Any = {"x": host} if isinstance(given, dict) else host
             engine.submit(inputs, out=given).result()
             after = out + 1
         side.synchronize()

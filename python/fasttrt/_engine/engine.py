@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fasttrt import _core
 from fasttrt._builder.build import check_isolate
@@ -27,6 +28,13 @@ from fasttrt._plan.build_config import BuildConfig, Precision, check_config
 from fasttrt._plan.plan_file import Bytes, Plan
 from fasttrt._plan.profiles import Shapes, check_shapes
 from fasttrt._runtime.arguments import as_array, has_exchange, ordered, own_copy, targets
+from fasttrt._runtime.array_types import (
+    ArrayT,
+    HostArray,
+    Input,
+    OutT,
+    SupportsCudaArrayInterface,
+)
 from fasttrt._runtime.arrays import is_device_array
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import InheritedBackend
@@ -183,15 +191,44 @@ class Engine:
         verdict = self._backend.metadata.get("verification")
         return None if verdict is None else dict(verdict)
 
+    # fmt: off
     @overload
     def infer(
-        self, inputs: Mapping[str, Any], /, *,
-        out: Mapping[str, Any] | None = None, cast: Cast = False, stream: Any = None,
-    ) -> dict[str, Any]: ...  # fmt: skip
+        self, inputs: Mapping[str, HostArray], /, *,
+        out: Mapping[str, HostArray | None] | None = ..., cast: Cast = ..., stream: Any = ...,
+    ) -> dict[str, NDArray[Any]]: ...
     @overload
     def infer(
-        self, /, *inputs: Any, out: Any = None, cast: Cast = False, stream: Any = None
+        self, inputs: Mapping[str, HostArray | ArrayT], /, *,
+        out: Mapping[str, HostArray | ArrayT | None] | None = ...,
+        cast: Cast = ..., stream: Any = ...,
+    ) -> dict[str, ArrayT | Any]: ...
+    @overload
+    def infer(
+        self, inputs: Mapping[str, SupportsCudaArrayInterface], /, *,
+        out: Mapping[str, Any] | None = ..., cast: Cast = ..., stream: Any = ...,
+    ) -> dict[str, Any]: ...
+    @overload
+    def infer(
+        self, /, *inputs: Input, out: OutT, cast: Cast = ..., stream: Any = ...
+    ) -> OutT: ...
+    @overload
+    def infer(
+        self, /, *inputs: HostArray, out: Sequence[NDArray[Any] | None] | None = ...,
+        cast: Cast = ..., stream: Any = ...,
+    ) -> NDArray[Any] | Any: ...
+    @overload
+    def infer(
+        self, /, *inputs: HostArray | ArrayT,
+        out: Sequence[NDArray[Any] | ArrayT | None] | None = ...,
+        cast: Cast = ..., stream: Any = ...,
+    ) -> ArrayT | Any: ...
+    @overload
+    def infer(
+        self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...,
+        stream: Any = ...,
     ) -> Any: ...
+    # fmt: on
     def infer(
         self, /, *inputs: Any, out: Any = None, cast: Cast = False, stream: Any = None
     ) -> Any:
@@ -224,7 +261,9 @@ class Engine:
                 inputs and results are on the GPU. The arrays are held until it is done.
 
         Returns:
-            An array for a single output, else a tuple in order; for a mapping, a mapping.
+            An array for a single output, else a tuple in order; for a mapping, a mapping. Type
+            checkers know the inputs, not how many outputs there are: to them it is
+            ``NDArray | Any`` (or ``Tensor | Any``), an array that may be taken for a tuple, too.
 
         Raises:
             InputError: names the input, what was expected (min, opt and max included) and what
@@ -303,6 +342,41 @@ class Engine:
             raise
         return future
 
+    # fmt: off
+    @overload
+    def submit(
+        self, inputs: Mapping[str, HostArray], /, *,
+        out: Mapping[str, HostArray | None] | None = ..., cast: Cast = ...,
+    ) -> Future[dict[str, NDArray[Any]]]: ...
+    @overload
+    def submit(
+        self, inputs: Mapping[str, HostArray | ArrayT], /, *,
+        out: Mapping[str, HostArray | ArrayT | None] | None = ..., cast: Cast = ...,
+    ) -> Future[dict[str, ArrayT | Any]]: ...
+    @overload
+    def submit(
+        self, inputs: Mapping[str, SupportsCudaArrayInterface], /, *,
+        out: Mapping[str, Any] | None = ..., cast: Cast = ...,
+    ) -> Future[dict[str, Any]]: ...
+    @overload
+    def submit(
+        self, /, *inputs: Input, out: OutT, cast: Cast = ...
+    ) -> Future[OutT]: ...
+    @overload
+    def submit(
+        self, /, *inputs: HostArray, out: Sequence[NDArray[Any] | None] | None = ...,
+        cast: Cast = ...,
+    ) -> Future[NDArray[Any] | Any]: ...
+    @overload
+    def submit(
+        self, /, *inputs: HostArray | ArrayT,
+        out: Sequence[NDArray[Any] | ArrayT | None] | None = ..., cast: Cast = ...,
+    ) -> Future[ArrayT | Any]: ...
+    @overload
+    def submit(
+        self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...
+    ) -> Future[Any]: ...
+    # fmt: on
     def submit(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Future[Any]:
         """Run the model on one of the engine's threads, and do not wait.
 
@@ -323,6 +397,41 @@ class Engine:
             return self._workers.run(self.infer, *inputs, out=out, cast=cast)
         return self._workers.submit(self.infer, *inputs, out=out, cast=cast)
 
+    # fmt: off
+    @overload
+    async def ainfer(
+        self, inputs: Mapping[str, HostArray], /, *,
+        out: Mapping[str, HostArray | None] | None = ..., cast: Cast = ...,
+    ) -> dict[str, NDArray[Any]]: ...
+    @overload
+    async def ainfer(
+        self, inputs: Mapping[str, HostArray | ArrayT], /, *,
+        out: Mapping[str, HostArray | ArrayT | None] | None = ..., cast: Cast = ...,
+    ) -> dict[str, ArrayT | Any]: ...
+    @overload
+    async def ainfer(
+        self, inputs: Mapping[str, SupportsCudaArrayInterface], /, *,
+        out: Mapping[str, Any] | None = ..., cast: Cast = ...,
+    ) -> dict[str, Any]: ...
+    @overload
+    async def ainfer(
+        self, /, *inputs: Input, out: OutT, cast: Cast = ...
+    ) -> OutT: ...
+    @overload
+    async def ainfer(
+        self, /, *inputs: HostArray, out: Sequence[NDArray[Any] | None] | None = ...,
+        cast: Cast = ...,
+    ) -> NDArray[Any] | Any: ...
+    @overload
+    async def ainfer(
+        self, /, *inputs: HostArray | ArrayT,
+        out: Sequence[NDArray[Any] | ArrayT | None] | None = ..., cast: Cast = ...,
+    ) -> ArrayT | Any: ...
+    @overload
+    async def ainfer(
+        self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...
+    ) -> Any: ...
+    # fmt: on
     async def ainfer(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Any:
         """Run the model for asyncio: ``y = await engine.ainfer(x)``. See `submit`.
 
@@ -335,6 +444,50 @@ class Engine:
 
         return await wrap_future(self.submit(*inputs, out=out, cast=cast))
 
+    # fmt: off
+    @overload
+    def map(
+        self, iterable: Iterable[Mapping[str, HostArray]], *,
+        in_flight: int | None = ..., errors: Literal["raise"] = ...,
+        progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+    ) -> Generator[dict[str, NDArray[Any]], None, None]: ...
+    @overload
+    def map(
+        self, iterable: Iterable[Mapping[str, HostArray | ArrayT]], *,
+        in_flight: int | None = ..., errors: Literal["raise"] = ...,
+        progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+    ) -> Generator[dict[str, ArrayT | Any], None, None]: ...
+    @overload
+    def map(
+        self, iterable: Iterable[HostArray | tuple[HostArray, ...]], *,
+        in_flight: int | None = ..., errors: Literal["raise"] = ...,
+        progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+    ) -> Generator[NDArray[Any] | Any, None, None]: ...
+    @overload
+    def map(
+        self, iterable: Iterable[HostArray | ArrayT | tuple[HostArray | ArrayT, ...]], *,
+        in_flight: int | None = ..., errors: Literal["raise"] = ...,
+        progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+    ) -> Generator[ArrayT | Any, None, None]: ...
+    @overload
+    def map(
+        self, iterable: Iterable[Mapping[str, Input]], *,
+        in_flight: int | None = ..., errors: Literal["raise", "return"],
+        progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+    ) -> Generator[dict[str, Any] | Exception, None, None]: ...
+    @overload
+    def map(
+        self, iterable: Iterable[Input | tuple[Input, ...] | Mapping[str, Input]], *,
+        in_flight: int | None = ..., errors: Literal["raise", "return"],
+        progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+    ) -> Generator[Any, None, None]: ...
+    @overload
+    def map(
+        self, iterable: Iterable[SupportsCudaArrayInterface], *,
+        in_flight: int | None = ..., errors: Literal["raise"] = ...,
+        progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+    ) -> Generator[Any, None, None]: ...
+    # fmt: on
     def map(
         self,
         iterable: Iterable[Any],

@@ -1,11 +1,11 @@
 """A PyTorch module run by an engine: `from_torch`."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 import numpy as np
 
@@ -25,16 +25,38 @@ from fasttrt._torch.export import (
 from fasttrt._torch.pytree import Call, Structure, flatten
 from fasttrt.errors import InputError, LibraryNotFoundError
 
+if TYPE_CHECKING:
+    # Those with defaults, so that TorchModule may be written without parameters.
+    from typing_extensions import ParamSpec, TypeVar, Unpack
+
+    from fasttrt._engine.engine_options import FixedShapeOptions
+
+    P = ParamSpec("P", default=...)
+    ResultT = TypeVar("ResultT", default=Any, covariant=True)
+else:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    ResultT = TypeVar("ResultT", covariant=True)
+
+
+class HasForward(Protocol[P, ResultT]):
+    """A ``torch.nn.Module``, as far as types go: what its ``forward`` takes and returns."""
+
+    @property
+    def forward(self) -> Callable[P, ResultT]:
+        """Compute the results."""
+
 
 def from_torch(
-    module: Any,
+    module: "HasForward[P, ResultT]",
     example_inputs: Any,
     *,
     dynamic: Dynamic | None = None,
     exporter: Exporter = "auto",
     opset: int | None = None,
-    **engine_options: Any,
-) -> "TorchModule":
+    **engine_options: "Unpack[FixedShapeOptions]",
+) -> "TorchModule[P, ResultT]":
     """Export a PyTorch module, build it, and give what can be called in its place.
 
     The module itself stays as it is, where it is. What is exported is one path through its code:
@@ -137,7 +159,7 @@ def _device(module: Any) -> Any:
     return next(iter(devices), None)
 
 
-class TorchModule:
+class TorchModule(Generic[P, ResultT]):
     """An `Engine` that takes and gives what a PyTorch module did."""
 
     training = False
@@ -166,7 +188,7 @@ class TorchModule:
         given = {spec.name: i for i, spec in enumerate(engine.outputs)}
         self._results = [given[name] for name in output_names]
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> ResultT:
         """Run the module once.
 
         Tensors on the engine's GPU are read where they are, in the order of PyTorch's current
@@ -200,13 +222,13 @@ class TorchModule:
         results = self.engine.infer(*arrays)
         if len(self.engine.outputs) == 1:
             results = (results,)
-        return self._outputs.restore([to_tensor(results[i]) for i in self._results])
+        return cast(ResultT, self._outputs.restore([to_tensor(results[i]) for i in self._results]))
 
-    def eval(self) -> "TorchModule":
+    def eval(self) -> "TorchModule[P, ResultT]":
         """Itself, as for ``torch.nn.Module``."""
         return self
 
-    def train(self, mode: bool = True) -> "TorchModule":
+    def train(self, mode: bool = True) -> "TorchModule[P, ResultT]":
         """Itself, for ``mode=False``.
 
         Raises:
@@ -216,7 +238,7 @@ class TorchModule:
             raise InputError("train: an engine cannot be trained")
         return self
 
-    def to(self, device: Any) -> "TorchModule":
+    def to(self, device: Any) -> "TorchModule[P, ResultT]":
         """Itself, if it is there already.
 
         Raises:
@@ -239,7 +261,7 @@ class TorchModule:
         """Free the engine; see `Engine.close`."""
         self.engine.close()
 
-    def __enter__(self) -> "TorchModule":
+    def __enter__(self) -> "TorchModule[P, ResultT]":
         """Itself."""
         return self
 

@@ -1,0 +1,26 @@
+"""As much of PyTorch as the programs use, typed like the real one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from . import nn as nn
+
+class Tensor:
+    dtype: Any
+    def __iter__(self) -> Iterator[Any]: ...
+    def numpy(self) -> Any: ...
+    def __add__(self, other: Any) -> Tensor: ...
+    def __array__(self, dtype: Any = None) -> Any: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: Any | None = -1,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[Any, int]: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+def zeros(*size: int, device: str = "cpu") -> Tensor: ...
