@@ -204,13 +204,15 @@ def test_json_has_no_infinity() -> None:
 def test_an_output_that_inputs_hardly_reach_is_told() -> None:
     """Where every input has the same answer, a wrong one is not seen."""
     found = fasttrt.compare(models.constant_output().proto, device="cpu")
-    assert [output.telling for output in found.outputs] == [True, False]
+    assert [output.input_sensitive for output in found.outputs] == [True, False]
     assert "c: hardly depends on these inputs" in str(found)
     assert "y: hardly depends" not in str(found)
     made = models.mlp()
     (x,) = made.inputs()
-    assert fasttrt.compare(made.proto, x, device="cpu").outputs[0].telling is None
-    assert fasttrt.compare(made.proto, [x, x.copy()], device="cpu").outputs[0].telling is False
+    assert fasttrt.compare(made.proto, x, device="cpu").outputs[0].input_sensitive is None
+    assert (
+        fasttrt.compare(made.proto, [x, x.copy()], device="cpu").outputs[0].input_sensitive is False
+    )
 
 
 def test_brackets_in_names_are_no_markup() -> None:

@@ -113,7 +113,7 @@ def test_the_failing_sample_is_the_one_that_is_searched() -> None:
 
     assert fasttrt.compare(made.proto, samples, engine=right).passed
     only = fasttrt.compare(made.proto, samples[1], engine=overflowing)
-    assert only.outputs[0].unmatched > 0
+    assert only.outputs[0].nonfinite_mismatches > 0
     assert only.divergence is not None
     assert only.divergence.tensor == "sum2"
 

@@ -106,7 +106,7 @@ def test_nan_among_numbers_passes_where_it_belongs() -> None:
     moved[[0, 2]] = moved[[2, 0]]
     found = judged([moved], [expected], within, must_hold=True)
     assert not found.passed
-    assert found.unmatched == 16
+    assert found.nonfinite_mismatches == 16
 
 
 def test_rows_of_nan_agree_in_nothing() -> None:
@@ -205,7 +205,7 @@ def test_integers_of_64_bits_are_told_apart(dtype: Any) -> None:
     for thresholds in ({}, {"atol": 0.0}, {"atol": 0.5}):
         within = limits_of("fp32", **thresholds)
         found = judged([off], [expected], within)
-        assert found.beyond == 1
+        assert found.out_of_tolerance == 1
         assert not found.passed
         assert judged([expected.copy()], [expected], within).passed
     far = np.array([np.iinfo(dtype).min], dtype)

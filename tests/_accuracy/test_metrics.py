@@ -13,7 +13,8 @@ from fasttrt._accuracy.thresholds import Limits
 from support.models import Array, random_array
 
 NONE: dict[str, Any] = {
-    "share": 0.0, "floor": 0.0, "cosine": None, "top1": None, "equal": 1.0, "exact": True,
+    "rms_fraction": 0.0, "min_rms": 0.0, "cosine": None, "top1": None, "equal": 1.0,
+    "integers_exact": True,
 }  # fmt: skip
 
 
@@ -38,20 +39,20 @@ def test_errors_are_those_of_numpy() -> None:
     cosine = (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
     assert found.cosine == pytest.approx(cosine, rel=1e-14)
     assert found.top1 == np.mean(a.argmax(-1) == b.argmax(-1))
-    assert (found.nan, found.inf, found.unmatched, found.elements) == (0, 0, 0, 35)
+    assert (found.nan, found.inf, found.nonfinite_mismatches, found.elements) == (0, 0, 0, 35)
     assert found.passed
 
 
 @pytest.mark.parametrize("off", [0.9, 1.1])
 def test_the_limit_is_absolute_plus_relative_plus_a_share_of_the_rms(off: float) -> None:
     expected = random_array(np.float64, (50,))
-    within = limits(1e-3, 1e-2, share=1e-2)
+    within = limits(1e-3, 1e-2, rms_fraction=1e-2)
     allowed = 1e-3 + 1e-2 * np.sqrt(np.square(expected).mean()) + 1e-2 * abs(expected)
     actual = expected.copy()
     actual[17] += off * allowed[17]
     found = compared(actual, expected, within)
     assert found.passed == (off < 1)
-    assert found.beyond == int(off > 1)
+    assert found.out_of_tolerance == int(off > 1)
     if off > 1:
         (reason,) = found.reasons
         assert reason.startswith("1 of 50 elements are off by more than 0.001 + 0.01 rms + 0.01 |")
@@ -77,7 +78,7 @@ def test_what_is_not_finite_on_one_side_fails(value: float) -> None:
     broken[1, 2] = value
     for actual, wanted in ((broken, expected), (expected, broken)):
         found = compared(actual, wanted)
-        assert found.unmatched == 1
+        assert found.nonfinite_mismatches == 1
         assert found.reasons == ("1 elements are NaN or infinite on one side only",)
         assert found.max_abs_error == 0, "the other elements are still compared"
     assert compared(broken, broken.copy()).passed
@@ -94,9 +95,9 @@ def test_infinities_of_other_signs_differ() -> None:
 def test_numbers_near_the_largest_are_no_accident() -> None:
     huge = np.array([1e300, -1e300, 1e-320])
     assert compared(huge, huge.copy()).passed
-    within = limits(share=0.1)
+    within = limits(rms_fraction=0.1)
     found = compared(huge, np.array([1e300, 1e300, 1e-320]), within)
-    assert found.beyond == 1
+    assert found.out_of_tolerance == 1
     assert found.cosine == pytest.approx(0, abs=1e-12)
 
 
@@ -121,8 +122,8 @@ def test_cosine_and_top1_are_judged_if_asked() -> None:
 def test_the_cosine_of_next_to_nothing_is_not_judged() -> None:
     expected = random_array(np.float32, (100,)) * np.float32(1e-6)
     actual = random_array(np.float32, (100,)) * np.float32(1e-6)
-    assert compared(actual, expected, limits(1e-3, floor=1e-3, cosine=0.99)).passed
-    assert not compared(actual, expected, limits(1e-3, floor=1e-8, cosine=0.99)).passed
+    assert compared(actual, expected, limits(1e-3, min_rms=1e-3, cosine=0.99)).passed
+    assert not compared(actual, expected, limits(1e-3, min_rms=1e-8, cosine=0.99)).passed
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, bool, ml_dtypes.int4])
@@ -135,7 +136,7 @@ def test_integers_and_booleans_have_to_be_equal(dtype: Any) -> None:
     assert found.reasons == ("1 of 4 elements differ",)
     assert found.max_abs_error == 1
     assert compared(actual, expected, limits(0, equal=0.75)).passed
-    assert compared(actual, expected, limits(1.0, exact=False)).passed
+    assert compared(actual, expected, limits(1.0, integers_exact=False)).passed
 
 
 def test_integers_that_float64_does_not_hold_are_told_apart() -> None:

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from fasttrt import InputError
-from fasttrt._accuracy.random_inputs import Drawing
+from fasttrt._accuracy.random_inputs import InputGenerator
 from fasttrt._accuracy.value_ranges import default_range, integer_ranges
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.reference_backend import ReferenceBackend
@@ -115,7 +115,7 @@ def draw(
 ) -> list[dict[str, models.Array]]:
     model = OnnxModel(proto)
     specs = ReferenceBackend(model, shapes).inputs
-    return list(Drawing(specs, model, ranges, seed).samples(count))
+    return list(InputGenerator(specs, model, ranges, seed).samples(count))
 
 
 def test_the_same_seed_draws_the_same() -> None:

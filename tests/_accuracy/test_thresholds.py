@@ -78,7 +78,7 @@ def test_limits_grow_with_the_root_of_the_depth(precision: str) -> None:
     deep, flat = (Graph(models.mlp([4] * n).proto) for n in (5, 2))
     most, least = (limits_for(Thresholds(), precision, g, "y") for g in (deep, flat))
     assert most.rtol == min(2 * 32 * ROUNDOFF[precision], 0.5)
-    assert most.share == most.rtol
+    assert most.rms_fraction == most.rtol
     assert least.rtol == min(32 * ROUNDOFF[precision], 0.5)
     assert most.cosine is not None
     assert least.cosine is not None
@@ -88,18 +88,18 @@ def test_limits_grow_with_the_root_of_the_depth(precision: str) -> None:
 def test_given_numbers_are_the_only_ones() -> None:
     graph = Graph(models.mlp().proto)
     limits = limits_for(Thresholds(atol=0.25), "fp16", graph, "y")
-    assert (limits.atol, limits.rtol, limits.share, limits.cosine) == (0.25, 0, 0, None)
+    assert (limits.atol, limits.rtol, limits.rms_fraction, limits.cosine) == (0.25, 0, 0, None)
     limits = limits_for(Thresholds(rtol=0.25, cosine=0.9), "fp16", graph, "y")
-    assert (limits.atol, limits.rtol, limits.share, limits.cosine) == (0, 0.25, 0, 0.9)
-    assert limits_for(Thresholds(cosine=0.9), "fp16", graph, "y").share > 0
+    assert (limits.atol, limits.rtol, limits.rms_fraction, limits.cosine) == (0, 0.25, 0, 0.9)
+    assert limits_for(Thresholds(cosine=0.9), "fp16", graph, "y").rms_fraction > 0
 
 
 def test_a_saturated_output_has_a_floor() -> None:
     nodes = [helper.make_node("Sigmoid", ["x"], ["y"], "sigmoid")]
     x, y = (models.value(name, TensorProto.FLOAT, ["n"]) for name in "xy")
     graph = Graph(models.make(nodes, [x], [y]))
-    assert limits_for(Thresholds(), "tf32", graph, "y").floor == 2.0**-11
-    assert limits_for(Thresholds(), "tf32", Graph(models.mlp().proto), "y").floor == 0
+    assert limits_for(Thresholds(), "tf32", graph, "y").min_rms == 2.0**-11
+    assert limits_for(Thresholds(), "tf32", Graph(models.mlp().proto), "y").min_rms == 0
 
 
 @pytest.mark.parametrize(

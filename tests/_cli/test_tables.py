@@ -50,8 +50,9 @@ def output(name: str, **changes: Any) -> OutputComparison:
         "name": name, "dtype": "float32", "reference_dtype": "float32", "shape": (8, 10),
         "reference_shape": (8, 10), "max_abs_error": 0.000876123, "max_rel_error": 1234567.0,
         "mean_abs_error": 0.000217, "rms": 1.0, "cosine": 0.9999999, "top1": 1.0, "equal": None,
-        "nan": 0, "reference_nan": 0, "inf": 0, "reference_inf": 0, "unmatched": 0, "beyond": 0,
-        "elements": 80, "limit": "", "telling": True, "reasons": (),
+        "nan": 0, "reference_nan": 0, "inf": 0, "reference_inf": 0, "nonfinite_mismatches": 0,
+        "out_of_tolerance": 0,
+        "elements": 80, "limit": "", "input_sensitive": True, "reasons": (),
     }  # fmt: skip
     return OutputComparison(**values | changes)
 

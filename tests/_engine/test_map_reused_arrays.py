@@ -320,7 +320,7 @@ def test_compare_keeps_no_memory_of_a_function() -> None:
 
     xs = [made.inputs()[0] * n for n in (1, 2)]
     (y,) = fasttrt.compare(made.proto, xs, device="cpu", against=reference).outputs
-    assert y.telling  # the two answers differ
+    assert y.input_sensitive  # the two answers differ
 
 
 def test_quantize_measures_on_the_values_that_were_yielded() -> None:

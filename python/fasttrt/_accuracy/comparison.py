@@ -107,7 +107,7 @@ class Comparison:
             f"{o.name}: hardly depends on these inputs, so this proves little: give inputs that "
             "mean something to the model"
             for o in self.outputs
-            if o.telling is False
+            if o.input_sensitive is False
         ]
         if self.divergence is not None:
             lines.append(str(self.divergence))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fasttrt._accuracy.comparison import Comparison
 from fasttrt._accuracy.divergence import MakeRunner, find_divergence
 from fasttrt._accuracy.metrics import Array, Sample, combine, measure
-from fasttrt._accuracy.random_inputs import Drawing, Ranges
+from fasttrt._accuracy.random_inputs import InputGenerator, Ranges
 from fasttrt._accuracy.runners import Reference, Runner
 from fasttrt._accuracy.thresholds import Judge, ThresholdsLike
 from fasttrt._graph.model import OnnxModel
@@ -32,40 +32,40 @@ def compare_runners(
     """Compare a runner with a reference; ``make`` is None for no bisection. See `compare`."""
     judge = Judge(model, candidate.precision, thresholds)
     specs = candidate.backend.inputs
-    drawing = None
+    generator = None
     if inputs is None:
         seed = secrets.randbits(32) if seed is None else seed
-        drawing = Drawing(specs, model, ranges, seed)
-        fed: Iterator[dict[str, Array]] = drawing.samples(samples)
+        generator = InputGenerator(specs, model, ranges, seed)
+        fed: Iterator[dict[str, Array]] = generator.samples(samples)
     else:
         if ranges is not None:
             raise InputError("ranges: is for random inputs, but inputs are given")
         seed, fed = None, given_samples(inputs, specs)
     names = [spec.name for spec in candidate.backend.outputs]
     found: dict[str, list[Sample]] = {name: [] for name in names}
-    telling = _Telling(judge)
+    sensitivity = _InputSensitivity(judge)
     failing: dict[str, Array] | None = None
     shapes: dict[str, list[tuple[int, ...]]] = {}
     for feeds in fed:
         for name, array in feeds.items():
             shapes.setdefault(name, []).append(array.shape)
-        results = _run_both(candidate, reference, feeds, drawn=drawing is not None)
+        results = _run_both(candidate, reference, feeds, drawn=generator is not None)
         for name in names:
             measured = measure(*results[name], judge.limits(name))
             found[name].append(measured)
-            telling.note(name, feeds, results[name][1])
+            sensitivity.note(name, feeds, results[name][1])
             if failing is None and measured.failed(judge.limits(name)):
                 failing = {name: array.copy() for name, array in feeds.items()}
     if not all(found.values()):
         raise InputError("inputs: expected at least one sample, got none")
-    described = {spec.name: drawing.described(spec) for spec in specs} if drawing else {}
+    described = {spec.name: generator.described(spec) for spec in specs} if generator else {}
     comparison = Comparison(
         outputs=tuple(
             combine(
                 spec.name,
                 judge.limits(spec.name),
                 found[spec.name],
-                telling.found.get(spec.name),
+                sensitivity.found.get(spec.name),
                 must_hold=judge.must_hold(spec.name, spec.shape),
             )
             for spec in candidate.backend.outputs
@@ -110,7 +110,7 @@ def _run_both(
     return {name: (array, expected[name]) for name, array in actual.items()}
 
 
-class _Telling:
+class _InputSensitivity:
     """Whether answers depend on the inputs by more than the limits."""
 
     def __init__(self, judge: Judge) -> None:

@@ -36,7 +36,7 @@ def lost_values(limits: Limits, samples: "Sequence[Sample]") -> Iterator[str]:
             f"the values have vanished: their root mean square is {found}, the reference's "
             f"{rms:.3g}, as where 16 bits underflow"
         )
-    elif limits.exact and limits.atol <= FLOAT16_STEP and error > _LOST * expected:
+    elif limits.integers_exact and limits.atol <= FLOAT16_STEP and error > _LOST * expected:
         yield (
             f"the error has a root mean square of {error / math.sqrt(finite):.3g}, the reference "
             f"one of {rms:.3g}: such values are lost in 16 bits"

@@ -49,14 +49,14 @@ class OutputComparison:
     inf: int
     """Infinities of the engine, of both signs."""
     reference_inf: int
-    unmatched: int
+    nonfinite_mismatches: int
     """Elements that are NaN or infinite on one side only, or infinite with another sign."""
-    beyond: int
+    out_of_tolerance: int
     """Elements beyond the limit, of those that are finite."""
     elements: int
     limit: str
     """What was judged, in words."""
-    telling: bool | None
+    input_sensitive: bool | None
     """Whether the reference's answers to different samples differ by more than the limit. Where
     they do not, a wrong engine may pass. None if no two samples had the same shapes."""
     reasons: tuple[str, ...]
@@ -94,8 +94,8 @@ class Sample:
     equal: int = 0
     nan: tuple[int, int] = (0, 0)
     inf: tuple[int, int] = (0, 0)
-    unmatched: int = 0
-    beyond: int = 0
+    nonfinite_mismatches: int = 0
+    out_of_tolerance: int = 0
 
     def failed(self, limits: Limits) -> bool:
         """Whether this sample alone fails."""
@@ -122,7 +122,7 @@ def _measure_floats(actual: Array, expected: Array, limits: Limits, **described:
     size = np.abs(b)
     rms = _norm(b) / math.sqrt(b.size) if b.size else 0.0
     error = np.abs(a - b)
-    allowed = limits.atol + limits.share * rms + limits.rtol * size
+    allowed = limits.atol + limits.rms_fraction * rms + limits.rtol * size
     norms = _norm(a), _norm(b)
     cosine = None
     if min(norms) > 0 and b.size > 1:
@@ -136,13 +136,13 @@ def _measure_floats(actual: Array, expected: Array, limits: Limits, **described:
         elements=actual.size,
         finite=b.size,
         cosine=cosine,
-        judged_cosine=cosine if cosine is not None and rms > limits.floor else 1.0,
+        judged_cosine=cosine if cosine is not None and rms > limits.min_rms else 1.0,
         rows=equal.size,
         rows_equal=int(equal.sum()),
         nan=(int(np.isnan(actual).sum()), int(np.isnan(expected).sum())),
         inf=(int(np.isinf(actual).sum()), int(np.isinf(expected).sum())),
-        unmatched=int((~same).sum()),
-        beyond=int((error > allowed).sum()),
+        nonfinite_mismatches=int((~same).sum()),
+        out_of_tolerance=int((error > allowed).sum()),
         sum_actual_squares=float(np.square(a).sum()),
         sum_error_squares=float(np.square(error).sum()),
         **_errors(error, size),
@@ -169,14 +169,14 @@ def _measure_discrete(actual: Array, expected: Array, limits: Limits, **describe
     described |= {"elements": actual.size, "discrete": actual.size, "equal": int(equal.sum())}
     differ = actual.size - int(equal.sum())
     if actual.dtype.kind in "OSU":
-        return Sample(**described, beyond=differ, is_text=True)
+        return Sample(**described, out_of_tolerance=differ, is_text=True)
     size = np.abs(expected.astype(np.float64))
     error = _distances(actual, expected)
-    beyond = int((error > limits.atol + limits.rtol * size).sum())
+    out_of_tolerance = int((error > limits.atol + limits.rtol * size).sum())
     return Sample(
         **described,
         finite=actual.size,
-        beyond=differ if limits.exact else beyond,
+        out_of_tolerance=differ if limits.integers_exact else out_of_tolerance,
         **_errors(error, size),
     )
 
@@ -210,7 +210,7 @@ def combine(
     name: str,
     limits: Limits,
     samples: Sequence[Sample],
-    telling: bool | None = None,
+    input_sensitive: bool | None = None,
     *,
     must_hold: bool = False,
 ) -> OutputComparison:
@@ -220,7 +220,7 @@ def combine(
         name: the output's.
         limits: what passes.
         samples: at least one.
-        telling: see `OutputComparison`.
+        input_sensitive: see `OutputComparison`.
         must_hold: whether it fails where it holds nothing to compare, see `nothing_to_compare`.
     """
     shown = samples[0]
@@ -247,11 +247,11 @@ def combine(
         reference_nan=sum(sample.nan[1] for sample in samples),
         inf=sum(sample.inf[0] for sample in samples),
         reference_inf=sum(sample.inf[1] for sample in samples),
-        unmatched=sum(sample.unmatched for sample in samples),
-        beyond=sum(sample.beyond for sample in samples),
+        nonfinite_mismatches=sum(sample.nonfinite_mismatches for sample in samples),
+        out_of_tolerance=sum(sample.out_of_tolerance for sample in samples),
         elements=sum(sample.elements for sample in samples),
         limit=_in_words(limits, discrete=discrete > 0),
-        telling=telling,
+        input_sensitive=input_sensitive,
         reasons=(
             *_judge(limits, samples),
             *(nothing_to_compare(samples) if must_hold else ()),
@@ -263,17 +263,17 @@ def _judge(limits: Limits, samples: Sequence[Sample]) -> Iterator[str]:
     for index, sample in enumerate(samples):
         if sample.mismatch:
             yield f"sample {index}: {sample.mismatch}"
-    if unmatched := sum(sample.unmatched for sample in samples):
-        yield f"{unmatched} elements are NaN or infinite on one side only"
-    beyond = sum(sample.beyond for sample in samples)
+    if nonfinite_mismatches := sum(sample.nonfinite_mismatches for sample in samples):
+        yield f"{nonfinite_mismatches} elements are NaN or infinite on one side only"
+    out_of_tolerance = sum(sample.out_of_tolerance for sample in samples)
     elements = sum(sample.elements for sample in samples)
     if discrete := sum(sample.discrete for sample in samples):
-        if 1 - beyond / discrete < limits.equal:
-            what = "differ" if limits.exact else "are beyond the limit"
-            yield f"{beyond} of {elements} elements {what}"
-    elif beyond:
+        if 1 - out_of_tolerance / discrete < limits.equal:
+            what = "differ" if limits.integers_exact else "are beyond the limit"
+            yield f"{out_of_tolerance} of {elements} elements {what}"
+    elif out_of_tolerance:
         limit = _in_words(limits, discrete=False)
-        yield f"{beyond} of {elements} elements are off by more than {limit}"
+        yield f"{out_of_tolerance} of {elements} elements are off by more than {limit}"
     cosine = min(sample.judged_cosine for sample in samples)
     if limits.cosine is not None and cosine < limits.cosine:
         yield f"cosine {cosine:.10g} is below {limits.cosine:.10g}"
@@ -281,7 +281,7 @@ def _judge(limits: Limits, samples: Sequence[Sample]) -> Iterator[str]:
     top1 = sum(sample.rows_equal for sample in samples) / rows if rows else 1.0
     if limits.top1 is not None and top1 < limits.top1:
         yield f"top-1 agreement {top1:.4g} is below {limits.top1:g}"
-    if not beyond and not unmatched:
+    if not out_of_tolerance and not nonfinite_mismatches:
         yield from lost_values(limits, samples)
 
 
@@ -302,11 +302,11 @@ def _mismatch(actual: Array, expected: Array) -> str:
 
 
 def _in_words(limits: Limits, *, discrete: bool) -> str:
-    if discrete and limits.exact:
+    if discrete and limits.integers_exact:
         return "equal"
     parts = [f"{limits.atol:.3g}"] if limits.atol else []
-    if limits.share:
-        parts.append(f"{limits.share:.3g} rms")
+    if limits.rms_fraction:
+        parts.append(f"{limits.rms_fraction:.3g} rms")
     if limits.rtol:
         parts.append(f"{limits.rtol:.3g} |reference|")
     return " + ".join(parts) or "0"

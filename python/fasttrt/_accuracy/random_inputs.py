@@ -17,7 +17,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 
-class Drawing:
+class InputGenerator:
     """Draws samples.
 
     Floats are normally distributed with variance 1; integers and booleans uniformly within what

@@ -51,7 +51,7 @@ value."""
 FLOAT16_STEP = 2.0**-24
 """Between values of float16 near 0."""
 _ELEMENT, _NORM = 32, 10
-_MOST = 0.5  # of rms: beyond it nothing would be proven
+_MAX_TOLERANCE = 0.5  # of rms: beyond it nothing would be proven
 _SATURATING = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
 
 
@@ -118,14 +118,14 @@ class Limits:
 
     atol: float
     rtol: float
-    share: float
+    rms_fraction: float
     """How much of the reference's root mean square an element may be off besides."""
-    floor: float
+    min_rms: float
     """A root mean square below this is too small for the cosine to mean anything."""
     cosine: float | None
     top1: float | None
     equal: float
-    exact: bool
+    integers_exact: bool
     """Whether integers have to be equal, as no limit was given for them."""
 
 
@@ -168,23 +168,23 @@ def limits_for(thresholds: Thresholds, precision: str, graph: Graph, tensor: str
     given = thresholds.atol is not None or thresholds.rtol is not None
     precision = thresholds.precision or precision
     error = ROUNDOFF[precision] * math.sqrt(graph.roundings_to(tensor))
-    tolerance = 0.0 if given else min(_ELEMENT * error, _MOST)
+    tolerance = 0.0 if given else min(_ELEMENT * error, _MAX_TOLERANCE)
     node = graph.producer.get(tensor)
-    floor = FLOAT16_STEP if precision == "fp16" else 0.0
+    min_rms = FLOAT16_STEP if precision == "fp16" else 0.0
     if node is not None and node.operator in _SATURATING:
-        floor = ROUNDOFF[precision]  # what is all but 0 in a range up to 1
+        min_rms = ROUNDOFF[precision]  # what is all but 0 in a range up to 1
     cosine = thresholds.cosine
     if cosine is None and not given:
-        cosine = 1 - min(_NORM * error, _MOST) ** 2 / 2
+        cosine = 1 - min(_NORM * error, _MAX_TOLERANCE) ** 2 / 2
     return Limits(
-        atol=(thresholds.atol or 0.0) if given else floor,
+        atol=(thresholds.atol or 0.0) if given else min_rms,
         rtol=(thresholds.rtol or 0.0) if given else tolerance,
-        share=tolerance,
-        floor=floor,
+        rms_fraction=tolerance,
+        min_rms=min_rms,
         cosine=cosine,
         top1=thresholds.top1,
         equal=thresholds.equal,
-        exact=not given,
+        integers_exact=not given,
     )
 
 

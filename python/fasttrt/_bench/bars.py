@@ -10,7 +10,7 @@ from fasttrt._bench.layer_profile import Layer, shares
 from fasttrt._common.file_kinds import chart
 from fasttrt._common.output_file import Output
 
-_MOST = 40  # bars
+_MAX_BARS = 40  # bars
 
 
 def draw(path: Path, found: Sequence[Layer], title: str, force: bool = False) -> None:
@@ -22,7 +22,7 @@ def draw(path: Path, found: Sequence[Layer], title: str, force: bool = False) ->
     """
     importlib.import_module("matplotlib").use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
-    ranked = shares(found)[:_MOST][::-1]
+    ranked = shares(found)[:_MAX_BARS][::-1]
     figure, axes = pyplot.subplots(figsize=(11, 1.5 + 0.28 * len(ranked)), layout="constrained")
     labels = [_shortened(", ".join(layer.nodes) or layer.name) for layer, _ in ranked]
     bars = axes.barh(range(len(ranked)), [100 * share for _, share in ranked])

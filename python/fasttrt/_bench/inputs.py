@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._accuracy.random_inputs import Drawing
+from fasttrt._accuracy.random_inputs import InputGenerator
 from fasttrt._bench.measurement import Arrays
 from fasttrt._common.tensor_spec import Range
 from fasttrt._engine.engine import Engine
@@ -91,8 +91,8 @@ def draw(
             if not any(least <= batch <= most for least, most in ranges):
                 known = " or ".join(f"{least} to {most}" for least, most in ranges)
                 raise InputError(f"batch: {spec.name} expected {known}, got {batch}")
-    drawing = Drawing(engine.inputs, model, None, seed)
-    samples = [drawing.sample(batch) for _ in range(count)]
+    generator = InputGenerator(engine.inputs, model, None, seed)
+    samples = [generator.sample(batch) for _ in range(count)]
     return [
         tuple(np.ascontiguousarray(sample[spec.name]) for spec in engine.inputs)
         for sample in samples

@@ -26,7 +26,7 @@ from fasttrt.errors import Error
 
 _SECONDS = 10.0
 """For all trials together."""
-_MOST = 64
+_MAX_VALUES = 64
 """Values of a parameter: an input with more is data."""
 _UNKNOWN_EXTENT = 64
 """Where neither the caller nor the dimension's name says anything."""
@@ -128,7 +128,9 @@ def _candidates(model: OnnxModel, profile: Mapping[str, Any]) -> Iterator[list[_
     small = [
         tensor
         for tensor in model.inputs
-        if tensor.name in told and len(best[tensor.name]) <= 1 and prod(best[tensor.name]) <= _MOST
+        if tensor.name in told
+        and len(best[tensor.name]) <= 1
+        and prod(best[tensor.name]) <= _MAX_VALUES
     ]
     integers = [tensor for tensor in small if tensor.dtype.kind in "biu"]
     for frozen in [integers] if integers == small else [integers, small]:

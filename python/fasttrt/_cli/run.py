@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fasttrt._accuracy.random_inputs import Drawing
+from fasttrt._accuracy.random_inputs import InputGenerator
 from fasttrt._bench.inputs import onnx_model
 from fasttrt._cli import options as _options
 from fasttrt._cli.results import Results
@@ -73,7 +73,9 @@ def run(
         found["device"] = engine.device
         if inputs is None:
             found["seed"] = secrets.randbits(32) if seed is None else seed
-            samples = [("random", Drawing(engine.inputs, model, None, found["seed"]).sample())]
+            samples = [
+                ("random", InputGenerator(engine.inputs, model, None, found["seed"]).sample())
+            ]
         else:
             samples = list(saved_samples(inputs, engine.inputs, "--inputs"))
         found["samples"] = [label for label, _ in samples]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _BLOCK = 1 << 20
-_MOST = 2**31 - 1  # bytes that protobuf serializes at once
+_MAX_MESSAGE = 2**31 - 1  # bytes that protobuf serializes at once
 
 
 def model_sha256(
@@ -56,7 +56,7 @@ def _add_file(digest: "hashlib._Hash", path: Path) -> None:
             digest.update(block)
 
 
-def _add_message(digest: "hashlib._Hash", message: "Message", most: int = _MOST) -> None:
+def _add_message(digest: "hashlib._Hash", message: "Message", most: int = _MAX_MESSAGE) -> None:
     """The serialized message; field by field where it is larger than protobuf can serialize."""
     if message.ByteSize() <= most:
         digest.update(message.SerializeToString(deterministic=True))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 Structure: TypeAlias = dict[str, Any]
-_MOST = 10  # differences that a message lists
+_MAX_LISTED = 10  # differences that a message lists
 _DIGITS = 16  # of a SHA-256
 
 
@@ -211,5 +211,5 @@ def _short(content: bytes) -> str:
 
 
 def _listed(items: list[str], separator: str) -> str:
-    more = len(items) - _MOST
-    return separator.join(items[:_MOST]) + (f" and {more} more" if more > 0 else "")
+    more = len(items) - _MAX_LISTED
+    return separator.join(items[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-_MOST_ELEMENTS = 64
+_MAX_ELEMENTS = 64
 """Of a constant that is read here: axes, say."""
 
 
@@ -126,7 +126,7 @@ def _constants(graphs: "list[onnx.GraphProto]") -> "Iterator[tuple[str, npt.NDAr
     from onnx.numpy_helper import to_array
 
     def is_readable(tensor: "onnx.TensorProto") -> bool:
-        small = np.prod(tensor.dims, dtype=np.int64) <= _MOST_ELEMENTS
+        small = np.prod(tensor.dims, dtype=np.int64) <= _MAX_ELEMENTS
         is_inside = tensor.data_location != TensorProto.EXTERNAL
         return bool(small) and is_inside and tensor.data_type != TensorProto.UNDEFINED
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_MOST = 1024  # elements of a weight that stays
+_MAX_SMALL = 1024  # elements of a weight that stays
 
 
 class Weights:
@@ -68,7 +68,7 @@ def without_weights(source: "onnx.ModelProto") -> "onnx.ModelProto":
 
 def _is_large(tensor: "onnx.TensorProto") -> bool:
     is_external = tensor.data_location == tensor.EXTERNAL
-    return is_external or int(np.prod(tensor.dims, dtype=np.int64)) > _MOST
+    return is_external or int(np.prod(tensor.dims, dtype=np.int64)) > _MAX_SMALL
 
 
 def _copy_fields(source: Any, target: Any, leave: str) -> None:

@@ -11,7 +11,7 @@ from fasttrt._common.progress import counter
 from fasttrt._runtime.batching import Batching
 from fasttrt.errors import Error
 
-_MOST_BATCH_WORKERS = 256
+_MAX_BATCH_WORKERS = 256
 
 
 def worker_count(contexts: int, batching: Batching | None, ordinals: Sequence[int] | None) -> int:
@@ -27,7 +27,7 @@ def worker_count(contexts: int, batching: Batching | None, ordinals: Sequence[in
     count = contexts * len(ordinals)
     if batching is None:
         return count
-    return max(count, min(2 * batching.max_size * len(ordinals), _MOST_BATCH_WORKERS))
+    return max(count, min(2 * batching.max_size * len(ordinals), _MAX_BATCH_WORKERS))
 
 
 class Workers:
