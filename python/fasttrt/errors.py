@@ -1,5 +1,21 @@
 """The errors that fasttrt raises: one tree under `Error`.
 
+    Exception
+    └── Error
+        ├── LibraryNotFoundError
+        ├── UnsupportedLibraryError
+        ├── ParseError
+        ├── BuildError
+        ├── EngineLoadError
+        ├── InputError (also a ValueError)
+        │   └── FileError
+        │       └── MissingFileError (also a FileNotFoundError)
+        ├── CudaError
+        └── OutOfMemoryError (also a MemoryError)
+
+Two kinds of errors remain Python's own: TypeError for arguments that a function does not have or
+needs, and OSError for what the operating system refuses of an existing file, or of one to write.
+
 Messages name the tensor, option or file, what was expected and what was passed, and quote the
 errors that TensorRT logged during the failed call.
 """
@@ -100,6 +116,19 @@ class InputError(Error, ValueError):
 
 class FileError(InputError):
     """A file, or another file that it refers to, does not have the expected content."""
+
+
+# The order makes the constructor OSError's, which keeps `errno` and `filename`.
+class MissingFileError(FileNotFoundError, FileError):
+    """A file that was named does not exist.
+
+    Attributes:
+        filename: the path, as it was given.
+    """
+
+    def __str__(self) -> str:
+        """Name the file."""
+        return f"no such file: {self.filename!r}"
 
 
 class CudaError(Error):

@@ -95,4 +95,4 @@ def test_no_options_are_picked_up_unasked(tmp_path: Path, monkeypatch: pytest.Mo
     done = CliRunner().invoke(app, ["run", "m.onnx", "--device", "cpu"])
     assert done.exit_code == 0, done.output
     done = CliRunner().invoke(app, ["run", "m.onnx", "--config", "fasttrt.toml"])
-    assert isinstance(done.exception, fasttrt.Error | FileNotFoundError) or done.exit_code == 0
+    assert isinstance(done.exception, fasttrt.Error) or done.exit_code == 0

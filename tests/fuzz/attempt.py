@@ -58,7 +58,7 @@ def attempt(case: Case) -> Result:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return Result("accepted", KINDS[case.kind](rng, folder))
-    except (fasttrt.Error, FileNotFoundError, PermissionError) as error:
+    except (fasttrt.Error, PermissionError) as error:
         return Result("refused", type(error).__name__)
     except AssertionError as error:
         return Result("wrong", _told(error))

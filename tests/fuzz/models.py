@@ -43,6 +43,7 @@ def attempt(rng: Rng, folder: Path) -> str:
         if rng.random() < 0.5:
             _change_place(rng, tensor)
     path.write_bytes(proto.SerializeToString())
+    (folder / "w.data").touch()  # a model without weights has none
     _change_file(rng, folder / "w.data")
     found = _enter(rng, path, parse=True)
     _assert_there(proto, folder)

@@ -28,7 +28,7 @@ from fasttrt._cli import tune as tune
 from fasttrt._cli.help_text import Command
 from fasttrt._cli.messages import in_options, show_logs
 from fasttrt._version import __version__
-from fasttrt.errors import Error, FileError, InputError
+from fasttrt.errors import Error, FileError, InputError, MissingFileError
 
 _EXIT_CODES = (
     "Exit codes: 0 success; 1 failure, or a negative answer; 2 wrong command line; 130 interrupted."
@@ -93,5 +93,6 @@ def main() -> None:
 
 def exit_code(error: Exception) -> int:
     """2 for what the command line gives wrong, 1 for what fails all the same."""
-    is_usage = isinstance(error, InputError) and not isinstance(error, FileError)
+    is_content = isinstance(error, FileError) and not isinstance(error, MissingFileError)
+    is_usage = isinstance(error, InputError) and not is_content
     return 2 if is_usage else 1

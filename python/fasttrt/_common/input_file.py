@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from fasttrt.errors import InputError
+from fasttrt.errors import InputError, MissingFileError
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -39,7 +39,8 @@ def check_file(path: str | os.PathLike[str]) -> Version:
     """Check that a path leads to a regular file, without opening it.
 
     Raises:
-        FileNotFoundError, PermissionError: it does not exist, or cannot be accessed.
+        MissingFileError: it does not exist.
+        PermissionError: it cannot be accessed.
         InputError: it is not a regular file, or the path is invalid: a loop of symbolic links, a
             name that is too long.
     """
@@ -55,7 +56,9 @@ def stat_of(path: str | os.PathLike[str]) -> os.stat_result:
     """Call ``os.stat``, but raise the errors of `check_file`."""
     try:
         return Path(path).stat()
-    except (FileNotFoundError, PermissionError):
+    except FileNotFoundError as error:
+        raise _missing(path, error) from None
+    except PermissionError:
         raise
     except OSError as error:
         raise InputError(f"{os.fspath(path)!r} is no file: {error.strerror}") from None
@@ -80,7 +83,11 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     check_file(path)
     # Without blocking, in case a pipe has replaced the file since the check.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-    with os.fdopen(os.open(path, flags), "rb") as stream:
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError as error:  # it was deleted since the check
+        raise _missing(path, error) from None
+    with os.fdopen(descriptor, "rb") as stream:
         version_of(stream, path)
         yield stream
 
@@ -129,6 +136,10 @@ def lfs_problem(path: str | os.PathLike[str], size: int) -> str:
     if not is_lfs_pointer(begin):
         return ""
     return f"{os.fspath(path)} is a Git LFS pointer of {size} bytes, not the file: `git lfs pull`"
+
+
+def _missing(path: str | os.PathLike[str], error: FileNotFoundError) -> MissingFileError:
+    return MissingFileError(error.errno, error.strerror, os.fspath(path))
 
 
 def _version(path: str | os.PathLike[str], info: os.stat_result) -> Version:

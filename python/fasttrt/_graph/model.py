@@ -63,7 +63,7 @@ class OnnxModel:
                 at once.
 
         Raises:
-            FileNotFoundError: if there is no such file.
+            MissingFileError: if there is no such file.
             ParseError: if it holds no ONNX model, or is a Git LFS pointer.
             InputError: if it is no ordinary file, its external data is missing, cut short or
                 outside of its folder, see `check_external_data`, or a constant has not the values

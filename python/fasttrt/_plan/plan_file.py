@@ -102,7 +102,7 @@ class Plan:
         """Memory-map a saved plan, or a plan of the vendor's tools, and check it.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            MissingFileError: there is no such file.
             EngineLoadError: the file is damaged, truncated or not a plan.
             InputError: it is not a regular file, but a pipe, a device or a folder.
         """

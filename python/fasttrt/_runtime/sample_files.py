@@ -32,7 +32,7 @@ def saved_samples(
         what: the samples are, for messages.
 
     Raises:
-        FileNotFoundError: there is none.
+        MissingFileError: there is none.
         InputError: it holds no samples, or a file is damaged; names it.
     """
     path = Path(path)
@@ -50,7 +50,7 @@ def saved_files(path: str | os.PathLike[str] | None, what: str = "inputs") -> li
     """The files that `saved_samples` reads; none for None.
 
     Raises:
-        FileNotFoundError, InputError: as `saved_samples`, of what needs no look into the files.
+        InputError: as `saved_samples`, of what needs no look into the files.
     """
     if path is None:
         return []

@@ -27,7 +27,7 @@ def given_samples(inputs: Inputs, specs: Sequence[TensorSpec]) -> Iterator[Named
     """Arrays by name, a mapping for each sample.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        MissingFileError: there is no such file.
         InputError: for what is no sample, or files that hold none.
     """
     if isinstance(inputs, (str, os.PathLike)):
@@ -49,7 +49,7 @@ def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Itera
         what: they are, for messages: ``"data"``.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        MissingFileError: there is no such file.
         InputError: there are none, or one does not fit the model or is not finite; names the sample
             and the input.
     """
