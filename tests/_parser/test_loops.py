@@ -87,14 +87,14 @@ def _loops(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
 @pytest.mark.parametrize("name", COUNTED)
 def test_counted_loops_are_proved(name: str) -> None:
     (loop,) = _loops(COUNTED[name])
-    assert CountedLoops(COUNTED[name]).is_counted(loop)
+    assert CountedLoops(OnnxModel(COUNTED[name])).is_counted(loop)
     assert control_flow(OnnxModel(COUNTED[name])) == []
 
 
 @pytest.mark.parametrize("name", BY_VALUE)
 def test_others_are_not(name: str) -> None:
     (loop,) = _loops(BY_VALUE[name])
-    assert not CountedLoops(BY_VALUE[name]).is_counted(loop)
+    assert not CountedLoops(OnnxModel(BY_VALUE[name])).is_counted(loop)
     assert control_flow(OnnxModel(BY_VALUE[name])) == ["Loop"]
 
 

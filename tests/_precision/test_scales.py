@@ -13,7 +13,6 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.weights import Weights
 from fasttrt._precision.conversion import converted
 from fasttrt._precision.scales import FAINT, Scales, faint
 from support.models import Array, make, value
@@ -138,7 +137,7 @@ def test_estimates_are_near() -> None:
     ]
     outputs = [value("y", FLOAT, [2, 10])]
     proto = make(nodes, [value("x", FLOAT, SHAPE)], outputs, weights, opset=18)
-    scales = Scales(proto.graph, Weights(OnnxModel(proto)).array)
+    scales = Scales(proto.graph, OnnxModel(proto).weights.array)
     sizes = scales.expected(proto.graph.node, proto.graph.initializer)
     names = [name for node in nodes for name in node.output]
     del proto.graph.output[:]
@@ -160,5 +159,5 @@ def test_nothing_is_expected_of_what_is_not_known() -> None:
         helper.make_node("Relu", ["a"], ["y"]),
     ]
     proto = make(nodes, [value("x", FLOAT, [4])], [value("y", FLOAT, [4])], domains=["com.example"])
-    scales = Scales(proto.graph, Weights(OnnxModel(proto)).array)
+    scales = Scales(proto.graph, OnnxModel(proto).weights.array)
     assert scales.expected(proto.graph.node, []) == {"x": 1.0}

@@ -124,7 +124,7 @@ def _candidates(model: OnnxModel, profile: Mapping[str, Any]) -> Iterator[list[_
         alternatives.append(least)
     if alternatives[0]:
         yield from alternatives
-    told = parameters(model.proto)
+    told = parameters(model.skeleton)
     small = [
         tensor
         for tensor in model.inputs
@@ -228,7 +228,7 @@ def _compared_with(model: OnnxModel, name: str) -> np.ndarray[Any, Any] | None:
     """The constant with which the model compares an input, as for a sampling rate that it knows."""
     from onnx import numpy_helper
 
-    graph = model.proto.graph
+    graph = model.skeleton.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":

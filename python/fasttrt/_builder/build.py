@@ -172,7 +172,7 @@ def build(
                     "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
                     "an older CUDA, such as fasttrt[rtx-cu12]"
                 )
-            elif meaning := explain_build(str(error), network.model.proto, str(found)):
+            elif meaning := explain_build(str(error), network.model.skeleton, str(found)):
                 error.advice = meaning
             elif advise and builder.can_cancel:  # else a trial could take as long as it likes
                 _advise_building(
@@ -184,7 +184,7 @@ def build(
     if found.family == "rtx" and varies(profiles):
         from fasttrt._parser.grouped_convolutions import convolutions_at_risk
 
-        metadata[GROUPED_CONVOLUTIONS] = convolutions_at_risk(network.model.proto)
+        metadata[GROUPED_CONVOLUTIONS] = convolutions_at_risk(network.model)
     if config.timing_cache is not None and timing_cache is not None:
         try:
             # What was there has been looked at before.
@@ -288,7 +288,7 @@ def _network(
     """The parsed model and its profiles."""
     target = Target(library, bool(plugins), config.nan == "propagate")
     ready = prepare(model, target)
-    if problem := int8_problem(ready.proto.graph, library):
+    if problem := int8_problem(ready.skeleton.graph, library):
         raise BuildError(problem)
     network = parse(ready, config, target, partial(parsed, library, device), placement)
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]

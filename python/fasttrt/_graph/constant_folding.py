@@ -2,29 +2,28 @@
 
 Many parameters (axes, pads, sizes, the condition of an ``If``) must be constants for TensorRT's
 parser, which does not look through the nodes that exporters compute them with. onnxscript's
-folding does. It gets the model without its large weights, and the weights are put back afterwards,
-so that none is read or copied needlessly.
+folding does. It gets the model's skeleton, so that no large weight is read or copied.
 """
 
 from collections import Counter
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.traversal import ONNX_DOMAINS, all_nodes, subgraphs
+from fasttrt._graph.traversal import ONNX_DOMAINS, all_nodes, replace_all, subgraphs
+from fasttrt._graph.weights import MAX_ELEMENTS
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-_LIMIT = 8192
+_LIMIT = MAX_ELEMENTS
 """Elements of a parameter, at most: onnxscript's own limit. Weights beyond it stay TensorRT's."""
 _ROUNDS = 3
 """Folding the condition of an ``If`` brings its branch into view of the next round."""
-_PLACEHOLDER = "fasttrt-weight:"
 
 # What says where values are quantized, and what gives something else each time.
 _NOT_FOLDED = {
@@ -40,14 +39,14 @@ def folded(model: OnnxModel) -> OnnxModel:
     looked at; of others only what follows from the file's constants without shape inference. Each
     change is in the result's ``changes``, and in the log.
     """
-    if not (model.is_changed or _has_foldable(model.proto.graph)):
+    if not (model.is_changed or _has_foldable(model.skeleton.graph)):
         return model
     try:
         proto = _fold(model)
     except Exception as error:  # of any class: the model goes to TensorRT as it is
         logger.warning("constants were not folded: %s", error)
         return model
-    lines = _differences(model.proto, proto)
+    lines = _differences(model.skeleton, proto)
     return model.changed(proto, lines) if lines else model
 
 
@@ -87,7 +86,7 @@ def _fold(model: OnnxModel) -> "onnx.ModelProto":
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript.optimizer import fold_constants_ir
 
-    light, weights = _without_weights(model.proto)
+    light = _without_claims(model)
     graph = onnx_ir.from_proto(light)
     if model.path is not None:
         onnx_ir.external_data.set_base_dir(graph.graph, model.path.parent)
@@ -103,15 +102,8 @@ def _fold(model: OnnxModel) -> "onnx.ModelProto":
         if not result.modified:
             break
     proto = onnx_ir.to_proto(graph)
-    for tensor in proto.graph.initializer:
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "")
-        if location.startswith(_PLACEHOLDER):
-            name = tensor.name
-            tensor.CopyFrom(weights[int(location.removeprefix(_PLACEHOLDER))])
-            tensor.name = name
     for after, before in ((proto.graph.input, light.graph.input),
-                          (proto.graph.output, model.proto.graph.output)):  # fmt: skip
+                          (proto.graph.output, model.skeleton.graph.output)):  # fmt: skip
         for ours, theirs in zip(after, before, strict=True):
             if ours.name != theirs.name:
                 raise RuntimeError(f"folding renamed {theirs.name!r} to {ours.name!r}")
@@ -157,48 +149,19 @@ def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:
     return True
 
 
-def _without_weights(
-    proto: "onnx.ModelProto",
-) -> "tuple[onnx.ModelProto, list[onnx.TensorProto]]":
-    """A copy with placeholders for large weights, and those weights.
+def _without_claims(model: OnnxModel) -> "onnx.ModelProto":
+    """Copy the skeleton without declared shapes, which folding would take for true.
 
-    Shapes declared within the graph are left out: files were seen in which they are wrong, and
-    folding would take them for true.
+    Files were seen in which they are wrong. Inputs with an initializer are none for folding.
     """
-    import onnx
-
-    light = onnx.ModelProto()
-    for field, value in proto.ListFields():
-        if field.name != "graph":
-            _copy_field(light, field.name, value)
-    weights: list[onnx.TensorProto] = []
-    for field, value in proto.graph.ListFields():
-        if field.name not in ("initializer", "value_info", "input"):
-            _copy_field(light.graph, field.name, value)
-    for tensor in proto.graph.initializer:
-        added = light.graph.initializer.add()
-        if prod(tensor.dims) <= _LIMIT:
-            added.CopyFrom(tensor)
-            continue
-        added.name, added.data_type = tensor.name, tensor.data_type
-        added.dims.extend(tensor.dims)
-        added.data_location = onnx.TensorProto.EXTERNAL
-        added.external_data.add(key="location", value=f"{_PLACEHOLDER}{len(weights)}")
-        weights.append(tensor)
-    given = {tensor.name for tensor in proto.graph.initializer}
-    light.graph.input.extend(value for value in proto.graph.input if value.name not in given)
+    light = model.copy_skeleton()
+    given = {tensor.name for tensor in light.graph.initializer}
+    replace_all(light.graph.input, [v for v in light.graph.input if v.name not in given])
+    del light.graph.value_info[:]
     for output in light.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
-    return light, weights
-
-
-def _copy_field(message: Any, name: str, value: Any) -> None:
-    target = getattr(message, name)
-    if hasattr(target, "MergeFrom"):
-        target.MergeFrom(value)
-    else:
-        setattr(message, name, value)
+    return light
 
 
 def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[str]:

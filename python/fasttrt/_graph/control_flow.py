@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
 from fasttrt._graph.traversal import ONNX_DOMAINS, all_nodes, graphs_of, subgraphs
 
 if TYPE_CHECKING:
@@ -42,9 +41,12 @@ _COMPUTED = (
 class CountedLoops:
     """Proves of Loops of a model that values of its inputs do not change their course."""
 
-    def __init__(self, proto: "onnx.ModelProto") -> None:
+    def __init__(self, model: OnnxModel) -> None:
         """Take a model, its local functions inlined."""
-        self._facts = TensorFacts(proto)
+        from fasttrt._graph.tensor_info import TensorInfo  # here, as few models have loops
+
+        self._facts = TensorInfo(model)
+        proto = model.skeleton
         self._makers: dict[str, onnx.NodeProto | None] = {}
         for graph in graphs_of(proto.graph):
             for node in graph.node:
@@ -115,8 +117,8 @@ def control_flow(model: OnnxModel) -> list[str]:
     A Loop is none of them if it runs as often as the shapes of the inputs say: a graph is of one
     set of shapes.
     """
-    nodes = [node for node in all_nodes(model.proto) if node.op_type in _DEPENDS_ON_VALUES]
+    nodes = [node for node in all_nodes(model.skeleton) if node.op_type in _DEPENDS_ON_VALUES]
     if not nodes:
         return []
-    loops = CountedLoops(model.proto)
+    loops = CountedLoops(model)
     return sorted({n.op_type for n in nodes if not (n.op_type == "Loop" and loops.is_counted(n))})

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from fasttrt._common.input_file import reading
 
 if TYPE_CHECKING:
-    import onnx
     from google.protobuf.message import Message
 
 _BLOCK = 1 << 20
@@ -16,22 +15,23 @@ _MAX_MESSAGE = 2**31 - 1  # bytes that protobuf serializes at once
 
 
 def model_sha256(
-    content: "Path | bytes | onnx.ModelProto", files: Iterable[str], folder: Path
+    contents: "Iterable[Path | bytes | Message]", files: Iterable[str], folder: Path
 ) -> str:
     """The hash of a model and of the external data that it names.
 
     Args:
-        content: the model's file, its bytes, or what would be serialized.
+        contents: the model's file, its bytes, or the parts of what would be serialized.
         files: names of the external data.
         folder: what these are relative to.
     """
     digest = hashlib.sha256()
-    if isinstance(content, Path):
-        _add_file(digest, content)
-    elif isinstance(content, bytes):
-        digest.update(content)
-    else:
-        _add_message(digest, content)
+    for content in contents:
+        if isinstance(content, Path):
+            _add_file(digest, content)
+        elif isinstance(content, bytes):
+            digest.update(content)
+        else:
+            _add_message(digest, content)
     for name in sorted(set(files)):
         file = folder / name
         # Names and sizes too: the same bytes cut into other files are another model. The parser

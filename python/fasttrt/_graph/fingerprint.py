@@ -7,11 +7,10 @@ part of the engine. So the plan of an engine that can be refitted keeps digests 
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fasttrt._graph.external_data import load_external_data
 from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.weights import Weights
 from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def check_changes(
     # The parser folds these into a scale and a shift of its own, which it refits.
     folded = {
         name
-        for node in model.proto.graph.node
+        for node in model.skeleton.graph.node
         if node.op_type == "BatchNormalization"
         for name in node.input[1:5]
     }
@@ -104,18 +103,18 @@ class _Reader:
     """Walks over a graph and those within its nodes."""
 
     def __init__(self, model: OnnxModel) -> None:
-        self._folder = Path() if model.path is None else model.path.parent
+        self._constants = model.weights
         self._nodes: list[str] = []
         self._weights: dict[str, list[Any]] = {}
         self.titles: list[str] = []
         """What to call each node."""
-        graph = model.proto.graph
-        opsets = sorted((opset.domain, opset.version) for opset in model.proto.opset_import)
+        graph = model.skeleton.graph
+        opsets = sorted((opset.domain, opset.version) for opset in model.skeleton.opset_import)
         types = [
             (value.name, _unnamed(value.type).SerializeToString(deterministic=True))
             for value in (*graph.input, *graph.output)
         ]
-        functions = [f.SerializeToString(deterministic=True) for f in model.proto.functions]
+        functions = [f.SerializeToString(deterministic=True) for f in model.skeleton.functions]
         self._read(graph, {})
         self.structure: Structure = {
             "interface": _short(repr((opsets, types, functions)).encode()),
@@ -167,7 +166,7 @@ class _Reader:
         import onnx
 
         digest = hashlib.sha256()
-        for part in _content(tensor, self._folder):
+        for part in _content(tensor, self._constants):
             digest.update(part)
         if name in self._weights:  # of another branch
             digest.update(self._weights[name][2].encode())
@@ -175,18 +174,14 @@ class _Reader:
         self._weights[name] = [dtype, list(tensor.dims), digest.hexdigest()[:_DIGITS]]
 
 
-def _content(tensor: "onnx.TensorProto", folder: Path) -> Iterator[bytes]:
+def _content(tensor: "onnx.TensorProto", constants: Weights) -> Iterator[bytes]:
     """The values in one form, whichever of its fields the file has them in."""
     import onnx
 
-    if tensor.data_location == tensor.EXTERNAL:
-        loaded = onnx.TensorProto()
-        loaded.CopyFrom(tensor)
-        try:
-            load_external_data(loaded, folder)
-        except OSError as error:
-            raise InputError(f"{tensor.name}: its external data cannot be read: {error}") from None
-        tensor = loaded
+    try:
+        tensor = constants.loaded(tensor)
+    except OSError as error:
+        raise InputError(f"{tensor.name}: its external data cannot be read: {error}") from None
     if tensor.HasField("raw_data"):
         yield tensor.raw_data
     elif tensor.data_type == onnx.TensorProto.STRING:

@@ -25,10 +25,13 @@ from fasttrt._graph.external_data import (
     tensors,
 )
 from fasttrt._graph.tensor_data import check_values, needed_bytes
+from fasttrt._graph.weights import Weights
 from fasttrt.errors import FileError, InputError, OutOfMemoryError, ParseError, ParseIssue
 
 if TYPE_CHECKING:
     import onnx
+
+    from fasttrt._graph.graph_tensors import GraphTensors
 
 _LIMIT = 2**31 - 1
 """Bytes of a model without its external data, at most: protobuf's limit."""
@@ -120,6 +123,8 @@ class OnnxModel:
         Raises:
             ParseError, InputError: as the constructor.
         """
+        if self.is_changed:
+            return self.weights.restored(self.skeleton)
         import onnx
 
         where = str(self.path) if self.path else "these bytes"
@@ -159,6 +164,30 @@ class OnnxModel:
         except RecursionError:
             raise _no_model(f"{where} has graphs that are nested too deep") from None
         return proto
+
+    @cached_property
+    def _split(self) -> "tuple[onnx.ModelProto, Weights]":
+        folder = self.path.parent if self.path else Path()
+        return Weights((), folder).kept_aside(self.proto)
+
+    @property
+    def skeleton(self) -> "onnx.ModelProto":
+        """The model with placeholders for its large weights: for passes to look at."""
+        return self._split[0]
+
+    @property
+    def weights(self) -> Weights:
+        """Gives the values of constants, those of placeholders included."""
+        return self._split[1]
+
+    @cached_property
+    def tensors(self) -> "GraphTensors":
+        """What the model says of its tensors; see `TensorInfo`, which passes look at it by."""
+        from fasttrt._graph.graph_tensors import (
+            GraphTensors,  # here, as who builds nothing needs none
+        )
+
+        return GraphTensors(self.skeleton)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -250,42 +279,55 @@ class OnnxModel:
 
     def copy_proto(self) -> "onnx.ModelProto":
         """A copy to be changed. External data is not read."""
-        import onnx
+        if self.is_changed:
+            return self.weights.restored(self.skeleton)
+        return _copied(self.proto)
 
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self.proto)
-        return proto
+    def copy_skeleton(self) -> "onnx.ModelProto":
+        """Copy the skeleton, to be changed and given to `changed`; no large weight is copied."""
+        return _copied(self.skeleton)
 
     def changed(self, proto: "onnx.ModelProto", changes: Sequence[str]) -> "OnnxModel":
-        """This model after ``changes``, which are logged. External data stays where it is."""
+        """Give this model after changes, which are logged. External data stays where it is.
+
+        Args:
+            proto: a changed copy of the skeleton, which may have new weights of any size; the new
+                model keeps it, and copies none of them.
+            changes: a line each.
+        """
         for line in changes:
             logger.info("%s", line)
         model = copy(self)
-        for cached in ("inputs", "outputs"):
+        for cached in ("inputs", "outputs", "proto", "tensors"):
             model.__dict__.pop(cached, None)
-        model.proto, model._bytes = proto, None
+        model._split, model._bytes = self.weights.kept_aside(proto), None
         model.changes = (*self.changes, *changes)
         return model
 
     @cached_property
     def inputs(self) -> tuple[DeclaredTensor, ...]:
         """What the caller feeds: inputs that no initializer gives a value."""
-        return declared_inputs(self.proto)
+        return declared_inputs(self._declarations)
 
     @cached_property
     def outputs(self) -> tuple[DeclaredTensor, ...]:
         """What the model gives."""
-        return tuple(_declared(value) for value in self.proto.graph.output)
+        return tuple(_declared(value) for value in self._declarations.graph.output)
+
+    @property
+    def _declarations(self) -> "onnx.ModelProto":
+        """All but the values of weights, by the way that needs no copy."""
+        return self.skeleton if self.is_changed else self.proto
 
     @property
     def is_quantized(self) -> bool:
         """Whether it says itself where values are quantized."""
-        operators = {node.op_type for node in self.proto.graph.node}
+        operators = {node.op_type for node in self._declarations.graph.node}
         return not operators.isdisjoint({"QuantizeLinear", "DequantizeLinear"})
 
     def with_named_axes(self, places: Sequence[tuple[str, int]]) -> "OnnxModel":
         """A copy in which each given (input, axis) has a dimension name of its own."""
-        proto = self.copy_proto()
+        proto = self.copy_skeleton()
         inputs = {value.name: value for value in proto.graph.input}
         for name, axis in places:
             inputs[name].type.tensor_type.shape.dim[axis].dim_param = f"{name}.{axis}"
@@ -305,6 +347,8 @@ class OnnxModel:
         from google.protobuf.message import EncodeError
 
         try:
+            if self.is_changed:
+                return self.weights.serialize(self.skeleton)
             return bytes(self.proto.SerializeToString())
         except (EncodeError, ValueError) as error:  # of which class depends on the release
             raise InputError(
@@ -326,6 +370,8 @@ class OnnxModel:
         from google.protobuf.message import EncodeError
 
         try:
+            if self.is_changed:
+                return self.weights.byte_size(self.skeleton) < 2**31
             return self._bytes is not None or self.proto.ByteSize() < 2**31
         except EncodeError:  # some releases of protobuf do not even tell the size
             return False
@@ -335,11 +381,21 @@ class OnnxModel:
 
         The file's own SHA-256 where it names none and was not changed since it was read.
         """
-        content = self.path if self.path and not self.is_changed else self._bytes or self.proto
         folder = self.path.parent if self.path else Path()  # where TensorRT looks
+        if self.is_changed:
+            contents = (self.skeleton, *self.weights.contents(self.skeleton))
+        else:
+            contents = (self.path or self._bytes or self.proto,)
         # A file that is not parsed yet names none.
-        tensors = external_tensors(self.proto) if "proto" in vars(self) else ()
-        return model_sha256(content, (file for _, file in tensors), folder)
+        original = self.original
+        tensors = external_tensors(original.proto) if "proto" in vars(original) else ()
+        return model_sha256(contents, (file for _, file in tensors), folder)
+
+
+def _copied(proto: "onnx.ModelProto") -> "onnx.ModelProto":
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    return copy
 
 
 def _no_model(reason: str) -> ParseError:

@@ -11,6 +11,7 @@ from fasttrt._common.dtypes import is_integer, is_lossless
 from fasttrt._common.host_array import host_array
 from fasttrt._graph.model import DeclaredTensor, OnnxModel, declared_inputs
 from fasttrt._graph.traversal import subgraphs
+from fasttrt._graph.weights import needs_constants_as_inputs
 from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ Freeze: TypeAlias = Mapping[str, Any]
 Dims: TypeAlias = Mapping[str, int]
 """Extents by the name of a dimension, or by ``"input.axis"`` for one axis."""
 
-_FIRST_IR_VERSION_WITH_CONSTANTS = 4
-"""Before it, ONNX wanted every initializer to be listed among the inputs as well."""
 _SHOWN = 8
 """Values of a frozen input that its line in the changes shows."""
 
@@ -43,7 +42,7 @@ def transformed(
     check_mapping("dims", dims, "extents by dimension, as in {'batch': 1}")
     if not freeze and not dims:
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     lines: list[str] = []
     if dims:
         lines += _fix_dims(proto, model, dims)
@@ -108,7 +107,7 @@ def _freeze_inputs(
     lines = []
     for name, array in _declared_values(inputs, freeze).items():
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        if proto.ir_version >= _FIRST_IR_VERSION_WITH_CONSTANTS:
+        if not needs_constants_as_inputs(proto):
             place = [declared.name for declared in proto.graph.input].index(name)
             del proto.graph.input[place]
         lines.append(f"{name}: the input is a constant, {described(array)}")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
 
@@ -15,7 +15,7 @@ _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 _INTEGERS = ("INT32", "INT64")
 
 
-def _type(facts: TensorFacts, name: str) -> tuple[str, Any]:
+def _type(facts: TensorInfo, name: str) -> tuple[str, Any]:
     """Give the name of a tensor's type and the dtype; an empty name if it is not known."""
     from onnx import TensorProto, helper
 
@@ -25,7 +25,7 @@ def _type(facts: TensorFacts, name: str) -> tuple[str, Any]:
     return TensorProto.DataType.Name(kind), helper.tensor_dtype_to_np_dtype(kind)
 
 
-def _mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _mean(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Divide the sum: TensorRT's factor is a float32, whatever the type (0.85 off in float16)."""
     chain = NodeChain(node, facts)
     count = len(node.input)
@@ -45,7 +45,7 @@ def _mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
 class _Reductions:
     """Reductions over the axes of a node, in the form of each operator in the model's opset."""
 
-    def __init__(self, node: "onnx.NodeProto", facts: TensorFacts, chain: NodeChain) -> None:
+    def __init__(self, node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain) -> None:
         self._chain = chain
         self._opset = facts.opset
         self._noop = attribute(node, "noop_with_empty_axes", None)
@@ -62,7 +62,7 @@ class _Reductions:
         return self._chain.add(operator, tensor, axes=self._axes, **given)
 
 
-def _log_sum_exp(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _log_sum_exp(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Subtract the greatest value first, as TensorRT's exp overflows at 89 (12 in float16).
 
     Infinities are bounded before: less themselves they would be NaN.
@@ -82,7 +82,7 @@ def _log_sum_exp(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Add", log, squeezed)
 
 
-def _reduced_mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _reduced_mean(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Sum in the type of integers, not in floating point, and of float16 in float32."""
     from onnx import TensorProto
 
@@ -101,7 +101,7 @@ def _reduced_mean(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Div", total, chain.add("Cast", count, to=kind))
 
 
-def _leaky_relu(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _leaky_relu(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """With a slope of 0 TensorRT multiplies positive infinity by it, too."""
     _, dtype = _type(facts, node.input[0])
     if attribute(node, "alpha", 0.01) != 0 or dtype is None or facts.opset < 9:
@@ -111,7 +111,7 @@ def _leaky_relu(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Where", chain.add("Greater", x, zero), x, chain.add("Mul", x, zero))
 
 
-def _shrink(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _shrink(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Integers as integers, where the bias is one: TensorRT computes them in float32."""
     name, dtype = _type(facts, node.input[0])
     bias, limit = attribute(node, "bias", 0.0), attribute(node, "lambd", 0.5)
@@ -125,7 +125,7 @@ def _shrink(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Where", upper, chain.add("Sub", x, shift), moved)
 
 
-def _swish(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _swish(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Of a scalar TensorRT gives a vector."""
     if facts.shape(node.input[0]) != []:
         return None
@@ -137,7 +137,7 @@ def _swish(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Mul", x, chain.add("Sigmoid", scaled))
 
 
-def _log_softmax(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _log_softmax(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Not by way of the Softmax, whose small values are 0 and have no logarithm."""
     name, dtype = _type(facts, node.input[0])
     shape = facts.shape(node.input[0])
@@ -174,7 +174,7 @@ def _bounded(chain: NodeChain, tensor: str, dtype: Any) -> str:
     return chain.add("Max", chain.add("Min", tensor, upper), lower)
 
 
-def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _empty_reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """One over no axes does all but the sum; the parser leaves its input as it is."""
     if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
         return None
@@ -187,7 +187,7 @@ def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Log" if node.op_type == "ReduceLogSum" else "Abs", x)
 
 
-def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _global_lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Sum the powers of sizes; TensorRT has signs count where the power is odd."""
     shape, (_, dtype) = facts.shape(node.input[0]), _type(facts, node.input[0])
     if shape is None or dtype is None:

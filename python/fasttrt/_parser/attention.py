@@ -12,7 +12,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, input_name
 from fasttrt._parser.node_writer import NodeWriter
 from fasttrt._parser.origins import origins
@@ -35,7 +35,7 @@ def write_attention(model: OnnxModel, target: "Target") -> OnnxModel:
         ParseError: its type, its number of heads or their size is not known.
     """
     has_kernels = target.library.generation == "v11"
-    rule = partial(_attention, fusible=_fusible(model.proto.graph) if has_kernels else {})
+    rule = partial(_attention, fusible=_fusible(model.skeleton.graph) if has_kernels else {})
     change = "written so that {library} can build it"
     return apply_rules(model, str(target.library), {"Attention": rule}, change)
 
@@ -54,7 +54,7 @@ def _fusible(graph: "onnx.GraphProto") -> dict[str, bool]:
 
 
 def _attention(
-    node: "onnx.NodeProto", facts: TensorFacts, fusible: Mapping[str, bool]
+    node: "onnx.NodeProto", facts: TensorInfo, fusible: Mapping[str, bool]
 ) -> Replacement:
     """Give what to write for one; ``fusible`` is of `_fusible`."""
     q, k, v = (facts.shape(name) for name in node.input[:3])
@@ -101,7 +101,7 @@ class _Attention:
     """The nodes of one Attention: of queries [B, H, Sq, D] and keys [B, G, Sk, D] of G <= H."""
 
     def __init__(
-        self, node: "onnx.NodeProto", facts: TensorFacts, dtype: int, has_three_axes: bool
+        self, node: "onnx.NodeProto", facts: TensorInfo, dtype: int, has_three_axes: bool
     ) -> None:
         self._node, self._facts, self._dtype = node, facts, dtype
         self._has_three_axes = has_three_axes

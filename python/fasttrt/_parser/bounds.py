@@ -7,7 +7,7 @@ Measured with TensorRT-RTX 1.6.1.
 
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, input_name
 
@@ -18,7 +18,7 @@ _INPUTS_SINCE = 11
 """The opset from which bounds are inputs, and may be of bfloat16."""
 
 
-def _clip(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _clip(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     from onnx import TensorProto
 
     kind = facts.dtype(node.input[0])

@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import all_nodes, subgraphs
 from fasttrt._parser.node_rules import attribute, input_name
 
@@ -25,12 +25,12 @@ _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 
 def write_branch_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
     """Give the model with an Identity for such outputs; itself if it has none."""
-    if not any(_last_views(branch) for branch in _branches(model.proto)):
+    if not any(_last_views(branch) for branch in _branches(model.skeleton)):
         return model
-    facts = TensorFacts(model.proto)
-    if not any(_unchanged(branch, facts) for branch in _branches(model.proto)):
+    facts = TensorInfo(model)
+    if not any(_unchanged(branch, facts) for branch in _branches(model.skeleton)):
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     lines = []
     for branch in _branches(proto):
         for node, source in _unchanged(branch, facts):
@@ -59,7 +59,7 @@ def _last_views(branch: "onnx.GraphProto") -> "list[onnx.NodeProto]":
     ]
 
 
-def _unchanged(branch: "onnx.GraphProto", facts: TensorFacts) -> "list[tuple[onnx.NodeProto, str]]":
+def _unchanged(branch: "onnx.GraphProto", facts: TensorInfo) -> "list[tuple[onnx.NodeProto, str]]":
     """Those that give the shape of a tensor before, and that tensor."""
     makers = {output: node for node in branch.node for output in node.output}
     found = []
@@ -73,7 +73,7 @@ def _unchanged(branch: "onnx.GraphProto", facts: TensorFacts) -> "list[tuple[onn
 
 
 def _shape(
-    name: str, makers: "Mapping[str, onnx.NodeProto]", facts: TensorFacts
+    name: str, makers: "Mapping[str, onnx.NodeProto]", facts: TensorInfo
 ) -> list[int] | None:
     """A shape that is known; ONNX's inference knows no constants from outside a branch."""
     known = facts.shape(name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
-from fasttrt._graph.weights import without_weights
+from fasttrt._graph.weights import with_weight_inputs
 from fasttrt._parser.quirks import refuse
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def reject_branch_shapes(model: OnnxModel, target: "Target") -> OnnxModel:
     Raises:
         ParseError: names each such If, on TensorRT-RTX.
     """
-    if target.library.family != "rtx" or not _conditionals(model.proto):
+    if target.library.family != "rtx" or not _conditionals(model.skeleton):
         return model
-    branches = _Branches(model.proto)
-    reasons = [(node, branches.problem(node)) for node in _conditionals(model.proto)]
+    branches = _Branches(model.skeleton)
+    reasons = [(node, branches.problem(node)) for node in _conditionals(model.skeleton)]
     refuse(model, str(target.library), [(node, why) for node, why in reasons if why])
     return model
 
@@ -50,7 +50,7 @@ class _Branches:
     def __init__(self, proto: "onnx.ModelProto") -> None:
         from onnx.shape_inference import infer_shapes
 
-        flat = without_weights(proto)
+        flat = with_weight_inputs(proto)
         nodes = list(flat.graph.node)
         del flat.graph.node[:], flat.graph.value_info[:]
         self._results: dict[str, list[tuple[str, str]]] = {}

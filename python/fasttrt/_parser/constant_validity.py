@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, with_inner
 from fasttrt._parser.node_rules import input_name
 from fasttrt._parser.quirks import refuse
@@ -36,17 +36,17 @@ def check_constants(model: OnnxModel, target: "Target") -> OnnxModel:
     """
     nodes = [
         node
-        for node in with_inner(model.proto.graph.node)
+        for node in with_inner(model.skeleton.graph.node)
         if node.op_type in _CHECKS and node.domain in ONNX_DOMAINS
     ]
     if nodes:
-        facts = TensorFacts(model.proto)
+        facts = TensorInfo(model)
         reasons = [(node, _CHECKS[node.op_type](node, facts)) for node in nodes]
         refuse(model, str(target.library), [(node, reason) for node, reason in reasons if reason])
     return model
 
 
-def _extents(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+def _extents(node: "onnx.NodeProto", facts: TensorInfo) -> str:
     index = _EXTENTS[node.op_type]
     values = facts.constant(input_name(node, index))
     if values is None or values.dtype.kind not in "iu" or values.size == 0:
@@ -58,7 +58,7 @@ def _extents(node: "onnx.NodeProto", facts: TensorFacts) -> str:
     return ""
 
 
-def _list(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+def _list(node: "onnx.NodeProto", facts: TensorInfo) -> str:
     """Extents that have to be a list."""
     name = input_name(node, _EXTENTS[node.op_type])
     shape = facts.shape(name) if name else None
@@ -69,26 +69,26 @@ def _list(node: "onnx.NodeProto", facts: TensorFacts) -> str:
     return _extents(node, facts)
 
 
-def _top_k(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+def _top_k(node: "onnx.NodeProto", facts: TensorInfo) -> str:
     shape = facts.shape(input_name(node, 1)) if len(node.input) > 1 else None
     if shape is not None and shape not in ([], [1], [None]):
         return f"its input 1 is of shape {shape}, expected [1]"
     return _extents(node, facts)
 
 
-def _resize(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> str:
     scales = facts.constant(input_name(node, 1 if len(node.input) == 2 else 2))
     if scales is not None and not np.all((scales > 0) & np.isfinite(scales)):
         return f"its scales, {scales.tolist()}, are not all positive"
     return _extents(node, facts) if node.op_type == "Resize" else ""
 
 
-def _quantization(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+def _quantization(node: "onnx.NodeProto", facts: TensorInfo) -> str:
     shape = facts.shape(input_name(node, 1))
     return "its scale has no elements" if shape is not None and 0 in shape else ""
 
 
-def _division(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+def _division(node: "onnx.NodeProto", facts: TensorInfo) -> str:
     dividend, divisor = (_integers(name, facts) for name in node.input)
     if divisor is not None and not divisor.all():
         return "it divides integers by 0"  # the dividend may be a shape, which the parser knows
@@ -100,18 +100,15 @@ def _division(node: "onnx.NodeProto", facts: TensorFacts) -> str:
     return ""
 
 
-def _integers(name: str, facts: TensorFacts) -> "np.ndarray[Any, Any] | None":
+def _integers(name: str, facts: TensorInfo) -> "np.ndarray[Any, Any] | None":
     """The values of a constant of integers; None if it is no such or lies in another file."""
-    from onnx import TensorProto, numpy_helper
-
     values = facts.constant(name)
-    weight = facts.weight(name)
-    if values is None and weight is not None and weight.data_location != TensorProto.EXTERNAL:
-        values = numpy_helper.to_array(weight)
+    if values is None:
+        values = facts.weight_values(name)
     return values if values is not None and values.dtype.kind in "iu" else None
 
 
-def _indices(node: "onnx.NodeProto", facts: TensorFacts) -> str:
+def _indices(node: "onnx.NodeProto", facts: TensorInfo) -> str:
     """Indices without axes end the process, or the build without a word of the node."""
     data, indices = (facts.shape(input_name(node, index)) for index in (0, 1))
     if indices == [] or data == []:
@@ -122,7 +119,7 @@ def _indices(node: "onnx.NodeProto", facts: TensorFacts) -> str:
     return ""
 
 
-_CHECKS: dict[str, Callable[[Any, TensorFacts], str]] = {
+_CHECKS: dict[str, Callable[[Any, TensorInfo], str]] = {
     **dict.fromkeys(_EXTENTS, _extents),
     "ConstantOfShape": _list,
     "DequantizeLinear": _quantization,

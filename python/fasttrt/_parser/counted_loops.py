@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt._graph.control_flow import CountedLoops
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import subgraphs, with_inner
 from fasttrt._parser.node_rules import (
     Replacement,
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 def drop_conditions(model: OnnxModel, target: "Target") -> OnnxModel:
     """Write Loops that always run as often as their trip count says without a condition."""
-    nodes = list(with_inner(model.proto.graph.node))
+    nodes = list(with_inner(model.skeleton.graph.node))
     if not any(node.op_type == "Loop" for node in nodes):
         return model
-    loops = CountedLoops(model.proto)
+    loops = CountedLoops(model)
 
-    def without_condition(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    def without_condition(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         if not input_name(node, 0) or (input_name(node, 1) and not loops.goes_on(node)):
             return None
         counted = copy_node(node)

@@ -6,7 +6,7 @@ See `_misread_v8`: an operator's older form, where it has one, or the reason to 
 from math import ceil
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import (
     Replacement,
     Rule,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _INT32_MAX = 2**31 - 1
 
 
-def _constant(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _constant(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Integers that are attributes of their own are read as floats, which are not there."""
     for name in ("value_int", "value_ints"):
         value = attribute(node, name, None)
@@ -31,7 +31,7 @@ def _constant(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return None
 
 
-def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _empty_reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """A reduction over no axes that shall leave its input alone is taken for one over all."""
     if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
         return None
@@ -42,7 +42,7 @@ def _empty_reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return "noop_with_empty_axes=1 without axes is taken for a reduction over all of them"
 
 
-def _sum(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _sum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Its axes are read, or refused, but for an empty list, which means all."""
     if problem := _empty_reduction(node, facts):
         return problem
@@ -50,7 +50,7 @@ def _sum(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [copy_node(node, inputs=1)] if axes is not None and axes.size == 0 else None
 
 
-def _reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Since opset 18 axes are an input; before, they were an attribute."""
     if problem := _empty_reduction(node, facts):
         return problem
@@ -63,7 +63,7 @@ def _reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [copy_node(node, inputs=1, noop_with_empty_axes=None, axes=values)]
 
 
-def _shape(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _shape(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Since opset 15 it may be of some axes."""
     from onnx import helper
 
@@ -79,7 +79,7 @@ def _shape(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [constant_node(first, [start]), constant_node(last, ends), shape, cut]
 
 
-def _split(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _split(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Since opset 18 the last part may be smaller; it would be cut short like the others."""
     if not attribute(node, "num_outputs", 0) or input_name(node, 1):
         return None
@@ -100,7 +100,7 @@ def _split(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [constant_node(sizes, [part] * (count - 1) + [last]), older]
 
 
-def _grid_sample(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _grid_sample(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Opset 20 renamed its modes, and what is not known is taken for "nearest".
 
     With more than two axes to sample TensorRT 8.6.0 ended the process (on an H100).
@@ -113,7 +113,7 @@ def _grid_sample(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [copy_node(node, mode=older)] if older is not None else None
 
 
-def _resize(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """What opset 18 added."""
     if attribute(node, "antialias", 0):
         return "antialias=1 would be left out"
@@ -123,31 +123,31 @@ def _resize(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return "axes would be left out" if attribute(node, "axes", []) else None
 
 
-def _scatter(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _scatter(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Opset 16 added reductions."""
     reduction = attribute(node, "reduction", b"none").decode()
     return None if reduction == "none" else f'reduction="{reduction}" would be left out'
 
 
-def _lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """What opset 18 added."""
     if any(dilation != 1 for dilation in attribute(node, "dilations", [])):
         return "dilations would be left out"
     return "ceil_mode=1 would be left out" if attribute(node, "ceil_mode", 0) else None
 
 
-def _global_lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _global_lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if attribute(node, "p", 2) % 2 == 0:
         return None
     return "with an odd p, signs would count"
 
 
-def _space_to_depth(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _space_to_depth(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     mode = attribute(node, "mode", b"DCR").decode()
     return None if mode == "DCR" else f'mode="{mode}" would be left out'
 
 
-def _instance_normalization(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _instance_normalization(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     from onnx import TensorProto
 
     weights = [facts.weight(name) for name in node.input[1:3]]
@@ -156,7 +156,7 @@ def _instance_normalization(node: "onnx.NodeProto", facts: TensorFacts) -> Repla
     return None
 
 
-def _recurrent(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _recurrent(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if len(attribute(node, "activations", [])) < 2:
         return None
     for name in ("activation_alpha", "activation_beta"):
@@ -165,7 +165,7 @@ def _recurrent(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return None
 
 
-def _if(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _if(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Its parser keeps the tensors that leave a branch in a hash table, in no order."""
     if len(node.output) < 2 or facts.constant(node.input[0]) is not None:
         return None

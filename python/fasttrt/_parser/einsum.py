@@ -3,7 +3,7 @@
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import Replacement, attribute, copy_node
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _DOTS = "..."
 
 
-def lowercase_einsum(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def lowercase_einsum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Give an Einsum's equation other letters where it has capitals, and write out its result."""
     equation = attribute(node, "equation", b"").decode().replace(" ", "")
     inputs, arrow, output = equation.partition("->")

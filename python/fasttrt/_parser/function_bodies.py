@@ -2,18 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.opset import onnx_version
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS
 from fasttrt._parser.local_functions import expand_call
 from fasttrt._parser.node_rules import copy_node
-from fasttrt._parser.opsets import convert_nodes, onnx_version
+from fasttrt._parser.opsets import convert_nodes
 
 if TYPE_CHECKING:
     import onnx
 
 
 def function_body(
-    node: "onnx.NodeProto", opset: int, facts: TensorFacts
+    node: "onnx.NodeProto", opset: int, facts: TensorInfo
 ) -> "list[onnx.NodeProto] | None":
     """Give the nodes that a node of ONNX stands for by its definition.
 
@@ -62,7 +63,7 @@ def function_body(
         return None
 
 
-def _type(name: str, facts: TensorFacts) -> bytes | None:
+def _type(name: str, facts: TensorInfo) -> bytes | None:
     """Give a tensor's type, serialized; of an input that is left out an empty one."""
     from onnx import TypeProto, helper
 

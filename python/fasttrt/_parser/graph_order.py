@@ -22,9 +22,9 @@ def order_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
             something else does, and outputs that nothing gives.
     """
     check = _Check(model)
-    check.graph(model.proto.graph, [])
+    check.graph(model.skeleton.graph, [])
     if not check.problems and not check.is_sorted:
-        proto = model.copy_proto()
+        proto = model.copy_skeleton()
         for graph in reversed(
             graphs_of(proto.graph)
         ):  # copies of nodes follow, so inner ones first

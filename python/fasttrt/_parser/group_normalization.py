@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute
 
@@ -29,7 +29,7 @@ def write_group_normalization(model: OnnxModel, target: "Target") -> OnnxModel:
     return apply_rules(model, str(target.library), rules, change)
 
 
-def _group_normalization(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _group_normalization(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     from onnx import TensorProto
 
     if attribute(node, "num_groups", 1) != 1:

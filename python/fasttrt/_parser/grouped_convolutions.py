@@ -15,7 +15,8 @@ The kernels that serve all sizes, and those of an engine whose sizes are fixed, 
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, with_inner
 from fasttrt._parser.node_rules import attribute
 
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 _Kernel: TypeAlias = tuple[int | None, ...]
 
 
-def convolutions_at_risk(proto: "onnx.ModelProto") -> list[str]:
+def convolutions_at_risk(model: OnnxModel) -> list[str]:
     """Give the names of convolutions whose kernels for the sizes of a run may be wrong.
 
     Args:
-        proto: the model as it is parsed, its local functions inlined. Of what it does not tell
+        model: the model as it is parsed, its local functions inlined. Of what it does not tell
             (types, sizes of weights), the worst is assumed.
     """
-    grouped = [node for node in with_inner(proto.graph.node) if _is_grouped(node)]
+    grouped = [node for node in with_inner(model.skeleton.graph.node) if _is_grouped(node)]
     if not grouped:
         return []
-    facts = TensorFacts(proto)
+    facts = TensorInfo(model)
     kernels: dict[tuple[int | None, ...], set[_Kernel]] = defaultdict(set)
     found = []
     for node in grouped:
@@ -56,7 +57,7 @@ def _is_grouped(node: "onnx.NodeProto") -> bool:
     return is_convolution and attribute(node, "group", 1) > 1
 
 
-def _layout(node: "onnx.NodeProto", facts: TensorFacts) -> tuple[tuple[int | None, ...], _Kernel]:
+def _layout(node: "onnx.NodeProto", facts: TensorInfo) -> tuple[tuple[int | None, ...], _Kernel]:
     """Give output channels, input channels a group and groups; and the size of the kernel."""
     shape = facts.shape(node.input[1]) or []
     outputs, inputs = (*shape[:2], None, None)[:2]
@@ -64,7 +65,7 @@ def _layout(node: "onnx.NodeProto", facts: TensorFacts) -> tuple[tuple[int | Non
     return (outputs, inputs, attribute(node, "group", 1)), tuple(kernel)
 
 
-def _is_float32(node: "onnx.NodeProto", facts: TensorFacts) -> bool:
+def _is_float32(node: "onnx.NodeProto", facts: TensorInfo) -> bool:
     from onnx import TensorProto
 
     types = {facts.dtype(name) for name in node.input[:2]} - {TensorProto.UNDEFINED}

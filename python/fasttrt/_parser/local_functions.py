@@ -8,8 +8,9 @@ themselves until the process ends.
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.opset import onnx_version
 from fasttrt._graph.traversal import all_names, replace_all, subgraphs, with_inner
-from fasttrt._parser.opsets import convert_nodes, onnx_version, unify_opsets
+from fasttrt._parser.opsets import convert_nodes, unify_opsets
 from fasttrt.errors import ParseError, ParseIssue
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def inline_functions(model: OnnxModel, target: "Target") -> OnnxModel:
         ParseError: a function calls itself, is called with more than it takes, or cannot be
             converted; or together they become more than `MAX_NODES` nodes. Names the call.
     """
-    if not model.proto.functions:
+    if not model.skeleton.functions:
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     inliner = _Inliner(proto)
     inliner.expand_model()
     del proto.functions[:]

@@ -5,7 +5,7 @@ What TensorRT collects has the length of the trip count, whether or not the loop
 
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import subgraphs
 from fasttrt._parser.node_rules import Replacement, Rule, input_name
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def _loop(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _loop(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     carried = max(len(node.input) - 2, 0)
     if not any(node.output[carried:]):
         return None

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import (
     Replacement,
     attribute,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _REDUCED_TO_INDEX = ("ArgMax", "ArgMin")
 
 
-def with_leading_axis(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def with_leading_axis(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Softmax and its like, ArgMax and ArgMin of one axis or none: of a tensor of two axes."""
     rank = _rank(node.input[0], facts)
     if rank is None or rank > 1:
@@ -35,7 +35,7 @@ def with_leading_axis(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement
     return [*steps, inner, *_reshape(inner.output[0], first, narrow, facts)]
 
 
-def of_scalar(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def of_scalar(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """A reduction of a tensor without axes: of one with one axis."""
     if _rank(node.input[0], facts) != 0:
         return None
@@ -54,7 +54,7 @@ def of_scalar(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     ]
 
 
-def matrix_product(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def matrix_product(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """A vector times matrices, or matrices times a vector: a matrix product of one row or column.
 
     TensorRT's parser gets vectors times batches of matrices wrong.
@@ -88,13 +88,13 @@ def matrix_product(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     ]
 
 
-def _rank(name: str, facts: TensorFacts) -> int | None:
+def _rank(name: str, facts: TensorInfo) -> int | None:
     shape = facts.shape(name)
     return None if shape is None else len(shape)
 
 
 def _reshape(
-    tensor: str, output: str, shape: list[int], facts: TensorFacts
+    tensor: str, output: str, shape: list[int], facts: TensorInfo
 ) -> "list[onnx.NodeProto]":
     from onnx import helper
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, apply_rules, copy_node
 
@@ -32,7 +32,7 @@ def propagate_nan(model: OnnxModel, target: "Target") -> OnnxModel:
     return apply_rules(model, str(target.library), RULES, "NaN goes through its {op_type}")
 
 
-def _elementwise(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _elementwise(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """NaN where any input is."""
     dtype = _float_type(node, facts)
     if not isinstance(dtype, np.dtype):
@@ -45,7 +45,7 @@ def _elementwise(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Where", chain.add("IsNaN", inputs[-1]), inputs[-1], result)
 
 
-def _first_input(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _first_input(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """NaN where the first input is."""
     dtype = _float_type(node, facts)
     if not isinstance(dtype, np.dtype):
@@ -56,7 +56,7 @@ def _first_input(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Where", chain.add("IsNaN", x), x, result)
 
 
-def _reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """NaN where one of the values is of which it takes the greatest or the least."""
     from onnx import TensorProto
 
@@ -77,7 +77,7 @@ def _reduction(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return chain.finish("Where", has_nan, chain.constant(np.nan, dtype), result)
 
 
-def _original(node: "onnx.NodeProto", facts: TensorFacts, chain: NodeChain) -> str:
+def _original(node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain) -> str:
     """Add the node with another output; give that."""
     copy = copy_node(node)
     copy.name = copy.output[0] = facts.unused(f"{node.output[0]}_{node.op_type}")
@@ -85,7 +85,7 @@ def _original(node: "onnx.NodeProto", facts: TensorFacts, chain: NodeChain) -> s
     return str(copy.output[0])
 
 
-def _float_type(node: "onnx.NodeProto", facts: TensorFacts) -> "np.dtype[Any] | str | None":
+def _float_type(node: "onnx.NodeProto", facts: TensorInfo) -> "np.dtype[Any] | str | None":
     """Give the dtype; None if it is no float, a reason if it is not known."""
     from onnx import TensorProto, helper
 

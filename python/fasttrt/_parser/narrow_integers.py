@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fasttrt._common.log import logger
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, graphs_of, replace_all, with_inner
-from fasttrt._graph.weights import Weights
+from fasttrt._graph.weights import allow_constants
 from fasttrt._parser.int8_support import has_int8_convolutions
 from fasttrt._parser.narrow_groups import QUANTIZATIONS, Groups, narrow_tensors
 from fasttrt._parser.narrow_rules import INTEGER_PRODUCTS, RULES
@@ -40,13 +40,13 @@ def carry_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":
     Where a node is in the way for which that is not known to be the same, everything that is
     connected with it stays as it is, for TensorRT's parser to judge.
     """
-    if not _has_narrow(model.proto):
+    if not _has_narrow(model.skeleton):
         return model
     has_convolutions = has_int8_convolutions(target.library)
-    facts, weights = TensorFacts(model.proto), Weights(model)
-    groups = Groups(model.proto, Writer(facts, weights), has_convolutions)
+    facts, weights = TensorInfo(model), model.weights
+    groups = Groups(model.skeleton, Writer(facts, weights), has_convolutions)
     while True:
-        carrying = _Carrying(model.proto, Writer(facts, weights), groups.carried())
+        carrying = _Carrying(model.skeleton, Writer(facts, weights), groups.carried())
         try:
             carrying.write()
         except _StuckError as stuck:
@@ -55,7 +55,7 @@ def carry_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":
             break
     if not carrying.replaced:
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     carrying.apply(proto)
     counts = Counter(node.op_type for node in carrying.replaced)
     if any(op in counts for op in ("QuantizeLinear", *INTEGER_PRODUCTS)):
@@ -170,7 +170,7 @@ class _Carrying:
             replace_all(graph.value_info, kept)
         self._keep_wide(proto)
         proto.graph.initializer.extend(self.writer.constants)
-        proto.ir_version = max(proto.ir_version, 4)  # from which on these need not be inputs
+        allow_constants(proto)
         self._remove_unused(proto)
 
     def _keep_wide(self, proto: "onnx.ModelProto") -> None:

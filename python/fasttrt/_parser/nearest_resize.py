@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
 
@@ -20,7 +20,7 @@ _BETWEEN = ("half_pixel", "pytorch_half_pixel")
 _FOR_NEAREST = "tf_half_pixel_for_nn"
 
 
-def _resize(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     mode = attribute(node, "mode", b"nearest").decode()
     coordinates = attribute(node, "coordinate_transformation_mode", b"half_pixel").decode()
     if coordinates == _FOR_NEAREST and mode != "nearest":

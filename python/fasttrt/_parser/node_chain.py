@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import constant_node
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class NodeChain:
     The last node has the name of the one that it replaces, so that messages find it.
     """
 
-    def __init__(self, node: "onnx.NodeProto", facts: TensorFacts) -> None:
+    def __init__(self, node: "onnx.NodeProto", facts: TensorInfo) -> None:
         self._node = node
         self._facts = facts
         self.nodes: list[onnx.NodeProto] = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, with_inner
 from fasttrt._parser.quirks import refuse
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Replacement: TypeAlias = "list[onnx.NodeProto] | str | None"
 """The nodes to write instead; the reason to refuse the node; None: it stays as it is."""
-Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorFacts], Replacement]"
+Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorInfo], Replacement]"
 """Of a node of one of ONNX's operators, in a model with these facts."""
 
 
@@ -34,19 +34,19 @@ def apply_rules(
     Raises:
         ParseError: names each node that a rule refuses.
     """
-    if not any(node.op_type in rules for node in with_inner(model.proto.graph.node)):
+    if not any(node.op_type in rules for node in with_inner(model.skeleton.graph.node)):
         return model
-    facts = TensorFacts(model.proto)
+    facts = TensorInfo(model)
 
     def replace(node: "onnx.NodeProto") -> Replacement:
         rule = rules.get(node.op_type) if node.domain in ONNX_DOMAINS else None
         return rule(node, facts) if rule is not None else None
 
-    found = [(node, replace(node)) for node in with_inner(model.proto.graph.node)]
+    found = [(node, replace(node)) for node in with_inner(model.skeleton.graph.node)]
     refuse(model, library, [(node, reason) for node, reason in found if isinstance(reason, str)])
     if all(steps is None for _, steps in found):
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     lines = []
     for graph in innermost_first(proto.graph):
         for index in reversed(range(len(graph.node))):

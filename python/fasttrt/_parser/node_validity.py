@@ -7,8 +7,8 @@ take the last 32 bits of a number for all of it (measured with TensorRT-RTX 1.6.
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.opset import onnx_version
 from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
-from fasttrt._parser.opsets import onnx_version
 from fasttrt._parser.quirks import refuse
 from fasttrt.errors import ParseError, ParseIssue
 
@@ -40,10 +40,10 @@ def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
     """
     from onnx import defs
 
-    version = onnx_version(model.proto.opset_import)
+    version = onnx_version(model.skeleton.opset_import)
     schemas: dict[str, OpSchema | None] = {}
     problems = []
-    for node in with_inner(model.proto.graph.node):
+    for node in with_inner(model.skeleton.graph.node):
         if not any(node.output):
             problems.append((node, "it gives nothing"))
         elif node.domain in ONNX_DOMAINS:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     import onnx
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class NodeWriter:
     """Nodes that are written for another one, in order."""
 
-    def __init__(self, node: "onnx.NodeProto", facts: TensorFacts) -> None:
+    def __init__(self, node: "onnx.NodeProto", facts: TensorInfo) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self._prefix = node.name or node.output[0]
         self._facts = facts

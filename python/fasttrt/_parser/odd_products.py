@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, graphs_of, innermost_first, replace_all
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
@@ -53,10 +53,10 @@ def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
 
     Where only the run tells the number, it tells whether there is a zero more, too.
     """
-    graphs = graphs_of(model.proto.graph)
+    graphs = graphs_of(model.skeleton.graph)
     if not any(_is_product(node) for graph in graphs for node in graph.node):
         return model
-    facts = TensorFacts(model.proto)
+    facts = TensorInfo(model)
     fillings = {is_known: _Fillings(graphs, facts, is_known) for is_known in (True, False)}
 
     def filled(node: "onnx.NodeProto") -> "list[onnx.NodeProto] | None":
@@ -75,7 +75,7 @@ def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
     chosen = {node.output[0] for graph in graphs for node in graph.node if filled(node)}
     if not chosen:
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     lines = []
     for graph in innermost_first(proto.graph):
         nodes: list[onnx.NodeProto] = []
@@ -103,9 +103,7 @@ def _is_at_risk(fillings: list[_Filling]) -> bool:
 class _Fillings:
     """What the tensors of a model have beyond their ends."""
 
-    def __init__(
-        self, graphs: "list[onnx.GraphProto]", facts: TensorFacts, is_strict: bool
-    ) -> None:
+    def __init__(self, graphs: "list[onnx.GraphProto]", facts: TensorInfo, is_strict: bool) -> None:
         """Look at a model.
 
         Args:
@@ -173,23 +171,20 @@ class _Fillings:
         return any(1 in sizes and set(sizes) != {1} for sizes in zip(*known, strict=True))
 
     def _keeps_zero(self, node: "onnx.NodeProto") -> bool:
-        from onnx import TensorProto
-        from onnx.numpy_helper import to_array
-
         if node.op_type == "Where":  # exporters replace the NaN of attention so
             condition = self._producers.get(node.input[0])
             return condition is not None and condition.op_type == "IsNaN"
         if node.op_type not in ("Div", "Pow"):
             return node.op_type in _KEEP_ZERO
         tensor = self._constants.get(node.input[1])
-        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
+        values = None if tensor is None else self._facts.values(tensor)
+        if values is None:
             return False
-        values = to_array(tensor)
         return bool((values > 0).all() if node.op_type == "Pow" else (values != 0).all())
 
 
 def _summed_axes(
-    node: "onnx.NodeProto", facts: TensorFacts
+    node: "onnx.NodeProto", facts: TensorInfo
 ) -> tuple[tuple[int, int] | None, int | None]:
     """Give an axis of each operand to append zeros to, and how many elements a sum has.
 
@@ -230,7 +225,7 @@ def _summed_in(equation: str, first: int, second: int) -> list[tuple[int, int]]:
 
 
 def _with_zeros(
-    node: "onnx.NodeProto", facts: TensorFacts, axes: tuple[int, int], *, is_known: bool
+    node: "onnx.NodeProto", facts: TensorInfo, axes: tuple[int, int], *, is_known: bool
 ) -> "list[onnx.NodeProto] | None":
     """Give the product of operands with a zero more; None where ONNX's opset has no way to."""
     if not is_known and facts.opset < 11:  # pads are an attribute

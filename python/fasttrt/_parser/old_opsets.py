@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.graph_tensors import GraphTensors
+from fasttrt._graph.opset import onnx_version
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, replace_all, with_inner
-from fasttrt._graph.weights import without_weights
+from fasttrt._graph.weights import with_weight_inputs
 from fasttrt._parser.node_rules import attribute, constant_node, copy_node, input_name
-from fasttrt._parser.opsets import onnx_version
 from fasttrt.errors import ParseError, ParseIssue
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Le
 _BOOLEAN = ("And", "Or", "Xor", "Greater", "Less", "Equal")
 _GONE = ("consumed_inputs", "is_test", "broadcast")
 """Attributes that version 7 has no more, where their value does not matter."""
-_Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorFacts], list[onnx.NodeProto]]"
+_Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorInfo], list[onnx.NodeProto]]"
 
 
 class _UnknownError(Exception):
@@ -41,11 +42,11 @@ def upgrade_old_opset(model: "OnnxModel", target: "Target") -> "OnnxModel":
     Raises:
         ParseError: names the nodes for which that is not possible.
     """
-    version = onnx_version(model.proto.opset_import)
-    if version >= _OPSET or not _has_operators(model.proto):
+    version = onnx_version(model.skeleton.opset_import)
+    if version >= _OPSET or not _has_operators(model.skeleton):
         return model
-    facts = TensorFacts(_with_shapes(model.proto))
-    proto = model.copy_proto()
+    facts = TensorInfo(model, GraphTensors(_with_shapes(model.skeleton)))
+    proto = model.copy_skeleton()
     issues = []
     for graph in innermost_first(proto.graph):
         nodes: list[onnx.NodeProto] = []
@@ -75,7 +76,7 @@ def _with_shapes(proto: "onnx.ModelProto") -> "onnx.ModelProto":
     """Give a model whose shapes ONNX can infer: before 7, a first operand had the result's."""
     from onnx import TensorProto, helper
 
-    light = without_weights(proto)
+    light = with_weight_inputs(proto)
     for graph in innermost_first(light.graph):
         nodes = []
         for node in graph.node:
@@ -90,7 +91,7 @@ def _with_shapes(proto: "onnx.ModelProto") -> "onnx.ModelProto":
     return light
 
 
-def _upgraded(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _upgraded(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     if node.domain not in ONNX_DOMAINS:
         return [node]
     rule = _RULES.get(node.op_type)
@@ -98,14 +99,14 @@ def _upgraded(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProt
     return [copy_node(step, **dict.fromkeys(_GONE)) for step in steps]
 
 
-def _rank(name: str, facts: TensorFacts) -> int:
+def _rank(name: str, facts: TensorInfo) -> int:
     shape = facts.shape(name)
     if shape is None:
         raise _UnknownError(f"the rank of {name} is not known")
     return len(shape)
 
 
-def _integers(name: str, facts: TensorFacts) -> list[int]:
+def _integers(name: str, facts: TensorInfo) -> list[int]:
     value = facts.constant(name)
     if value is None:
         raise _UnknownError(f"{name} is not a small constant")
@@ -113,7 +114,7 @@ def _integers(name: str, facts: TensorFacts) -> list[int]:
 
 
 def _with_axes(
-    node: "onnx.NodeProto", index: int, count: int, facts: TensorFacts
+    node: "onnx.NodeProto", index: int, count: int, facts: TensorInfo
 ) -> "list[onnx.NodeProto]":
     """Give an input that many more axes at its end."""
     from onnx import helper
@@ -128,7 +129,7 @@ def _with_axes(
     return [widened, copy]
 
 
-def _binary(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _binary(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     """The second operand's axes lie from ``axis`` on; without it at the end."""
     axis = attribute(node, "axis", None)
     node = copy_node(node, axis=None)
@@ -139,7 +140,7 @@ def _binary(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]
     return _with_axes(node, 1, missing, facts) if right and missing > 0 else [node]
 
 
-def _slope(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _slope(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     """PRelu: a slope for each channel, or one."""
     shape = facts.shape(node.input[1])
     if shape is None:
@@ -148,7 +149,7 @@ def _slope(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]"
     return _with_axes(node, 1, missing, facts) if shape != [1] and missing > 0 else [node]
 
 
-def _cast(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _cast(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     from onnx import TensorProto
 
     to = attribute(node, "to", 0)
@@ -157,7 +158,7 @@ def _cast(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
     return [copy_node(node, to=TensorProto.DataType.Value(to.decode().upper()))]
 
 
-def _tile(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _tile(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     """Tiles along one axis; since 6, repeats for each."""
     if len(node.input) < 3:
         return [node]
@@ -170,7 +171,7 @@ def _tile(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
     return [constant_node(name, repeats), copy]
 
 
-def _reshape(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _reshape(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     """A shape that is an attribute."""
     if len(node.input) > 1:
         return [node]
@@ -180,7 +181,7 @@ def _reshape(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto
     return [constant_node(name, attribute(node, "shape", [])), copy]
 
 
-def _split(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _split(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     """Sizes that are an input."""
     if not (sizes := input_name(node, 1)):
         return [node]
@@ -188,14 +189,14 @@ def _split(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]"
 
 
 def _renamed(old: str, new: str) -> _Rule:
-    def rule(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    def rule(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
         value = attribute(node, old, None)
         return [node] if value is None else [copy_node(node, **{old: None, new: value})]
 
     return rule
 
 
-def _upsample(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _upsample(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     if attribute(node, "scales", None) is not None:
         return [node]
     scales = [1.0, 1.0, *(float(attribute(node, f"{of}_scale", 1.0)) for of in ("height", "width"))]
@@ -205,7 +206,7 @@ def _upsample(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProt
 def _default(**values: Any) -> _Rule:
     """Write out what was the default before."""
 
-    def rule(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+    def rule(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
         given = {a.name for a in node.attribute}
         return [copy_node(node, **{k: v for k, v in values.items() if k not in given})]
 

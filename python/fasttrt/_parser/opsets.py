@@ -4,19 +4,15 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from fasttrt._graph.opset import onnx_version
 from fasttrt._graph.traversal import ONNX_DOMAINS, all_names, graphs_of, replace_all, with_inner
-from fasttrt._graph.weights import without_weights
+from fasttrt._graph.weights import with_weight_inputs
 
 if TYPE_CHECKING:
     import onnx
 
 _CHANGED_MEANING = {"GroupNormalization": 21}
 """What ONNX's converter leaves as it is although it means something else since that version."""
-
-
-def onnx_version(opsets: "Iterable[onnx.OperatorSetIdProto]") -> int:
-    """Give the version of ONNX's operators that is imported; 0 if none is."""
-    return max((entry.version for entry in opsets if entry.domain in ONNX_DOMAINS), default=0)
 
 
 def unify_opsets(model: "onnx.ModelProto", functions: "Sequence[onnx.FunctionProto]") -> int:
@@ -35,7 +31,7 @@ def unify_opsets(model: "onnx.ModelProto", functions: "Sequence[onnx.FunctionPro
     if version and _must_convert(model.graph.node, version, newest):
         from onnx import version_converter
 
-        light = without_weights(model)
+        light = with_weight_inputs(model)
         del light.functions[:]
         converted = version_converter.convert_version(light, newest)
         replace_all(model.graph.node, converted.graph.node)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.opset import onnx_version
 from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, with_inner
 from fasttrt._parser.pipeline import Target, prepare
 from fasttrt.errors import ParseError, ParseIssue
@@ -65,7 +66,7 @@ def _refused(model: OnnxModel, error: ParseError) -> list[str]:
     from fasttrt._parser.parse_issues import refused_nodes
 
     kinds = {_kind(node) for node in refused_nodes(error, model)}
-    nodes = list(with_inner(model.proto.graph.node)) if kinds else []
+    nodes = list(with_inner(model.skeleton.graph.node)) if kinds else []
     return [node.output[0] for node in nodes if node.output and _kind(node) in kinds]
 
 
@@ -82,15 +83,14 @@ def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
 
 def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:
     """Write the nodes that give certain tensors in another form; None if none has one."""
-    from fasttrt._graph.tensor_info import TensorFacts
+    from fasttrt._graph.tensor_info import TensorInfo
     from fasttrt._parser.form_rules import RULES
     from fasttrt._parser.function_bodies import function_body
-    from fasttrt._parser.opsets import onnx_version
 
     outputs = set(outputs)
     if not outputs:
         return None
-    facts, opset = TensorFacts(model.proto), onnx_version(model.proto.opset_import)
+    facts, opset = TensorInfo(model), onnx_version(model.skeleton.opset_import)
 
     def form(node: "onnx.NodeProto") -> "list[onnx.NodeProto] | None":
         if node.domain not in ONNX_DOMAINS or not node.output or node.output[0] not in outputs:
@@ -101,7 +101,7 @@ def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel 
                 return steps
         return function_body(node, opset, facts)
 
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     lines, written, callers = [], [], dict(model.callers)
     for graph in innermost_first(proto.graph):
         for index in reversed(range(len(graph.node))):

@@ -26,7 +26,7 @@ def explained(error: ParseError, model: OnnxModel, library: str) -> ParseError:
     for issue in error.issues:
         located, node = _located(issue, model)
         output = next(filter(None, node.output), "") if node is not None else ""
-        for told in explain(located, node, model.proto, library):
+        for told in explain(located, node, model.skeleton, library):
             found.setdefault(told, output)
     placed = [issue for issue in found if issue.operator]
     if placed and _logged(error):  # which repeats an issue without a place
@@ -73,7 +73,7 @@ def refused_nodes(error: ParseError, model: OnnxModel) -> "list[onnx.NodeProto]"
     found = []
     for issue, output in zip(error.issues, error.outputs, strict=True):
         names = {name for name in (issue.name, output) if name}
-        nodes = [n for n in with_inner(model.proto.graph.node) if n.op_type == issue.operator]
+        nodes = [n for n in with_inner(model.skeleton.graph.node) if n.op_type == issue.operator]
         found += [node for node in nodes if names & {node.name, *node.output}][:1]
     return found
 
@@ -82,7 +82,7 @@ def _node(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
     if issue.node < 0:
         return _by_log(issue, model)
     # Of a node in an inner graph the index is that of the node which has the graph.
-    around = model.proto.graph.node[issue.node : issue.node + 1]
+    around = model.skeleton.graph.node[issue.node : issue.node + 1]
     return next((n for n in with_inner(around) if issue.operator in ("", n.op_type)), None)
 
 
@@ -91,7 +91,7 @@ def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
     match = _IMPORTER.search(issue.reason)
     if match is None:
         return None
-    nodes = [n for n in with_inner(model.proto.graph.node) if n.op_type == match[1]]
+    nodes = [n for n in with_inner(model.skeleton.graph.node) if n.op_type == match[1]]
     if len(nodes) > 1:  # the parser takes those with default attributes
         nodes = [node for node in nodes if any(a.name == "reduction" for a in node.attribute)]
     return nodes[0] if nodes else None
@@ -99,7 +99,7 @@ def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
 
 def _outer_place(node: "onnx.NodeProto", model: OnnxModel) -> int:
     """Give the place of the node that has this one in a graph of its own."""
-    for outer in model.proto.graph.node:
+    for outer in model.skeleton.graph.node:
         inner = with_inner(n for graph in subgraphs(outer) for n in graph.node)
         if any(candidate is node for candidate in inner):
             return model.place_of(outer)

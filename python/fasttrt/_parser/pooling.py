@@ -13,7 +13,7 @@ bound rounds up, and with the second no window begins beyond the input.
 from math import prod
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def _rounded_up(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _rounded_up(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Write the windows at the end as padding."""
     if not attribute(node, "ceil_mode", 0):
         return None
@@ -62,7 +62,7 @@ def _rounded_up(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [*chain.nodes, pool]
 
 
-def _lp_pool(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Write norms other than 1 and 2, and lines, as an AveragePool of powers."""
     from onnx import helper
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, copy_node
 
@@ -18,7 +18,7 @@ _BITS = 6
 """Of an exponent: no base but -1, 0 and 1 has a power of 64 within int64."""
 
 
-def _pow(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _pow(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     from onnx import TensorProto, helper
 
     base, exponent = node.input
@@ -50,7 +50,7 @@ def _pow(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
 
 
 def _constant_power(
-    node: "onnx.NodeProto", facts: TensorFacts, exponent: int, shape: list[int], dtype: Any
+    node: "onnx.NodeProto", facts: TensorInfo, exponent: int, shape: list[int], dtype: Any
 ) -> Replacement:
     """Square and multiply."""
     chain = NodeChain(node, facts)
@@ -71,7 +71,7 @@ def _constant_power(
 
 
 def _power(
-    node: "onnx.NodeProto", facts: TensorFacts, kind: int, other: int, dtype: Any
+    node: "onnx.NodeProto", facts: TensorInfo, kind: int, other: int, dtype: Any
 ) -> "list[onnx.NodeProto]":
     """Square and multiply by the bits of an exponent that is known only in the run."""
     chain = NodeChain(node, facts)
@@ -96,7 +96,7 @@ def _power(
 
 
 def _power_by_floats(
-    node: "onnx.NodeProto", facts: TensorFacts, kind: int, dtype: Any
+    node: "onnx.NodeProto", facts: TensorInfo, kind: int, dtype: Any
 ) -> Replacement:
     """Take the products where an exponent is whole, and else what TensorRT has in float32."""
     from onnx import TensorProto

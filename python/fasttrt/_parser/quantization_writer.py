@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.weights import Weights
 from fasttrt._parser.node_rules import attribute
 
@@ -27,7 +27,7 @@ class UnwritableError(Exception):
 class Writer:
     """Collects new nodes and constants for a model."""
 
-    def __init__(self, facts: TensorFacts, weights: Weights) -> None:
+    def __init__(self, facts: TensorInfo, weights: Weights) -> None:
         self.facts = facts
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []

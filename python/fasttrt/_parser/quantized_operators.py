@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, replace_all, with_inner
-from fasttrt._graph.weights import Weights
+from fasttrt._graph.weights import allow_constants
 from fasttrt._parser.node_rules import attribute, input_name
 from fasttrt._parser.quantization_writer import Writer
 
@@ -27,10 +27,10 @@ _Rule: TypeAlias = "Callable[[onnx.NodeProto, Writer], None]"
 
 def write_quantized_operators(model: "OnnxModel", target: "Target") -> "OnnxModel":
     """Replace them by DequantizeLinear, an operator of floats, and QuantizeLinear."""
-    if not any(_rule_of(node) for node in with_inner(model.proto.graph.node)):
+    if not any(_rule_of(node) for node in with_inner(model.skeleton.graph.node)):
         return model
-    proto = model.copy_proto()
-    writer = Writer(TensorFacts(model.proto), Weights(model))
+    proto = model.copy_skeleton()
+    writer = Writer(TensorInfo(model), model.weights)
     counts = Counter[str]()
     for graph in innermost_first(proto.graph):
         writer.nodes = []
@@ -44,7 +44,7 @@ def write_quantized_operators(model: "OnnxModel", target: "Target") -> "OnnxMode
             counts[node.op_type] += 1
         replace_all(graph.node, writer.nodes)
     proto.graph.initializer.extend(writer.constants)
-    proto.ir_version = max(proto.ir_version, 4)  # from which on these need not be inputs
+    allow_constants(proto)
     listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
     return model.changed(proto, [f"written with QuantizeLinear and DequantizeLinear: {listed}"])
 

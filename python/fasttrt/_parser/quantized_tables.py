@@ -6,7 +6,7 @@ TensorRT takes constants of int8 only where they are dequantized at once.
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import (
     ONNX_DOMAINS,
     graphs_of,
@@ -14,7 +14,6 @@ from fasttrt._graph.traversal import (
     replace_all,
     with_inner,
 )
-from fasttrt._graph.weights import Weights
 from fasttrt._parser.node_rules import input_name
 from fasttrt._parser.quantization_writer import INT8, Writer, is_zero
 
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
 
 def dequantize_tables(model: "OnnxModel", target: "Target") -> "OnnxModel":
     """Swap a Gather from an int8 constant and the DequantizeLinear nodes after it."""
-    operators = {node.op_type for node in with_inner(model.proto.graph.node)}
+    operators = {node.op_type for node in with_inner(model.skeleton.graph.node)}
     if not operators >= {"Gather", "DequantizeLinear"}:
         return model
-    writer = Writer(TensorFacts(model.proto), Weights(model))
-    gathers = _from_tables(model.proto, writer)
+    writer = Writer(TensorInfo(model), model.weights)
+    gathers = _from_tables(model.skeleton, writer)
     if not gathers:
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     for graph in innermost_first(proto.graph):
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:

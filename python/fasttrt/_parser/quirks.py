@@ -39,9 +39,9 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
     Raises:
         ParseError: names the nodes.
     """
-    int8 = _int8_tensors(model.proto)
+    int8 = _int8_tensors(model.skeleton)
     reasons = []
-    for node in all_nodes(model.proto):
+    for node in all_nodes(model.skeleton):
         reason = ""
         if node.domain not in ONNX_DOMAINS:
             reason = domain_reason(node.domain) if _is_taken_for_onnxs(node) else ""
@@ -83,12 +83,12 @@ def spelled_out(model: OnnxModel) -> OnnxModel:
     before TensorRT-RTX 1.6.1 take 0 for the axis of a quantization with several scales, and 1 for
     RoiAlign's sampling ratio, by their source (onnx-tensorrt, releases 8.6 and 10.1).
     """
-    missing = _Defaults(model.proto)
-    if not any(missing.of(node) for node in all_nodes(model.proto)):
+    missing = _Defaults(model.skeleton)
+    if not any(missing.of(node) for node in all_nodes(model.skeleton)):
         return model
     from onnx import helper
 
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     lines = []
     for node in all_nodes(proto):
         if default := missing.of(node):

@@ -18,7 +18,7 @@ _LATEST = 17
 
 def warn_of_opset(model: OnnxModel, library: str) -> None:
     """Log that a model is newer than TensorRT 8.6's parser."""
-    opsets = [o.version for o in model.proto.opset_import if o.domain in ONNX_DOMAINS]
+    opsets = [o.version for o in model.skeleton.opset_import if o.domain in ONNX_DOMAINS]
     if max(opsets, default=0) > _LATEST:
         logger.warning(
             "the model is of ONNX's opset %d, and %s knows up to %d. What it is known to misread "

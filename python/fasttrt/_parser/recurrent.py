@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, input_name
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def unroll_recurrent(model: OnnxModel, target: "Target") -> OnnxModel:
         return model
     steps: dict[str, int] = {}
 
-    def unroll(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    def unroll(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         count = _steps(node, facts)
         key = next(filter(None, node.output))
         if not count or sum({**steps, key: count}.values()) > MAX_STEPS:
@@ -47,7 +47,7 @@ def unroll_recurrent(model: OnnxModel, target: "Target") -> OnnxModel:
     )
 
 
-def _steps(node: "onnx.NodeProto", facts: TensorFacts) -> int:
+def _steps(node: "onnx.NodeProto", facts: TensorInfo) -> int:
     """Give the number of steps of a node that can be written out; 0 of others."""
     if facts.opset < 13:  # from which on the axes of Squeeze and Unsqueeze are inputs
         return 0
@@ -77,7 +77,7 @@ class _Unrolling:
     """The nodes to write for one node: tensors are [steps, directions, batch, features]."""
 
     node: "onnx.NodeProto"
-    facts: TensorFacts
+    facts: TensorInfo
     steps: int
     hidden: int
     written: "list[onnx.NodeProto]" = field(default_factory=list)

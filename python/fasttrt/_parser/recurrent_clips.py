@@ -5,14 +5,14 @@ In one direction they are right, and so is a GRU in both.
 
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import Replacement, Rule, attribute
 
 if TYPE_CHECKING:
     import onnx
 
 
-def _lstm(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _lstm(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     is_both = attribute(node, "direction", b"forward") == b"bidirectional"
     if not is_both or not attribute(node, "clip", 0.0):
         return None

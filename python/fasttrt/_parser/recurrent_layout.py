@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, copy_node
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def put_time_first(model: "OnnxModel", target: "Target") -> "OnnxModel":
     return apply_rules(model, str(target.library), rules, change)
 
 
-def _time_first(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _time_first(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if not attribute(node, "layout", 0):
         return None
     from onnx import helper

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute
 
@@ -19,7 +19,7 @@ _BITS = 24
 """Of the quotient. A larger one is more than float32 tells from its neighbours."""
 
 
-def _mod(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _mod(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     from onnx import TensorProto
 
     kind = facts.dtype(node.input[0])

@@ -16,13 +16,13 @@ def write_repeated_outputs(model: OnnxModel, target: "Target | None" = None) -> 
     """
     from onnx import helper
 
-    graph = model.proto.graph
+    graph = model.skeleton.graph
     weights = {tensor.name for tensor in graph.initializer}
     names = [tensor.name for tensor in graph.input if tensor.name not in weights]
     names += [tensor.name for tensor in graph.output]
     if len(set(names)) == len(names):
         return model
-    proto = model.copy_proto()
+    proto = model.copy_skeleton()
     taken = set(all_names(proto.graph))
     seen = set(names[: len(names) - len(graph.output)])
     inputs = set(seen)

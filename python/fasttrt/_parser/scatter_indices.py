@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def _scatter_elements(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _scatter_elements(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if not _may_be_negative(node.input[1], facts):
         return None
     shape, axis = facts.shape(node.input[0]), attribute(node, "axis", 0)
@@ -30,7 +30,7 @@ def _scatter_elements(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement
     return _counted_from_start(node, facts, chain, size)
 
 
-def _scatter_nd(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _scatter_nd(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if not _may_be_negative(node.input[1], facts):
         return None
     shape = facts.shape(node.input[1])
@@ -43,7 +43,7 @@ def _scatter_nd(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
 
 
 def _counted_from_start(
-    node: "onnx.NodeProto", facts: TensorFacts, chain: NodeChain, sizes: str
+    node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain, sizes: str
 ) -> Replacement:
     """Add the sizes, int64 that broadcast to the indices, to those that are negative."""
     from onnx import TensorProto
@@ -58,7 +58,7 @@ def _counted_from_start(
     return [*chain.nodes, scatter]
 
 
-def _may_be_negative(name: str, facts: TensorFacts) -> bool:
+def _may_be_negative(name: str, facts: TensorInfo) -> bool:
     value = facts.constant(name)
     if value is None:
         value = facts.weight_values(name)

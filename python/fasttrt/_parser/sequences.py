@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import innermost_first, replace_all, with_inner
 from fasttrt._parser.node_rules import (
     Replacement,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
     """Write each SequenceAt of a SplitToSequence as a Gather or a Slice of the tensor."""
-    nodes = list(with_inner(model.proto.graph.node))
+    nodes = list(with_inner(model.skeleton.graph.node))
     if not any(node.op_type == "SplitToSequence" for node in nodes):
         return model
     # Branches may use a name each for itself.
@@ -40,7 +40,7 @@ def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
     }
     taken: set[str] = set()
 
-    def element(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    def element(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         split = splits.get(node.input[0])
         index = facts.constant(node.input[1])
         if split is None or index is None:
@@ -53,8 +53,8 @@ def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
     changed = apply_rules(
         model, str(target.library), {"SequenceAt": element}, "an element of a sequence is a slice"
     )
-    used = {name for node in with_inner(changed.proto.graph.node) for name in node.input}
-    graphs = innermost_first(changed.proto.graph)
+    used = {name for node in with_inner(changed.skeleton.graph.node) for name in node.input}
+    graphs = innermost_first(changed.skeleton.graph)
     used.update(value.name for graph in graphs for value in graph.output)
     if unused := taken - used:
         for graph in graphs:
@@ -63,7 +63,7 @@ def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
 
 
 def _part(
-    split: "onnx.NodeProto", index: int, output: str, facts: TensorFacts
+    split: "onnx.NodeProto", index: int, output: str, facts: TensorInfo
 ) -> "list[onnx.NodeProto] | None":
     """Write one element of a sequence; None where its place is not known."""
     from onnx import helper

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_rules import (
     Replacement,
     attribute,
@@ -26,7 +26,7 @@ def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> "
     return helper.make_node(operator, inputs, [output], f"{output}/{operator}", **attributes)
 
 
-def floored_remainder(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def floored_remainder(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Mod of floats with the divisor's sign: what is left of whole multiples below."""
     dtype = facts.dtype(node.input[0])
     if attribute(node, "fmod", 0) or dtype not in _FLOATS:
@@ -41,7 +41,7 @@ def floored_remainder(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement
     ]
 
 
-def of_booleans(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def of_booleans(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """ReduceMax and ReduceMin of booleans: of 0 and 1."""
     if facts.dtype(node.input[0]) != _BOOL:
         return None
@@ -55,7 +55,7 @@ def of_booleans(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     ]
 
 
-def compress(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def compress(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Compress with a constant condition: a Gather."""
     condition = facts.constant(node.input[1])
     if condition is None:
@@ -71,7 +71,7 @@ def compress(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [*steps, _node("Gather", [tensor, indices], node.output[0], axis=axis)]
 
 
-def centered_crop(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def centered_crop(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """CenterCropPad of known extents: a Slice and a Pad."""
     shape, wanted = facts.shape(node.input[0]), facts.constant(input_name(node, 1))
     if shape is None or wanted is None:

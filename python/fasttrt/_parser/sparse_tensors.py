@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fasttrt._graph.traversal import graphs_of, with_inner
-from fasttrt._graph.weights import Weights
+from fasttrt._graph.weights import Weights, allow_constants
 from fasttrt.errors import ParseError, ParseIssue
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ def write_dense(model: "OnnxModel", target: "Target") -> "OnnxModel":
         ParseError: a tensor's indices do not fit its shape, or they would take more than
             `MAX_BYTES` together. Names the tensor.
     """
-    graphs = graphs_of(model.proto.graph)
+    graphs = graphs_of(model.skeleton.graph)
     if not any(graph.sparse_initializer for graph in graphs) and not any(
         attribute.HasField("sparse_tensor")
-        for node in with_inner(model.proto.graph.node)
+        for node in with_inner(model.skeleton.graph.node)
         for attribute in node.attribute
     ):
         return model
-    proto = model.copy_proto()
-    writer = _Writer(Weights(model))
+    proto = model.copy_skeleton()
+    writer = _Writer(model.weights)
     for graph in graphs_of(proto.graph):
         for sparse in graph.sparse_initializer:
             graph.initializer.append(writer.dense(sparse, sparse.values.name))
@@ -45,7 +45,7 @@ def write_dense(model: "OnnxModel", target: "Target") -> "OnnxModel":
                     attribute.Clear()
                     attribute.name, attribute.type = "value", attribute.TENSOR
                     attribute.t.CopyFrom(tensor)
-    proto.ir_version = max(proto.ir_version, 4)  # from which on initializers need not be inputs
+    allow_constants(proto)
     return model.changed(proto, [f"{name}: the sparse tensor is dense" for name in writer.names])
 
 

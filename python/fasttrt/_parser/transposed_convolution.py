@@ -6,7 +6,7 @@ known, the output is cut to its size instead.
 
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, attribute, copy_node, input_name
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _transposed_convolution(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     written = _padded(node, facts)
     if written is None:
         written = _wider(node, facts)
@@ -29,7 +29,7 @@ def _transposed_convolution(node: "onnx.NodeProto", facts: TensorFacts) -> Repla
 
 
 def _with_bias_apart(
-    node: "onnx.NodeProto", facts: TensorFacts, written: "list[onnx.NodeProto]"
+    node: "onnx.NodeProto", facts: TensorInfo, written: "list[onnx.NodeProto]"
 ) -> Replacement:
     """Add a bias that is computed to all of the output; TensorRT leaves output_padding out."""
     shape = facts.shape(node.input[1])
@@ -45,7 +45,7 @@ def _with_bias_apart(
     return chain.finish("Add", plain, chain.add("Reshape", node.input[2], extents))
 
 
-def _wider(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _wider(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     """Fill a computed kernel that is narrower than the stride with zeros up to that.
 
     Between its products TensorRT-RTX 1.6.1 may leave what the output's memory held.
@@ -84,7 +84,7 @@ def _wider(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
     return [*chain.nodes, wide]
 
 
-def _padded(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+def _padded(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     auto_pad = attribute(node, "auto_pad", b"NOTSET").decode()
     sizes = attribute(node, "output_shape", None)
     if auto_pad == "VALID" and not sizes:
@@ -132,7 +132,7 @@ def _padded(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
 
 
 def _cut(
-    node: "onnx.NodeProto", facts: TensorFacts, sizes: list[int], is_upper: bool
+    node: "onnx.NodeProto", facts: TensorInfo, sizes: list[int], is_upper: bool
 ) -> Replacement:
     """Give it no padding, and take what is to be left of the output."""
     chain = NodeChain(node, facts)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
@@ -29,13 +29,13 @@ def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
 
     The model itself if it has no such product, with or without the addition.
     """
-    nodes = with_inner(model.proto.graph.node)
+    nodes = with_inner(model.skeleton.graph.node)
     if target.library.family != "rtx" or not any(map(_exchanges_last, nodes)):
         return model
-    if next(_found(model.proto.graph, _Scope()), None) is None:
+    if next(_found(model.skeleton.graph, _Scope()), None) is None:
         return model
-    facts = TensorFacts(model.proto)
-    proto = model.copy_proto()
+    facts = TensorInfo(model)
+    proto = model.copy_skeleton()
     lines = []
     for graph, index in reversed(list(_found(proto.graph, _Scope()))):  # inner graphs come first
         node = graph.node.pop(index)
@@ -95,7 +95,7 @@ def _exchanges_last(node: "onnx.NodeProto") -> bool:
     return is_transpose and list(attribute(node, "perm", ())) == [0, 2, 1]
 
 
-def _with_four_axes(node: "onnx.NodeProto", facts: TensorFacts) -> "list[onnx.NodeProto]":
+def _with_four_axes(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     chain = NodeChain(node, facts)
     name, axis = node.input[0], 2
     if facts.opset < 13:

@@ -6,7 +6,7 @@ is infinite.
 
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.tensor_info import TensorFacts
+from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._parser import arithmetic, pooling
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, Rule, copy_node
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _in_float32(rule: "Rule | None") -> Rule:
     """Give a rule that applies another one, or none, to a node between two casts."""
 
-    def write(node: "onnx.NodeProto", facts: TensorFacts) -> Replacement:
+    def write(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         from onnx import TensorProto
 
         x = node.input[0]

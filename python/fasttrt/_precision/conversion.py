@@ -10,7 +10,7 @@ import numpy as np
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.traversal import with_inner
-from fasttrt._graph.weights import Weights, without_weights
+from fasttrt._graph.weights import Weights, becomes_input, with_weight_inputs
 from fasttrt._precision import DTYPES
 from fasttrt._precision.placements import DEFAULT, REASON, float32_nodes
 from fasttrt._precision.rewriter import Rewriter
@@ -60,16 +60,17 @@ def converted(
         BuildError: nothing can compute in that type, or ONNX cannot convert or check the model.
     """
     dtype = np.dtype(getattr(ml_dtypes, DTYPES[precision], DTYPES[precision]))
-    weights = Weights(model)
+    weights = model.weights
     opset = _least_opset(model, precision)
-    proto = _prepared(without_weights(model.proto), opset, precision)
+    proto = _prepared(with_weight_inputs(model.skeleton), opset, precision)
     _name_nodes(proto.graph)
     placed = float32_nodes(proto.graph, placement)
     keep = _Keep(keep_fp32, refused, model.wide, placed)
-    small = _faint(proto.graph, weights) if precision == "fp16" else {}
+    large = [tensor for tensor in model.skeleton.graph.initializer if becomes_input(tensor)]
+    small = _faint(proto.graph, large, weights) if precision == "fp16" else {}
     was_reduced = _computes_in(proto.graph, precision)
     rewriter = Rewriter(proto, dtype, keep, weights.array)
-    rewriter.rewrite(proto.graph, weights.tensors, convert_io)
+    rewriter.rewrite(proto.graph, large, convert_io)
     keep.check()
     changes = rewriter.changes
     changes.placement = placement
@@ -81,12 +82,12 @@ def converted(
         raise BuildError(
             f'precision="{precision}": nothing in the model can compute in {dtype}{why}'
         )
-    problem = _problem(without_weights(proto))
+    problem = _problem(with_weight_inputs(proto))
     # What ONNX cannot check as it was given (operators of plugins, outputs without a shape) is for
     # TensorRT's parser to judge.
-    if problem and not _problem(_prepared(without_weights(model.proto), opset, precision)):
+    if problem and not _problem(_prepared(with_weight_inputs(model.skeleton), opset, precision)):
         raise BuildError(f'precision="{precision}": the converted model is not valid: {problem}')
-    weights.load(proto)
+    weights.load_external(proto)
     return model.changed(proto, _lines(changes, f'precision="{precision}"')), changes
 
 
@@ -106,9 +107,11 @@ def _lines(changes: Changes, option: str) -> list[str]:
     return lines
 
 
-def _faint(graph: "onnx.GraphProto", weights: Weights) -> dict[str, float]:
+def _faint(
+    graph: "onnx.GraphProto", large: "Sequence[onnx.TensorProto]", weights: Weights
+) -> dict[str, float]:
     """Tensors of which float16 is expected to keep next to nothing."""
-    tensors = (*graph.initializer, *weights.tensors)
+    tensors = (*graph.initializer, *large)
     return faint(graph.node, Scales(graph, weights.array).expected(graph.node, tensors))
 
 

@@ -124,7 +124,7 @@ def _parse_converted(
             builder = parse_model(result)
         except ParseError as error:
             names = {issue.name for issue in error.issues} - refused - changes.kept.keys()
-            found = names & {node.name for node in result.proto.graph.node}
+            found = names & {node.name for node in result.skeleton.graph.node}
             if not found:
                 raise  # not for its type
             refused |= found

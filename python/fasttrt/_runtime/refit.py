@@ -138,7 +138,7 @@ def _too_wide(nodes: Mapping[str, str], metadata: Mapping[str, Any]) -> str:
 
 def _unknown(refittable: list[str], model: OnnxModel) -> str:
     """Weights that the engine wants and the model has none of that name for."""
-    graph = model.proto.graph
+    graph = model.skeleton.graph
     names = {tensor.name for tensor in graph.initializer}
     names |= {name for node in graph.node for name in node.output}
     missing = [name for name in refittable if name not in names]

@@ -1,0 +1,14 @@
+"""The version of ONNX's operators that a model imports."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fasttrt._graph.traversal import ONNX_DOMAINS
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def onnx_version(opsets: "Iterable[onnx.OperatorSetIdProto]") -> int:
+    """Give the version of ONNX's operators that is imported; 0 if none is."""
+    return max((entry.version for entry in opsets if entry.domain in ONNX_DOMAINS), default=0)
