@@ -126,9 +126,11 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     refused(two, {"a": a}, r"expected inputs named \['a', 'b'\], got \['a'\]")
     refused(two, {"a": a.astype(np.float64), "b": b}, "a: expected dtype float32, got float64")
     refused(one, [], "expected at least one sample, got none")
-    refused(one, tmp_path, "expected .npy or .npz files in .*, it holds none")
+    refused(one, tmp_path, "expected .npy or .npz files in .*, got none")
     np.save(tmp_path / "a.npy", a)
-    refused(two, tmp_path / "a.npy", "holds one array, the model has 2 inputs: give a .npz with")
+    refused(
+        two, tmp_path / "a.npy", "contains one array, but the model has 2 inputs: use a .npz with"
+    )
     (tmp_path / "x.npy").write_bytes(b"no array")
     refused(one, tmp_path / "x.npy", r"x\.npy cannot be read")
     (tmp_path / "x.npz").write_bytes(b"no archive")

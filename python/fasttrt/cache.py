@@ -1,9 +1,10 @@
-"""The cache of built engines: where it is, what it holds, and how to check and clear it.
+"""The cache of built engines: its location and content, and how to verify and clear it.
 
-``Engine("m.onnx")`` keeps what it builds in a folder of the user's, and takes it from there the
-next time. An entry's key is the content of the model with its external data and everything else
+``Engine("m.onnx")`` stores what it builds in the user's cache folder, and reuses it the next time.
+An entry's key is made from the content of the model, with its external data, and everything else
 that the plan depends on; see `Entry.parts`. Entries are plans as `Plan.save` writes them, private
-to the user. The least recently used go when all of it exceeds ``$FASTTRT_CACHE_SIZE`` (20 GiB).
+to the user. The least recently used ones are removed when the cache exceeds
+``$FASTTRT_CACHE_SIZE`` (20 GiB).
 """
 
 import os
@@ -26,58 +27,76 @@ class Entry:
     """A cached plan."""
 
     key: str
-    """The SHA-256 of `parts`."""
+    """The SHA-256 of `parts`, in hexadecimal."""
     path: Path
     """The plan's file."""
     size: int
-    """Of the file, in bytes."""
+    """The size of the file, in bytes."""
     used: datetime
-    """When it was built or opened last."""
+    """When it was last built or loaded."""
     metadata: Mapping[str, Any] = field(repr=False)
-    """See `Plan.metadata`; empty if there is a ``problem``."""
+    """The plan's metadata, see `Plan`; empty if there is a ``problem``."""
     problem: str = ""
-    """Why the entry will not be used; empty if nothing is known against it."""
+    """Why the entry will not be used; empty if no reason is known."""
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """What the key was made of.
+        """What the key was made from.
 
         ``model_sha256``, ``config``, ``shapes``, ``library``, ``gpu``, ``environment``, ``extra``,
-        ``fasttrt`` (our version) and ``format`` (the plan file's).
+        ``fasttrt`` (its version) and ``format`` (the plan file's).
         """
-        found: Mapping[str, Any] = self.metadata.get("cache", {})
-        return found
+        parts: Mapping[str, Any] = self.metadata.get("cache", {})
+        return parts
 
 
 def path() -> Path:
-    """The folder: ``$FASTTRT_CACHE_DIR``, else the user's cache folder. It need not exist."""
+    """Return the folder: ``$FASTTRT_CACHE_DIR``, or else the user's cache folder; it may not exist.
+
+    Examples:
+        >>> fasttrt.cache.path()
+        PosixPath('...')
+    """
     return default_path()
 
 
 def entries(folder: str | os.PathLike[str] | None = None) -> list[Entry]:
-    """The cached plans, the most recently used first. Their checksums are not looked at.
+    """List the cached plans, the most recently used first, without verifying their checksums.
 
     Args:
         folder: the cache; None for `path`.
+
+    Examples:
+        >>> for entry in fasttrt.cache.entries():
+        ...     print(entry.path.name, entry.size, entry.used)
     """
     store = _store(folder)
     return [_entry(store, file) for file in reversed(store.files(PLANS))]
 
 
 def size(folder: str | os.PathLike[str] | None = None) -> int:
-    """The size of everything in the cache (None: in `path`), in bytes."""
+    """Return the size of everything in the cache (None: in `path`), in bytes.
+
+    Examples:
+        >>> fasttrt.cache.size() <= 20 << 30
+        True
+    """
     return sum(file.size for file in _store(folder).files())
 
 
 def verify(folder: str | os.PathLike[str] | None = None, *, remove: bool = False) -> list[Entry]:
-    """Look at every plan's checksum, key and permissions.
+    """Check every plan's checksum, key and permissions.
 
     Args:
         folder: the cache; None for `path`.
-        remove: delete those that are damaged.
+        remove: whether to delete damaged entries.
 
     Returns:
-        The entries that have a ``problem``. They would be built anew when next asked for.
+        The entries that have a ``problem``. They would be rebuilt when next needed.
+
+    Examples:
+        >>> for entry in fasttrt.cache.verify(remove=True):
+        ...     print(entry.path, entry.problem)
     """
     store = _store(folder)
     damaged = []
@@ -90,26 +109,35 @@ def verify(folder: str | os.PathLike[str] | None = None, *, remove: bool = False
 
 
 def clear(folder: str | os.PathLike[str] | None = None) -> int:
-    """Remove everything but what some process is building at the moment.
+    """Remove everything except entries that a process is currently building.
 
     Args:
         folder: the cache; None for `path`.
 
     Returns:
-        The bytes that this freed.
+        The number of bytes freed.
+
+    Examples:
+        >>> freed = fasttrt.cache.clear()
+        >>> fasttrt.cache.size()
+        0
     """
     return evict(0, folder)
 
 
 def evict(limit: int | None = None, folder: str | os.PathLike[str] | None = None) -> int:
-    """Remove the least recently used files until the cache holds ``limit`` bytes at most.
+    """Remove the least recently used files until the cache holds at most ``limit`` bytes.
 
     Args:
-        limit: None for ``$FASTTRT_CACHE_SIZE``, or 20 GiB.
+        limit: the limit in bytes; None for ``$FASTTRT_CACHE_SIZE``, or 20 GiB.
         folder: the cache; None for `path`.
 
     Returns:
-        The bytes that this freed.
+        The number of bytes freed.
+
+    Examples:
+        >>> fasttrt.cache.evict(5 << 30)
+        0
     """
     return sum(file.size for file in _store(folder).evict(limit))
 
@@ -129,7 +157,7 @@ def _entry(store: Store, file: StoredFile, problem: str = "") -> Entry:
 
 
 def _moment(seconds: float) -> datetime:
-    """A file's time, which may be beyond those that datetime knows."""
+    """Convert a file's time, clamped to datetime's range."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc)
     except (OverflowError, ValueError, OSError):

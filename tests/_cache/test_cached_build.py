@@ -24,11 +24,11 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, BuildProgress, InputError, Plan, cache
-from fasttrt._cache.cached_build import TIMINGS_REFUSED, Source, cached_build
-from fasttrt._cache.library_fingerprint import library_build
-from fasttrt._cache.lock import building
+from fasttrt._cache.cached_build import TIMINGS_REFUSED, PlanSource, cached_build
+from fasttrt._cache.library_fingerprint import library_fingerprint
+from fasttrt._cache.lock import entry_lock
 from fasttrt._cache.store import Store
-from fasttrt._cache.timing_cache import forget_timings, kept_timings
+from fasttrt._cache.timing_cache import discard_timings, timing_cache_file
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import transformed
 from fasttrt._library.discovery import find
@@ -78,7 +78,7 @@ class Builds:
     def __init__(self, root: Path, library: Path) -> None:
         self.root, self.library, self.count = root, library, 0
 
-    def __call__(self, model: Any, config: BuildConfig | None = None, **given: Any) -> Source:
+    def __call__(self, model: Any, config: BuildConfig | None = None, **given: Any) -> PlanSource:
         steps: list[BuildProgress] = []
         options: dict[str, Any] = {
             "shapes": SHAPES, "library": self.library, "device": None, "cache": self.root,
@@ -130,12 +130,12 @@ def test_the_same_is_built_once(builds: Builds, tmp_path: Path) -> None:
     made = models.mlp()
     path = made.save(tmp_path / "m.onnx")
     first = builds(path)
-    assert (builds.count, first.renew) == (1, None)
+    assert (builds.count, first.rebuild) == (1, None)
     for model in (path, path.read_bytes(), made.proto):
         again = builds(model)
         assert again.plan == first.plan
         assert again.plan.digest == first.plan.digest
-        assert again.renew is not None
+        assert again.rebuild is not None
     (tmp_path / "other name.onnx").write_bytes(path.read_bytes())
     builds(tmp_path / "other name.onnx")
     assert builds.count == 1
@@ -231,7 +231,7 @@ def test_no_cache_is_no_cache(builds: Builds) -> None:
     proto = models.mlp().proto
     for _ in range(2):
         source = builds(proto, cache=None)
-        assert source.renew is None
+        assert source.rebuild is None
         assert "cache" not in source.plan.metadata
     assert builds.count == 2
     assert not builds.root.exists()
@@ -262,7 +262,7 @@ def test_a_model_that_changes_meanwhile_is_not_cached(
     source = builds(OnnxModel(path), progress=change)
     assert steps
     assert source.plan.data
-    assert "changed while it was built" in caplog.text
+    assert "changed during the build" in caplog.text
     assert cache.entries(builds.root) == []
 
 
@@ -274,7 +274,7 @@ def test_a_file_that_was_replaced_after_it_was_read_is_not_cached(
     models.mlp().save(path)  # other weights of the same size
     source = builds(model, BuildConfig(precision="fp16"))  # converts the graph as it was read
     assert source.plan.data
-    assert "changed while it was built" in caplog.text
+    assert "changed during the build" in caplog.text
     assert cache.entries(builds.root) == []
 
 
@@ -286,7 +286,7 @@ def test_a_file_that_gets_external_data_before_it_is_parsed_is_not_cached(
     OnnxModel(path).save(path)
     assert (tmp_path / "m.onnx.data").exists()
     assert builds(model).plan.data
-    assert "changed while it was built" in caplog.text
+    assert "changed during the build" in caplog.text
     assert cache.entries(builds.root) == []
 
 
@@ -307,7 +307,7 @@ def test_a_plan_from_the_cache_needs_no_onnx(builds: Builds, tmp_path: Path) -> 
             device=None, progress=False, cache=Path(root),
         )
         heavy = ("onnx", "google.protobuf", "ml_dtypes", "filelock", "rich", "platformdirs")
-        print(source.renew is not None, [name for name in heavy if name in sys.modules])
+        print(source.rebuild is not None, [name for name in heavy if name in sys.modules])
     """
     found = python_output(code, path, builds.root, builds.library)
     assert found == "True []"
@@ -345,7 +345,7 @@ def test_a_damaged_entry_is_built_anew(
     count = builds.count
     entry.path.write_bytes(content)
     again = builds(proto)
-    assert (builds.count, again.renew) == (count + 1, None)
+    assert (builds.count, again.rebuild) == (count + 1, None)
     assert again.plan == first
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [entry.path.name in message for message in told] == [True]
@@ -360,9 +360,9 @@ def test_a_plan_that_does_not_load_is_built_anew_once(
     builds(proto)
     source = builds(proto)
     assert builds.count == 1
-    source.rebuild("made by another release")
-    assert source.renew is None
-    assert "so it is built anew: made by another release" in caplog.text
+    source.replace_plan("made by another release")
+    assert source.rebuild is None
+    assert "so it is rebuilt: made by another release" in caplog.text
     builds(proto)
     assert len(cache.entries(builds.root)) == 1
 
@@ -373,24 +373,24 @@ def test_what_another_process_built_anew_is_taken(builds: Builds) -> None:
     broken = builds(proto)
     newer = Plan(bytes(broken.plan.data) + b"newer", broken.plan.metadata)
     Store(builds.root).write(newer)
-    broken.rebuild("it does not load")
+    broken.replace_plan("it does not load")
     assert broken.plan == newer
-    assert broken.renew is not None  # in case that one does not load either
+    assert broken.rebuild is not None  # in case that one does not load either
 
 
 def test_what_is_noted_stays_with_the_plan(builds: Builds) -> None:
     proto = models.mlp().proto
     fresh = builds(proto)
-    fresh.note(verdict={"passed": True, "worst": 1e-6})
+    fresh.annotate(verdict={"passed": True, "worst": 1e-6})
     assert fresh.plan.metadata["verdict"] == {"passed": True, "worst": 1e-6}
     cached = builds(proto)
     assert cached.plan == fresh.plan
     assert cached.plan.digest == fresh.plan.digest  # so the kernels stay its own
-    cached.note(verdict=None)
+    cached.annotate(verdict=None)
     assert builds(proto).plan.metadata["verdict"] is None
     assert (builds.count, cache.verify(builds.root)) == (1, [])
     alone = builds(proto, cache=None)
-    alone.note(verdict=1)
+    alone.annotate(verdict=1)
     assert alone.plan.metadata["verdict"] == 1
     assert builds(proto).plan.metadata["verdict"] is None
 
@@ -425,7 +425,7 @@ def test_who_waits_says_for_whom_and_can_be_interrupted(
     (tmp_path / "door").touch()
     builds(path, shapes=None, cache=tmp_path / "another")
     (entry,) = cache.entries(tmp_path / "another")
-    with building(Store(builds.root).folder, entry.key, "the model of ours"):
+    with entry_lock(Store(builds.root).folder, entry.key, "the model of ours"):
         child = start(path)
         assert line(child) == "ready"
         assert child.stderr is not None
@@ -452,7 +452,7 @@ def test_a_killed_builder_leaves_no_lock(
     child.wait()
     assert list((builds.root / "locks").glob("*.json"))  # its note is still there
     source = builds(path, shapes=None)
-    assert (builds.count, source.renew) == (1, None)
+    assert (builds.count, source.rebuild) == (1, None)
     assert list((builds.root / "locks").glob("*.json")) == []
     assert cache.verify(builds.root) == []
 
@@ -466,13 +466,13 @@ def test_a_kill_in_the_middle_of_a_write_leaves_a_usable_cache(
         from pathlib import Path
         from fasttrt import Plan
         from fasttrt._cache.key import digest_of
-        from fasttrt._cache.lock import building
+        from fasttrt._cache.lock import entry_lock
         from fasttrt._cache.store import Store
         store = Store(Path(sys.argv[1]))
         while True:
             for number in range(3):
                 parts = {"model_sha256": str(number)}
-                with building(store.folder, digest_of(parts), "m"):
+                with entry_lock(store.folder, digest_of(parts), "m"):
                     store.write(Plan(b"ftrt" + os.urandom(1 << 20) * 16, {"cache": parts}))
                 print(number, flush=True)
     """
@@ -495,12 +495,12 @@ def test_a_kill_in_the_middle_of_a_write_leaves_a_usable_cache(
         for number in range(3):
             assert store.read({"model_sha256": str(number)}) is not None
     assert partial > 0, "no kill came in the middle of a write"
-    assert builds(models.mlp().proto).renew is None  # nor is any lock held
+    assert builds(models.mlp().proto).rebuild is None  # nor is any lock held
 
 
 def test_threads_build_once(builds: Builds) -> None:
     proto = models.deep(40).proto
-    sources: list[Source] = []
+    sources: list[PlanSource] = []
     threads = [
         threading.Thread(target=lambda: sources.append(builds(proto, shapes=None)))
         for _ in range(6)
@@ -511,7 +511,7 @@ def test_threads_build_once(builds: Builds) -> None:
         thread.join(PATIENCE)
     assert len({source.plan.digest for source in sources}) == 1
     assert len(sources) == 6
-    assert [source.renew is None for source in sources].count(True) == 1
+    assert [source.rebuild is None for source in sources].count(True) == 1
 
 
 # Disks that fail
@@ -546,11 +546,11 @@ def test_a_full_disk_is_survived(
         assert caplog.text.count("No space left on device") == 1
         assert list(builds.root.rglob("*.partial")) == []
         small = models.mlp().proto
-        assert builds(small).renew is None
-        assert builds(small).renew is not None  # there is room for that one
+        assert builds(small).rebuild is None
+        assert builds(small).rebuild is not None  # there is room for that one
         (builds.root / "filler").write_bytes(bytes(os.statvfs(builds.root).f_bavail * 4096))
         assert builds(models.mlp().proto).plan.data
-        assert builds(small).renew is not None
+        assert builds(small).rebuild is not None
 
 
 def test_a_read_only_disk_is_survived(
@@ -569,7 +569,7 @@ def test_a_read_only_disk_is_survived(
         assert caplog.text.count("Read-only file system") == 2  # of the lock, and of the plan
         assert cache.clear(builds.root) == 0
         assert len(cache.entries(builds.root)) == 1
-        found.rebuild("it does not load")
+        found.replace_plan("it does not load")
         assert found.plan.data == first.data
 
 
@@ -592,7 +592,7 @@ def test_a_folder_without_permission_is_survived(rtx: fasttrt.LibraryInfo, tmp_p
                 OnnxModel(content), BuildConfig(), shapes=None, library=library,
                 device=None, progress=None, cache=root,
             )
-            return source.renew is None, len(source.plan.data) > 5000
+            return source.rebuild is None, len(source.plan.data) > 5000
 
         logging.basicConfig(stream=sys.stdout, format="%(message)s")
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
@@ -620,7 +620,7 @@ def test_timings_are_kept_by_release_and_gpu(builds: Builds) -> None:
     gpu = ("NVIDIA H100 80GB HBM3", 9, 0)
 
     def built(kind: tuple[str, int, int]) -> bool:
-        with kept_timings(store, library, kind) as file:
+        with timing_cache_file(store, library, kind) as file:
             assert file is not None
             known = file.exists()
             config = dataclasses.replace(BuildConfig(), timing_cache=file)
@@ -631,33 +631,33 @@ def test_timings_are_kept_by_release_and_gpu(builds: Builds) -> None:
         False, True, False, True,
     ]  # fmt: skip
     (first, _) = sorted(path.name for path in (builds.root / "timings").iterdir())
-    release = f"rtx-{library.version}-{library_build(library)}"
+    release = f"rtx-{library.version}-{library_fingerprint(library)}"
     assert first == f"{release}-NVIDIA-H100-80GB-HBM3-9.0.timings"
     file = builds.root / "timings" / first
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     assert [built(gpu), built(gpu)] == [False, True]
-    forget_timings(store, library, gpu)
+    discard_timings(store, library, gpu)
     assert not built(gpu)
 
 
 def test_a_build_that_fails_keeps_the_timings(builds: Builds) -> None:
     store, library = Store(builds.root), find(builds.library, None)
     gpu = ("GPU", 9, 0)
-    with kept_timings(store, library, gpu) as file:
+    with timing_cache_file(store, library, gpu) as file:
         assert file is not None
         file.write_bytes(b"measured")
 
     def fail() -> None:
-        with kept_timings(store, library, gpu) as file:
+        with timing_cache_file(store, library, gpu) as file:
             assert file is not None
             file.write_bytes(b"half")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    with kept_timings(store, library, gpu) as file:
+    with timing_cache_file(store, library, gpu) as file:
         assert file is not None
         assert file.read_bytes() == b"measured"
     assert len(list((builds.root / "timings").iterdir())) == 1

@@ -15,10 +15,10 @@ import pytest
 
 import fasttrt
 from fasttrt import Plan, cache
-from fasttrt._cache.checksummed_file import read_sealed, write_sealed
-from fasttrt._cache.folder import CacheFolder, chosen_path, size_limit
+from fasttrt._cache.checksummed_file import read_checksummed, write_checksummed
+from fasttrt._cache.folder import CacheFolder, parse_cache, size_limit
 from fasttrt._cache.key import digest_of
-from fasttrt._cache.lock import building
+from fasttrt._cache.lock import entry_lock
 from fasttrt._cache.store import KERNELS, Store
 from fasttrt._graph.digest import file_sha256
 from support.process import python_output
@@ -145,7 +145,7 @@ def test_an_entry_of_another_key_is_found_out(store: Store, warnings: list[str])
     one, two = (store.path_of(digest_of(parts(number))) for number in (1, 2))
     shutil.copy(one, two)
     assert store.read(parts(2)) is None
-    assert f"{two} holds another plan than its name says" in warnings[0]
+    assert f"{two} does not contain the plan that its name says" in warnings[0]
     Plan(b"ftrt", {"cache": "odd"}).save(two)
     assert store.read(parts(2)) is None
     Plan(b"ftrt plain").save(two)
@@ -161,9 +161,9 @@ def test_an_entry_of_another_key_is_found_out(store: Store, warnings: list[str])
 def test_all_of_it_is_private(store: Store, root: Path) -> None:
     before = os.umask(0)
     try:
-        with building(store.folder, digest_of(parts()), "m"):
+        with entry_lock(store.folder, digest_of(parts()), "m"):
             store.write(plan())
-            write_sealed(store.folder, root / KERNELS / "a.kernels", b"abc")
+            write_checksummed(store.folder, root / KERNELS / "a.kernels", b"abc")
             assert {path.suffix for path in root.rglob("*")} >= {".plan", ".kernels", ".json"}
             found = [root, *root.rglob("*")]
             assert {mode(path) for path in found if path.is_dir()} == {0o700}
@@ -181,7 +181,7 @@ def test_what_others_may_write_is_not_trusted(
     place = {"root": root, "folder": file.parent, "file": file}[loose]
     place.chmod(mode(place) | 0o020)
     assert store.read(parts()) is None
-    assert f"others may write {place} (mode" in warnings[0]
+    assert f"other users may write {place} (mode" in warnings[0]
     content = file.read_bytes()
     store.write(plan())
     if loose == "file":  # in whose place a new one was put
@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_made_is_survived(
     store = Store(tmp_path / "file" / "cache")
     for number in range(3):
         assert store.read(parts(), quietly=True) is None
-        with building(store.folder, digest_of(parts(number)), "m"):
+        with entry_lock(store.folder, digest_of(parts(number)), "m"):
             store.write(plan(number))
     assert len(warnings) == 2  # of the lock, and of the plan
     assert cache.entries(tmp_path / "file" / "cache") == []
@@ -304,7 +304,7 @@ def test_kernels_and_timings_count_and_go_too(root: Path) -> None:
     store = Store(root)
     paths = filled(store, 2)
     kernels = root / KERNELS / "a.kernels"
-    write_sealed(store.folder, kernels, bytes(7000))
+    write_checksummed(store.folder, kernels, bytes(7000))
     os.utime(kernels, (1, 1))
     assert cache.size(root) == 2 * paths[0].stat().st_size + kernels.stat().st_size
     assert cache.evict(2 * paths[0].stat().st_size, root) > 7000
@@ -315,7 +315,7 @@ def test_kernels_and_timings_count_and_go_too(root: Path) -> None:
 def test_what_is_being_built_stays(root: Path) -> None:
     store = Store(root)
     paths = filled(store, 3)
-    with building(store.folder, paths[1].stem, "m"):
+    with entry_lock(store.folder, paths[1].stem, "m"):
         assert cache.clear(root) > 0
         assert list((root / "plans").iterdir()) == [paths[1]]
     cache.clear(root)
@@ -354,10 +354,10 @@ def test_a_damaged_sealed_file_is_ignored_and_reported(
     store: Store, root: Path, warnings: list[str], damage: str
 ) -> None:
     file = root / KERNELS / "a.kernels"
-    assert read_sealed(store.folder, file) == b""
+    assert read_checksummed(store.folder, file) == b""
     content = new_rng().bytes(3000)
-    write_sealed(store.folder, file, content)
-    assert read_sealed(store.folder, file) == content
+    write_checksummed(store.folder, file, content)
+    assert read_checksummed(store.folder, file) == content
     assert warnings == []
     stored = bytearray(file.read_bytes())
     if damage == "flip":
@@ -370,7 +370,7 @@ def test_a_damaged_sealed_file_is_ignored_and_reported(
         del stored[0 if damage == "empty" else int(new_rng().integers(1, 3000)) :]
     file.write_bytes(stored)
     file.chmod(0o600)
-    assert read_sealed(store.folder, file) == b""
+    assert read_checksummed(store.folder, file) == b""
     assert f"{file} is damaged" in warnings[0]
 
 
@@ -381,9 +381,9 @@ def test_the_folder_is_the_callers_choice(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTTRT_CACHE_DIR", "here")
     assert cache.path() == tmp_path / "here"
-    assert chosen_path(True) == tmp_path / "here"
-    assert chosen_path(False) is None
-    assert chosen_path("there") == chosen_path(tmp_path / "there") == tmp_path / "there"
+    assert parse_cache(True) == tmp_path / "here"
+    assert parse_cache(False) is None
+    assert parse_cache("there") == parse_cache(tmp_path / "there") == tmp_path / "there"
     monkeypatch.setenv("FASTTRT_CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache.path() == tmp_path / "xdg" / "fasttrt"
@@ -392,7 +392,7 @@ def test_the_folder_is_the_callers_choice(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("given", [None, 1, 0, "", b"there"])
 def test_other_choices_are_refused(given: Any) -> None:
     with pytest.raises(fasttrt.InputError, match="cache: expected True, False or a folder"):
-        chosen_path(given)
+        parse_cache(given)
 
 
 @pytest.mark.parametrize(
@@ -448,5 +448,5 @@ def test_verify_removes_what_is_damaged_if_asked(root: Path) -> None:
 def test_reading_does_not_make_folders(root: Path) -> None:
     assert cache.entries(root) == cache.verify(root) == []
     assert Store(root).read(parts()) is None
-    assert read_sealed(CacheFolder(root), root / KERNELS / "a.kernels") == b""
+    assert read_checksummed(CacheFolder(root), root / KERNELS / "a.kernels") == b""
     assert not root.exists()

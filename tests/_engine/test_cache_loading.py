@@ -13,8 +13,8 @@ import pytest
 
 import fasttrt
 from fasttrt import BuildConfig, EngineLoadError, Plan
-from fasttrt._cache.cached_build import Source, cached_build
-from fasttrt._engine.backend_factory import RunOptions, _loaded
+from fasttrt._cache.cached_build import PlanSource, cached_build
+from fasttrt._engine.backend_factory import RunOptions, _load_all
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from support import models
@@ -50,8 +50,8 @@ def loader(proto: Any, monkeypatch: pytest.MonkeyPatch) -> Loader:
 
 
 @pytest.fixture
-def source(proto: Any, rtx: fasttrt.LibraryInfo, tmp_path: Path) -> Callable[[], Source]:
-    def get() -> Source:
+def source(proto: Any, rtx: fasttrt.LibraryInfo, tmp_path: Path) -> Callable[[], PlanSource]:
+    def get() -> PlanSource:
         return cached_build(
             OnnxModel(proto), BuildConfig(), shapes=None, library=rtx.path, device=None,
             progress=False, cache=tmp_path,
@@ -60,13 +60,15 @@ def source(proto: Any, rtx: fasttrt.LibraryInfo, tmp_path: Path) -> Callable[[],
     return get
 
 
-def load(sources: list[Source]) -> None:
+def load(sources: list[PlanSource]) -> None:
     ordinals = range(len(sources))
-    _loaded(sources, ordinals, "auto", BuildConfig(), OPTIONS, None, sources[0].plan, False).close()
+    _load_all(
+        sources, ordinals, "auto", BuildConfig(), OPTIONS, None, sources[0].plan, False
+    ).close()
 
 
 def test_a_cached_plan_is_built_anew(
-    source: Callable[[], Source], loader: Loader, caplog: pytest.LogCaptureFixture
+    source: Callable[[], PlanSource], loader: Loader, caplog: pytest.LogCaptureFixture
 ) -> None:
     source()
     cached = source()
@@ -74,12 +76,12 @@ def test_a_cached_plan_is_built_anew(
     load([cached] * 3)
     assert [device for device, _ in loader.loaded] == [0, 1, 2]
     assert {id(plan) for _, plan in loader.loaded} == {id(cached.plan)}
-    assert cached.renew is None
-    assert caplog.text.count("so it is built anew: built by rtx 9.9.9 for Imaginary GPU") == 1
+    assert cached.rebuild is None
+    assert caplog.text.count("so it is rebuilt: built by rtx 9.9.9 for Imaginary GPU") == 1
 
 
 def test_what_was_just_built_is_not_built_again(
-    source: Callable[[], Source], loader: Loader
+    source: Callable[[], PlanSource], loader: Loader
 ) -> None:
     fresh = source()
     loader.refused.append(fresh.plan)
@@ -88,16 +90,16 @@ def test_what_was_just_built_is_not_built_again(
     assert loader.loaded == []
 
 
-def test_a_given_plan_is_not_built_again(source: Callable[[], Source], loader: Loader) -> None:
+def test_a_given_plan_is_not_built_again(source: Callable[[], PlanSource], loader: Loader) -> None:
     source()
-    given = Source(source().plan)
+    given = PlanSource(source().plan)
     loader.refused.append(given.plan)
     with pytest.raises(EngineLoadError, match="for Imaginary GPU"):
         load([given])
 
 
 def test_a_second_failure_is_raised(
-    source: Callable[[], Source], loader: Loader, monkeypatch: pytest.MonkeyPatch
+    source: Callable[[], PlanSource], loader: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source()
     cached = source()
@@ -115,7 +117,7 @@ def test_a_second_failure_is_raised(
 
 
 def test_host_code_that_is_not_allowed_is_no_reason_to_build(
-    source: Callable[[], Source], loader: Loader
+    source: Callable[[], PlanSource], loader: Loader
 ) -> None:
     """As a new plan would carry it, too."""
     source()
@@ -127,8 +129,8 @@ def test_host_code_that_is_not_allowed_is_no_reason_to_build(
     with pytest.raises(EngineLoadError, match="for Imaginary GPU"):
         load([cached])
     assert cached.plan is before
-    assert cached.renew is not None
+    assert cached.rebuild is not None
     allowed = BuildConfig(engine_host_code=True)
-    _loaded([cached], [0], "auto", allowed, OPTIONS, None, cached.plan, False).close()
+    _load_all([cached], [0], "auto", allowed, OPTIONS, None, cached.plan, False).close()
     assert cached.plan is not before
     assert [plan for _, plan in loader.loaded] == [cached.plan]

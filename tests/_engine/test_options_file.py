@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fasttrt
-from fasttrt._engine.options_file import written
+from fasttrt._engine.options_file import dumps
 
 
 def load(tmp_path: Path, text: str) -> dict[str, Any]:
@@ -39,11 +39,11 @@ def test_every_table_is_read(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     name = 'quote " backslash \\ é'
-    text = written({"engine": {"contexts": 1}, "build": {}, "shapes": {name: "1x2"}}, "why\nso")
+    text = dumps({"engine": {"contexts": 1}, "build": {}, "shapes": {name: "1x2"}}, "why\nso")
     assert load(tmp_path, text) == {"contexts": 1, "shapes": {name: "1x2"}}
     values = {"a": [[1, -2], [3.5, 1e-30]], "b": True, "c": [float("inf"), float("-inf")], "d": []}
-    assert load(tmp_path, written({"freeze": values}, "")) == {"freeze": values}
-    (nan,) = load(tmp_path, written({"freeze": {"x": [float("nan")]}}, ""))["freeze"]["x"]
+    assert load(tmp_path, dumps({"freeze": values}, "")) == {"freeze": values}
+    (nan,) = load(tmp_path, dumps({"freeze": {"x": [float("nan")]}}, ""))["freeze"]["x"]
     assert nan != nan
 
 
@@ -51,13 +51,13 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("contexts", "expected TOML"),
-        ("[motor]\n", "'motor' is no option"),
+        ("[motor]\n", "'motor' is not an option"),
         ("engine = 1\n", "engine: expected a table"),
-        ("[engine]\ncontext = 1\n", "[engine]: 'context' is no option"),
+        ("[engine]\ncontext = 1\n", "[engine]: 'context' is not an option"),
         ('[engine]\ncontexts = "2"\n', "engine.contexts: expected int, got '2'"),
         ("[engine]\ncontexts = true\n", "engine.contexts: expected int, got True"),
         ("[engine]\nplugins = [1]\n", "engine.plugins: expected file names"),
-        ("[build]\nlevel = 1\n", "[build]: 'level' is no option"),
+        ("[build]\nlevel = 1\n", "[build]: 'level' is not an option"),
         ("[build]\noptimization_level = 9\n", "optimization_level: expected an integer"),
         ("[build]\noptimization_level = true\n", "build.optimization_level: expected a number"),
         ('[build]\nrefit = "yes"\n', "build.refit: expected true or false"),

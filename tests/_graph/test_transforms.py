@@ -147,9 +147,9 @@ def test_wrong_names_are_told_what_there_is() -> None:
 
 def test_a_plan_is_not_changed(build: Build) -> None:
     plan = build(models.mlp(batch=2).proto)
-    with pytest.raises(fasttrt.InputError, match="a plan is built already"):
+    with pytest.raises(fasttrt.InputError, match="a plan is already built"):
         fasttrt.Engine(plan, device="cuda", freeze={"x": 1})
-    with pytest.raises(fasttrt.InputError, match="a plan is built already"):
+    with pytest.raises(fasttrt.InputError, match="a plan is already built"):
         fasttrt.Engine(plan, device="cuda", dims={"batch": 1})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fasttrt import CudaError, InputError, _core
-from fasttrt._engine.device_warmup import devices_starting
+from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._library.device import parse_device, parse_devices
 
 
@@ -117,17 +117,17 @@ def test_one_of_both_ways_is_enough(device: str) -> None:
 
 def test_what_fails_to_start_is_left_to_the_block() -> None:
     before = threading.active_count()
-    with devices_starting("cuda:99", None), pytest.raises(CudaError):
+    with warm_up_devices("cuda:99", None), pytest.raises(CudaError):
         _core.device_info(99)
     assert threading.active_count() == before
-    with pytest.raises(KeyError), devices_starting("auto", None):
+    with pytest.raises(KeyError), warm_up_devices("auto", None):
         raise KeyError
     assert threading.active_count() == before
 
 
 def test_nothing_starts_for_the_cpu() -> None:
     before = threading.active_count()
-    with devices_starting("cpu", None):
+    with warm_up_devices("cpu", None):
         assert threading.active_count() == before
-    with pytest.raises(InputError, match="device: expected"), devices_starting("gpu", None):
+    with pytest.raises(InputError, match="device: expected"), warm_up_devices("gpu", None):
         raise AssertionError

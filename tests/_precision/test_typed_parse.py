@@ -363,12 +363,14 @@ def test_options_of_builds_that_do_not_count_are_told(
         fasttrt.Engine(model.proto, device="cpu", config=config).close()
         fasttrt.Engine(model.proto, device="cpu", config=BuildConfig()).close()
     told = [r.getMessage() for r in caplog.records if "do not count" in r.getMessage()]
-    assert told == ["the CPU builds nothing, so these options do not count: workspace, refit"]
+    assert told == [
+        "nothing is built on the CPU, so these options have no effect: workspace, refit"
+    ]
     plan = build(model.proto, shapes={"x": (2, 16)}, precision="fp16")
     config = BuildConfig(precision="fp16", refit=True, workspace=1 << 20)  # the first is checked
     with caplog.at_level(logging.INFO, "fasttrt"), pytest.raises(fasttrt.Error):
         fasttrt.Engine(plan, device="cuda:999", shapes={"x": (3, 16)}, config=config)
-    assert "a plan is built already, so these options do not count: workspace, refit, s" in (
+    assert "a plan is already built, so these options have no effect: workspace, refit, s" in (
         caplog.text
     )
 

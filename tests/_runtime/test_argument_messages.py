@@ -37,7 +37,7 @@ def test_arrays_in_a_list_are_told_the_two_ways(engine: fasttrt.Engine, kind: ty
     with pytest.raises(fasttrt.InputError) as caught:
         engine.infer(kind([x, x]))
     message = str(caught.value)
-    assert message.startswith(f"expected 2 inputs (a, b), got 1, a {kind.__name__}; give each")
+    assert message.startswith(f"expected 2 inputs (a, b), got 1, a {kind.__name__}; pass each")
     assert "infer(*arrays)" in message
     assert 'infer({"a": ..., "b": ...})' in message
 
@@ -62,7 +62,7 @@ def test_without_a_gpu_and_onnx_runtime_both_are_named() -> None:
     """
     unasked, asked = python_output(code).splitlines()
     assert unasked == (
-        "there is nothing to run the model with. ONNX Runtime, for the CPU, is not installed "
-        "(pip install 'fasttrt[cpu]'), and TensorRT cannot run it: no driver"
+        "nothing can run the model: ONNX Runtime, for the CPU, is not installed "
+        "(pip install 'fasttrt[cpu]'), and TensorRT cannot be used: no driver"
     )
     assert asked == "device=\"cpu\" needs ONNX Runtime: pip install 'fasttrt[cpu]'"

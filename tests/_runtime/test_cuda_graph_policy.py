@@ -55,7 +55,7 @@ def test_policies(metadata: dict[str, Any], library: Any, policies: list[str | N
     choices: list[bool | str] = ["auto", True, False]
     for asked, expected in zip(choices, policies, strict=True):
         if expected is None:
-            with pytest.raises(fasttrt.InputError, match=r"cannot be recorded .* it has If"):
+            with pytest.raises(fasttrt.InputError, match=r"cannot be captured .* it has If"):
                 graph_policy(asked, metadata, library)
         else:
             assert graph_policy(asked, metadata, library) == expected

@@ -245,7 +245,7 @@ def test_what_fails_while_it_runs_leaves_it_usable() -> None:
     made = models.reshape()
     backend = ReferenceBackend(OnnxModel(made.proto), None)
     x = models.random_array(np.float32, (2, 24))
-    with pytest.raises(InputError, match="ONNX Runtime refused the inputs"):
+    with pytest.raises(InputError, match="ONNX Runtime rejected the inputs"):
         backend.run([x, np.array([5, 7])], None)
     (result,) = backend.run([x, np.array([4, 12])], None)
     np.testing.assert_allclose(result, made.reference(x, (4, 12)))

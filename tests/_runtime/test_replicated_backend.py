@@ -15,7 +15,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Batching, Engine, EngineLoadError, InputError, Plan
-from fasttrt._cache.cached_build import Source
+from fasttrt._cache.cached_build import PlanSource
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from fasttrt._runtime.replicated_backend import ReplicatedBackend
@@ -260,7 +260,7 @@ def test_a_stream_by_number_needs_arrays_that_tell_the_gpu() -> None:
     backend, recorders = replicated(0, 1)
     backend.run([DlpackArray(CUDA, 1), X], None, 12345)
     assert counts(recorders) == [0, 1]
-    with pytest.raises(InputError, match="stream: expected arrays on a GPU with it"):
+    with pytest.raises(InputError, match="stream: expected arrays on a GPU, or"):
         backend.run([X, X], None, 12345)
 
 
@@ -327,9 +327,9 @@ class Cpus:
             raise fasttrt.CudaError(f"there is no GPU {ordinal}")
         return (self.names[ordinal], 9, 0)
 
-    def build(self, model: OnnxModel, *args: Any, device: str, **named: Any) -> Source:
+    def build(self, model: OnnxModel, *args: Any, device: str, **named: Any) -> PlanSource:
         self.builds.append(device)
-        return Source(Plan(model.to_bytes()))
+        return PlanSource(Plan(model.to_bytes()))
 
     def load(self, plan: Plan, **options: Any) -> ReferenceBackend:
         ordinal = options["device"]

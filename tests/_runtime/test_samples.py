@@ -77,7 +77,9 @@ def test_a_folder_of_npy(tmp_path: Path) -> None:
     for i, (array,) in enumerate(expected):
         np.save(tmp_path / f"{i}.npy", array)
     same(read(tmp_path, A), expected)
-    with pytest.raises(InputError, match=r"data: .*0\.npy holds one array, the model has 2 inputs"):
+    with pytest.raises(
+        InputError, match=r"data: .*0\.npy contains one array, but the model has 2 inputs"
+    ):
         read(tmp_path)
 
 
@@ -124,7 +126,7 @@ def test_small_floats_are_looked_at_too() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected \.npy or \.npz files in .*, it holds none"):
+    with pytest.raises(InputError, match=r"expected \.npy or \.npz files in .*, got none"):
         read(tmp_path)
     np.savez(tmp_path / "0.npz", a=a(1, 3), b=b())
     (tmp_path / "1.npz").write_bytes((tmp_path / "0.npz").read_bytes()[:100])

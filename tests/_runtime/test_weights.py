@@ -15,7 +15,7 @@ from fasttrt._graph.fingerprint import structure
 from fasttrt._graph.model import OnnxModel
 from fasttrt._library.discovery import find
 from fasttrt._plan.compatibility import hints, known_mismatch
-from fasttrt._runtime.refit import give_weights, took_weights
+from fasttrt._runtime.refit import check_weights_set, set_weights
 from support import models
 from support.process import python_output
 from support.randomness import new_rng
@@ -74,7 +74,7 @@ def test_an_engine_on_the_cpu_is_not_refitted_and_goes_on() -> None:
     model = models.mlp()
     x = new_rng().standard_normal((3, 16)).astype(np.float32)
     with fasttrt.Engine(model.proto, device="cpu") as engine:
-        with pytest.raises(fasttrt.Error, match="on the CPU is not refitted"):
+        with pytest.raises(fasttrt.Error, match="on the CPU cannot be refitted"):
             engine.refit(models.mlp().proto)
         with pytest.raises(fasttrt.ParseError, match="cannot be read as an ONNX model"):
             engine.refit(b"no model")
@@ -84,17 +84,17 @@ def test_an_engine_on_the_cpu_is_not_refitted_and_goes_on() -> None:
 def test_a_plan_without_weights_wants_a_model(rtx_library: _core.Library) -> None:
     metadata: dict[str, Any] = {"config": {"strip_weights": True}}
     with pytest.raises(fasttrt.EngineLoadError, match=r"built without weights.*weights=\"m.onnx\""):
-        give_weights(_core.EngineOptions(), metadata, None, rtx_library)
-    give_weights(_core.EngineOptions(), {"config": {"strip_weights": False}}, None, rtx_library)
-    give_weights(_core.EngineOptions(), metadata, OnnxModel(models.mlp().to_bytes()), rtx_library)
+        set_weights(_core.EngineOptions(), metadata, None, rtx_library)
+    set_weights(_core.EngineOptions(), {"config": {"strip_weights": False}}, None, rtx_library)
+    set_weights(_core.EngineOptions(), metadata, OnnxModel(models.mlp().to_bytes()), rtx_library)
 
 
 def test_weights_of_another_model_are_refused_before_loading(rtx_library: _core.Library) -> None:
     metadata = {"structure": structure(OnnxModel(models.mlp().proto))}
     same, other = OnnxModel(models.mlp().proto), OnnxModel(models.mlp((16, 8)).proto)
-    assert give_weights(_core.EngineOptions(), metadata, same, rtx_library)
+    assert set_weights(_core.EngineOptions(), metadata, same, rtx_library)
     with pytest.raises(fasttrt.InputError, match="not the one that the engine was built from"):
-        give_weights(_core.EngineOptions(), metadata, other, rtx_library)
+        set_weights(_core.EngineOptions(), metadata, other, rtx_library)
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -105,11 +105,11 @@ def test_a_verdict_holds_as_long_as_the_weights_do(
     made = models.mlp(batch=4)
     metadata = build(made.proto, progress=False).metadata | {"verification": {"passed": True}}
     weights = OnnxModel((made if same else models.mlp(batch=4)).proto)
-    given = give_weights(_core.EngineOptions(), metadata, weights, rtx_library)
+    given = set_weights(_core.EngineOptions(), metadata, weights, rtx_library)
     assert given is not None
     model, new = given
     assert new is None  # as of a plan that cannot be refitted; so the engine is not asked
-    took_weights(cast("_core.Engine", None), metadata, model, new)
+    check_weights_set(cast("_core.Engine", None), metadata, model, new)
     assert ("verification" in metadata) == same
     assert metadata["model_sha256"] == weights.sha256()
 
@@ -175,7 +175,7 @@ def test_refused_plans_get_hints(rtx: fasttrt.LibraryInfo) -> None:
     found = find(rtx.path, None)
     carries = _plan(version_compatible=True, exclude_lean_runtime=False)
     (hint,) = hints(carries, found, False, [])
-    assert "carries its runtime" in hint
+    assert "contains its runtime" in hint
     assert "engine_host_code=True" in hint
     assert hints(carries, found, True, []) == []
     (hint,) = hints(_plan(version_compatible=True, exclude_lean_runtime=True), found, False, [])

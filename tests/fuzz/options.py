@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fasttrt
-from fasttrt._engine.options_file import load_config, written
+from fasttrt._engine.options_file import dumps, load_config
 from fuzz.damage import Rng, changed, damaged, value
 from support import models
 
@@ -60,9 +60,9 @@ def _file(rng: Rng, folder: Path) -> str:
     path = folder / "fasttrt.toml"
     tables = changed(rng, _TABLES) if rng.random() < 0.7 else _TABLES
     try:
-        content = written(tables, "comment").encode(errors="surrogatepass")
+        content = dumps(tables, "comment").encode(errors="surrogatepass")
     except Exception:  # what TOML does not have
-        content = written(_TABLES, "comment").encode()
+        content = dumps(_TABLES, "comment").encode()
     if rng.random() < 0.5:
         content = damaged(rng, content)
     path.write_bytes(content)

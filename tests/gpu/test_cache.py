@@ -13,7 +13,7 @@ import pytest
 import fasttrt
 from fasttrt import BuildConfig, Engine, Plan, cache
 from fasttrt._cache import cached_build as building
-from fasttrt._cache.checksummed_file import read_sealed, write_sealed
+from fasttrt._cache.checksummed_file import read_checksummed, write_checksummed
 from fasttrt._cache.store import KERNELS, TIMINGS, Store
 from support import models
 from support.gpu import (
@@ -199,7 +199,7 @@ def test_a_plan_that_does_not_load_is_built_anew(
     spoil(opened.root)
     check(opened(path), net)
     assert opened.builds == 2
-    assert caplog.text.count("the plan from the cache does not load, so it is built anew") == 1
+    assert caplog.text.count("the plan from the cache does not load, so it is rebuilt") == 1
     check(opened(path), net)
     assert opened.builds == 2
 
@@ -323,7 +323,7 @@ class TestKernels:
         """A whole file whose content is no runtime cache; in a process that it might end."""
         check(opened(path), net)
         file, folder = self.file(opened.root), Store(opened.root).folder
-        write_sealed(folder, file, b"nothing of TensorRT's")
+        write_checksummed(folder, file, b"nothing of TensorRT's")
         np.save(tmp_path / "x.npy", x := normal(4, 16))
         child = run_child(
             CHILD, path, opened.root, tmp_path / "x.npy", tmp_path / "y.npy", json.dumps(SHAPES)
@@ -331,7 +331,7 @@ class TestKernels:
         assert child.returncode == 0, child.stderr
         assert json.loads(child.stdout.splitlines()[-1])[0] == 0  # nothing was built
         assert_close(np.load(tmp_path / "y.npy"), net.reference(x), product_tolerance())
-        assert read_sealed(folder, file) not in (b"", b"nothing of TensorRT's")
+        assert read_checksummed(folder, file) not in (b"", b"nothing of TensorRT's")
 
 
 def test_timings_are_kept_and_used(
@@ -362,11 +362,11 @@ def test_timings_that_tensorrt_refuses_are_dropped(
     opened(mlp().proto).close()
     (file,) = (opened.root / TIMINGS).glob("*.timings")
     folder = Store(opened.root).folder
-    write_sealed(folder, file, b"nothing of TensorRT's")
+    write_checksummed(folder, file, b"nothing of TensorRT's")
     np.save(tmp_path / "x.npy", x := normal(4, 16))
     child = run_child(
         CHILD, path, opened.root, tmp_path / "x.npy", tmp_path / "y.npy", json.dumps(SHAPES)
     )
     assert child.returncode == 0, child.stderr
     assert_close(np.load(tmp_path / "y.npy"), net.reference(x), product_tolerance())
-    assert read_sealed(folder, file) not in (b"", b"nothing of TensorRT's")
+    assert read_checksummed(folder, file) not in (b"", b"nothing of TensorRT's")

@@ -349,7 +349,7 @@ def test_arrays_of_every_kind_in_turn(engine: fasttrt.Engine, net: Model, batch:
             _right(result, net, x)
 
 
-# Models that cannot be recorded
+# Models that cannot be captured
 
 
 def _data_dependent() -> tuple[Model, str]:
@@ -416,7 +416,7 @@ def test_control_flow(make: Callable[[], Model]) -> None:
         plan = fasttrt.build(model.proto, EXACT, device="cuda")
     except (fasttrt.ParseError, fasttrt.BuildError) as error:
         pytest.skip(f"not for this library: {error}")
-    with pytest.raises(fasttrt.InputError, match=r"cannot be recorded .* it has (If|Loop), whose"):
+    with pytest.raises(fasttrt.InputError, match=r"cannot be captured .* it has (If|Loop), whose"):
         fasttrt.Engine(plan, device="cuda", cuda_graph=True)
     plain = fasttrt.Plan(plan.data)  # as of another tool, which does not tell
     for given in (plan, plain) if is_v8() else (plan,):

@@ -12,7 +12,7 @@ from fasttrt._bench.measurement import ROUNDS, Effort, call_rates, refuse_severa
 from fasttrt._bench.statistics import in_rounds
 from fasttrt._compare import compare
 from fasttrt._engine.engine import Engine
-from fasttrt._engine.options_file import written
+from fasttrt._engine.options_file import dumps
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import changes_of, transformed
 from fasttrt._plan.build_config import BuildConfig
@@ -233,7 +233,7 @@ def as_file(best: Trial, others: dict[str, Any], comment: str) -> str:
     for name in ("shapes", "freeze", "dims"):
         tables[name] = options.pop(name, {})
     tables["shapes"] = {name: _trtexec(given) for name, given in tables["shapes"].items()}
-    return written(tables, comment)
+    return dumps(tables, comment)
 
 
 def changed_fields(options: Any) -> dict[str, Any]:

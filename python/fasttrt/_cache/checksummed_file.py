@@ -1,4 +1,4 @@
-"""Small files of the vendor's bytes, which the vendor must not see damaged: name and checksum."""
+"""Small files with the vendor's data behind a checksum, as the vendor must not see damaged data."""
 
 import hashlib
 from pathlib import Path
@@ -10,8 +10,8 @@ _MAGIC = b"FASTTRTS"
 _HEADER_SIZE = len(_MAGIC) + hashlib.sha256().digest_size
 
 
-def read_sealed(folder: CacheFolder, file: Path) -> bytes:
-    """What `write_sealed` wrote; nothing if there is nothing, or it is damaged, which is logged."""
+def read_checksummed(folder: CacheFolder, file: Path) -> bytes:
+    """Read what `write_checksummed` wrote; empty if it does not exist or is damaged (logged)."""
     try:
         with folder.open(file) as stream:
             content = stream.read()
@@ -28,8 +28,8 @@ def read_sealed(folder: CacheFolder, file: Path) -> bytes:
     return data
 
 
-def write_sealed(folder: CacheFolder, file: Path, data: bytes) -> None:
-    """Put a file in its place. A disk that cannot take it is told once in the log."""
+def write_checksummed(folder: CacheFolder, file: Path, data: bytes) -> None:
+    """Write a file atomically. A failure is logged once."""
     try:
         with folder.replacing(file) as stream:
             stream.write(_header(file, data))
@@ -39,5 +39,5 @@ def write_sealed(folder: CacheFolder, file: Path, data: bytes) -> None:
 
 
 def _header(file: Path, data: bytes) -> bytes:
-    # With the name, so that a file in another's place is found out.
+    # The name is included, so that a file under another's name is detected.
     return _MAGIC + hashlib.sha256(file.name.encode() + b"\0" + data).digest()

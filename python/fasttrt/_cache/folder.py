@@ -1,4 +1,4 @@
-"""Where the cache lies: its folders, their permissions, and who may be trusted with them."""
+"""The cache's folders: their location, permissions and trust."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from fasttrt.errors import Error, InputError
 
 FOLDER_VARIABLE = "FASTTRT_CACHE_DIR"
 SIZE_VARIABLE = "FASTTRT_CACHE_SIZE"
-_DEFAULT_SIZE = 20 << 30  # some hundred engines of common size
+_DEFAULT_SIZE = 20 << 30  # about a hundred engines of common size
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.I)
 
@@ -23,23 +23,23 @@ _warned: set[tuple[Path, str, object]] = set()
 
 
 class UntrustedError(Error):
-    """A file or folder that others may have written: what lies there is code."""
+    """A file or folder that other users may have written: plans are code."""
 
 
 def default_path() -> Path:
-    """``$FASTTRT_CACHE_DIR``, else the user's cache folder."""
-    if given := os.environ.get(FOLDER_VARIABLE):
-        return as_user_path(FOLDER_VARIABLE, given, "a folder")
+    """Return ``$FASTTRT_CACHE_DIR``, or else the user's cache folder."""
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        return as_user_path(FOLDER_VARIABLE, folder, "a folder")
     from platformdirs import user_cache_path
 
     return user_cache_path("fasttrt", appauthor=False)
 
 
-def chosen_path(cache: bool | str | os.PathLike[str]) -> Path | None:
-    """The folder that ``Engine(cache=…)`` means; None for no cache.
+def parse_cache(cache: bool | str | os.PathLike[str]) -> Path | None:
+    """Return the folder for ``Engine(cache=…)``; None for no cache.
 
     Raises:
-        InputError: for what is neither True, False nor a path.
+        InputError: ``cache`` is neither True, False nor a path.
     """
     if isinstance(cache, bool):
         return default_path() if cache else None
@@ -47,10 +47,10 @@ def chosen_path(cache: bool | str | os.PathLike[str]) -> Path | None:
 
 
 def size_limit() -> int:
-    """``$FASTTRT_CACHE_SIZE`` in bytes, else 20 GiB.
+    """Return ``$FASTTRT_CACHE_SIZE`` in bytes, or else 20 GiB.
 
     Raises:
-        InputError: it is set to something else.
+        InputError: the variable is not a size.
     """
     text = os.environ.get(SIZE_VARIABLE)
     if not text:
@@ -62,34 +62,34 @@ def size_limit() -> int:
 
 
 class CacheFolder:
-    """A folder of private files, in which a broken or full disk is survived."""
+    """A folder of private files; a broken or full disk only causes warnings."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @contextmanager
     def open(self, file: Path) -> Iterator[BinaryIO]:
-        """A file to read, if nobody else could have written it.
+        """Open a file for reading if no other user could have written it.
 
         Raises:
-            FileNotFoundError: there is none.
-            UntrustedError: others may write it, or the cache's folder.
+            FileNotFoundError: it does not exist.
+            UntrustedError: other users may write it, or the cache's folder.
             OSError: it cannot be read.
         """
         self._check(self.root)
         self._check(file.parent)
-        # A symbolic link is an error, a pipe does not block.
+        # A symbolic link is an error; a pipe does not block.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with os.fdopen(os.open(file, flags), "rb") as stream:
             _check_owner(file, os.fstat(stream.fileno()), stat.S_ISREG)
             yield stream
 
     def prepare(self, file: Path) -> None:
-        """Make the folder of a file.
+        """Create the folder of a file.
 
         Raises:
-            UntrustedError: others may write it.
-            OSError: it cannot be made.
+            UntrustedError: other users may write to it.
+            OSError: it cannot be created.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check(self.root)
@@ -98,7 +98,7 @@ class CacheFolder:
 
     @contextmanager
     def replacing(self, file: Path) -> Iterator[BinaryIO]:
-        """A stream for a new private file that takes the place of ``file`` when it ends.
+        """Open a new private file that replaces ``file`` when the block succeeds.
 
         Raises:
             UntrustedError, OSError: see `prepare`.
@@ -108,7 +108,7 @@ class CacheFolder:
             yield stream
 
     def warn_once(self, doing: str, error: Exception) -> None:
-        """Say what the cache could not do, once in a process."""
+        """Warn of something that the cache could not do, once per process."""
         kind = getattr(error, "errno", None) or type(error)
         if (self.root, doing, kind) not in _warned:
             _warned.add((self.root, doing, kind))
@@ -119,7 +119,7 @@ class CacheFolder:
 
 
 def touch(stream: BinaryIO) -> None:
-    """Note that a file was used."""
+    """Update a file's time of last use."""
     with suppress(OSError):  # a read-only disk
         os.utime(stream.fileno())
 
@@ -127,11 +127,11 @@ def touch(stream: BinaryIO) -> None:
 def _check_owner(path: Path, info: os.stat_result, is_kind: Callable[[int], bool]) -> None:
     kind = "folder" if is_kind is stat.S_ISDIR else "file"
     if not is_kind(info.st_mode):
-        raise UntrustedError(f"{path} is no {kind}")
+        raise UntrustedError(f"{path} is not a {kind}")
     if info.st_uid not in (os.geteuid(), 0):
         raise UntrustedError(f"{path} belongs to user {info.st_uid}, and plans are code")
     if info.st_mode & 0o022:
         raise UntrustedError(
-            f"others may write {path} (mode {stat.S_IMODE(info.st_mode):o}), and plans are code; "
-            "chmod go-w would end that"
+            f"other users may write {path} (mode {stat.S_IMODE(info.st_mode):o}), and plans are "
+            "code; chmod go-w prevents that"
         )

@@ -1,4 +1,4 @@
-"""What makes an engine what it is: the key under which the cache keeps it."""
+"""The cache's keys: everything that a plan depends on."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttrt import _core
-from fasttrt._cache.library_fingerprint import library_build
+from fasttrt._cache.library_fingerprint import library_fingerprint
 from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE, BuildConfig
 from fasttrt._plan.plan_file import FORMAT
 from fasttrt._plan.profiles import Shapes, parse_range
@@ -18,8 +18,8 @@ from fasttrt._version import __version__
 from fasttrt.errors import InputError
 
 _REVISION = 2
-"""Of what a build makes of a model. Counted up where plans that caches hold may give wrong answers,
-or miss what their metadata is asked for."""
+"""The revision of the build. Increased when cached plans may give wrong results or lack metadata
+that is needed."""
 
 
 def key_parts(
@@ -30,19 +30,19 @@ def key_parts(
     gpu: tuple[str, int, int] | None,
     extra: Mapping[str, object],
 ) -> dict[str, Any]:
-    """All that a plan depends on, as JSON has it: the same again, the same plan.
+    """Return everything that a plan depends on, as JSON values.
 
     Args:
-        model_sha256: of the model that is built, external data included.
-        config: every field of it counts, but for `LOAD_OPTIONS`.
-        shapes: as the caller wrote them; spellings of the same ranges are the same.
-        library: what was found.
+        model_sha256: the hash of the model, external data included.
+        config: the options of the build; all but `LOAD_OPTIONS` count.
+        shapes: the shapes as the caller wrote them; different notations of a range are equivalent.
+        library: the TensorRT library.
         gpu: name and compute capability; None if there is none.
-        extra: what else the plan depends on, by name: files (as hashes), say.
+        extra: what else the plan depends on, by name, such as hashes of files.
 
     Raises:
-        InputError: ``shapes`` cannot be read.
-        TypeError: a value of a kind that has no fixed form.
+        InputError: ``shapes`` is invalid.
+        TypeError: a value has no canonical form.
     """
     options = {
         field.name: plain(getattr(config, field.name))
@@ -59,7 +59,7 @@ def key_parts(
         "library": {
             "family": library.family,
             "version": library.version,
-            "build": library_build(library),
+            "build": library_fingerprint(library),
         },
         "gpu": _target(config, gpu),
         "environment": {TF32_VARIABLE: os.environ.get(TF32_VARIABLE)},
@@ -68,15 +68,15 @@ def key_parts(
 
 
 def digest_of(parts: Mapping[str, Any]) -> str:
-    """The key: the SHA-256 of its parts, in hexadecimal."""
+    """Return the key: the SHA-256 of its parts, in hexadecimal."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it, the same in every process.
+    """Convert a value to JSON values, identically in every process.
 
     Raises:
-        TypeError: for what has no such form.
+        TypeError: it has no such form.
     """
     if value is None or isinstance(value, (bool, str, float)):
         return value
@@ -94,7 +94,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if hasattr(value, "item"):  # numpy's scalars, which are no Python numbers
+    if hasattr(value, "item"):  # numpy's scalars, which are not Python numbers
         return plain(value.item())
     raise TypeError(f"the cache's key cannot hold a {type(value).__name__}: {value!r}")
 
@@ -112,7 +112,7 @@ def _ranges(shapes: Shapes | None) -> list[dict[str, Any]] | None:
 
 
 def _target(config: BuildConfig, gpu: tuple[str, int, int] | None) -> dict[str, Any] | None:
-    """The GPU, or as much of it as the plan depends on."""
+    """Return the properties of the GPU that the plan depends on."""
     capabilities = [str(capability) for capability in config.compute_capabilities]
     if capabilities and "current" not in capabilities:
         return {"compute_capabilities": sorted(capabilities)}

@@ -1,7 +1,7 @@
-"""Which build of a TensorRT library this is, whatever version it reports.
+"""Fingerprints of TensorRT libraries, which distinguish builds of the same version.
 
-A release has a library for each CUDA (TensorRT-RTX 1.6.1 for CUDA 12 and for CUDA 13 report the
-same version), and a vendor may rebuild one.
+A release has a library for each CUDA version (TensorRT-RTX 1.6.1 for CUDA 12 and for CUDA 13 report
+the same version), and a vendor may rebuild one.
 """
 
 import hashlib
@@ -15,19 +15,18 @@ _SAMPLES, _SAMPLE = 64, 4096
 _DIGITS = 16  # of a SHA-256
 
 
-def library_build(library: _core.Library) -> str:
-    """A digest of the library and its parser, wherever they lie."""
+def library_fingerprint(library: _core.Library) -> str:
+    """Return a digest of the library and its parser, independent of their paths."""
     paths = [library.path, library.parser_path]
     digest = hashlib.sha256("".join(_digest(path) for path in paths if path).encode())
     return digest.hexdigest()[:_DIGITS]
 
 
-@cache  # what was loaded stays loaded
+@cache  # a loaded library stays loaded
 def _digest(path: str) -> str:
-    """Of the file's size and of samples throughout it.
+    """Hash the file's size and samples spread over it, as hashing all of it takes a second.
 
-    Whole libraries take a second. Between builds for two releases of CUDA all samples differ, as
-    what comes before them has another size.
+    In builds for different CUDA versions all samples differ, since sizes and offsets do.
     """
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -1,4 +1,4 @@
-"""One builder of an entry at a time, in all processes; the others wait, and say for whom."""
+"""Locks across processes: one process builds an entry; the others wait and log for which one."""
 
 import json
 import os
@@ -15,24 +15,24 @@ from fasttrt._common.log import logger
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-_POLL = 0.1  # seconds between two tries
-_FIRST_NOTE = 1.0  # seconds until a wait is told
+_POLL = 0.1  # seconds between attempts
+_FIRST_NOTE = 1.0  # seconds until a wait is logged
 _NOTE_SIZE = 1 << 16  # bytes
-_NEXT_NOTE = 60.0  # and told again
+_NEXT_NOTE = 60.0  # and logged again
 
 
 @contextmanager
-def building(folder: CacheFolder, key: str, model: str) -> Iterator[None]:
-    """Hold the lock of an entry, once nobody else does.
+def entry_lock(folder: CacheFolder, key: str, model: str) -> Iterator[None]:
+    """Hold the lock of an entry in the block, waiting for it if necessary.
 
-    The kernel gives it back when the process ends, however it ends. Where the disk has no locks or
-    cannot be written, nothing is held: two processes may build the same then, and the last one's
-    entry stays.
+    The kernel releases it when the process ends, however it ends. If the disk does not support
+    locks or cannot be written, no lock is held: two processes may then build the same entry, and
+    the last one written stays.
 
     Args:
         folder: the cache.
-        key: the entry's.
-        model: what is built, for those who wait.
+        key: the entry's key.
+        model: the name of the model, shown by waiting processes.
     """
     lock = _lock(folder, key)
     note = _note(folder, key)
@@ -52,8 +52,8 @@ def building(folder: CacheFolder, key: str, model: str) -> Iterator[None]:
 
 
 @contextmanager
-def if_free(folder: CacheFolder, key: str) -> Iterator[bool]:
-    """Hold the lock of an entry if nobody else does; whether it is held."""
+def try_entry_lock(folder: CacheFolder, key: str) -> Iterator[bool]:
+    """Hold the lock of an entry in the block if it is free; yield whether it is held."""
     from filelock import Timeout
 
     lock = _lock(folder, key)
@@ -69,12 +69,12 @@ def if_free(folder: CacheFolder, key: str) -> Iterator[bool]:
 def _lock(folder: CacheFolder, key: str) -> "BaseFileLock":
     from filelock import FileLock
 
-    # Never removed: whoever waits has it open, and would hold a lock that nobody else sees.
+    # Never removed: a waiting process has it open and would hold a lock that no other one sees.
     return FileLock(folder.root / "locks" / f"{key}.lock", mode=0o600)
 
 
 def _note(folder: CacheFolder, key: str) -> Path:
-    """Who holds the lock. The lock's own file will not do, as some releases empty it."""
+    """Return the file that names the lock's holder; some filelock releases empty the lock file."""
     return folder.root / "locks" / f"{key}.json"
 
 
@@ -95,11 +95,11 @@ def _wait(lock: "BaseFileLock", note: Path, model: str) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        found: dict[str, Any] = json.loads(read_file(note, _NOTE_SIZE, "a note"))
-        place = "" if found["host"] == os.uname().nodename else f" on {found['host']}"
-        age = time.time() - found["since"]
-        what = f"has been building {found['model']} for {age:.0f} s"
-        return f"process {found['pid']}{place}, which {what}"
+        holder: dict[str, Any] = json.loads(read_file(note, _NOTE_SIZE, "a note"))
+        place = "" if holder["host"] == os.uname().nodename else f" on {holder['host']}"
+        age = time.time() - holder["since"]
+        what = f"has been building {holder['model']} for {age:.0f} s"
+        return f"process {holder['pid']}{place}, which {what}"
     except (
         OSError,
         ValueError,

@@ -1,4 +1,4 @@
-"""The entries: plans by their key, and the small files beside them."""
+"""The cache's content: plans by key, and the small files beside them."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from typing import Any
 
 from fasttrt._cache.folder import CacheFolder, UntrustedError, size_limit, touch
 from fasttrt._cache.key import digest_of
-from fasttrt._cache.lock import if_free
+from fasttrt._cache.lock import try_entry_lock
 from fasttrt._common.log import logger
 from fasttrt._plan.plan_file import Plan, peek
 from fasttrt.errors import EngineLoadError
@@ -19,7 +19,7 @@ from fasttrt.errors import EngineLoadError
 PLANS, TIMINGS, KERNELS = "plans", "timings", "kernels"
 _SUFFIXES = {PLANS: ".plan", TIMINGS: ".timings", KERNELS: ".kernels"}
 _PARTIAL = ".partial"
-_ABANDONED = 3600  # seconds after which a file that nobody finished is garbage
+_ABANDONED = 3600  # seconds after which an unfinished file is garbage
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class StoredFile:
     path: Path
     size: int
     used: float
-    """When it was written or read last, in seconds since 1970."""
+    """When it was last written or read, in seconds since 1970."""
 
     @property
     def key(self) -> str:
-        """Of a plan: its key."""
+        """The key, for a plan."""
         return self.path.stem
 
 
@@ -41,22 +41,22 @@ class Store:
     """Plans in a folder, by key."""
 
     def __init__(self, root: Path) -> None:
-        """Take a folder, which need not exist.
+        """Use a folder, which need not exist.
 
         Raises:
-            InputError: ``$FASTTRT_CACHE_SIZE`` is no size.
+            InputError: ``$FASTTRT_CACHE_SIZE`` is not a size.
         """
         self.folder = CacheFolder(root)
         self.limit = size_limit()
 
     def path_of(self, key: str) -> Path:
-        """Where an entry lies."""
+        """Return the path of an entry."""
         return self.folder.root / PLANS / f"{key}{_SUFFIXES[PLANS]}"
 
     def read(self, parts: dict[str, Any], quietly: bool = False) -> Plan | None:
-        """The plan made of these parts; None if there is none, or none that is whole.
+        """Read the plan with this key; None if there is none, or it is invalid.
 
-        What is wrong with it is logged, unless ``quietly``.
+        The problem of an invalid plan is logged, unless ``quietly``.
         """
         path = self.path_of(digest_of(parts))
         try:
@@ -71,9 +71,9 @@ class Store:
         return plan
 
     def write(self, plan: Plan) -> None:
-        """Put a plan in its place, and remove what is too much then.
+        """Store a plan, and evict files if the cache is then too large.
 
-        For whoever holds the entry's lock. A disk that cannot take it is told once in the log.
+        The caller holds the entry's lock. A failure to write is logged once.
         """
         key = digest_of(plan.metadata["cache"])
         path = self.path_of(key)
@@ -85,7 +85,7 @@ class Store:
             return
         try:
             for partial in path.parent.glob(f"{path.name}.*{_PARTIAL}"):
-                partial.unlink(missing_ok=True)  # of a builder that was killed
+                partial.unlink(missing_ok=True)  # left by a killed process
             with self.folder.replacing(path) as stream:
                 plan.write(stream)
         except (OSError, UntrustedError) as error:
@@ -93,12 +93,12 @@ class Store:
         self.evict(keep=path)
 
     def files(self, *kinds: str) -> list[StoredFile]:
-        """All files of these kinds (all kinds if none), the least recently used first."""
-        found = [file for kind in kinds or _SUFFIXES for file in self._of_kind(kind)]
-        return sorted(found, key=lambda file: (file.used, file.path))
+        """List all files of these kinds (default: all kinds), the least recently used first."""
+        files = [file for kind in kinds or _SUFFIXES for file in self._of_kind(kind)]
+        return sorted(files, key=lambda file: (file.used, file.path))
 
     def metadata(self, file: StoredFile) -> dict[str, Any]:
-        """Of a plan, without looking at its checksum.
+        """Read a plan's metadata, without verifying its checksum.
 
         Raises:
             EngineLoadError, UntrustedError, OSError: it cannot be read.
@@ -107,7 +107,7 @@ class Store:
             return peek(stream, str(file.path))
 
     def problem(self, file: StoredFile) -> str:
-        """What is wrong with a plan, "" for nothing: the checksum, the key, who may write it."""
+        """Check a plan's checksum, key and permissions; return what is wrong, "" for nothing."""
         try:
             metadata = self._load(file.path).metadata
             _check_parts(file.path, metadata, metadata.get("cache"))
@@ -118,14 +118,14 @@ class Store:
     def evict(self, limit: int | None = None, keep: Path | None = None) -> list[StoredFile]:
         """Remove the least recently used files until ``limit`` bytes (None: the cache's) are left.
 
-        Entries that some process is building stay, and so does ``keep``.
+        Entries that a process is building stay, and so does ``keep``.
         """
         self._sweep()
         files = self.files()
-        total, most = sum(file.size for file in files), self.limit if limit is None else limit
+        total, limit = sum(file.size for file in files), self.limit if limit is None else limit
         removed = []
         for file in files:
-            if total <= most:
+            if total <= limit:
                 break
             if file.path != keep and self.remove(file):
                 total -= file.size
@@ -133,12 +133,12 @@ class Store:
         return removed
 
     def remove(self, file: StoredFile) -> bool:
-        """Remove a file, unless its entry is being built; whether it is gone."""
+        """Remove a file, unless its entry is being built; return whether it was removed."""
         try:
             if file.path.parent.name != PLANS:
                 file.path.unlink(missing_ok=True)
                 return True
-            with if_free(self.folder, file.key) as is_free:
+            with try_entry_lock(self.folder, file.key) as is_free:
                 if is_free:
                     file.path.unlink(missing_ok=True)
                 return is_free
@@ -159,7 +159,7 @@ class Store:
                 yield StoredFile(path, info.st_size, info.st_mtime)
 
     def _sweep(self) -> None:
-        """Remove what killed processes left half-written."""
+        """Remove files that killed processes left incomplete."""
         for kind in _SUFFIXES:
             for path, info in _scan(self.folder.root / kind):
                 if path.suffix == _PARTIAL and time.time() - info.st_mtime > _ABANDONED:
@@ -168,7 +168,7 @@ class Store:
 
 
 def _scan(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """The plain files of a folder; links are not followed, and what vanishes is left out."""
+    """Yield the regular files of a folder, without following links or failing on vanished files."""
     try:
         paths = list(folder.iterdir())
     except OSError:
@@ -181,11 +181,11 @@ def _scan(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _check_parts(path: Path, metadata: dict[str, Any], parts: object) -> None:
-    """That a plan is what its name says.
+    """Check that a plan is the one that its file name says.
 
     Raises:
-        EngineLoadError: it is that of another model, or made otherwise.
+        EngineLoadError: it was built from another model, or differently.
     """
-    found = metadata.get("cache")
-    if not isinstance(found, dict) or found != parts or digest_of(found) != path.stem:
-        raise EngineLoadError(f"{path} holds another plan than its name says")
+    actual = metadata.get("cache")
+    if not isinstance(actual, dict) or actual != parts or digest_of(actual) != path.stem:
+        raise EngineLoadError(f"{path} does not contain the plan that its name says")

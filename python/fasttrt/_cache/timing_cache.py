@@ -1,4 +1,4 @@
-"""The timings that TensorRT measured, kept for later builds on the same GPU and release."""
+"""TensorRT's timing cache, kept for later builds with the same GPU model and release."""
 
 import os
 import re
@@ -7,26 +7,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fasttrt import _core
-from fasttrt._cache.checksummed_file import read_sealed, write_sealed
+from fasttrt._cache.checksummed_file import read_checksummed, write_checksummed
 from fasttrt._cache.folder import UntrustedError
-from fasttrt._cache.library_fingerprint import library_build
+from fasttrt._cache.library_fingerprint import library_fingerprint
 from fasttrt._cache.store import TIMINGS, Store
 from fasttrt._common.output_file import PRIVATE
 
 
 @contextmanager
-def kept_timings(
+def timing_cache_file(
     store: Store, library: _core.Library, gpu: tuple[str, int, int]
 ) -> Iterator[Path | None]:
-    """A file for ``BuildConfig.timing_cache`` that holds what is known, and is kept afterwards.
+    """Yield a file for ``BuildConfig.timing_cache`` with the known timings; store it afterwards.
 
-    What two builds measure at the same time is not merged: the last one's file stays. None if the
-    disk cannot be written.
+    The timings of simultaneous builds are not merged: the last one's stay. Yields None if the disk
+    cannot be written.
     """
     folder = store.folder
     file = folder.root / TIMINGS / f"{_name(library, gpu)}.timings"
-    known = read_sealed(folder, file)
-    # The vendor's bytes alone: no checksum or name of ours.
+    known = read_checksummed(folder, file)
+    # TensorRT reads this file, so it has no checksum of ours.
     plain = file.with_name(f"{file.name}.{os.urandom(8).hex()}.partial")
     try:
         folder.prepare(plain)
@@ -44,14 +44,14 @@ def kept_timings(
         yield plain if usable else None
         measured = plain.read_bytes() if usable and plain.exists() else b""
         if measured and measured != known:
-            write_sealed(folder, file, measured)
+            write_checksummed(folder, file, measured)
     finally:
         with suppress(OSError):
             plain.unlink(missing_ok=True)
 
 
-def forget_timings(store: Store, library: _core.Library, gpu: tuple[str, int, int]) -> None:
-    """Remove the file, which this driver or release does not take."""
+def discard_timings(store: Store, library: _core.Library, gpu: tuple[str, int, int]) -> None:
+    """Remove the file, which this driver or release rejects."""
     with suppress(OSError):
         (store.folder.root / TIMINGS / f"{_name(library, gpu)}.timings").unlink(missing_ok=True)
 
@@ -59,5 +59,5 @@ def forget_timings(store: Store, library: _core.Library, gpu: tuple[str, int, in
 def _name(library: _core.Library, gpu: tuple[str, int, int]) -> str:
     name, major, minor = gpu
     words = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
-    release = f"{library.family}-{library.version}-{library_build(library)}"
+    release = f"{library.family}-{library.version}-{library_fingerprint(library)}"
     return f"{release}-{words}-{major}.{minor}"

@@ -1,4 +1,4 @@
-"""From a model to a backend that runs it: what it is, where it runs, built if need be."""
+"""Opening a backend for a model or a plan: choosing the device, and building if necessary."""
 
 import os
 import warnings
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fasttrt import _core
-from fasttrt._cache.cached_build import Source, cached_build
-from fasttrt._cache.folder import chosen_path
+from fasttrt._cache.cached_build import PlanSource, cached_build
+from fasttrt._cache.folder import parse_cache
 from fasttrt._common.checks import is_one_of, refuse
 from fasttrt._common.log import logger
 from fasttrt._common.progress import ProgressCallback
@@ -45,7 +45,7 @@ _warned: set[str] = set()
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a GPU runs the engine; the names are those of `Engine` and `TensorRTBackend`."""
+    """How a GPU runs the engine; the names are those of the arguments of `Engine`."""
 
     contexts: int
     specialization: Literal["auto", "eager", "lazy", "none"]
@@ -60,7 +60,7 @@ class RunOptions:
         """Check the values.
 
         Raises:
-            InputError: for a value out of range.
+            InputError: a value is out of range.
         """
         contexts, graph, batching = self.contexts, self.cuda_graph, self.batching
         self._check(
@@ -82,20 +82,20 @@ class RunOptions:
         self._check("weight_streaming_budget", is_budget, "an integer >= 0, bytes")
 
     def refuse_on_cpu(self, problem: str) -> None:
-        """See that nothing is asked for that only TensorRT has.
+        """Check that no option is set that requires TensorRT.
 
         Raises:
-            InputError: names it, and ``problem``, why there is no TensorRT.
+            InputError: an option requires it; the message includes ``problem``, the reason.
         """
         reason = f" ({problem})" if problem else ""
-        wanted = {
+        requires_gpu = {
             "plugins": bool(self.plugins),
             "weights": self.weights is not None,
             "weight_streaming_budget": self.weight_streaming_budget is not None,
             "cuda_graph=True": self.cuda_graph is True,
         }
-        for name, is_wanted in wanted.items():
-            if is_wanted:
+        for name, is_set in requires_gpu.items():
+            if is_set:
                 raise InputError(f"{name}: needs a GPU; the engine runs on the CPU{reason}")
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
@@ -104,15 +104,15 @@ class RunOptions:
 
 
 def _reference(source: OnnxModel, shapes: Shapes | None, problem: str) -> ReferenceBackend:
-    """ONNX Runtime's backend; ``problem`` says why it is not the GPU's, if nobody chose."""
+    """Open ONNX Runtime's backend; ``problem`` says why no GPU is used, unless the caller chose."""
     try:
         return ReferenceBackend(source, shapes)
     except LibraryNotFoundError:
         if not problem:
             raise
         raise LibraryNotFoundError(
-            "there is nothing to run the model with. ONNX Runtime, for the CPU, is not installed "
-            f"(pip install 'fasttrt[cpu]'), and TensorRT cannot run it: {problem}"
+            "nothing can run the model: ONNX Runtime, for the CPU, is not installed "
+            f"(pip install 'fasttrt[cpu]'), and TensorRT cannot be used: {problem}"
         ) from None
 
 
@@ -133,36 +133,36 @@ def open_backend(
     isolate: bool | float = False,
     advise: bool = False,
 ) -> tuple[Backend, list[int] | None]:
-    """The backend and its GPUs, None for the CPU; arguments and errors are those of `Engine`."""
-    folder = chosen_path(cache)
-    is_free = is_auto(device) and devices is None
-    wanted = None if is_free else parse_devices(device, devices)
+    """Return the backend and its GPUs, None for the CPU; arguments and errors are `Engine`'s."""
+    folder = parse_cache(cache)
+    is_automatic = is_auto(device) and devices is None
+    ordinals = None if is_automatic else parse_devices(device, devices)
     source = _read(model, later=folder is not None)
     if isinstance(source, OnnxModel):
         source = transformed(source, freeze, dims)
     elif freeze or dims:
-        raise InputError("freeze and dims change ONNX models; a plan is built already")
+        raise InputError("freeze and dims modify ONNX models; a plan is already built")
     if verify is not False:
         from fasttrt._accuracy.verification import check_verify
 
-        check_verify(verify, source, not is_free and wanted is None, options.weights)
+        check_verify(verify, source, not is_automatic and ordinals is None, options.weights)
     problem = ""
-    if is_free:
+    if is_automatic:
         ordinal, problem = _find_gpu(library, source)
         if problem and isinstance(source, Plan):
             raise EngineLoadError(f"a plan needs a GPU and TensorRT: {problem}")
-        wanted = None if ordinal is None else [ordinal]
-    if wanted is None:
+        ordinals = None if ordinal is None else [ordinal]
+    if ordinals is None:
         if isinstance(source, Plan):
-            raise EngineLoadError('a plan does not run on device="cpu"; give the ONNX model')
+            raise EngineLoadError('a plan does not run on device="cpu"; pass the ONNX model')
         options.refuse_on_cpu(problem)
         reference = _reference(source, shapes, problem)
         if config.is_reduced:
-            why = "precision=%s is for GPUs; the CPU computes in the types that the model states"
-            logger.warning(why, config.precision)
-        _note_unused("the CPU builds nothing", config.build_only_options)
+            text = "precision=%s applies to GPUs; the CPU computes in the model's own types"
+            logger.warning(text, config.precision)
+        _log_unused("nothing is built on the CPU", config.build_only_options)
         if problem:
-            unverified = "; verify= has nothing to compare" if verify is not False else ""
+            unverified = "; verify= is skipped" if verify is not False else ""
             _warn_once(problem + unverified)
         return reference, None
     if isinstance(source, Plan):
@@ -170,14 +170,14 @@ def open_backend(
         unused = (
             config.build_only_options if shapes is None else [*config.build_only_options, "shapes"]
         )
-        _note_unused("a plan is built already", unused)
-        sources = [Source(source)] * len(wanted)
+        _log_unused("a plan is already built", unused)
+        sources = [PlanSource(source)] * len(ordinals)
     else:
         if config.strip_weights and options.weights is None:
             options = replace(options, weights=source)
-        sources = _built(
+        sources = _build_all(
             source,
-            wanted,
+            ordinals,
             config,
             shapes,
             library,
@@ -187,10 +187,10 @@ def open_backend(
             isolate,
             advise,
         )
-    return _loaded(sources, wanted, library, config, options, folder, source, verify), wanted
+    return _load_all(sources, ordinals, library, config, options, folder, source, verify), ordinals
 
 
-def _built(
+def _build_all(
     model: OnnxModel,
     ordinals: Sequence[int],
     config: BuildConfig,
@@ -201,10 +201,10 @@ def _built(
     cache: Path | None,
     isolate: bool | float,
     advise: bool,
-) -> list[Source]:
-    """A plan for each GPU, built once for those of one model."""
+) -> list[PlanSource]:
+    """Return a plan for each GPU, built once per GPU model."""
     models = [gpu_model(ordinal) for ordinal in ordinals]  # before any build: one may be missing
-    sources: dict[tuple[str, int, int], Source] = {}
+    sources: dict[tuple[str, int, int], PlanSource] = {}
     for ordinal, kind in zip(ordinals, models, strict=True):
         if kind not in sources:
             sources[kind] = cached_build(
@@ -214,8 +214,8 @@ def _built(
     return [sources[kind] for kind in models]
 
 
-def _loaded(
-    sources: Sequence[Source],
+def _load_all(
+    sources: Sequence[PlanSource],
     ordinals: Sequence[int],
     library: str | os.PathLike[str],
     config: BuildConfig,
@@ -226,7 +226,7 @@ def _loaded(
 ) -> Backend:
     backends: list[Backend] = []
 
-    def opened(source: Source, ordinal: int) -> TensorRTBackend:
+    def open_plan(source: PlanSource, ordinal: int) -> TensorRTBackend:
         backend = TensorRTBackend(
             source.plan,
             library=library,
@@ -242,17 +242,17 @@ def _loaded(
             raise
         return backend
 
-    def load(source: Source, ordinal: int) -> TensorRTBackend:
+    def load(source: PlanSource, ordinal: int) -> TensorRTBackend:
         try:
-            return opened(source, ordinal)
+            return open_plan(source, ordinal)
         except EngineLoadError as error:
-            if source.renew is None:
+            if source.rebuild is None:
                 raise
             if carries_host_code(source.plan) and not config.engine_host_code:
-                raise  # as it would be of a new one, after another long build
+                raise  # a new plan would fail the same way, after another long build
             reason = str(error)
-        source.rebuild(reason)
-        return opened(source, ordinal)
+        source.replace_plan(reason)
+        return open_plan(source, ordinal)
 
     try:
         for source, ordinal in zip(sources, ordinals, strict=True):
@@ -263,7 +263,7 @@ def _loaded(
 
                 verdict = verify_plan(source.plan, backend, ordinal, model, verify)
                 if verdict is not None:
-                    source.note(verification=verdict)
+                    source.annotate(verification=verdict)
                     backend.metadata["verification"] = verdict
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:
@@ -274,7 +274,7 @@ def _loaded(
 def _read(
     model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan", later: bool
 ) -> OnnxModel | Plan:
-    """What it is; an ONNX file may be parsed ``later``, as the cache needs only its hash."""
+    """Read a model or a plan; an ONNX file may be parsed ``later``, as the cache needs its hash."""
     if isinstance(model, Plan):
         return model
     if isinstance(model, (bytes, memoryview)):
@@ -285,7 +285,7 @@ def _read(
 
 
 def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tuple[int | None, str]:
-    """The first GPU, or why none is used."""
+    """Return the first GPU's ordinal, or else why no GPU is used."""
     if problem := _core.driver_problem():
         return None, problem
     try:
@@ -300,9 +300,9 @@ def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tupl
     return (None, problem) if problem else (0, "")
 
 
-def _note_unused(why: str, names: Sequence[str]) -> None:
+def _log_unused(why: str, names: Sequence[str]) -> None:
     if names:
-        logger.info("%s, so these options do not count: %s", why, ", ".join(names))
+        logger.info("%s, so these options have no effect: %s", why, ", ".join(names))
 
 
 def _warn_once(problem: str) -> None:

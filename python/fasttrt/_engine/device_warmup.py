@@ -1,4 +1,4 @@
-"""The start of CUDA on a GPU, beside work that needs none."""
+"""Starting CUDA on the GPUs in parallel with work that does not need them."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,25 +10,25 @@ from fasttrt.errors import Error
 
 
 @contextmanager
-def devices_starting(device: Device, devices: Sequence[Device] | None) -> Iterator[None]:
-    """Let the driver and the GPUs' contexts start in a thread while the block reads and hashes.
+def warm_up_devices(device: Device, devices: Sequence[Device] | None) -> Iterator[None]:
+    """Start the driver and the GPUs' contexts in a thread while the block reads and hashes files.
 
-    They take some 0.2 s in a process that has not used the GPU. The contexts are kept until the
-    block has ended, by when an engine holds them. What goes wrong is left to the block, which
-    meets it again.
+    This takes about 0.2 s in a process that has not used the GPU yet. The contexts are kept until
+    the block ends, by when an engine holds them. Errors are ignored: the block will encounter them
+    again.
 
     Raises:
-        InputError: see `parse_devices`; ``"auto"`` begins with the first GPU.
+        InputError: see `parse_devices`; ``"auto"`` starts the first GPU.
     """
     if is_auto(device) and devices is None:
         ordinals: Sequence[int] = [0]
     else:
         ordinals = parse_devices(device, devices) or ()
-    held: list[_core.PrimaryContext] = []
+    contexts: list[_core.PrimaryContext] = []
 
     def start() -> None:
         try:
-            held.extend(map(_core.PrimaryContext, ordinals))
+            contexts.extend(map(_core.PrimaryContext, ordinals))
         except Error:
             return
 

@@ -19,7 +19,7 @@ from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._common.progress import ProgressCallback, check_progress
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._engine.backend_factory import RunOptions, open_backend
-from fasttrt._engine.device_warmup import devices_starting
+from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze
 from fasttrt._library.device import Device
@@ -37,9 +37,9 @@ from fasttrt._runtime.array_types import (
 )
 from fasttrt._runtime.arrays import is_device_array
 from fasttrt._runtime.batching import Batching
-from fasttrt._runtime.forked_backend import InheritedBackend
+from fasttrt._runtime.forked_backend import ForkedBackend
 from fasttrt._runtime.ort_calls import end_calls
-from fasttrt._runtime.workers import Workers, failed, mapped, settle, worker_count
+from fasttrt._runtime.workers import Workers, failed, ordered_map, settle, worker_count
 from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,8 +54,17 @@ _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 class Engine:
     """A model, built and loaded, that runs on GPUs through TensorRT or on the CPU for reference.
 
-    Its methods may be called from any number of threads at once. Use it in a ``with`` block, or
-    call `close`, to free the GPU's memory at a moment of your choice.
+    Its methods may be called from several threads at once. Use it in a ``with`` block, or call
+    `close`, to free the GPU's memory at a defined moment.
+
+    Examples:
+        >>> with fasttrt.Engine("m.onnx") as engine:
+        ...     y = engine.infer(x)
+        >>> y.shape
+        (8, 10)
+
+        <!-- needs: gpu -->
+        >>> engine = fasttrt.Engine("m.onnx", precision="fp16", shapes={"x": "1x784:8x784:64x784"})
     """
 
     def __init__(
@@ -84,75 +93,72 @@ class Engine:
         isolate: bool | float = False,
         advise: bool = False,
     ) -> None:
-        """Build (an ONNX model) or load (a plan).
+        """Build and load an ONNX model, or load a plan.
 
         Args:
             model: an ONNX model (a path, bytes, a ModelProto) or a plan (a path, bytes, a `Plan`).
             device: ``"cuda"``, ``"cuda:N"``, N or a ``torch.device``: that GPU, or an error.
-                ``"cuda:0,1"``: each of these; a run goes to the one with the fewest under way, and
-                the model is built once for each kind of GPU. ``"cpu"``: ONNX Runtime, for
-                reference. ``"auto"``: the first GPU if TensorRT can run there, else the CPU, with a
-                warning that says why.
-            devices: the GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
-            library: which TensorRT, see `fasttrt.library`.
-            precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, see
-                `BuildConfig.precision`. Where TensorRT chooses types (8.6), its inspector must
-                confirm 16 bits after the load. A plan must have been built with the same. On the
-                CPU it does not count.
-            shapes: extents of dynamic inputs, see `fasttrt.build`.
-            freeze: inputs made constant, see `fasttrt.build`; on the CPU too. Not of a plan.
-            dims: named dimensions fixed, see `fasttrt.build`; on the CPU too. Not of a plan.
-            config: options of the build; its ``engine_host_code`` counts for plans too.
-            contexts: how many runs may be under way at once on a GPU; each takes memory of its own.
-            specialization: when TensorRT-RTX compiles the kernels for a dynamic input's extents.
-                ``"eager"``: before the first run with them, which takes that much longer.
-                ``"lazy"``: in the background, with slower kernels meanwhile. ``"none"``: never; the
-                slower kernels serve all extents. ``"auto"``: eager, but none where the plan says
-                that such kernels of its grouped convolutions may be wrong, or read beyond their
-                memory, which the log says; with eager and lazy it warns of that. Only plans that
-                fasttrt built for TensorRT-RTX say so: give ``"none"`` for others with grouped
-                convolutions. TensorRT has all kernels from the build.
-            cuda_graph: ``"auto"``: a run whose shapes and addresses come for the second time is
-                recorded as a CUDA graph and replayed from then on, which takes the host half the
-                time; what cannot be recorded (results whose size depends on the data, a model with
-                an If or a Loop) is queued each time, which the log says once. True: that is an
-                `Error`, and so is the CPU. False: nothing is recorded.
-            wait: how a thread waits for the GPU. ``"spin"``: it asks again and again, the quickest,
-                and keeps a core busy. ``"yield"``: the same, but other threads get the core in
-                between. ``"block"``: asleep; waking up takes some 20 us. ``"auto"``: it spins for
-                2 ms, then sleeps. With ``"spin"`` and ``"auto"`` up to three threads help to copy
-                large numpy arrays, and spin for 1 ms after each.
-            batching: gather requests of several threads into one run. Nothing is gathered on the
-                CPU.
-            plugins: libraries of TensorRT plugins, see `fasttrt.build`. A plan that was built with
-                some needs them again; none is loaded because a plan names it.
-            weights: the ONNX model whose weights the engine shall have: for a plan that was built
-                without (``strip_weights``), or in place of its own, see `refit`.
-            weight_streaming_budget: bytes of the GPU's memory that the weights may take at most;
-                the rest stays in host memory until it is needed, which costs time. Only for what
-                was built with ``weight_streaming``.
-            progress: of the build, see `fasttrt.build`.
-            cache: whether to keep what is built for the next time, and take it from there: see
-                `fasttrt.cache`. True: in ``$FASTTRT_CACHE_DIR``, else in the user's cache folder. A
-                path: in that folder. For plans too, whose kernels TensorRT-RTX compiles when they
-                are loaded. A plan from the cache that does not load is built anew; one that was
-                given never is.
-            verify: after the build, hold the engine's answers to random inputs against ONNX
-                Runtime's, as `fasttrt.compare` does. True: within limits that follow from its
-                precision. A mapping or `Thresholds`: within these. The verdict stays with the plan:
-                see `verification`. Refused for ``device="cpu"``, which is ONNX Runtime itself, for
-                a plan, and with ``weights``; where ``"auto"`` falls back to the CPU, its warning
-                says that nothing was compared.
-            isolate: whether a build runs in a process of its own, see `fasttrt.build`.
-            advise: whether an error of the build says what would help, see `fasttrt.build`.
+                ``"cuda:0,1"``: several GPUs; each run goes to the least busy one, and the model is
+                built once per GPU model. ``"cpu"``: ONNX Runtime, for reference. ``"auto"``: the
+                first GPU if TensorRT supports it, else the CPU, with a warning that says why.
+            devices: a list of GPUs instead, as in ``[0, 1]`` or ``["cuda:0", "cuda:1"]``.
+            library: the TensorRT to use, see `fasttrt.library`.
+            precision: the precision to compute in, ``"fp32"``, ``"tf32"``, ``"fp16"`` or
+                ``"bf16"``, see `BuildConfig`. Where TensorRT chooses the types (8.6), its inspector
+                must confirm 16 bits after loading. A plan must have been built with the same
+                precision. It has no effect on the CPU.
+            shapes: the shapes of dynamic inputs, see `fasttrt.build`.
+            freeze: inputs to make constant, see `fasttrt.build`; on the CPU too. Not for plans.
+            dims: named dimensions to fix, see `fasttrt.build`; on the CPU too. Not for plans.
+            config: options of the build; its ``engine_host_code`` applies to plans too.
+            contexts: the maximum number of concurrent runs on a GPU; each needs its own memory.
+            specialization: when TensorRT-RTX compiles kernels for the shapes of dynamic inputs.
+                ``"eager"``: before the first run with these shapes, which delays it. ``"lazy"``: in
+                the background, with slower kernels until then. ``"none"``: never; slower kernels
+                serve all shapes. ``"auto"``: eager, except where the plan says that such kernels of
+                its grouped convolutions may be wrong or read out of bounds, which is logged; eager
+                and lazy then give a warning. Only plans that fasttrt built for TensorRT-RTX contain
+                this information: use ``"none"`` for other plans with grouped convolutions.
+                TensorRT compiles all kernels during the build.
+            cuda_graph: ``"auto"``: the second run with the same shapes and addresses is captured as
+                a CUDA graph and replayed from then on, which halves the time on the host; what
+                cannot be captured (results whose size depends on the data, models with an If or a
+                Loop) is enqueued each time, which is logged once. True: failure to capture raises
+                an `Error`, as does the CPU. False: nothing is captured.
+            wait: how a thread waits for the GPU. ``"spin"``: by polling, with the lowest latency,
+                while keeping a core busy. ``"yield"``: by polling, but yielding the core to other
+                threads. ``"block"``: by sleeping; waking up takes about 20 us. ``"auto"``: by
+                polling for 2 ms, then sleeping. With ``"spin"`` and ``"auto"``, up to three threads
+                help to copy large numpy arrays, and poll for 1 ms after each copy.
+            batching: gather requests of several threads into one run. It has no effect on the CPU.
+            plugins: TensorRT plugin libraries, see `fasttrt.build`. A plan that was built with
+                plugins needs them again; none is loaded because a plan names it.
+            weights: the ONNX model to take the weights from: for a plan that was built without them
+                (``strip_weights``), or to replace its own, see `refit`.
+            weight_streaming_budget: the maximum GPU memory for weights, in bytes; the others stay
+                in host memory until they are needed, which costs time. Only for engines that were
+                built with ``weight_streaming``.
+            progress: how to report the build's progress, see `fasttrt.build`.
+            cache: whether to reuse plans of earlier builds and store new ones, see `fasttrt.cache`.
+                True: in ``$FASTTRT_CACHE_DIR``, or else the user's cache folder. A path: in that
+                folder. With TensorRT-RTX, the kernels that it compiles when loading plans are
+                cached too. A cached plan that does not load is rebuilt, unlike one that is passed.
+            verify: after the build, compare the engine with ONNX Runtime on random inputs, as
+                `fasttrt.compare` does. True: with tolerances that follow from the precision. A
+                mapping or `Thresholds`: with these. The verdict is stored with the plan, see
+                `verification`. Not allowed for ``device="cpu"``, which is ONNX Runtime itself, for
+                plans, and with ``weights``; where ``"auto"`` falls back to the CPU, its warning
+                says that verification is skipped.
+            isolate: whether to build in a separate process, see `fasttrt.build`.
+            advise: whether a build's error includes advice, see `fasttrt.build`.
 
         Raises:
-            ParseError, BuildError, InputError: see `fasttrt.build`. BuildError also where
-                ``verify`` finds wrong answers; it quotes the table.
+            ParseError, BuildError, InputError: see `fasttrt.build`. Also BuildError if ``verify``
+                finds wrong results; the message includes the table.
             EngineLoadError: a plan is damaged, does not run here, or has no weights.
-            Error: TensorRT cannot load a plugin library, or the engine cannot be given ``weights``.
+            Error: TensorRT cannot load a plugin library, or the engine cannot take ``weights``.
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
-            OutOfMemoryError: the GPU has no room for it.
+            OutOfMemoryError: the GPU has too little free memory.
         """
         options = RunOptions(
             contexts, specialization, cuda_graph, wait, batching,
@@ -165,7 +171,7 @@ class Engine:
         check_isolate(isolate)
         if not isinstance(advise, bool):
             refuse("advise", "True or False", advise)
-        with devices_starting(device, devices):
+        with warm_up_devices(device, devices):
             self._backend, ordinals = open_backend(
                 model, device=device, devices=devices, library=library, shapes=shapes,
                 freeze=freeze, dims=dims, config=config, options=options, progress=progress,
@@ -176,17 +182,17 @@ class Engine:
         self._workers = Workers(worker_count(contexts, batching, ordinals))
         self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"
         self.inputs: tuple[TensorSpec, ...] = self._backend.inputs
-        """What the engine takes, in order."""
+        """The inputs, in order."""
         self.outputs: tuple[TensorSpec, ...] = self._backend.outputs
-        """What it gives, in order."""
+        """The outputs, in order."""
         _open_engines.add(self)
 
     @property
     def verification(self) -> dict[str, Any] | None:
-        """The verdict of ``verify``, also of a plan that was verified when it was built.
+        """The verdict of ``verify``, also for a plan that was verified when it was built.
 
-        What `Comparison.to_json` gives, and ``thresholds``, those that were asked for. None if
-        there is none, as on the CPU.
+        The content of `Comparison.to_json`, and the requested ``thresholds``. None if the engine
+        was not verified, as on the CPU.
         """
         verdict = self._backend.metadata.get("verification")
         return None if verdict is None else dict(verdict)
@@ -234,31 +240,30 @@ class Engine:
     ) -> Any:
         """Run the model once.
 
-        Arrays are numpy arrays, or what ``numpy.asarray`` takes without changing its type, or
-        arrays on the engine's GPU: of PyTorch, CuPy, JAX, or anything with ``__dlpack__`` or
-        ``__cuda_array_interface__``. They may have any strides; those of arrays on a GPU are made
-        contiguous by PyTorch or CuPy, and refused of others. Each must have its input's dtype, rank
-        and extents.
+        Inputs are numpy arrays, anything that ``numpy.asarray`` accepts without changing its dtype,
+        or arrays on the engine's GPU: of PyTorch, CuPy, JAX, or anything with ``__dlpack__`` or
+        ``__cuda_array_interface__``. They may have any strides; on a GPU, PyTorch's and CuPy's are
+        made contiguous, and others must be contiguous. Each must have its input's dtype and shape.
 
-        Inputs in host memory give numpy arrays that are complete on return. With an input on the
-        GPU the results are arrays there, of the same library (a `DeviceArray` where it is unknown),
-        and nothing is copied. They are in the order of the library's current stream, as its own
-        operations are, and this returns without waiting; where a library has no current stream
-        (JAX, a `DeviceArray`), or arrays of libraries with different ones are mixed, they are
-        complete on return.
+        For inputs in host memory, the results are numpy arrays and complete on return. With an
+        input on the GPU, the results are arrays on the GPU, of the same library (a `DeviceArray` if
+        it is unknown), and nothing is copied. They are ordered on the library's current stream like
+        its own operations, and the call returns without waiting; if a library has no current stream
+        (JAX, a `DeviceArray`), or libraries with different current streams are mixed, the results
+        are complete on return.
 
         Args:
             inputs: one array for each input, in order; or one mapping from names to arrays.
-            out: where to put the results: an array (a sequence, a mapping) of the outputs' dtypes
-                and true shapes, C-contiguous, on the host or on the GPU.
+            out: arrays for the results (an array, a sequence or a mapping) with the outputs' dtypes
+                and actual shapes, C-contiguous, on the host or on the GPU.
             cast: True: convert inputs of another dtype where no value can change (for instance
-                int32 to int64, float32 to float64 or float16 to float32). ``"lossy"``: numbers of
-                any type, rounded to the nearest, as float64 to float32; values that the input's
-                type does not reach are refused, and so are fractions for integers. Not of arrays
-                on a GPU.
-            stream: queue the run on this CUDA stream (PyTorch's, CuPy's, one with
-                ``__cuda_stream__``, or the handle as an int) and return without waiting, if
-                inputs and results are on the GPU. The arrays are held until it is done.
+                int32 to int64, float32 to float64 or float16 to float32). ``"lossy"``: convert any
+                numbers, rounding to the nearest, as float64 to float32; values out of the input's
+                range raise an `InputError`, as do fractions for integer inputs. Not for arrays on a
+                GPU.
+            stream: enqueue the run on this CUDA stream (PyTorch's, CuPy's, one with
+                ``__cuda_stream__``, or the handle as an int) and return without waiting, if inputs
+                and results are on the GPU. The arrays are kept alive until the run is complete.
 
         Returns:
             An array for a single output, else a tuple in order; for a mapping, a mapping. Type
@@ -266,12 +271,26 @@ class Engine:
             ``NDArray | Any`` (or ``Tensor | Any``), an array that may be taken for a tuple, too.
 
         Raises:
-            InputError: names the input, what was expected (min, opt and max included) and what
-                came. The engine stays usable.
+            InputError: an input is invalid; the message names it, what was expected (min, opt and
+                max included) and what was passed. The engine remains usable.
             CudaError, OutOfMemoryError: the run failed.
+
+        Examples:
+            >>> engine = fasttrt.Engine("m.onnx")
+            >>> engine.infer(x).shape
+            (8, 10)
+            >>> sorted(engine.infer({"x": x}))
+            ['logits']
+            >>> engine.infer(x.astype(np.float64), cast="lossy").dtype
+            dtype('float32')
+
+            <!-- needs: gpu torch -->
+            >>> import torch
+            >>> engine.infer(torch.from_numpy(x).cuda()).is_cuda
+            True
         """
-        # The plain call comes tens of thousands of times a second: arrays of types that the backend
-        # reads itself go straight to it.
+        # A plain call may happen tens of thousands of times a second: arrays of types that the
+        # backend reads itself are passed straight to it.
         if cast is False and len(inputs) == len(self.inputs):
             direct = self._direct
             for array in inputs:
@@ -283,15 +302,15 @@ class Engine:
                     return results[0] if len(results) == 1 else tuple(results)
                 if type(out) in direct and len(self.outputs) == 1:
                     return self._run(inputs, (out,), stream)[0]
-        arrays, by_name = self._arranged(inputs, cast)
+        arrays, by_name = self._arrange(inputs, cast)
         given = None if out is None else targets(self.outputs, out, by_name)
         results = self._run(arrays, given, stream)
         if self._backend.reads_dlpack:
             self._direct.update(filter(has_exchange, map(type, arrays)))
-        return self._delivered(results, by_name)
+        return self._deliver(results, by_name)
 
-    def _arranged(self, inputs: tuple[Any, ...], cast: Cast) -> tuple[list[Any], bool]:
-        """The arrays of a call in the inputs' order, and whether they came by name."""
+    def _arrange(self, inputs: tuple[Any, ...], cast: Cast) -> tuple[list[Any], bool]:
+        """Return a call's arrays in the inputs' order, and whether they were passed by name."""
         check_cast(cast)
         by_name = len(inputs) == 1 and isinstance(inputs[0], Mapping)
         arrays: Sequence[Any] = ordered(self.inputs, inputs[0]) if by_name else inputs
@@ -305,27 +324,27 @@ class Engine:
         if len(arrays) == 1 and isinstance(arrays[0], (list, tuple)):
             given = ", ".join(f'"{name}": ...' for name in names)
             problem += (
-                f", a {type(arrays[0]).__name__}; give each array as an argument of its own, as in "
+                f", a {type(arrays[0]).__name__}; pass each array as a separate argument, as in "
                 f"infer(*arrays), or all by name, as in infer({{{given}}})"
             )
         return problem
 
-    def _delivered(self, results: Sequence[Any], by_name: bool) -> Any:
-        """The results of a run as `infer` gives them."""
+    def _deliver(self, results: Sequence[Any], by_name: bool) -> Any:
+        """Arrange a run's results as `infer` returns them."""
         if by_name:
             return {spec.name: r for spec, r in zip(self.outputs, results, strict=True)}
         return results[0] if len(results) == 1 else tuple(results)
 
     def _run_item(self, arrays: list[Any], by_name: bool, *inputs_read: "_core.InputsRead") -> Any:
         stream = (None,) * len(inputs_read)
-        return self._delivered(self._run(arrays, None, *stream, *inputs_read), by_name)
+        return self._deliver(self._run(arrays, None, *stream, *inputs_read), by_name)
 
     def _begin_item(self, inputs: tuple[Any, ...], cast: Cast) -> Future[Any]:
-        """Begin an item of `map`. The caller may change its arrays as soon as this returns."""
+        """Start an item of `map`. The caller may change its arrays as soon as this returns."""
         if any(map(is_device_array, _arrays(inputs, None))):
             return self.submit(*inputs, cast=cast)
         try:
-            arrays, by_name = self._arranged(inputs, cast)
+            arrays, by_name = self._arrange(inputs, cast)
         except Exception as error:
             return failed(error)
         if not self._backend.tells_inputs_read:
@@ -378,14 +397,14 @@ class Engine:
     ) -> Future[Any]: ...
     # fmt: on
     def submit(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Future[Any]:
-        """Run the model on one of the engine's threads, and do not wait.
+        """Run the model on one of the engine's threads, without waiting.
 
-        As many runs are under way as there are ``contexts`` (enough to fill batches, with
-        ``batching``); what comes on top waits its turn. Nothing is copied here: arrays in host
-        memory, page-locked ones and ``out`` too, must stay as they are until the future is done,
-        and changes before that may be in the result. (`map` has a weaker rule.) Arrays on a GPU,
-        ``out`` among them, are for the caller's current stream: their run is queued there before
-        this returns, as by `infer`.
+        As many runs are executed concurrently as there are ``contexts`` (with ``batching``, enough
+        to fill batches); further ones wait their turn. Nothing is copied here: arrays in host
+        memory, page-locked ones and ``out`` included, must not be changed until the future is done,
+        or the changes may affect the result. (`map` is less strict.) Runs on arrays on a GPU,
+        ``out`` included, are enqueued on the caller's current stream before this returns, as by
+        `infer`.
 
         Returns:
             A future of what `infer` returns or raises, `InputError` included.
@@ -433,12 +452,11 @@ class Engine:
     ) -> Any: ...
     # fmt: on
     async def ainfer(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Any:
-        """Run the model for asyncio: ``y = await engine.ainfer(x)``. See `submit`.
+        """Run the model in asyncio: ``y = await engine.ainfer(x)``. See `submit`.
 
-        The arrays must stay as they are until it is done, or its future is, if it was cancelled:
-        cancelling takes the run back if it has not begun; else it goes on to its end, reading
-        its arrays and writing ``out``, and the result is dropped. Runs that `close` takes back are
-        cancelled too.
+        The arrays must not be changed until the run is complete. Cancelling prevents a run that has
+        not started; a run that has started goes on to its end, reading its arrays and writing
+        ``out``, and its result is dropped. `close` cancels runs that have not started, too.
         """
         from asyncio import wrap_future
 
@@ -497,57 +515,63 @@ class Engine:
         progress: Callable[[int], None] | bool = False,
         cast: Cast = False,
     ) -> Generator[Any, None, None]:
-        """Run the model for each item and give the results in order, while later ones run.
+        """Run the model for each item and yield the results in order, while later items run.
 
         Args:
-            iterable: of any length, endless too. Each item is what `infer` takes: an array, a tuple
-                of arrays, or a mapping (which gives a mapping). It is read on the thread that
-                iterates over the results. An item counts as it is when it is taken: its arrays
-                may be filled anew for the next one, as a camera does, and by whoever reads the
-                results. On a GPU this costs nothing but that the next item is taken when the
-                last one's arrays have been copied there; on the CPU, and with ``batching``, they
-                are copied first. Arrays that are on a GPU already are read in the order of their
-                library's current stream, so work queued there later may overwrite them.
-            in_flight: how many items are read ahead of the results given, at most. None: one more
-                than there can be runs under way, and at least 2. 1: one after the other.
-            errors: ``"raise"``: the exception of an item is raised when its turn comes, and ends
-                the iteration. ``"return"``: it is given in the item's place, and the rest goes on.
-                Either has an attribute ``index``, the item's, and says ``"item 17"``.
-            progress: True for a bar; a callback gets the count of items done.
+            iterable: the items; may be endless. Each item is what `infer` takes: an array, a tuple
+                of arrays, or a mapping (whose result is a mapping). It is consumed on the thread
+                that iterates over the results. Its arrays may be reused for the next item, as a
+                camera does, and by the consumer of the results. On a GPU, the next item is only
+                taken once the previous one's arrays have been copied there; on the CPU, and with
+                ``batching``, they are copied on the host first. Arrays that are already on a GPU
+                are read in the order of their library's current stream, so work enqueued there
+                later may overwrite them.
+            in_flight: how many items to read ahead of the results, at most. None: one more than
+                can run concurrently, and at least 2. 1: one after the other.
+            errors: ``"raise"``: an item's exception is raised in its turn and ends the iteration.
+                ``"return"``: it is yielded in the item's place, and the iteration continues. Either
+                way it has an attribute ``index``, the item's, and its message says ``"item 17"``.
+            progress: True for a progress bar; a callback gets the number of completed items.
             cast: see `infer`.
 
         Returns:
-            A generator. However it ends, closed early included, what has begun is waited for, and
-            the engine stays usable. An exception of the iterable comes after the results of the
-            items before it.
+            A generator. However it ends, even if it is closed early, running items are waited for,
+            and the engine remains usable. An exception of the iterable is raised after the results
+            of the items before it.
 
         Raises:
-            InputError: for an argument out of range.
+            InputError: an argument is out of range.
+
+        Examples:
+            >>> engine = fasttrt.Engine("m.onnx")
+            >>> batches = (x[i : i + 2] for i in range(0, 8, 2))
+            >>> [y.shape for y in engine.map(batches)]
+            [(2, 10), (2, 10), (2, 10), (2, 10)]
         """
         check_cast(cast)
-        return mapped(
+        return ordered_map(
             partial(self._begin_item, cast=cast), iterable, in_flight, errors, progress,
-            self._workers.most,
+            self._workers.max_threads,
         )  # fmt: skip
 
     def refit(self, model: "str | os.PathLike[str] | bytes | onnx.ModelProto") -> None:
-        """Replace the weights by those of another model, without building anew.
+        """Replace the weights with those of another model, without rebuilding.
 
-        Waits for the runs under way; others wait until the new weights are there. Needs
-        ``BuildConfig(refit=True)`` when the engine was built. On several GPUs one is refitted after
-        the other. The model has to be the one that the engine was built from, with other values of
-        its weights: where the plan tells (plans of `fasttrt.build` do), that is checked node by
-        node; for plans of other tools TensorRT compares names and sizes of weights only.
+        It waits for current runs, and new runs wait for the new weights. The engine must have been
+        built with ``BuildConfig(refit=True)``. Several GPUs are refitted one after the other. The
+        model must be the one that the engine was built from, with different values of its weights:
+        for plans of `fasttrt.build` that is checked node by node; for plans of other tools TensorRT
+        only compares names and sizes of weights.
 
         Args:
-            model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
+            model: a path (external data is read from beside it), a file's bytes, or a ModelProto.
 
         Raises:
-            InputError: the model's structure differs, weights are missing, or a value has changed
-                that the build has made part of the engine. The engine keeps its weights.
+            InputError: the model's structure differs, weights are missing, or a value differs that
+                the build has made part of the engine. The engine keeps its weights.
             UnsupportedLibraryError: TensorRT 8.6 and the lean runtime cannot refit.
             Error: the engine was not built to be refitted, runs on the CPU or is closed. If
-                TensorRT fails midway, runs are refused until a refit succeeds.
+                TensorRT fails midway, runs raise an `Error` until a refit succeeds.
         """
         self._backend.refit(OnnxModel(model))
 
@@ -555,27 +579,27 @@ class Engine:
         """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`.
 
         Raises:
-            InputError: the file that is there is no plan (``force`` replaces it all the same).
+            InputError: the existing file is not a plan (``force`` replaces it anyway).
         """
         self._backend.save(path, force=force)
 
     def close(self) -> None:
-        """Cancel what `submit` has queued, wait for runs under way, and free everything.
+        """Cancel the queued runs of `submit`, wait for current runs, and free all resources.
 
-        Results stay valid. Closing twice does nothing, and neither does closing in a forked
-        process: the engine is its parent's.
+        Results stay valid. Closing again does nothing, nor does closing in a forked process, as
+        the engine belongs to its parent.
         """
         self._workers.close(self._backend.hurry)
         self._backend.close()
 
     def _leave_to_parent(self) -> None:
-        """In a forked process: refuse every call from now on."""
-        self._backend = InheritedBackend(self._backend)
+        """Make every call raise an `Error`, in a forked process."""
+        self._backend = ForkedBackend(self._backend)
         self._run = self._backend.run
-        self._workers = Workers(self._workers.most)
+        self._workers = Workers(self._workers.max_threads)
 
     def __enter__(self) -> "Engine":
-        """The engine itself."""
+        """Return the engine itself."""
         return self
 
     def __exit__(
@@ -584,18 +608,18 @@ class Engine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the engine."""
         self.close()
 
     def __repr__(self) -> str:
-        """With device, inputs and outputs."""
+        """Show device, inputs and outputs."""
         inputs = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in self.inputs)
         outputs = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in self.outputs)
         return f"<fasttrt.Engine on {self.device}: ({inputs}) -> ({outputs})>"
 
 
 def _arrays(inputs: tuple[Any, ...], out: Any) -> Generator[Any, None, None]:
-    """Every array of a call."""
+    """Yield every array of a call."""
     for value in inputs:
         if isinstance(value, Mapping):
             yield from value.values()
@@ -620,10 +644,10 @@ os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 @atexit.register
 def _close_all() -> None:
-    """Free the GPU while the driver and the interpreter are still there.
+    """Free the GPU while the driver and the interpreter are still running.
 
-    Builds, loads and runs on daemon threads are stopped or waited for, as TensorRT and ONNX Runtime
-    would crash.
+    Builds, loads and runs on daemon threads are stopped or waited for: they would crash in TensorRT
+    or ONNX Runtime otherwise.
     """
     try:
         end_calls()

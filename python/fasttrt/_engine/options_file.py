@@ -1,4 +1,4 @@
-"""``fasttrt.toml``: options of an engine in a file."""
+"""``fasttrt.toml``: an engine's options in a file."""
 
 import json
 import math
@@ -31,43 +31,52 @@ _ENGINE: dict[str, tuple[type, ...]] = {
     "isolate": (bool, int, float),
     "plugins": (list,),
 }
-"""The options that a file may give, and their types in TOML."""
+"""The options of ``[engine]``, and their types in TOML."""
 _BATCHING: dict[str, tuple[type, ...]] = {
     "max_size": (int,), "max_delay_us": (int,), "sizes": (list,),
 }  # fmt: skip
 _FLAGS = frozenset(f.name for f in fields(BuildConfig) if f.type in (bool, "bool"))
 _LIMIT = 16 << 20
-"""Bytes of a file, at most."""
+"""The maximum size of a file, in bytes."""
 
 
 def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The options of a ``fasttrt.toml``: ``fasttrt.Engine("m.onnx", **fasttrt.load_config(path))``.
+    """Load the options for `Engine` from a ``fasttrt.toml``.
 
     The file has tables ``[engine]`` (options of `Engine` by name), ``[build]`` (of `BuildConfig`),
-    ``[batching]`` (of `Batching`), ``[shapes]`` (trtexec's spelling by input), ``[freeze]``
-    (values by input) and ``[dims]`` (extents by dimension), all optional.
+    ``[batching]`` (of `Batching`), ``[shapes]`` (in trtexec's notation, by input), ``[freeze]``
+    (values by input) and ``[dims]`` (sizes by dimension name), all optional.
 
     Args:
-        path: of the file, as ``fasttrt tune`` writes it.
+        path: the file, as ``fasttrt tune`` writes it.
 
     Raises:
-        InputError: it is no TOML, or names what is no option; a value has the wrong type or range.
-        OSError: it cannot be read.
+        InputError: the file is not TOML or contains an unknown option, or a value has the wrong
+            type or range.
+        OSError: the file cannot be read.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> size = Path("fasttrt.toml").write_text("engine = {contexts = 4}")
+        >>> options = fasttrt.load_config("fasttrt.toml")
+        >>> options
+        {'contexts': 4}
+        >>> engine = fasttrt.Engine("m.onnx", **options)
     """
     file = as_path("path", path)
     name = file.name
-    content = _parsed(file)
-    _refuse_unknown(name, content, OPTION_TABLES)
+    content = _parse(file)
+    _check_names(name, content, OPTION_TABLES)
     for table, values in content.items():
         if not isinstance(values, dict):
             raise InputError(f"{name}: {table}: expected a table [{table}], got {values!r}")
-    options = _typed(name, "engine", content.get("engine", {}), _ENGINE)
+    options = _check_types(name, "engine", content.get("engine", {}), _ENGINE)
     if "plugins" in options and not all(isinstance(p, str) for p in options["plugins"]):
         raise InputError(f"{name}: engine.plugins: expected file names, got {options['plugins']!r}")
     if "build" in content:
         options["config"] = _build_config(name, content["build"])
     if "batching" in content:
-        batching = _typed(name, "batching", content["batching"], _BATCHING)
+        batching = _check_types(name, "batching", content["batching"], _BATCHING)
         if "max_size" not in batching:
             raise InputError(f"{name}: batching.max_size: expected an integer, got nothing")
         options["batching"] = Batching(**batching)
@@ -77,14 +86,14 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
                 raise InputError(f'{name}: shapes.{tensor}: expected "1x3:8x3:32x3", got {value!r}')
             parse_range(tensor, value)
         options["shapes"] = dict(content["shapes"])
-    for dimension, extent in content.get("dims", {}).items():
-        if type(extent) is not int or extent < 0:
-            raise InputError(f"{name}: dims.{dimension}: expected an integer >= 0, got {extent!r}")
+    for dimension, size in content.get("dims", {}).items():
+        if type(size) is not int or size < 0:
+            raise InputError(f"{name}: dims.{dimension}: expected an integer >= 0, got {size!r}")
     return options | {table: content[table] for table in ("freeze", "dims") if table in content}
 
 
-def written(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
-    """The text of a file with these tables; values are as in JSON, but for null and objects."""
+def dumps(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
+    """Format tables as TOML; values may be those of JSON, except for null and objects."""
     lines = [f"# {line}" for line in comment.splitlines()]
     for table, values in tables.items():
         if values:
@@ -94,7 +103,7 @@ def written(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """As JSON, whose strings, numbers and lists are TOML's too; other floats are not."""
+    """Format a value as JSON, which is valid TOML for strings, lists and finite numbers."""
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, float) and not math.isfinite(value):
@@ -102,7 +111,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def _parse(path: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -113,29 +122,31 @@ def _parsed(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name}: expected TOML: {error}") from None
     except RecursionError:
-        raise InputError(f"{path.name}: expected TOML, got values nested too deep") from None
+        raise InputError(f"{path.name}: expected TOML, got values nested too deeply") from None
     return content
 
 
-def _refuse_unknown(place: str, values: Mapping[str, Any], known: Any) -> None:
+def _check_names(place: str, values: Mapping[str, Any], known: Any) -> None:
     for key in values:
         if key not in known:
-            raise InputError(f"{place}: {key!r} is no option; expected {', '.join(sorted(known))}")
+            raise InputError(
+                f"{place}: {key!r} is not an option; expected {', '.join(sorted(known))}"
+            )
 
 
-def _typed(
+def _check_types(
     name: str, table: str, values: dict[str, Any], known: Mapping[str, tuple[type, ...]]
 ) -> dict[str, Any]:
-    _refuse_unknown(f"{name} [{table}]", values, known)
+    _check_names(f"{name} [{table}]", values, known)
     for key, value in values.items():
-        if type(value) not in known[key]:  # a bool is no integer here
+        if type(value) not in known[key]:  # a bool is not an integer here
             expected = " or ".join(kind.__name__ for kind in known[key])
             raise InputError(f"{name}: {table}.{key}: expected {expected}, got {value!r}")
     return dict(values)
 
 
 def _build_config(name: str, values: dict[str, Any]) -> BuildConfig:
-    _refuse_unknown(f"{name} [build]", values, [f.name for f in fields(BuildConfig)])
+    _check_names(f"{name} [build]", values, [f.name for f in fields(BuildConfig)])
     for key, value in values.items():
         if isinstance(value, bool) != (key in _FLAGS or key == "tf32"):
             expected = "a number or a string" if isinstance(value, bool) else "true or false"

@@ -1,4 +1,4 @@
-"""What runs a plan or a model: backends, arrays, workers, batching, weights that are replaced.
+"""Running plans and models: backends, arrays, workers, batching, refit.
 
 May use `_cache` and what is below it.
 """

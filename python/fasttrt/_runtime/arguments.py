@@ -1,4 +1,4 @@
-"""The arguments of a call: numpy's arrays, what numpy makes of a value, and arrays on a GPU."""
+"""Conversion of a call's arguments: numpy arrays, anything that numpy accepts, and GPU arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,22 +14,22 @@ from fasttrt.errors import InputError
 
 
 def has_exchange(kind: type) -> bool:
-    """Whether arrays of a type have DLPack's C functions, which cost next to nothing to ask."""
+    """Whether arrays of a type have DLPack's C functions, which are very cheap to call."""
     return hasattr(kind, "__dlpack_c_exchange_api__")
 
 
 def as_array(spec: TensorSpec, value: Any, cast: Cast) -> Any:
-    """A numpy array, or the GPU's array as it is.
+    """Convert a value to a numpy array; keep an array on a GPU unchanged.
 
     Raises:
-        InputError: it is no array, or has a mask, or ``cast`` would change values, or is asked for
-            on a GPU.
+        InputError: it is not an array or has a mask, or ``cast`` would change values or is
+            requested for an array on a GPU.
     """
     if not isinstance(value, np.ndarray) and is_on_gpu(spec.name, value):
         if cast and (got := _dtype_name(value)) != spec.dtype.name:
             raise InputError(
                 f"{spec.name}: expected dtype {spec.dtype}, got {got}; arrays on a GPU are not "
-                "cast here: cast it in its framework"
+                "cast: convert it in its framework"
             )
         return value
     with host_memory(spec.name):
@@ -40,10 +40,10 @@ def as_array(spec: TensorSpec, value: Any, cast: Cast) -> Any:
 
 
 def is_on_gpu(name: str, value: Any) -> bool:
-    """`is_gpu_array` of what may be anything.
+    """Call `is_gpu_array` on an arbitrary value.
 
     Raises:
-        InputError: it does not tell.
+        InputError: the value's own methods fail.
     """
     try:
         return is_gpu_array(value)
@@ -52,29 +52,31 @@ def is_on_gpu(name: str, value: Any) -> bool:
 
 
 def own_copy(array: Any) -> Any:
-    """An array in host memory with the same contents, which nobody else can change."""
+    """Copy an array to host memory that nobody else can change."""
     with host_memory("a copy of an input"):
         if isinstance(array, np.ndarray):
             return array.copy()
         if (clone := getattr(array, "clone", None)) is not None:  # PyTorch's, of any dtype
             return clone()
         shared = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
-        return shared.copy()  # np.array() leaves it to the array's own class, which may not
+        return (
+            shared.copy()
+        )  # np.array() leaves copying to the array's own class, which may not do it
 
 
 def _dtype_name(value: Any) -> str:
-    """As numpy and ml_dtypes call it."""
+    """Return the name of an array's dtype in numpy and ml_dtypes."""
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         dtype = np.dtype(value.__cuda_array_interface__["typestr"])
-    return str(dtype).rpartition(".")[2]  # torch's are called torch.float32
+    return str(dtype).rpartition(".")[2]  # torch's are like torch.float32
 
 
 def ordered(inputs: Sequence[TensorSpec], named: Mapping[str, Any]) -> list[Any]:
-    """The arrays of a mapping in the inputs' order.
+    """Return the arrays of a mapping in the inputs' order.
 
     Raises:
-        InputError: the names are not the inputs'.
+        InputError: its names are not those of the inputs.
     """
     expected = {spec.name for spec in inputs}
     if named.keys() != expected:
@@ -83,10 +85,10 @@ def ordered(inputs: Sequence[TensorSpec], named: Mapping[str, Any]) -> list[Any]
 
 
 def targets(outputs: Sequence[TensorSpec], out: Any, by_name: bool) -> list[Any]:
-    """What ``out=`` gives for each output, None for nothing.
+    """Return the array of ``out=`` for each output, or None.
 
     Raises:
-        InputError: not as many as there are outputs, or of other names.
+        InputError: the number or the names of the arrays do not match the outputs.
     """
     for target in out.values() if isinstance(out, Mapping) else _as_list(out):
         if isinstance(target, np.ma.MaskedArray):
@@ -99,12 +101,12 @@ def targets(outputs: Sequence[TensorSpec], out: Any, by_name: bool) -> list[Any]
                 f"with inputs by name, got {sorted(map(str, out))}"
             )
         return [out.get(spec.name) for spec in outputs]
-    given = _as_list(out)
-    if len(given) != len(outputs):
-        raise InputError(f"out: expected {len(outputs)} arrays, got {len(given)}")
-    return given
+    arrays = _as_list(out)
+    if len(arrays) != len(outputs):
+        raise InputError(f"out: expected {len(outputs)} arrays, got {len(arrays)}")
+    return arrays
 
 
 def _as_list(out: Any) -> list[Any]:
-    # An array of a framework may be iterable too: one for each row is not what was meant.
+    # A framework's array may be iterable too, but is a single target.
     return list(out) if isinstance(out, Sequence) else [out]

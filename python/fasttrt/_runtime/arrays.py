@@ -1,4 +1,4 @@
-"""Array libraries of the GPU, as far as only Python can ask them. None of them is ever imported."""
+"""Access to GPU array libraries where only Python can do it. It never imports any of them."""
 
 import sys
 from importlib import import_module
@@ -13,24 +13,24 @@ _LIBRARIES = {"torch": "torch", "cupy": "cupy", "jax": "jax", "jaxlib": "jax"}
 
 # DLPack's DLDeviceType.
 CUDA = 2
-PINNED = 3  # of the host, and open to every GPU
+PINNED = 3  # host memory, accessible to every GPU
 MANAGED = 13
 
 
 def dlpack_device(value: Any) -> tuple[int, int] | None:
-    """DLPack's device type and ordinal; None for what does not tell."""
-    tell = getattr(type(value), "__dlpack_device__", None)
-    if tell is None:
+    """Return DLPack's device type and ordinal; None if a value does not provide them."""
+    method = getattr(type(value), "__dlpack_device__", None)
+    if method is None:
         return None
-    kind, ordinal = tell(value)
+    kind, ordinal = method(value)
     return int(kind), int(ordinal)
 
 
 def is_gpu_array(value: Any) -> bool:
-    """Whether a value is an array that the GPU can read where it is."""
+    """Whether a value is an array that the GPU can read in place."""
     if isinstance(value, np.ndarray):
         return False
-    # First, as torch's tensors raise when asked for the other one while they record gradients.
+    # DLPack first: torch's tensors raise for __cuda_array_interface__ if they require gradients.
     device = dlpack_device(value)
     if device is not None:
         return device[0] in (CUDA, PINNED, MANAGED)
@@ -38,7 +38,7 @@ def is_gpu_array(value: Any) -> bool:
 
 
 def is_device_array(value: Any) -> bool:
-    """Whether it is an array in the memory of a GPU that CUDA runs."""
+    """Whether a value is an array in the memory of a CUDA GPU."""
     try:
         device = None if isinstance(value, np.ndarray) else dlpack_device(value)
     except Exception:  # a sparse tensor, or a class in place of an array
@@ -49,9 +49,9 @@ def is_device_array(value: Any) -> bool:
 
 
 def to_framework(array: Any, like: Any) -> Any:
-    """A `DeviceArray` as an array of the same library as ``like``, in the same memory.
+    """Convert a `DeviceArray` to an array of the library of ``like``, sharing the memory.
 
-    It stays a `DeviceArray` where that library is unknown or does not take the dtype.
+    It stays a `DeviceArray` if that library is unknown or does not support the dtype.
     """
     name, library = _library(like)
     if library is None:
@@ -64,9 +64,9 @@ def to_framework(array: Any, like: Any) -> Any:
 
 
 def contiguous(array: Any) -> Any:
-    """The array in C order: a copy in the same memory, made by its own library.
+    """Make an array C-contiguous through its own library, on the same device.
 
-    None where its library is unknown.
+    Returns None if its library is unknown.
     """
     name, library = _library(array)
     if name == "torch":
@@ -82,12 +82,15 @@ def contiguous(array: Any) -> Any:
 def empty_like_framework(
     like: Any, shape: tuple[int, ...], dtype: np.dtype[Any], ordinal: int
 ) -> Any:
-    """An array of undefined contents on a GPU, of the same library as ``like``.
+    """Allocate an uninitialized array on a GPU, of the library of ``like``.
 
-    None where the library is unknown, has no such dtype, or lets nobody write into its arrays.
+    Returns None if the library is unknown, lacks the dtype, or has immutable arrays.
     """
     name, library = _library(like)
-    if dtype.name in {"int4", "float4_e2m1fn"}:  # two elements a byte here, one elsewhere
+    if dtype.name in {
+        "int4",
+        "float4_e2m1fn",
+    }:  # two elements per byte here, one in other libraries
         return None
     if name == "torch":
         own = getattr(library, dtype.name, None)
@@ -104,7 +107,7 @@ def empty_like_framework(
 
 
 def current_stream(like: Any, ordinal: int) -> int | None:
-    """The stream where the library of ``like`` queues its work on a GPU; None without one."""
+    """Return the current stream of the library of ``like`` on a GPU; None if it has none."""
     name, library = _library(like)
     if name == "torch":
         return int(library.cuda.current_stream(ordinal).cuda_stream)
@@ -115,19 +118,19 @@ def current_stream(like: Any, ordinal: int) -> int | None:
 
 
 def stream_handle(stream: Any) -> int:
-    """The CUstream of a stream: of PyTorch, of CuPy, with ``__cuda_stream__``, or as a number.
+    """Return the CUstream of PyTorch's or CuPy's stream, of ``__cuda_stream__``, or of a number.
 
     Raises:
         InputError: it is none of these.
     """
-    found = stream
+    handle = stream
     for attribute in ("cuda_stream", "ptr"):
-        found = getattr(stream, attribute, found)
+        handle = getattr(stream, attribute, handle)
     if (protocol := getattr(stream, "__cuda_stream__", None)) is not None:
         answer = protocol() if callable(protocol) else protocol
-        found = answer[1] if isinstance(answer, tuple) and len(answer) == 2 else answer
-    if isinstance(found, (int, np.integer)) and not isinstance(found, bool) and found >= 0:
-        return int(found)
+        handle = answer[1] if isinstance(answer, tuple) and len(answer) == 2 else answer
+    if isinstance(handle, (int, np.integer)) and not isinstance(handle, bool) and handle >= 0:
+        return int(handle)
     raise InputError(
         "stream: expected a CUDA stream (of PyTorch or CuPy, an object with __cuda_stream__, or "
         f"the handle as an int), got {stream!r}"
@@ -135,7 +138,7 @@ def stream_handle(stream: Any) -> int:
 
 
 def _library(array: Any) -> tuple[str, Any]:
-    """The name of the array's library and its module, also for classes derived from its own."""
+    """Return the name and module of an array's library, also for derived classes."""
     for base in type(array).__mro__:
         name = _LIBRARIES.get(base.__module__.partition(".")[0])
         if name is not None:

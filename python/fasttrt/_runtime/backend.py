@@ -1,4 +1,4 @@
-"""What an `Engine` asks of whatever runs the model."""
+"""The interface between an `Engine` and what runs its model."""
 
 import os
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from fasttrt._graph.model import OnnxModel
 
 
 class Backend(Protocol):
-    """Runs one model; may be called from any number of threads at once."""
+    """Runs one model; may be called from several threads at once."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     reads_dlpack: bool
-    """Whether `run` takes arrays of any library; else only numpy's, and those on a GPU."""
+    """Whether `run` accepts arrays of any library; otherwise only numpy's, and those on a GPU."""
     tells_inputs_read: bool
-    """Whether `run` takes ``inputs_read``."""
+    """Whether `run` supports ``inputs_read``."""
     metadata: dict[str, Any]
-    """The plan's, see `Plan`; empty where there is none."""
+    """The plan's metadata, see `Plan`; empty if there is no plan."""
 
     def run(
         self,
@@ -27,12 +27,12 @@ class Backend(Protocol):
         stream: Any = None,
         inputs_read: Any = None,
     ) -> Sequence[Any]:
-        """Run once.
+        """Run the model once.
 
         Args:
             arrays: one for each input, in order: numpy arrays, or arrays on a GPU.
-            out: for each output, where to put it, or None; None for all.
-            stream: the GPU's stream to run on; None: the backend's choice.
+            out: an array or None for each output; or None for all.
+            stream: the CUDA stream to run on; None for the backend's choice.
             inputs_read: a ``_core.InputsRead`` to set once arrays in host memory may be changed.
         """
         ...
@@ -42,7 +42,7 @@ class Backend(Protocol):
         ...
 
     def refit(self, model: OnnxModel) -> None:
-        """Replace the weights by those of a model with the same structure."""
+        """Replace the weights with those of a model with the same structure."""
         ...
 
     def hurry(self) -> None:
@@ -50,5 +50,5 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Free everything. Runs after this raise `Error`."""
+        """Free all resources. Runs after this raise `Error`."""
         ...

@@ -1,4 +1,4 @@
-"""An engine in a forked process: CUDA does not work there, and neither do threads of the parent."""
+"""The backend of an engine in a forked process, where CUDA and the parent's threads do not work."""
 
 import os
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from fasttrt._runtime.backend import Backend
 from fasttrt.errors import Error
 
 
-class InheritedBackend:
-    """Refuses every run, and keeps the parent's backend as it is: ending it could hang or crash."""
+class ForkedBackend:
+    """Rejects every run, and keeps the parent's backend alive: freeing it could hang or crash."""
 
     reads_dlpack = False
     tells_inputs_read = False
 
     def __init__(self, inherited: Backend) -> None:
-        """Take the parent's place."""
+        """Replace the parent's backend."""
         self._inherited = inherited
         self._parent = os.getppid()
         self.inputs = inherited.inputs
@@ -25,8 +25,8 @@ class InheritedBackend:
 
     def _refuse(self) -> NoReturn:
         raise Error(
-            f"the engine belongs to process {self._parent}, from which this one was forked; make "
-            'one in each process, or start processes by "spawn"'
+            f"the engine belongs to process {self._parent}, from which this one was forked; create "
+            'one in each process, or start processes with "spawn"'
         )
 
     def run(
@@ -51,4 +51,4 @@ class InheritedBackend:
         """Nothing waits here."""
 
     def close(self) -> None:
-        """Leave it to the parent."""
+        """Do nothing: the engine is the parent's."""

@@ -1,10 +1,10 @@
-"""Calls of ONNX Runtime and the ends of things: of the interpreter, of an engine, after a fork.
+"""Shutdown of ONNX Runtime: at the end of the interpreter or of an engine, and after a fork.
 
-ONNX Runtime lets go of the GIL while it works. A daemon thread that wants it back when the
-interpreter is ending is ended by Python with ONNX Runtime's frames on its stack, which aborts the
-process; so calls are stopped and waited for before that. In a forked process ONNX Runtime's
-threads are not there, and what it destroys at the end, sessions and static objects, waits for them
-for ever; so none of that is destroyed there.
+ONNX Runtime releases the GIL while it works. A daemon thread that needs it back while the
+interpreter is ending is terminated by Python with ONNX Runtime's frames on its stack, which aborts
+the process; so calls are stopped and waited for first. In a forked process, ONNX Runtime's threads
+do not exist, and the destructors of its sessions and static objects would wait for them forever; so
+these are not destroyed there.
 """
 
 import atexit
@@ -20,26 +20,26 @@ from fasttrt.errors import Error
 
 
 class _State:
-    """What is under way in this process."""
+    """The calls in progress in this process."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.calls: dict[object, Any] = {}
-        """A key for each call, with its RunOptions if it has any."""
+        """The RunOptions of each call, or None, by a unique key."""
         self.ending = False
 
 
 _state = _State()
-_used = False  # whether there was a session in this process, or in one that it was forked from
+_used = False  # whether this process, or one that it was forked from, has created a session
 _sessions: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 @contextmanager
 def under_way(options: Any = None) -> Iterator[None]:
-    """For a call of ONNX Runtime: the interpreter's end waits for it.
+    """Make the interpreter's end wait for the call of ONNX Runtime in the block.
 
     Args:
-        options: the run's RunOptions, by which it is stopped then.
+        options: the run's RunOptions, with which it is then stopped.
 
     Raises:
         Error: the interpreter is ending.
@@ -58,7 +58,7 @@ def under_way(options: Any = None) -> Iterator[None]:
 
 
 def keep_in_children(session: Any) -> None:
-    """Let processes that are forked from this one end well, in spite of a session."""
+    """Keep a session alive in forked processes, so that they can end cleanly."""
     global _used
     _used = True
     _sessions.add(session)
@@ -66,7 +66,7 @@ def keep_in_children(session: Any) -> None:
 
 @atexit.register
 def end_calls() -> None:
-    """Stop the runs under way, wait for all calls, and let no more begin."""
+    """Stop current runs, wait for all calls, and reject new ones."""
     with _state.changed:
         _state.ending = True
         for options in _state.calls.values():
@@ -80,12 +80,12 @@ class Runs:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._threads: list[int] = []  # one entry for each run
+        self._threads: list[int] = []  # one entry per run
         self._closed = False
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """For the time of a run.
+        """Count the block as a run.
 
         Raises:
             Error: after `close`.
@@ -103,9 +103,9 @@ class Runs:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Let no more begin, and wait for those under way.
+        """Reject new runs, and wait for current ones.
 
-        Not for one of this thread, which a signal's handler may have interrupted.
+        It does not wait for a run of this thread, which a signal handler may have interrupted.
         """
         own = threading.get_ident()
         with self._changed:
@@ -117,21 +117,23 @@ def _after_fork() -> None:
     global _state
     _state = _State()
     for session in list(_sessions):
-        for held in (session, getattr(session, "_sess", None)):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+        for owner in (session, getattr(session, "_sess", None)):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
     _sessions.clear()
     if _used:
-        _leave_out_destructors()
+        _skip_destructors()
 
 
-def _leave_out_destructors() -> None:
-    """End this process once Python is done, before static objects of libraries are destroyed.
+def _skip_destructors() -> None:
+    """Make this process exit after Python's shutdown, before libraries' static destructors run.
 
-    As ``os._exit`` does, by which multiprocessing ends the processes that it forks, but after
-    Python's own end.
+    This is like ``os._exit``, with which multiprocessing ends forked processes, but after Python's
+    own shutdown.
     """
     c = ctypes.CDLL(None)
-    if hasattr(c, "on_exit"):  # glibc's; what is registered last is called first, with the status
+    if hasattr(
+        c, "on_exit"
+    ):  # glibc only; the last one registered is called first, with the exit status
         c.on_exit(c._exit, None)
         atexit.register(c.fflush, None)
 

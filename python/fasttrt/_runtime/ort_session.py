@@ -1,4 +1,4 @@
-"""Arrays in and out of ONNX Runtime, also of the types that it does not exchange with numpy."""
+"""ONNX Runtime sessions, and the exchange of arrays whose dtypes it does not support in numpy."""
 
 import ctypes
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-# One of the optimizations that ONNX Runtime makes by default: it widens float16 weights to float32.
-# With LayerNormalization, Transpose and MatMul in a row, as in vision transformers in float16, it
-# ends the process with a segmentation fault while the model is loaded (seen with 1.23.2, 1.31.1 and
-# 1.32.0, not with 1.20.1). It is all that ORT_ENABLE_ALL has over ORT_ENABLE_LAYOUT, and the rest
-# stays on. A release that does not have it ignores the name.
+# One of ONNX Runtime's default optimizations, which converts float16 weights to float32. With
+# LayerNormalization, Transpose and MatMul in a row, as in float16 vision transformers, it crashes
+# with a segmentation fault while the model is loaded (seen with 1.23.2, 1.31.1 and 1.32.0, not with
+# 1.20.1). It is all that ORT_ENABLE_ALL adds to ORT_ENABLE_LAYOUT, and the others stay on. Releases
+# without it ignore the name.
 _CRASHING_OPTIMIZERS = ["FuseFp16InitializerToFp32NodeTransformer"]
 
 
@@ -26,7 +26,10 @@ def open_session(
     options: "onnxruntime.SessionOptions | None" = None,
     disabled: Sequence[str] = (),
 ) -> "onnxruntime.InferenceSession":
-    """A session on the CPU for a file or its content. Every session of fasttrt is made here."""
+    """Open a session on the CPU for a file or its content.
+
+    All of fasttrt's sessions are created here, except for those of ONNX Runtime's calibration.
+    """
     import onnxruntime
 
     with under_way():
@@ -41,7 +44,7 @@ def open_session(
 
 
 def unoptimized() -> "onnxruntime.SessionOptions":
-    """Options of a session that is only asked about the model, which makes it quick to open."""
+    """Return options for a session that only inspects the model, and so opens quickly."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -53,7 +56,7 @@ def unoptimized() -> "onnxruntime.SessionOptions":
 def run(
     session: "onnxruntime.InferenceSession", feeds: Mapping[str, Array], dtypes: list[np.dtype[Any]]
 ) -> list[Array]:
-    """The results, of these types. Every array in ``feeds`` is C-contiguous.
+    """Run a session and return results with these dtypes. Arrays in ``feeds`` are C-contiguous.
 
     Raises:
         Error: the interpreter is ending.
@@ -65,13 +68,13 @@ def run(
         with under_way(options):
             return [np.asarray(result) for result in session.run(None, dict(feeds), options)]
 
-    held: list[Array] = []  # what ONNX Runtime reads from while it runs
+    buffers: list[Array] = []  # kept alive while ONNX Runtime reads them
     values = {}
     for name, array in feeds.items():
         if _is_foreign(array.dtype):
-            held.append(_to_bits(array))
+            buffers.append(_to_bits(array))
             onnx_type = _onnx_type(array.dtype)
-            values[name] = OrtValue.ortvalue_from_numpy_with_onnx_type(held[-1], onnx_type)
+            values[name] = OrtValue.ortvalue_from_numpy_with_onnx_type(buffers[-1], onnx_type)
         else:
             values[name] = OrtValue.ortvalue_from_numpy(array)
     with under_way(options):
@@ -83,11 +86,11 @@ def run(
 
 
 def _is_foreign(dtype: np.dtype[Any]) -> bool:
-    return dtype.isbuiltin == 2  # numpy's code for types of other packages: those of ml_dtypes
+    return dtype.isbuiltin == 2  # numpy's code for dtypes of other packages, here ml_dtypes
 
 
 def _is_packed(dtype: np.dtype[Any]) -> bool:
-    """Whether ONNX Runtime keeps two elements in a byte, the first in the low half."""
+    """Whether ONNX Runtime packs two elements into a byte, the first in the low half."""
     return dtype.name in ("int4", "uint4", "float4_e2m1fn")
 
 
@@ -98,7 +101,7 @@ def _onnx_type(dtype: np.dtype[Any]) -> int:
 
 
 def _to_bits(array: Array) -> Array:
-    """The elements' bits in an array of the same shape, if only at its begin."""
+    """Return the elements' bits in an array of the same shape; packed ones fill only its start."""
     bits: Array = array.view(np.uint16 if array.itemsize == 2 else np.uint8).copy()
     if _is_packed(array.dtype) and bits.size:
         nibbles = np.append(bits.ravel() & 15, np.zeros(bits.size % 2, np.uint8))

@@ -27,13 +27,13 @@ from fasttrt.errors import (
 
 _NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.I)
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
-"""Measured: ONNX Runtime 1.20 ignores it, 1.21 heeds it."""
+"""Measured: ONNX Runtime 1.20 ignores it, 1.21 respects it."""
 
 
 class ReferenceBackend:
-    """Runs a model on the CPU. Slow next to a GPU, and what TensorRT's answers are compared with.
+    """Runs a model on the CPU: slower than a GPU, and the reference for TensorRT's results.
 
-    Extents are limited only where ``shapes`` gives a range; profiles cost nothing here.
+    Shapes are limited only where ``shapes`` gives a range.
     """
 
     reads_dlpack = False
@@ -43,9 +43,9 @@ class ReferenceBackend:
         """Load the model.
 
         Raises:
-            LibraryNotFoundError: if ONNX Runtime is not installed.
-            ParseError: if it cannot load the model.
-            InputError: if ``shapes`` does not fit the model.
+            LibraryNotFoundError: ONNX Runtime is not installed.
+            ParseError: it cannot load the model.
+            InputError: ``shapes`` does not match the model.
         """
         try:
             import onnxruntime  # noqa: F401 -- to say what is missing
@@ -56,11 +56,11 @@ class ReferenceBackend:
         model = write_repeated_outputs(model)
         self.metadata: dict[str, Any] = {}
         self._runs = Runs()
-        given: Sequence[Mapping[str, ShapeLike]] = []
+        user_profiles: Sequence[Mapping[str, ShapeLike]] = []
         if shapes is not None:
-            given = [shapes] if isinstance(shapes, Mapping) else shapes
-        network = [_network_input(tensor, given) for tensor in model.inputs]
-        profiles = [check_profile(network, profile) for profile in given]
+            user_profiles = [shapes] if isinstance(shapes, Mapping) else shapes
+        network = [_network_input(tensor, user_profiles) for tensor in model.inputs]
+        profiles = [check_profile(network, profile) for profile in user_profiles]
         self.inputs = tuple(
             _spec(tensor, [p[tensor.name] for p in profiles if tensor.name in p], seen.is_shape)
             for tensor, seen in zip(model.inputs, network, strict=True)
@@ -72,7 +72,7 @@ class ReferenceBackend:
                 self._session: Any = _ort.open_session(source, _session_options(model))
         except InputError:
             raise
-        except Exception as error:  # of classes that ONNX Runtime does not export
+        except Exception as error:  # ONNX Runtime does not export their classes
             issue = ParseIssue(-1, "", "", str(error))
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error
 
@@ -87,22 +87,22 @@ class ReferenceBackend:
         if stream is not None:
             raise InputError("stream= needs a GPU; the engine runs on the CPU")
         with self._runs.one():
-            feeds = {s.name: checked(s, a) for s, a in zip(self.inputs, arrays, strict=True)}
+            feeds = {s.name: check_array(s, a) for s, a in zip(self.inputs, arrays, strict=True)}
             try:
                 results = _ort.run(self._session, feeds, [spec.dtype for spec in self.outputs])
             except Error:
                 raise
             except Exception as error:
                 if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-                    raise OutOfMemoryError(f"ONNX Runtime has no memory: {error}") from error
-                raise InputError(f"ONNX Runtime refused the inputs: {error}") from error
+                    raise OutOfMemoryError(f"ONNX Runtime is out of memory: {error}") from error
+                raise InputError(f"ONNX Runtime rejected the inputs: {error}") from error
         return [
             _deliver(spec, result, None if out is None else out[i])
             for i, (spec, result) in enumerate(zip(self.outputs, results, strict=True))
         ]
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """There is no plan to save.
+        """Fail, as there is no plan to save.
 
         Raises:
             Error: always.
@@ -110,24 +110,24 @@ class ReferenceBackend:
         raise Error("an engine on the CPU has no plan to save; build one with fasttrt.build()")
 
     def refit(self, model: OnnxModel) -> None:
-        """There is nothing to refit.
+        """Fail, as there is no engine to refit.
 
         Raises:
             Error: always.
         """
-        raise Error("an engine on the CPU is not refitted; make one from the new model")
+        raise Error("an engine on the CPU cannot be refitted; create one from the new model")
 
     def hurry(self) -> None:
         """Nothing is gathered on the CPU."""
 
     def close(self) -> None:
-        """Wait for the runs under way, and free the model."""
+        """Wait for current runs, and free the model."""
         self._runs.close()
         self._session = None
 
 
 def _is_file(model: OnnxModel) -> bool:
-    """Whether ONNX Runtime can read it from its file."""
+    """Whether ONNX Runtime can read the model from its file."""
     return model.path is not None and model.is_in_file and is_utf8(model.path.absolute())
 
 
@@ -135,11 +135,13 @@ def _session_options(model: OnnxModel) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    if model.is_quantized:  # computed as written: int8 kernels of some CPUs saturate in between
+    if (
+        model.is_quantized
+    ):  # computed as written, as int8 kernels of some CPUs saturate intermediate results
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     given_as_bytes = not _is_file(model)
     if model.path is not None and given_as_bytes and is_utf8(model.path.absolute()):
-        # Its external data is where it was.
+        # The external data is beside the model's file.
         folder = os.fspath(model.path.absolute().parent)
         options.add_session_config_entry(_EXTERNAL_FOLDER, folder)
     return options
@@ -148,37 +150,37 @@ def _session_options(model: OnnxModel) -> Any:
 def _network_input(
     tensor: DeclaredTensor, profiles: Sequence[Mapping[str, ShapeLike]]
 ) -> NetworkInput:
-    """The input as TensorRT would see it: a shape tensor if the caller gives ranges of values."""
-    extents = _extents(tensor)
+    """Describe an input as TensorRT would: a shape tensor if the caller gives ranges of values."""
+    shape = _shape(tensor)
     is_shape = False
-    if tensor.dtype.kind in "iu" and len(extents) <= 1 and -1 not in extents:
-        given = [p[tensor.name] for p in profiles if isinstance(p, Mapping) and tensor.name in p]
-        is_shape = any(parse_range(tensor.name, value) != (extents,) * 3 for value in given)
-    return NetworkInput(tensor.name, str(tensor.dtype), extents, ("",) * len(extents), is_shape)
+    if tensor.dtype.kind in "iu" and len(shape) <= 1 and -1 not in shape:
+        values = [p[tensor.name] for p in profiles if isinstance(p, Mapping) and tensor.name in p]
+        is_shape = any(parse_range(tensor.name, value) != (shape,) * 3 for value in values)
+    return NetworkInput(tensor.name, str(tensor.dtype), shape, ("",) * len(shape), is_shape)
 
 
-def _extents(tensor: DeclaredTensor) -> tuple[int, ...]:
-    return tuple(extent if isinstance(extent, int) else -1 for extent in tensor.shape or ())
+def _shape(tensor: DeclaredTensor) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else -1 for size in tensor.shape or ())
 
 
 def _spec(tensor: DeclaredTensor, ranges: list[Range], is_shape: bool) -> TensorSpec:
-    least, best, most = merge_profiles(tuple(ranges))
+    min_, opt, max_ = merge_profiles(tuple(ranges))
     return TensorSpec(
-        tensor.name, tensor.dtype, _extents(tensor), least, best, most, tuple(ranges),
+        tensor.name, tensor.dtype, _shape(tensor), min_, opt, max_, tuple(ranges),
         is_shape=is_shape,
     )  # fmt: skip
 
 
-def checked(spec: TensorSpec, array: Any) -> np.ndarray[Any, Any]:
-    """The array as ONNX Runtime takes it: in the host's memory, and C-contiguous.
+def check_array(spec: TensorSpec, array: Any) -> np.ndarray[Any, Any]:
+    """Return an array as ONNX Runtime requires it: in host memory and C-contiguous.
 
     Raises:
-        InputError: it does not fit the input.
+        InputError: its dtype, shape or values do not match the input.
     """
     if not isinstance(array, np.ndarray):
         array = _from_pinned(spec, array)
     if spec.dtype.kind == "O":
-        array = _checked_text(spec, array)
+        array = _check_text(spec, array)
     if array.dtype != spec.dtype:
         raise wrong_dtype(spec.name, spec.dtype, array.dtype)
     fits = len(array.shape) == len(spec.shape) and all(
@@ -194,36 +196,36 @@ def checked(spec: TensorSpec, array: Any) -> np.ndarray[Any, Any]:
     return np.asarray(array, order="C")
 
 
-def _checked_text(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Strings as ONNX Runtime takes them, which would write out whatever else it gets."""
+def _check_text(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Check that all elements are strings; ONNX Runtime would convert anything else to text."""
     if array.dtype.kind in "UT":
         array = array.astype(object)
     if array.dtype.kind != "O":
         raise InputError(f"{spec.name}: expected strings, got dtype {array.dtype}")
     for item in array.flat:
         if not isinstance(item, str):
-            cure = "; decode it, as in x.decode()" if isinstance(item, bytes) else ""
+            hint = "; decode it, as in x.decode()" if isinstance(item, bytes) else ""
             raise InputError(
                 f"{spec.name}: expected strings, got {item!r} ({type(item).__name__}) among "
-                f"them{cure}"
+                f"them{hint}"
             )
     return array
 
 
 def _from_pinned(spec: TensorSpec, array: Any) -> Any:
-    """The same memory as numpy sees it; a GPU's is not the host's."""
+    """Return a numpy view of a pinned array; an array in the GPU's memory is an error."""
     device = dlpack_device(array)
     if device is None or device[0] != PINNED:
         raise InputError(
-            f"{spec.name}: expected an array in the host's memory, as the engine runs on the CPU, "
+            f"{spec.name}: expected an array in host memory, as the engine runs on the CPU, "
             f"got one on a GPU ({type(array).__name__})"
         )
     return np.asarray(array)
 
 
 def _within(shape: tuple[int, ...], range_: Range) -> bool:
-    least, _, most = range_
-    return all(a <= e <= b for a, e, b in zip(least, shape, most, strict=True))
+    min_, _, max_ = range_
+    return all(a <= size <= b for a, size, b in zip(min_, shape, max_, strict=True))
 
 
 def _deliver(

@@ -1,4 +1,4 @@
-"""Other weights for an engine that is loaded."""
+"""Refitting: replacing the weights of a loaded engine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +18,11 @@ from fasttrt.errors import EngineLoadError, InputError
 def refit(
     core: _core.Engine, metadata: dict[str, Any], model: OnnxModel, library: _core.Library
 ) -> None:
-    """Replace the weights of an engine by a model's, and its record of where they come from.
+    """Replace an engine's weights with a model's, and update the metadata on their origin.
 
     Raises:
-        InputError: the model has another structure than that in ``metadata``, or TensorRT says so;
-            nothing has changed.
+        InputError: the model's structure differs from that in ``metadata``, or TensorRT reports a
+            mismatch; nothing has changed.
         Error: the engine was not built to be refitted, or TensorRT failed midway.
         UnsupportedLibraryError: the library cannot refit engines.
     """
@@ -41,17 +41,17 @@ def refit(
 def as_built(
     model: OnnxModel, metadata: Mapping[str, Any], library: _core.Library
 ) -> tuple[OnnxModel, Structure | None]:
-    """A model after the changes that the build has made to its own, see `fasttrt.build`.
+    """Apply the changes of the engine's build to another model, see `fasttrt.build`.
 
     Returns:
-        The model, and its structure, which is that of the build's; None if the plan tells none.
+        The model, and its structure, which equals the engine's; None if the plan has none.
 
     Raises:
-        InputError: the model has not the inputs or dimensions that were changed there, or another
-            structure; says so if that is because weights do not fit the engine's precision.
+        InputError: the model lacks inputs or dimensions that the build changed, or its structure
+            differs; the message says if weights do not suit the engine's precision.
     """
     wide: dict[str, str] = {}
-    if "changes" in metadata:  # else a plan of another tool
+    if "changes" in metadata:  # otherwise a plan of another tool
         if not model.is_changed:
             model = retransformed(model, metadata.get("arguments", {}))
         target = Target(
@@ -71,25 +71,25 @@ def as_built(
         raise InputError(f"{error}{_too_wide(wide, metadata)}") from None
 
 
-def give_weights(
+def set_weights(
     options: _core.EngineOptions,
     metadata: dict[str, Any],
     model: OnnxModel | None,
     library: _core.Library,
 ) -> tuple[OnnxModel, Structure | None] | None:
-    """Have an engine begin with a model's weights.
+    """Pass a model's weights to an engine that is about to be loaded.
 
     Returns:
-        For `took_weights`: the model as the build would have changed it, and its structure.
+        For `check_weights_set`: the model as the build would have changed it, and its structure.
 
     Raises:
-        InputError: the model has another structure than that in ``metadata``.
+        InputError: the model's structure differs from that in ``metadata``.
         EngineLoadError: the plan has no weights and there is no model.
     """
     if model is None:
         if is_stripped(metadata):
             raise EngineLoadError(
-                "the plan was built without weights (strip_weights=True): give the ONNX model "
+                "the plan was built without weights (strip_weights=True): pass the ONNX model "
                 'that has them, as in Engine(plan, weights="m.onnx")'
             )
         return None
@@ -98,13 +98,13 @@ def give_weights(
     return model, new
 
 
-def took_weights(
+def check_weights_set(
     core: _core.Engine, metadata: dict[str, Any], model: OnnxModel, new: Structure | None
 ) -> None:
-    """See that the engine could take all of a model's weights, and record them.
+    """Check that the engine has taken all of a model's weights, and update the metadata.
 
     Raises:
-        InputError: some are part of the plan, with other values.
+        InputError: some are part of the plan, with different values.
     """
     if new is not None:
         check_changes(metadata["structure"], new, model, set(core.refittable_weights()))
@@ -112,34 +112,34 @@ def took_weights(
 
 
 def _record(metadata: dict[str, Any], model: OnnxModel) -> None:
-    """Where the weights come from now."""
+    """Record the model that the weights come from."""
     digest = model.original.sha256()
     if metadata.get("model_sha256") != digest:
-        metadata.pop("verification", None)  # was of the other weights
+        metadata.pop("verification", None)  # it concerned the previous weights
     metadata["model_sha256"] = digest
 
 
 def is_stripped(metadata: dict[str, Any]) -> bool:
-    """Whether a plan has no weights."""
+    """Whether a plan was built without weights."""
     return bool(metadata.get("config", {}).get("strip_weights"))
 
 
 def _too_wide(nodes: Mapping[str, str], metadata: Mapping[str, Any]) -> str:
-    """Why nodes stay in float32 which the engine computes in 16 bits."""
+    """Say why nodes that the engine computes in 16 bits would have to stay in float32."""
     if not nodes:
         return ""
     lines = [f"\n  {name} ({why})" for name, why in nodes.items()]
     precision = metadata["config"]["precision"]
     return (
-        f'\nThe engine was built with precision="{precision}"; with these weights nodes that it '
-        f"computes so have to stay in float32:{''.join(lines[:20])}"
+        f'\nThe engine was built with precision="{precision}"; with these weights, nodes that it '
+        f"computes in it have to stay in float32:{''.join(lines[:20])}"
     )
 
 
 def _unknown(refittable: list[str], model: OnnxModel) -> str:
-    """Weights that the engine wants and the model has none of that name for."""
+    """List the weights of the engine whose names the model does not have."""
     graph = model.skeleton.graph
     names = {tensor.name for tensor in graph.initializer}
     names |= {name for node in graph.node for name in node.output}
     missing = [name for name in refittable if name not in names]
-    return f"\nThe model has none of these names: {', '.join(missing[:20])}" if missing else ""
+    return f"\nThe model has no tensors named: {', '.join(missing[:20])}" if missing else ""

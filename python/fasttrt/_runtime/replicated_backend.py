@@ -15,16 +15,16 @@ from fasttrt.errors import EngineLoadError, Error, InputError
 
 
 class ReplicatedBackend:
-    """Several backends of one model; each run goes to the one with the fewest under way.
+    """Several backends of one model; each run goes to the one with the fewest current runs.
 
-    Among equals they take turns. Arrays that live on a GPU are run there, whatever the others do.
+    Equally busy ones take turns. Runs on arrays that are on a GPU always go to that GPU.
     """
 
     def __init__(self, backends: Sequence[Backend], ordinals: Sequence[int]) -> None:
         """Take over backends, one for each of the GPUs.
 
         Raises:
-            EngineLoadError: their inputs or outputs differ. The backends are the caller's then.
+            EngineLoadError: their inputs or outputs differ. The caller then has to close them.
         """
         self._backends = tuple(backends)
         self._ordinals = tuple(ordinals)
@@ -42,7 +42,7 @@ class ReplicatedBackend:
         self.metadata = first.metadata
         self._under_way = [0] * len(self._backends)
         self._turn = 0
-        self._lock = threading.Lock()  # of the two above
+        self._lock = threading.Lock()  # for _under_way and _turn
 
     def run(
         self,
@@ -54,8 +54,8 @@ class ReplicatedBackend:
         """Run once; see `Engine.infer`.
 
         Raises:
-            InputError: arrays on different GPUs, or on one where the model is not, or a stream of
-                which nothing tells the GPU.
+            InputError: arrays are on different GPUs, or on one without the model, or the GPU of a
+                stream is unknown.
         """
         chosen = self._begin(self._home(arrays, out, stream))
         try:
@@ -71,16 +71,16 @@ class ReplicatedBackend:
         self._backends[0].save(path, force=force)
 
     def refit(self, model: OnnxModel) -> None:
-        """Replace the weights on one GPU after the other; an error names the GPU it is of."""
+        """Replace the weights on one GPU after the other; an error names its GPU."""
         for backend, ordinal in zip(self._backends, self._ordinals, strict=True):
             try:
                 backend.refit(model)
             except Error as error:
                 done = ",".join(map(str, self._ordinals[: self._ordinals.index(ordinal)]))
                 state = f"; refitted already: cuda:{done}" if done else ""
-                told = type(error)(f"cuda:{ordinal}: {error}{state}")
-                vars(told).update(vars(error))  # a CudaError's code, say
-                raise told from error
+                named = type(error)(f"cuda:{ordinal}: {error}{state}")
+                vars(named).update(vars(error))  # such as a CudaError's code
+                raise named from error
 
     def hurry(self) -> None:
         """Hurry all of them."""
@@ -92,7 +92,7 @@ class ReplicatedBackend:
         close_all(self._backends)
 
     def _begin(self, home: int | None) -> int:
-        """The place of the backend that takes a run, which counts from now on."""
+        """Choose the backend for a run, count the run, and return the backend's index."""
         count = len(self._backends)
         with self._lock:
             chosen = home
@@ -106,22 +106,22 @@ class ReplicatedBackend:
     def _home(
         self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any
     ) -> int | None:
-        """The place of the backend that a run has to go to; None if any will do."""
+        """Return the index of the backend that a run must go to; None if any will do."""
         if len(self._backends) == 1:
             return 0
-        found: tuple[str, int] | None = None
+        home: tuple[str, int] | None = None
         for name, ordinal in self._residents(arrays, out):
-            if found is not None and ordinal != found[1]:
+            if home is not None and ordinal != home[1]:
                 raise InputError(
-                    f"{name}: is on cuda:{ordinal}, but {found[0]} is on cuda:{found[1]}; "
-                    "expected the arrays of a run on one GPU"
+                    f"{name}: is on cuda:{ordinal}, but {home[0]} is on cuda:{home[1]}; "
+                    "expected all arrays of a run on one GPU"
                 )
-            found = (name, ordinal)
-        if found is None and stream is not None:
-            found = ("stream", _stream_ordinal(stream))
-        if found is None:
+            home = (name, ordinal)
+        if home is None and stream is not None:
+            home = ("stream", _stream_ordinal(stream))
+        if home is None:
             return None
-        name, ordinal = found
+        name, ordinal = home
         if ordinal not in self._ordinals:
             here = ",".join(map(str, self._ordinals))
             raise InputError(f"{name}: is on cuda:{ordinal}; the engine is on cuda:{here}")
@@ -130,24 +130,24 @@ class ReplicatedBackend:
     def _residents(
         self, arrays: Sequence[Any], out: Sequence[Any | None] | None
     ) -> Iterator[tuple[str, int]]:
-        """Name and GPU of every array that lives on one."""
-        given = zip(self.inputs, arrays, strict=True)
-        wanted = zip(self.outputs, out or (), strict=False)
-        for spec, array in chain(given, wanted):
+        """Yield the name and GPU of every array that is on a GPU."""
+        inputs = zip(self.inputs, arrays, strict=True)
+        targets = zip(self.outputs, out or (), strict=False)
+        for spec, array in chain(inputs, targets):
             if array is None or isinstance(array, np.ndarray) or not is_gpu_array(array):
                 continue
             device = dlpack_device(array)
             if device is None:
                 raise InputError(
-                    f"{spec.name}: expected an array with __dlpack_device__, which tells its GPU "
-                    f"where the engine is on several, got {type(array).__name__}"
+                    f"{spec.name}: expected an array with __dlpack_device__, as the engine is on "
+                    f"several GPUs, got {type(array).__name__}"
                 )
-            if device[0] == CUDA:  # the other kinds of memory are open to all GPUs
+            if device[0] == CUDA:  # the other kinds of memory are accessible to all GPUs
                 yield spec.name, device[1]
 
 
 def close_all(backends: Sequence[Backend]) -> None:
-    """Close all of them; the first error is raised when that is done."""
+    """Close all backends, then raise the first error, if any."""
     errors = []
     for backend in backends:
         try:
@@ -159,13 +159,13 @@ def close_all(backends: Sequence[Backend]) -> None:
 
 
 def _stream_ordinal(stream: Any) -> int:
-    """The GPU of torch's and cupy's streams."""
+    """Return the GPU of a stream of PyTorch or CuPy."""
     ordinal = getattr(getattr(stream, "device", None), "index", None)
     if not isinstance(ordinal, int):
         ordinal = getattr(stream, "device_id", None)
     if not isinstance(ordinal, int):
         raise InputError(
-            "stream: expected arrays on a GPU with it, or a stream of torch's or cupy's, as the "
-            f"engine is on several GPUs, got {stream!r}"
+            "stream: expected arrays on a GPU, or a stream of PyTorch or CuPy, as the engine is on "
+            f"several GPUs, got {stream!r}"
         )
     return ordinal

@@ -20,20 +20,20 @@ _SUFFIXES = (".npy", ".npz")
 def saved_samples(
     path: str | os.PathLike[str], specs: Sequence[TensorSpec], what: str = "inputs"
 ) -> Iterator[tuple[str, Named]]:
-    """The name of a file or folder and the arrays in it, for each sample.
+    """Yield, for each sample, the name of its file or folder and its arrays by name.
 
-    A ``.npz`` is a sample, with an array for each input. A ``.npy`` is one for a single input. A
-    folder holds such files, in the order of their names; or, for several inputs, one ``.npy`` for
-    each, named after it.
+    A ``.npz`` is a sample, with an array for each input. A ``.npy`` is one of a single input. A
+    folder contains such files, which are read in the order of their names; or, for several inputs,
+    one ``.npy`` named after each input.
 
     Args:
-        path: of a file or a folder.
-        specs: of the model's inputs.
-        what: the samples are, for messages.
+        path: a file or a folder.
+        specs: the model's inputs.
+        what: what the samples are, for messages.
 
     Raises:
-        MissingFileError: there is none.
-        InputError: it holds no samples, or a file is damaged; names it.
+        MissingFileError: it does not exist.
+        InputError: it contains no samples, or a file is damaged.
     """
     path = Path(path)
     files = saved_files(path, what)
@@ -47,10 +47,10 @@ def saved_samples(
 
 
 def saved_files(path: str | os.PathLike[str] | None, what: str = "inputs") -> list[Path]:
-    """The files that `saved_samples` reads; none for None.
+    """List the files that `saved_samples` reads; none for None.
 
     Raises:
-        InputError: as `saved_samples`, of what needs no look into the files.
+        InputError: as `saved_samples`, without reading the files.
     """
     if path is None:
         return []
@@ -63,7 +63,7 @@ def saved_files(path: str | os.PathLike[str] | None, what: str = "inputs") -> li
         return [path]
     files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
     if not files:
-        raise InputError(f"{what}: expected .npy or .npz files in {path}, it holds none")
+        raise InputError(f"{what}: expected .npy or .npz files in {path}, got none")
     return files
 
 
@@ -74,8 +74,8 @@ def _sample(file: Path, specs: Sequence[TensorSpec], what: str) -> Named:
     if len(specs) != 1:
         names = ", ".join(spec.name for spec in specs)
         raise InputError(
-            f"{what}: {file} holds one array, the model has {len(specs)} inputs: give a .npz with "
-            f"arrays named {names}"
+            f"{what}: {file} contains one array, but the model has {len(specs)} inputs: use a .npz "
+            f"with arrays named {names}"
         )
     return {specs[0].name: _typed(content, specs[0].name, specs)}
 
@@ -83,12 +83,12 @@ def _sample(file: Path, specs: Sequence[TensorSpec], what: str) -> Named:
 def _array(file: Path, what: str) -> Array:
     content = _content(file, what)
     if isinstance(content, dict):
-        raise FileError(f"{what}: {file} cannot be read: it is an archive, no array")
+        raise FileError(f"{what}: {file} cannot be read: it is an archive, not an array")
     return content
 
 
 def _content(file: Path, what: str) -> Array | Named:
-    """The array of a ``.npy``, or those of a ``.npz`` by name."""
+    """Read the array of a ``.npy``, or those of a ``.npz`` by name."""
     try:
         with reading(file) as stream:
             if is_lfs_pointer(stream.read(64)):
@@ -101,16 +101,16 @@ def _content(file: Path, what: str) -> Array | Named:
     except FileNotFoundError:
         raise
     except Exception as error:  # numpy raises ValueError, EOFError, BadZipFile, MemoryError, ...
-        said = str(error) or type(error).__name__
-        raise FileError(f"{what}: {file} cannot be read: {said}") from error
+        reason = str(error) or type(error).__name__
+        raise FileError(f"{what}: {file} cannot be read: {reason}") from error
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy gives other members as bytes
-            raise FileError(f"{what}: {file} cannot be read: its {name!r} is no array")
+        if not isinstance(array, np.ndarray):  # numpy returns other members as bytes
+            raise FileError(f"{what}: {file} cannot be read: its {name!r} is not an array")
     return arrays
 
 
 def _typed(array: Array, name: str, specs: Sequence[TensorSpec]) -> Array:
-    """With its type back, if it is one of ml_dtypes: numpy saves those as plain bytes."""
+    """Restore a dtype of ml_dtypes, which numpy saves as plain bytes."""
     spec = next((spec for spec in specs if spec.name == name), None)
     if spec is None or array.dtype.kind != "V" or array.dtype.fields is not None:
         return array

@@ -1,4 +1,4 @@
-"""Samples of a model's inputs, whichever way the caller gives them."""
+"""Samples of a model's inputs: arrays, iterables of arrays, or files."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,25 +10,25 @@ from fasttrt._common.host_array import host_array
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._runtime.arguments import as_array, ordered
 from fasttrt._runtime.arrays import is_device_array
-from fasttrt._runtime.reference_backend import checked
+from fasttrt._runtime.reference_backend import check_array
 from fasttrt._runtime.sample_files import Array, Named, saved_samples
 from fasttrt.errors import InputError
 
 Inputs: TypeAlias = (
     "Mapping[str, Any] | Array | tuple[Any, ...] | Iterable[Any] | str | os.PathLike[str]"
 )
-"""One sample (a mapping, an array, a tuple of arrays), an iterable of such, or saved ones, see
-`saved_samples`."""
+"""One sample (a mapping, an array, a tuple of arrays), an iterable of samples, or the path of saved
+ones, see `saved_samples`."""
 Samples: TypeAlias = Iterable[Any] | str | os.PathLike[str]
-"""An iterable of samples, or saved ones."""
+"""An iterable of samples, or the path of saved ones."""
 
 
 def given_samples(inputs: Inputs, specs: Sequence[TensorSpec]) -> Iterator[Named]:
-    """Arrays by name, a mapping for each sample.
+    """Yield a mapping from names to arrays for each sample.
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: for what is no sample, or files that hold none.
+        InputError: it is not a sample, or the files contain none.
     """
     if isinstance(inputs, (str, os.PathLike)):
         for _, sample in saved_samples(inputs, specs):
@@ -41,17 +41,17 @@ def given_samples(inputs: Inputs, specs: Sequence[TensorSpec]) -> Iterator[Named
 
 
 def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[list[Array]]:
-    """The arrays of each sample, in the inputs' order, as ONNX Runtime takes them.
+    """Yield the arrays of each sample in the inputs' order, as ONNX Runtime requires them.
 
     Args:
-        specs: of the model's inputs.
+        specs: the model's inputs.
         data: the samples, read one at a time.
-        what: they are, for messages: ``"data"``.
+        what: what the samples are, for messages, as in ``"data"``.
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: there are none, or one does not fit the model or is not finite; names the sample
-            and the input.
+        InputError: there are no samples, or one does not match the model or is not finite; the
+            message names the sample and the input.
     """
     count = 0
     for label, sample in _labelled(specs, data, what):
@@ -65,7 +65,7 @@ def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Itera
 
 
 def _is_sample(inputs: Any) -> bool:
-    """Whether it is one sample: a framework's array is iterable too, but is no list of samples."""
+    """Whether a value is one sample; a framework's array is, although it is iterable."""
     is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
     return is_array or isinstance(inputs, (Mapping, tuple)) or not isinstance(inputs, Iterable)
 
@@ -83,7 +83,7 @@ def _named(item: Any, specs: Sequence[TensorSpec]) -> Named:
 def _array(name: str, value: Any) -> Array:
     if is_device_array(value):
         raise InputError(
-            f"{name}: expected an array in the host's memory, got {type(value).__name__} on a GPU"
+            f"{name}: expected an array in host memory, got {type(value).__name__} on a GPU"
         )
     return host_array(name, value)
 
@@ -94,8 +94,8 @@ def _labelled(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator
         return
     if isinstance(data, (np.ndarray, Mapping, bytes)) or not isinstance(data, Iterable):
         raise InputError(
-            f"{what}: expected files, or an iterable of what Engine.infer takes (for one sample a "
-            f"list of it), got {type(data).__name__}"
+            f"{what}: expected files, or an iterable of samples as Engine.infer takes them (a list "
+            f"for a single one), got {type(data).__name__}"
         )
     for index, sample in enumerate(data):
         yield f"item {index}", sample
@@ -110,11 +110,11 @@ def _matched(specs: Sequence[TensorSpec], sample: Any) -> list[Array]:
             names = ", ".join(spec.name for spec in specs)
             raise InputError(f"expected {len(specs)} arrays ({names}), got {len(values)}")
     arrays = [
-        checked(spec, as_array(spec, value, cast=False))
+        check_array(spec, as_array(spec, value, cast=False))
         for spec, value in zip(specs, values, strict=True)
     ]
     for spec, array in zip(specs, arrays, strict=True):
-        is_float = array.dtype.kind not in "biuOSU"  # those of ml_dtypes are of kind V
+        is_float = array.dtype.kind not in "biuOSU"  # ml_dtypes' are of kind V
         if is_float and not np.isfinite(array.astype(np.float64)).all():
             raise InputError(f"{spec.name}: expected finite values, got NaN or Inf")
     return arrays

@@ -1,4 +1,4 @@
-"""When TensorRT-RTX compiles kernels for the sizes of a run: what an engine does for a plan."""
+"""The choice of when TensorRT-RTX compiles kernels for the shapes of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,12 +13,12 @@ _MAX_LISTED = 3
 def specialization_for(
     specialization: str, metadata: Mapping[str, Any], library: _core.Library
 ) -> str:
-    """Give the core's strategy for a plan: ``"eager"``, ``"lazy"`` or ``"none"``.
+    """Return the core's strategy for a plan: ``"eager"``, ``"lazy"`` or ``"none"``.
 
     Args:
         specialization: one of these or ``"auto"``, see `Engine`.
-        metadata: the plan's.
-        library: what runs it.
+        metadata: the plan's metadata.
+        library: the library that runs it.
     """
     convolutions = metadata.get(GROUPED_CONVOLUTIONS, ())
     is_automatic = specialization == "auto"

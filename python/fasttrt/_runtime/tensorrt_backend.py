@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fasttrt import _core
-from fasttrt._cache.kernel_cache import KeptKernels
+from fasttrt._cache.kernel_cache import KernelCache
 from fasttrt._common.dtypes import wrong_dtype
 from fasttrt._common.log import logger
 from fasttrt._common.tensor_spec import Range, Shape, TensorSpec, merge_profiles
@@ -22,16 +22,16 @@ from fasttrt._plan.plan_file import Plan
 from fasttrt._runtime.arrays import is_device_array, stream_handle
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.cuda_graph_policy import graph_policy
-from fasttrt._runtime.refit import give_weights, is_stripped, refit, took_weights
+from fasttrt._runtime.refit import check_weights_set, is_stripped, refit, set_weights
 from fasttrt._runtime.specialization import specialization_for
 from fasttrt._runtime.tf32 import check_tf32
 from fasttrt.errors import EngineLoadError, Error, InputError
 
 _UNEQUAL_BRANCHES = "applyGenericCopy"
-"""What TensorRT-RTX 1.6.1 fails in where branches of an If give other shapes."""
-_UNEQUAL_BRANCHES_CURE = (
-    "The branches of an If seem to give other shapes, which TensorRT-RTX cannot run: fix its "
-    "condition (freeze=), or have both give one shape"
+"""Where TensorRT-RTX 1.6.1 fails if the branches of an If have different output shapes."""
+_UNEQUAL_BRANCHES_HINT = (
+    "The branches of an If seem to have different shapes, which TensorRT-RTX cannot run: fix "
+    "its condition (freeze=), or make the shapes equal"
 )
 _IoTensor: TypeAlias = tuple[str, np.dtype[Any], Shape, bool, list[Range]]
 
@@ -59,56 +59,56 @@ class TensorRTBackend:
         """Load the plan onto a GPU; ``cache`` is the folder for the kernels that this compiles.
 
         Raises:
-            EngineLoadError: it cannot run here; names what built it and what is here.
-            Error: TensorRT cannot load a plugin library, or the plan cannot be given ``weights``;
-                or it was built without TF32, and this process has run TensorRT-RTX with it.
+            EngineLoadError: it cannot run here; the message names what built it and what is here.
+            Error: TensorRT cannot load a plugin library, or the plan cannot take ``weights``; or it
+                was built without TF32, and this process has run TensorRT-RTX with TF32.
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
-            InputError: the model cannot be batched, or not be recorded; ``weights`` are of another
+            InputError: the model cannot be batched or captured, or ``weights`` are those of another
                 model.
         """
         self.metadata = dict(plan.metadata)
-        self._weights_lock = threading.Lock()  # so that the metadata are of the core's weights
+        self._weights_lock = threading.Lock()  # so that the metadata matches the core's weights
         if library == "auto":
             library = family_for(plan)
-        self._library = found = find(library, device)
-        if mismatch := known_mismatch(plan, found):
-            raise EngineLoadError(f"{mismatch} ({both_sides(plan, found, device)})")
-        if found.family == "rtx":
+        self._library = handle = find(library, device)
+        if mismatch := known_mismatch(plan, handle):
+            raise EngineLoadError(f"{mismatch} ({both_sides(plan, handle, device)})")
+        if handle.family == "rtx":
             check_tf32(self.metadata)
-        loaded = load(found, plugins)
+        loaded = load(handle, plugins)
         options = _core.EngineOptions()
         options.device = device
         options.contexts = contexts
         options.allow_host_code = engine_host_code
-        options.set_specialization(specialization_for(specialization, self.metadata, found))
-        options.set_cuda_graph(graph_policy(cuda_graph, self.metadata, found))
+        options.set_specialization(specialization_for(specialization, self.metadata, handle))
+        options.set_cuda_graph(graph_policy(cuda_graph, self.metadata, handle))
         options.set_wait(wait)
         if batching is not None:
             options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         options.weight_streaming_budget = weight_streaming_budget
-        given = give_weights(options, self.metadata, weights, found)
-        self._kernels = KeptKernels.of(cache, plan, found, device)
+        new_weights = set_weights(options, self.metadata, weights, handle)
+        self._kernels = KernelCache.create(cache, plan, handle, device)
         if self._kernels is not None:
-            self._kernels.give(options)
+            self._kernels.load(options)
         with forwarded():
             try:
-                self.core = _core.Engine(found, plan.data, options)
+                self.core = _core.Engine(handle, plan.data, options)
             except EngineLoadError as error:
-                lines = [str(error), *hints(plan, found, engine_host_code, loaded)]
-                lines.append(f"({both_sides(plan, found, device)})")
+                lines = [str(error), *hints(plan, handle, engine_host_code, loaded)]
+                lines.append(f"({both_sides(plan, handle, device)})")
                 raise EngineLoadError("\n".join(lines)) from None
-            if given is not None:
+            if new_weights is not None:
                 try:
-                    took_weights(self.core, self.metadata, *given)
+                    check_weights_set(self.core, self.metadata, *new_weights)
                 except BaseException:
-                    self.core.close()  # now, not when the last traceback goes
+                    self.core.close()  # now, not when the traceback is freed
                     raise
-        self._keep_kernels()  # now, as not every process gets to close its engines
+        self._store_kernels()  # now, as not every process closes its engines
         declared = _declared(plan)
         profiles = plan.metadata.get("profiles", ())
         self.inputs = tuple(_spec(tensor, declared, profiles) for tensor in self.core.inputs())
         self.outputs = tuple(_spec(tensor, declared) for tensor in self.core.outputs())
-        # TensorRT 8.6 does not tell the core what values a shape tensor may take; the plan does.
+        # TensorRT 8.6 does not report the values that a shape tensor may have; the plan does.
         self._unchecked = [
             i for i, tensor in enumerate(self.core.inputs()) if tensor[3] and not any(tensor[4][0])
         ]
@@ -142,7 +142,7 @@ class TensorRTBackend:
             return self.core.infer(arrays, out, stream, inputs_read)
         except Error as error:
             if _UNEQUAL_BRANCHES in str(error):
-                raise Error(f"{error}\n{_UNEQUAL_BRANCHES_CURE}") from None
+                raise Error(f"{error}\n{_UNEQUAL_BRANCHES_HINT}") from None
             raise
         finally:
             if _core.has_log():
@@ -156,18 +156,18 @@ class TensorRTBackend:
         inputs_read: "_core.InputsRead | None",
     ) -> list[Any]:
         inputs = [_to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
-        given = [None] * len(self.outputs) if out is None else out
-        for spec, target in zip(self.outputs, given, strict=True):
+        targets = [None] * len(self.outputs) if out is None else out
+        for spec, target in zip(self.outputs, targets, strict=True):
             if spec.converted and target is not None:
                 _check_target(spec, target)
         direct = [
             None if spec.converted else target
-            for spec, target in zip(self.outputs, given, strict=True)
+            for spec, target in zip(self.outputs, targets, strict=True)
         ]
         results = self.core.infer(inputs, direct, stream, inputs_read)
         return [
             _from_engine(spec, result, target)
-            for spec, result, target in zip(self.outputs, results, given, strict=True)
+            for spec, result, target in zip(self.outputs, results, targets, strict=True)
         ]
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -186,26 +186,26 @@ class TensorRTBackend:
         self.core.hurry()
 
     def close(self) -> None:
-        """Free everything, after runs under way."""
+        """Wait for current runs, and free all resources."""
         with forwarded():
             try:
-                self._keep_kernels()
+                self._store_kernels()
             finally:
                 self.core.close()
 
-    def _keep_kernels(self) -> None:
+    def _store_kernels(self) -> None:
         if self._kernels is not None and not self.core.closed:
-            self._kernels.keep(self.core)
+            self._kernels.store(self.core)
 
 
 def family_for(plan: Plan) -> str:
-    """The family to look for to run a plan, unless the environment names a library."""
+    """Return the family to search for to run a plan, unless the environment names a library."""
     is_rtx = plan.metadata.get("library", {}).get("family") == "rtx"
     return "rtx" if is_rtx and not os.environ.get("FASTTRT_LIBRARY") else "auto"
 
 
 def _declared(plan: Plan) -> dict[str, np.dtype[Any]]:
-    """The types that the model states, by name."""
+    """Return the dtypes that the model declares, by tensor name."""
     try:
         return {
             tensor["name"]: np.dtype(_dtype(tensor["dtype"]))
@@ -230,24 +230,24 @@ def _spec(
 ) -> TensorSpec:
     name, dtype, shape, on_host, profiles = tensor
     if on_host and not any(profiles[0] if profiles else ()):
-        given = [profile[name] for profile in built_for if name in profile]
-        profiles = [(tuple(p[0]), tuple(p[1]), tuple(p[2])) for p in given]
+        stored = [profile[name] for profile in built_for if name in profile]
+        profiles = [(tuple(p[0]), tuple(p[1]), tuple(p[2])) for p in stored]
     ranges = tuple(profiles)
-    least, best, most = merge_profiles(ranges)
+    min_, opt, max_ = merge_profiles(ranges)
     return TensorSpec(
-        name, declared.get(name, dtype), shape, least, best, most, ranges, dtype, on_host
+        name, declared.get(name, dtype), shape, min_, opt, max_, ranges, dtype, on_host
     )
 
 
 def _check_values(spec: TensorSpec, array: Any) -> None:
-    """A shape tensor's values against the profiles; the core checks the rest."""
+    """Check a shape tensor's values against the profiles; the core checks everything else."""
     if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (spec.dtype, spec.shape):
         return
     values = array.ravel().tolist()
     fits = any(
-        all(a <= value <= c for a, value, c in zip(least, values, most, strict=True))
-        for least, _, most in spec.profiles
-        if len(least) == len(values)
+        all(a <= value <= c for a, value, c in zip(min_, values, max_, strict=True))
+        for min_, _, max_ in spec.profiles
+        if len(min_) == len(values)
     )
     if spec.profiles and not fits:
         ranges = "; or ".join(
@@ -257,16 +257,16 @@ def _check_values(spec: TensorSpec, array: Any) -> None:
 
 
 def _to_engine(spec: TensorSpec, array: Any) -> Any:
-    """The values in the engine's type.
+    """Convert an array to the engine's dtype.
 
-    Values have to fit; floats are rounded, which the log said when the plan was loaded.
+    Values must be in its range; floats are rounded, which was logged when the plan was loaded.
     """
     if not spec.converted:
         return array
     if is_device_array(array):
         raise InputError(
             f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
-            f"{spec.engine_dtype}; arrays on a GPU are not converted: give one in host memory"
+            f"{spec.engine_dtype}; arrays on a GPU are not converted: pass one in host memory"
         )
     if not isinstance(array, np.ndarray):
         return array
@@ -287,7 +287,7 @@ def _to_engine(spec: TensorSpec, array: Any) -> Any:
 
 
 def _check_target(spec: TensorSpec, target: Any) -> None:
-    """What the core checks of targets that it fills itself."""
+    """Check an array of ``out=`` as the core checks those that it writes itself."""
     if not isinstance(target, np.ndarray):
         raise InputError(f"{spec.name}: out= must be a numpy array, got {type(target).__name__}")
     if target.dtype != spec.dtype:
@@ -304,7 +304,7 @@ def _from_engine(
     if not isinstance(result, np.ndarray):
         raise InputError(
             f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
-            f"{spec.engine_dtype}; results on a GPU are not converted: give inputs in host memory"
+            f"{spec.engine_dtype}; results on a GPU are not converted: pass inputs in host memory"
         )
     if target is None:
         return result.astype(spec.dtype)

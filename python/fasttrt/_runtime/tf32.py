@@ -1,4 +1,4 @@
-"""How TensorRT-RTX takes TF32: from the environment, and for the whole process."""
+"""TensorRT-RTX's setting of TF32, which comes from the environment and holds for the process."""
 
 import os
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ _first: list[str | None] = []
 
 
 def check_tf32(metadata: Mapping[str, Any]) -> None:
-    """See that an engine which was built without TF32 will run without it.
+    """Check that an engine that was built without TF32 will run without it.
 
-    TensorRT-RTX 1.6.1 reads the variable at each build and load, but its kernels were seen to go
-    on rounding to TF32 in a process that had run an engine before the variable was set.
+    TensorRT-RTX 1.6.1 reads the variable at each build and load, but its kernels were seen to
+    continue rounding to TF32 in a process that had run an engine before the variable was set.
 
     Raises:
-        Error: that is so here.
+        Error: the variable was not "0" when this process loaded its first engine.
     """
     if not _first:
         _first.append(os.environ.get(TF32_VARIABLE))
@@ -26,6 +26,6 @@ def check_tf32(metadata: Mapping[str, Any]) -> None:
     if is_exact and _first[0] != "0":
         raise Error(
             f"the plan was built without TF32, and {TF32_VARIABLE} was {_first[0] or 'not set'} "
-            "when this process loaded its first engine, to which TensorRT-RTX keeps. Set it to 0 "
-            "before the first engine is loaded"
+            "when this process loaded its first engine; TensorRT-RTX does not change that later. "
+            "Set it to 0 before the first engine is loaded"
         )

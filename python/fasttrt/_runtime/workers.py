@@ -1,4 +1,4 @@
-"""Requests that wait elsewhere: an engine's worker threads, and results in order."""
+"""An engine's worker threads, and `Engine.map`'s results in order."""
 
 import threading
 from collections import deque
@@ -15,12 +15,12 @@ _MAX_BATCH_WORKERS = 256
 
 
 def worker_count(contexts: int, batching: Batching | None, ordinals: Sequence[int] | None) -> int:
-    """Threads enough to keep all GPUs busy, and to fill a batch while another one runs.
+    """Return how many threads keep all GPUs busy, and fill a batch while another one runs.
 
     Args:
-        contexts: runs that may be under way on each GPU.
+        contexts: the number of concurrent runs on each GPU.
         batching: how runs are gathered, if they are.
-        ordinals: the GPUs; None for the CPU, where nothing is gathered.
+        ordinals: the GPUs; None for the CPU, where runs are not gathered.
     """
     if ordinals is None:
         return contexts
@@ -31,15 +31,15 @@ def worker_count(contexts: int, batching: Batching | None, ordinals: Sequence[in
 
 
 class Workers:
-    """Threads that start when there is work for them, and end with this object at the latest."""
+    """Threads that start when there is work, and end with this object at the latest."""
 
-    def __init__(self, most: int) -> None:
-        """Nothing is started yet.
+    def __init__(self, max_threads: int) -> None:
+        """Start no threads yet.
 
         Args:
-            most: how many threads there may be.
+            max_threads: the maximum number of threads.
         """
-        self.most = most
+        self.max_threads = max_threads
         self._executor: ThreadPoolExecutor | None = None
         self._unfinished: set[Future[Any]] = set()
         self._closed = False
@@ -56,21 +56,21 @@ class Workers:
             if self._closed:
                 raise Error("the engine is closed")
             if self._executor is None:
-                # The threads hold what the initializer is given: not this object, whose end
-                # they could not see then.
+                # The threads hold the initializer's arguments: not this object, which they would
+                # keep alive.
                 self._executor = ThreadPoolExecutor(
-                    self.most, "fasttrt-worker", _mark, (self._local,)
+                    self.max_threads, "fasttrt-worker", _mark, (self._local,)
                 )
             try:
                 future = self._executor.submit(function, *args, **named)
-            except RuntimeError as error:  # on a daemon thread that goes on
+            except RuntimeError as error:  # on a daemon thread that is still running
                 raise Error("the interpreter is ending") from error
             self._unfinished.add(future)
         future.add_done_callback(self._unfinished.discard)
         return future
 
     def run(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
-        """Call a function at once, on the caller's thread.
+        """Call a function immediately, on the caller's thread.
 
         Raises:
             Error: after `close`.
@@ -85,7 +85,7 @@ class Workers:
         return future
 
     def close(self, hurry: Callable[[], None]) -> None:
-        """Cancel what has not begun, wait for what has, and end the threads.
+        """Cancel calls that have not started, wait for the others, and end the threads.
 
         ``hurry`` is called before the wait, to make it short. May be called on one of the threads,
         from a future's callback; that one ends afterwards.
@@ -95,7 +95,7 @@ class Workers:
             executor = self._executor
             unfinished = self._unfinished.copy()
         if executor is not None:
-            running = _cancelled(unfinished)
+            running = _cancel(unfinished)
             hurry()
             wait(running)
             executor.shutdown(wait=not hasattr(self._local, "is_worker"))
@@ -106,26 +106,26 @@ def _mark(local: threading.local) -> None:
 
 
 def settle(futures: Collection[Future[Any]]) -> None:
-    """Cancel what has not begun and wait for the rest."""
-    wait(_cancelled(futures))
+    """Cancel calls that have not started, and wait for the others."""
+    wait(_cancel(futures))
 
 
-def _cancelled(futures: Collection[Future[Any]]) -> list[Future[Any]]:
-    """Cancel what has not begun, and give the rest."""
-    # Not ThreadPoolExecutor.shutdown(cancel_futures=True), which takes the work out of the queue
-    # and leaves whoever is in concurrent.futures.wait() for it there for ever (seen in 3.12):
-    # cancelled here, it stays in the queue, and a worker passes the word.
+def _cancel(futures: Collection[Future[Any]]) -> list[Future[Any]]:
+    """Cancel calls that have not started, and return the others."""
+    # Not ThreadPoolExecutor.shutdown(cancel_futures=True), which removes the work from the queue
+    # and leaves a thread in concurrent.futures.wait() waiting forever (seen in 3.12): cancelled
+    # here, the work stays in the queue, and a worker notifies the waiting thread.
     return [future for future in futures if not future.cancel()]
 
 
 def failed(error: Exception) -> Future[Any]:
-    """A future of what was refused before it could begin."""
+    """Return a future of a call that was rejected before it could start."""
     future: Future[Any] = Future()
     future.set_exception(error)
     return future
 
 
-def mapped(
+def ordered_map(
     begin: Callable[[tuple[Any, ...]], Future[Any]],
     iterable: Iterable[Any],
     in_flight: int | None,
@@ -133,15 +133,15 @@ def mapped(
     progress: Callable[[int], None] | bool,
     workers: int,
 ) -> Generator[Any, None, None]:
-    """What `Engine.map` gives.
+    """Return the generator of `Engine.map`.
 
     Args:
-        begin: begins a run of these inputs, and returns once its arrays may be changed.
-        iterable: as `Engine.map` takes it, and so are the next three.
-        in_flight: None: one more than there are ``workers``, and at least 2.
+        begin: starts a run of these inputs, and returns once its arrays may be changed.
+        iterable: the items, see `Engine.map`, as for the next three arguments.
+        in_flight: None: one more than ``workers``, and at least 2.
         errors: ``"raise"`` or ``"return"``.
         progress: True, False or a callback.
-        workers: how many runs can be under way.
+        workers: the maximum number of concurrent runs.
     """
     if in_flight is None:
         in_flight = max(2, workers + 1)
@@ -178,17 +178,17 @@ def in_order(
     keep_errors: bool,
     report: Callable[[int], None],
 ) -> Generator[Any, None, None]:
-    """The results of all items in their order; ends with nothing under way.
+    """Yield the results of all items in their order, leaving no run behind when it ends.
 
     Args:
-        submit: begins an item.
+        submit: starts an item.
         items: the source, read by whoever iterates over the results.
-        in_flight: how many items may be read ahead of what was given.
-        keep_errors: give an item's exception in its place, instead of raising it.
-        report: called with the count of items done, before each is given.
+        in_flight: how many items to read ahead of the results.
+        keep_errors: whether to yield an item's exception in its place instead of raising it.
+        report: called with the number of completed items, before each result.
     """
     ahead: deque[Future[Any]] = deque()
-    end: Exception | None = None  # of the source
+    end: Exception | None = None  # the source's exception
     ended = False
     index = 0
     try:
@@ -209,7 +209,7 @@ def in_order(
                 raise outcome
             report(index)
             yield outcome
-            outcome = None  # it is the consumer's
+            outcome = None  # only the consumer holds it
         if end is not None:
             raise end
     finally:
@@ -229,10 +229,10 @@ def _outcome(future: Future[Any], index: int) -> Any:
 
 
 def with_index(error: Exception, index: int) -> Exception:
-    """The same exception, with the attribute ``index`` and a word of it for the reader.
+    """Add an item's index to an exception: as its attribute ``index``, and for the reader.
 
-    In the message where that is ours to change; a note (PEP 678's ``__notes__``, which Python 3.10
-    keeps and does not print) for the exceptions of others, whose arguments have their own meaning.
+    fasttrt's own exceptions get it in their message; others get a note (PEP 678's ``__notes__``,
+    which Python 3.10 stores but does not print), as their arguments have meanings of their own.
     """
     vars(error)["index"] = index
     where = f"item {index}"
