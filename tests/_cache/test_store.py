@@ -20,7 +20,7 @@ from fasttrt._cache.folder import CacheFolder, parse_cache, size_limit
 from fasttrt._cache.key import digest_of
 from fasttrt._cache.lock import entry_lock
 from fasttrt._cache.store import KERNELS, Store
-from fasttrt._graph.digest import file_sha256
+from fasttrt._common.file_digest import file_sha256
 from support.process import python_output
 from support.randomness import new_rng
 

@@ -370,7 +370,10 @@ def test_what_the_quantizer_left_float_is_no_success() -> None:
             "output: expected a file in an existing folder, got '/no",
         ),
         ({"exclude": ["Conv"]}, "nothing to quantize"),
-        ({"library": "auto", "device": "cpu"}, 'device: expected "cuda" or "cuda:N", got \'cpu\''),
+        (
+            {"library": "auto", "device": "cpu"},
+            "device: expected a GPU as in 0 or \"cuda:0\", got 'cpu'",
+        ),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], message: str) -> None:

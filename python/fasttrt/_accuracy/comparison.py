@@ -1,11 +1,11 @@
 """What `fasttrt.compare` found."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fasttrt._accuracy.bisection import Divergence
 from fasttrt._accuracy.metrics import OutputComparison
+from fasttrt._common.json_values import json_value
 from fasttrt._common.tables import Column, name, number, output_width, render, wrap
 from fasttrt._terminal import printable
 
@@ -47,7 +47,7 @@ class Comparison:
         found = asdict(self) | {"passed": self.passed}
         for output, compared in zip(found["outputs"], self.outputs, strict=True):
             output["passed"] = compared.passed
-        plain: dict[str, Any] = _plain(found)
+        plain: dict[str, Any] = json_value(found)
         return plain
 
     def __str__(self) -> str:
@@ -126,11 +126,3 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -21,7 +21,7 @@ from fasttrt._graph.control_flow import CONTROL_FLOW, control_flow
 from fasttrt._graph.fingerprint import structure
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze, transformed
-from fasttrt._library.device import Device, default_device, parse_device
+from fasttrt._library.device import Device, gpu_or_default
 from fasttrt._library.discovery import find
 from fasttrt._library.plugins import Plugins, Record, load
 from fasttrt._library.tensorrt_log import forward, forwarded
@@ -132,9 +132,7 @@ def build(
     if not isinstance(model, OnnxModel):
         model = OnnxModel(model)
     model = transformed(model, freeze, dims)
-    ordinal = default_device() if device is None else parse_device(device)
-    if device is not None and ordinal is None:
-        raise InputError(f'device: expected "cuda" or "cuda:N" to build for, got {device!r}')
+    ordinal = gpu_or_default(device)
     found = find(library, ordinal)
     if isolate:
         return _isolated(

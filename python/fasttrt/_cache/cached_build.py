@@ -14,7 +14,7 @@ from fasttrt._cache.timing_cache import discard_timings, timing_cache_file
 from fasttrt._common.log import logger
 from fasttrt._common.progress import ProgressCallback
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.device import default_device, gpu_model, parse_device
+from fasttrt._library.device import gpu_model, gpu_or_default
 from fasttrt._library.discovery import find
 from fasttrt._library.plugins import Plugins, describe
 from fasttrt._plan.build_config import BuildConfig
@@ -78,7 +78,7 @@ def cached_build(
     Raises:
         Error: as `fasttrt.build`.
     """
-    ordinal = default_device() if device is None else parse_device(device)
+    ordinal = gpu_or_default(device)
 
     def build_plan(config: BuildConfig) -> Plan:
         return build(

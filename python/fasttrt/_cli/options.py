@@ -2,8 +2,7 @@
 
 import json
 import logging
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -13,6 +12,7 @@ import typer
 from fasttrt._cli.messages import show_logs
 from fasttrt._cli.values import SHAPES_HELP
 from fasttrt._common.file_kinds import chart
+from fasttrt._common.json_values import json_value
 from fasttrt._common.output_file import Output
 from fasttrt._terminal import printable_lines
 from fasttrt.errors import Error, InputError
@@ -153,17 +153,7 @@ def say(text: object, err: bool = False) -> None:
 
 def json_text(value: Any) -> str:
     """JSON as the standard has it: null for a number that is not finite."""
-    return json.dumps(_finite(value), indent=2, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+    return json.dumps(json_value(value), indent=2, allow_nan=False)
 
 
 def show_log(wanted: bool) -> None:

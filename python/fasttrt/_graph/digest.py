@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fasttrt._common.input_file import reading
+from fasttrt._common.file_digest import add_file
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-_BLOCK = 1 << 20
 _MAX_MESSAGE = 2**31 - 1  # bytes that protobuf serializes at once
 
 
@@ -27,7 +26,7 @@ def model_sha256(
     digest = hashlib.sha256()
     for content in contents:
         if isinstance(content, Path):
-            _add_file(digest, content)
+            add_file(digest, content)
         elif isinstance(content, bytes):
             digest.update(content)
         else:
@@ -39,21 +38,8 @@ def model_sha256(
         size = file.stat().st_size if file.is_file() else -1
         digest.update(f"\0{name}\0{size}\0".encode())
         if size >= 0:
-            _add_file(digest, file)
+            add_file(digest, file)
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """The hash of a file's content."""
-    digest = hashlib.sha256()
-    _add_file(digest, path)
-    return digest.hexdigest()
-
-
-def _add_file(digest: "hashlib._Hash", path: Path) -> None:
-    with reading(path) as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
 
 
 def _add_message(digest: "hashlib._Hash", message: "Message", most: int = _MAX_MESSAGE) -> None:

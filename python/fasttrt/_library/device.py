@@ -118,6 +118,15 @@ def default_device() -> int | None:
     return None if _core.driver_problem() else 0
 
 
+def gpu_or_default(device: Device | None) -> int | None:
+    """Return the ordinal of a device that must be a GPU; for None the first GPU's, if there is one.
+
+    Raises:
+        InputError: it is not a GPU.
+    """
+    return default_device() if device is None else gpu_ordinal(device)
+
+
 def capability(ordinal: int | None) -> tuple[int, int]:
     """Return a GPU's compute capability; (0, 0) for no GPU."""
     if ordinal is None:

@@ -4,7 +4,6 @@ A plugin library is code that runs in this process. It is loaded only if the cal
 because a plan does.
 """
 
-import hashlib
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import Any, TypeAlias
 
 from fasttrt import _core
 from fasttrt._common.checks import as_path, refuse
-from fasttrt._common.input_file import check_file, reading
+from fasttrt._common.file_digest import file_sha256
+from fasttrt._common.input_file import check_file
 from fasttrt._library.tensorrt_log import forwarded
 from fasttrt.errors import Error, InputError
 
@@ -106,11 +106,7 @@ def _files(plugins: Plugins) -> list[Path]:
 
 
 def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with reading(file) as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        return file_sha256(file)
     except OSError as error:
         raise InputError(f"plugins: cannot read {file}: {error}") from None
-    return digest.hexdigest()

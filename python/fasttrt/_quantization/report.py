@@ -1,12 +1,12 @@
 """How far a quantized model's outputs are from the float model's."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._common.json_values import json_value
 from fasttrt._common.tables import name, number, output_width, render, wrap
 
 _NUMBERS = ("max abs", "mean abs", "peak rel", "rms rel", "cosine", "top-1", "NaN")
@@ -62,7 +62,7 @@ class QuantizationReport:
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values; NaN becomes None, which JSON lacks."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = json_value(asdict(self))
         return plain
 
     def __str__(self) -> str:
@@ -151,11 +151,3 @@ class LossMeter:
 def _ratio(part: float, whole: float) -> float:
     """NaN where there is nothing to relate to."""
     return part / whole if whole else math.nan
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

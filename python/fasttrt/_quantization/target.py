@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.device import capability, default_device, parse_device
+from fasttrt._library.device import capability, gpu_or_default
 from fasttrt._library.discovery import describe, find
 from fasttrt._library.tensorrt_log import forwarded
 from fasttrt._parser.int8_support import (
@@ -15,7 +15,7 @@ from fasttrt._parser.int8_support import (
     has_int8_convolutions,
     no_convolutions,
 )
-from fasttrt.errors import InputError, LibraryNotFoundError, UnsupportedLibraryError
+from fasttrt.errors import LibraryNotFoundError, UnsupportedLibraryError
 
 if TYPE_CHECKING:
     import onnx
@@ -36,9 +36,7 @@ class Int8Target:
             LibraryNotFoundError, UnsupportedLibraryError: there is not what was asked for, or the
                 GPU has no int8 arithmetic.
         """
-        self._ordinal = default_device() if device is None else parse_device(device)
-        if device is not None and self._ordinal is None:
-            raise InputError(f'device: expected "cuda" or "cuda:N", got {device!r}')
+        self._ordinal = gpu_or_default(device)
         gpu = capability(self._ordinal)
         if self._ordinal is not None and not has_int8(gpu):
             raise UnsupportedLibraryError(
