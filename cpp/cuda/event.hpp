@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cuda/device.hpp"
+#include "cuda/owned.hpp"
 
 namespace fasttrt::cuda {
 
@@ -14,7 +15,8 @@ class StreamRef;
 // CudaError.
 class EventRef {
  public:
-  EventRef(CUevent_st* event) noexcept : event_(event) {}  // NOLINT(*-explicit-*)
+  using Handle = CUevent_st*;
+  EventRef(CUevent_st* event) noexcept : handle_(event) {}  // NOLINT(*-explicit-*)
   EventRef(int) = delete;
   EventRef(std::nullptr_t) = delete;
 
@@ -24,11 +26,11 @@ class EventRef {
   void synchronize() const;
   [[nodiscard]] bool is_done() const;
 
-  [[nodiscard]] CUevent_st* handle() const noexcept { return event_; }
+  [[nodiscard]] CUevent_st* handle() const noexcept { return handle_; }
   friend bool operator==(EventRef, EventRef) noexcept = default;
 
  protected:
-  CUevent_st* event_;
+  CUevent_st* handle_;
 };
 
 // Without timing, recording and waiting are cheaper.
@@ -38,22 +40,10 @@ enum class EventTiming { off, on };
 enum class EventWait { spin, block };
 
 // Owns an event. Use it as an EventRef.
-class Event : public EventRef {
+class Event : public Owned<EventRef, &DriverApi::event_destroy> {
  public:
   explicit Event(std::shared_ptr<PrimaryContext> context, EventTiming timing = EventTiming::off,
                  EventWait wait = EventWait::spin);
-  ~Event();
-  Event(Event&& other) noexcept;
-  Event& operator=(Event&& other) noexcept;
-
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
-  // The caller now destroys the event, and keeps its context alive until then.
-  [[nodiscard]] CUevent_st* release() noexcept;
-
- private:
-  void reset() noexcept;
-
-  std::shared_ptr<PrimaryContext> context_;
 };
 
 // Milliseconds of GPU time between two events with timing, both done.

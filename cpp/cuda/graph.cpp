@@ -7,62 +7,17 @@
 
 namespace fasttrt::cuda {
 
-Graph::Graph(std::shared_ptr<PrimaryContext> context, CUgraph_st* graph) noexcept
-    : context_(std::move(context)), graph_(graph) {}
-
-Graph::~Graph() { reset(); }
-
-Graph::Graph(Graph&& other) noexcept
-    : context_(std::move(other.context_)), graph_(std::exchange(other.graph_, nullptr)) {}
-
-Graph& Graph::operator=(Graph&& other) noexcept {
-  if (this != &other) {
-    reset();
-    context_ = std::move(other.context_);
-    graph_ = std::exchange(other.graph_, nullptr);
-  }
-  return *this;
-}
-
-void Graph::reset() noexcept {
-  if (graph_ == nullptr) return;
-  const ContextGuard guard(*context_, std::nothrow);
-  if (guard.active()) ignore(driver().graph_destroy(graph_));
-  graph_ = nullptr;
-}
-
-GraphExec::GraphExec(const Graph& graph) : context_(graph.context()) {
+GraphExec::GraphExec(const Graph& graph) : Owned(graph.context(), nullptr) {
   if (!graph) {
     throw CudaError("an empty Graph cannot be instantiated",
                     static_cast<int>(Result::invalid_value), "GraphExec");
   }
-  const ContextGuard guard(*context_);
-  check(driver().graph_instantiate(&exec_, graph.handle(), 0), "cuGraphInstantiateWithFlags");
-}
-
-GraphExec::~GraphExec() { reset(); }
-
-GraphExec::GraphExec(GraphExec&& other) noexcept
-    : context_(std::move(other.context_)), exec_(std::exchange(other.exec_, nullptr)) {}
-
-GraphExec& GraphExec::operator=(GraphExec&& other) noexcept {
-  if (this != &other) {
-    reset();
-    context_ = std::move(other.context_);
-    exec_ = std::exchange(other.exec_, nullptr);
-  }
-  return *this;
+  const ContextGuard guard(*context());
+  check(driver().graph_instantiate(&handle_, graph.handle(), 0), "cuGraphInstantiateWithFlags");
 }
 
 void GraphExec::launch(StreamRef stream) const {
-  check(driver().graph_launch(exec_, stream.handle()), "cuGraphLaunch");
-}
-
-void GraphExec::reset() noexcept {
-  if (exec_ == nullptr) return;
-  const ContextGuard guard(*context_, std::nothrow);
-  if (guard.active()) ignore(driver().graph_exec_destroy(exec_));
-  exec_ = nullptr;
+  check(driver().graph_launch(handle_, stream.handle()), "cuGraphLaunch");
 }
 
 StreamCapture::StreamCapture(std::shared_ptr<PrimaryContext> context, StreamRef stream)

@@ -1,61 +1,39 @@
-// CUDA graphs: work recorded from a stream once, then launched again and again in one call.
+// CUDA graphs: work captured from a stream once, then launched again and again in one call.
 #pragma once
 
 #include <memory>
 
 #include "cuda/device.hpp"
+#include "cuda/owned.hpp"
 #include "cuda/stream.hpp"
 
 namespace fasttrt::cuda {
 
-// Owns recorded work.
-class Graph {
+// Owns captured work.
+class Graph : public Owned<HandleRef<CUgraph_st*>, &DriverApi::graph_destroy> {
  public:
-  Graph() noexcept = default;
-  // Takes ownership of the handle.
-  Graph(std::shared_ptr<PrimaryContext> context, CUgraph_st* graph) noexcept;
-  ~Graph();
-  Graph(Graph&& other) noexcept;
-  Graph& operator=(Graph&& other) noexcept;
+  using Owned::Owned;
 
-  [[nodiscard]] explicit operator bool() const noexcept { return graph_ != nullptr; }
-  [[nodiscard]] CUgraph_st* handle() const noexcept { return graph_; }
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
-
- private:
-  void reset() noexcept;
-
-  std::shared_ptr<PrimaryContext> context_;
-  CUgraph_st* graph_ = nullptr;
+  [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
 };
 
 // Owns work ready for launch. It keeps its own copy of the graph, but not the memory that the
-// work uses: the addresses are those of the recording.
-class GraphExec {
+// work uses: the addresses are those of the capture.
+class GraphExec : public Owned<HandleRef<CUgraphExec_st*>, &DriverApi::graph_exec_destroy> {
  public:
   GraphExec() noexcept = default;
   // Throws CudaError or OutOfMemoryError.
   explicit GraphExec(const Graph& graph);
-  ~GraphExec();
-  GraphExec(GraphExec&& other) noexcept;
-  GraphExec& operator=(GraphExec&& other) noexcept;
 
   // Queues the work; needs a current context. Launches of one GraphExec run one after another,
   // and only one thread may launch it at a time.
   void launch(StreamRef stream) const;
 
-  [[nodiscard]] explicit operator bool() const noexcept { return exec_ != nullptr; }
-  [[nodiscard]] CUgraphExec_st* handle() const noexcept { return exec_; }
-
- private:
-  void reset() noexcept;
-
-  std::shared_ptr<PrimaryContext> context_;
-  CUgraphExec_st* exec_ = nullptr;
+  [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
 };
 
-// Records what this thread queues in a stream, without running it, until end(). Calls that cannot
-// be recorded (allocation, synchronisation) fail on this thread meanwhile; other threads are free
+// Captures what this thread queues in a stream, without running it, until end(). Calls that cannot
+// be captured (allocation, synchronisation) fail on this thread meanwhile; other threads are free
 // to make them. Begin, end and destroy it on one thread.
 class StreamCapture {
  public:
@@ -66,7 +44,7 @@ class StreamCapture {
   StreamCapture(const StreamCapture&) = delete;
   StreamCapture& operator=(const StreamCapture&) = delete;
 
-  // Throws CudaError if a call in between could not be recorded, or if the capture has ended.
+  // Throws CudaError if a call in between could not be captured, or if the capture has ended.
   [[nodiscard]] Graph end();
 
  private:

@@ -21,97 +21,44 @@ std::size_t at_least_one(std::size_t bytes) noexcept { return std::max<std::size
 }  // namespace
 
 DeviceBuffer::DeviceBuffer(std::shared_ptr<PrimaryContext> context, std::size_t bytes)
-    : context_(std::move(context)) {
+    : memory_(std::move(context), 0) {
   allocate(bytes);
 }
 
-DeviceBuffer::~DeviceBuffer() { reset(); }
-
-DeviceBuffer::DeviceBuffer(DeviceBuffer&& other) noexcept
-    : context_(std::move(other.context_)),
-      data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
-
-DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
-  if (this != &other) {
-    reset();
-    context_ = std::move(other.context_);
-    data_ = std::exchange(other.data_, nullptr);
-    size_ = std::exchange(other.size_, 0);
-  }
-  return *this;
-}
-
 void DeviceBuffer::grow(std::size_t bytes) {
-  if (context_ == nullptr) {
+  if (context() == nullptr) {
     throw CudaError("a DeviceBuffer of no device cannot grow",
                     static_cast<int>(Result::invalid_context), "DeviceBuffer::grow");
   }
-  if (data_ != nullptr && bytes <= size_) return;
-  reset();
+  if (data() != nullptr && bytes <= size_) return;
+  memory_.reset();  // first, so that its memory can serve again
   allocate(bytes);
 }
 
 void DeviceBuffer::allocate(std::size_t bytes) {
-  const ContextGuard guard(*context_);
+  const ContextGuard guard(*context());
   DevicePtr data = 0;
   check(driver().mem_alloc(&data, at_least_one(bytes)), "cuMemAlloc_v2");
-  data_ = from_driver(data);
+  memory_ = {context(), data};
   size_ = bytes;
-}
-
-void DeviceBuffer::reset() noexcept {
-  if (data_ == nullptr) return;
-  const ContextGuard guard(*context_, std::nothrow);
-  if (guard.active()) ignore(driver().mem_free(to_driver(data_)));
-  data_ = nullptr;
-  size_ = 0;
 }
 
 PinnedBuffer::PinnedBuffer(std::shared_ptr<PrimaryContext> context, std::size_t bytes,
                            HostMemory kind)
-    : context_(std::move(context)) {
-  const ContextGuard guard(*context_);
+    : size_(bytes) {
+  const ContextGuard guard(*context);
   // Portable: page-locked for the other devices' contexts as well.
   const unsigned int flags =
       kHostAllocPortable | (kind == HostMemory::mapped ? kHostAllocDeviceMap : 0U);
-  check(driver().mem_host_alloc(&data_, at_least_one(bytes), flags), "cuMemHostAlloc");
-  size_ = bytes;
+  void* data = nullptr;
+  check(driver().mem_host_alloc(&data, at_least_one(bytes), flags), "cuMemHostAlloc");
+  memory_ = {std::move(context), data};
   if (kind != HostMemory::mapped) return;
 
   DevicePtr device_data = 0;
-  const Result code = driver().mem_host_get_device_pointer(&device_data, data_, 0);
-  if (code != Result::success) reset();  // no destructor runs for a half-made object
-  check(code, "cuMemHostGetDevicePointer_v2");
+  check(driver().mem_host_get_device_pointer(&device_data, data, 0),
+        "cuMemHostGetDevicePointer_v2");
   device_data_ = from_driver(device_data);
-}
-
-PinnedBuffer::~PinnedBuffer() { reset(); }
-
-PinnedBuffer::PinnedBuffer(PinnedBuffer&& other) noexcept
-    : context_(std::move(other.context_)),
-      data_(std::exchange(other.data_, nullptr)),
-      device_data_(std::exchange(other.device_data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
-
-PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
-  if (this != &other) {
-    reset();
-    context_ = std::move(other.context_);
-    data_ = std::exchange(other.data_, nullptr);
-    device_data_ = std::exchange(other.device_data_, nullptr);
-    size_ = std::exchange(other.size_, 0);
-  }
-  return *this;
-}
-
-void PinnedBuffer::reset() noexcept {
-  if (data_ == nullptr) return;
-  const ContextGuard guard(*context_, std::nothrow);
-  if (guard.active()) ignore(driver().mem_free_host(data_));
-  data_ = nullptr;
-  device_data_ = nullptr;
-  size_ = 0;
 }
 
 void copy_to_device(void* dst, const void* src, std::size_t bytes, StreamRef stream) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cuda/device.hpp"
+#include "cuda/owned.hpp"
 #include "cuda/stream.hpp"
 
 namespace fasttrt::cuda {
@@ -17,25 +18,24 @@ class DeviceBuffer {
   DeviceBuffer() noexcept = default;
   // At least one byte is allocated, so data() is never null. Throws OutOfMemoryError.
   DeviceBuffer(std::shared_ptr<PrimaryContext> context, std::size_t bytes);
-  ~DeviceBuffer();
-  DeviceBuffer(DeviceBuffer&& other) noexcept;
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
 
   // Makes size() at least bytes. A larger buffer is kept; else it is freed and allocated anew, so
   // its contents are lost and data() changes. If that throws OutOfMemoryError the buffer is empty
   // and can be grown again. Throws CudaError for a buffer of no device.
   void grow(std::size_t bytes);
 
-  [[nodiscard]] void* data() const noexcept { return data_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
+  [[nodiscard]] void* data() const noexcept {
+    return reinterpret_cast<void*>(memory_.handle());  // NOLINT(performance-no-int-to-ptr)
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return data() != nullptr ? size_ : 0; }
+  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept {
+    return memory_.context();
+  }
 
  private:
   void allocate(std::size_t bytes);
-  void reset() noexcept;
 
-  std::shared_ptr<PrimaryContext> context_;
-  void* data_ = nullptr;
+  Owned<HandleRef<DevicePtr>, &DriverApi::mem_free> memory_;
   std::size_t size_ = 0;
 };
 
@@ -49,21 +49,19 @@ class PinnedBuffer {
   // At least one byte is allocated. Throws OutOfMemoryError.
   PinnedBuffer(std::shared_ptr<PrimaryContext> context, std::size_t bytes,
                HostMemory kind = HostMemory::pinned);
-  ~PinnedBuffer();
-  PinnedBuffer(PinnedBuffer&& other) noexcept;
-  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept;
 
-  [[nodiscard]] void* data() const noexcept { return data_; }
+  [[nodiscard]] void* data() const noexcept { return memory_.handle(); }
   // The device's address of the same bytes; null unless mapped.
-  [[nodiscard]] void* device_data() const noexcept { return device_data_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
+  [[nodiscard]] void* device_data() const noexcept {
+    return data() != nullptr ? device_data_ : nullptr;
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return data() != nullptr ? size_ : 0; }
+  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept {
+    return memory_.context();
+  }
 
  private:
-  void reset() noexcept;
-
-  std::shared_ptr<PrimaryContext> context_;
-  void* data_ = nullptr;
+  Owned<HandleRef<void*>, &DriverApi::mem_free_host> memory_;
   void* device_data_ = nullptr;
   std::size_t size_ = 0;
 };

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cuda/device.hpp"
+#include "cuda/owned.hpp"
 
 namespace fasttrt::cuda {
 
@@ -14,8 +15,9 @@ class EventRef;
 // driver asks for one, and throw CudaError; that may be an error of work queued earlier.
 class StreamRef {
  public:
+  using Handle = CUstream_st*;
   // A null pointer is the legacy default stream; a literal one is surely a mistake.
-  StreamRef(CUstream_st* stream) noexcept : stream_(stream) {}  // NOLINT(*-explicit-*)
+  StreamRef(CUstream_st* stream) noexcept : handle_(stream) {}  // NOLINT(*-explicit-*)
   StreamRef(int) = delete;
   StreamRef(std::nullptr_t) = delete;
 
@@ -26,29 +28,17 @@ class StreamRef {
   // Work queued from now on waits for the event; the calling thread does not.
   void wait(EventRef event) const;
 
-  [[nodiscard]] CUstream_st* handle() const noexcept { return stream_; }
+  [[nodiscard]] CUstream_st* handle() const noexcept { return handle_; }
   friend bool operator==(StreamRef, StreamRef) noexcept = default;
 
  protected:
-  CUstream_st* stream_;
+  CUstream_st* handle_;
 };
 
 // Owns a stream that does not synchronise with the legacy default stream. Use it as a StreamRef.
-class Stream : public StreamRef {
+class Stream : public Owned<StreamRef, &DriverApi::stream_destroy> {
  public:
   explicit Stream(std::shared_ptr<PrimaryContext> context);
-  ~Stream();
-  Stream(Stream&& other) noexcept;
-  Stream& operator=(Stream&& other) noexcept;
-
-  [[nodiscard]] const std::shared_ptr<PrimaryContext>& context() const noexcept { return context_; }
-  // The caller now destroys the stream, and keeps its context alive until then.
-  [[nodiscard]] CUstream_st* release() noexcept;
-
- private:
-  void reset() noexcept;
-
-  std::shared_ptr<PrimaryContext> context_;
 };
 
 }  // namespace fasttrt::cuda

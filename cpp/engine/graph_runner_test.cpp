@@ -36,6 +36,7 @@ class CopyRun final : public CapturableRun {
         output_(device, bytes, cuda::HostMemory::mapped),
         buffer_(device, bytes) {
     cuda::fill_on_device(buffer_.data(), 0, bytes, stream);
+    change_input();
   }
 
   [[nodiscard]] bool enqueue() override {
@@ -55,7 +56,7 @@ class CopyRun final : public CapturableRun {
 
   // Whether a launch of the graph brings what the input has by now.
   [[nodiscard]] bool is_replayed_by(GraphRunner& runner) {
-    for (auto& byte : values(input_)) byte = static_cast<unsigned char>(random_());
+    change_input();
     const auto* const run = runner.find(key);
     if (run == nullptr || !runner.launch(*run, stream_)) return false;
     return std::ranges::equal(values(input_), values(output_));
@@ -72,6 +73,9 @@ class CopyRun final : public CapturableRun {
   int enqueued = 0;
 
  private:
+  void change_input() {
+    for (auto& byte : values(input_)) byte = static_cast<unsigned char>(random_());
+  }
   static std::span<unsigned char> values(const cuda::PinnedBuffer& buffer) {
     return {static_cast<unsigned char*>(buffer.data()), bytes};
   }
