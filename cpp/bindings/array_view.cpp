@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/device_array.hpp"
+#include "bindings/text.hpp"
 #include "common/error.hpp"
 
 namespace fasttrt::bindings {
@@ -32,12 +33,6 @@ struct Request {
   [[noreturn]] void refuse(const std::string& text) const { throw InputError(name + ": " + text); }
 };
 
-std::string type_of(py::handle object) {
-  return py::type::of(object).attr("__name__").cast<std::string>();
-}
-
-std::string text_of(py::handle object) { return py::str(object); }
-
 // What a protocol's Python raises is bad input, but not the interrupt of a user, nor lack of
 // memory.
 template <class Function>
@@ -47,14 +42,13 @@ auto ask(const Request& request, py::handle object, Function function) {
     return function();
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
-    reason = error.what();
-    reason.resize(std::min(reason.find('\n'), reason.size()));  // tracebacks of more than one kind
+    reason = first_line(error.what());
   } catch (const py::cast_error&) {
     reason = "an entry has the wrong type";
   } catch (const py::value_error& error) {
     reason = error.what();
   }
-  request.refuse(type_of(object) + " does not give its memory: " + reason);
+  request.refuse(type_name(object) + " does not give its memory: " + reason);
 }
 
 // How numpy converts numbers to the type that is wanted; empty if that is none of its own.
@@ -90,12 +84,12 @@ Dims make_dims(const Request& request, py::ssize_t rank) {
 }
 
 // Nothing that was promised is taken on trust where it could lead outside the address space.
-void check_extents(const Request& request, const ArrayView& view) {
+void check_shape(const Request& request, const ArrayView& view) {
   std::int64_t bytes = 8;  // of the largest element
   bool possible = true;
-  for (const auto extent : view.shape) {
-    possible = possible && extent >= 0 &&
-               !__builtin_mul_overflow(bytes, std::max<std::int64_t>(extent, 1), &bytes);
+  for (const auto size : view.shape) {
+    possible = possible && size >= 0 &&
+               !__builtin_mul_overflow(bytes, std::max<std::int64_t>(size, 1), &bytes);
   }
   if (!possible) request.refuse("got the impossible shape " + view.shape.str());
   if (view.data == nullptr && view.shape.volume() != 0) {
@@ -158,12 +152,12 @@ void set_tensor(const Request& request, const dlpack::Tensor& tensor, ArrayView&
                            [&] { return dlpack::type_name(tensor.dtype); });
   view.packed = nvinfer::bits_per_element(view.dtype) < 8;
   if (tensor.data != nullptr) view.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
-  check_extents(request, view);
+  check_shape(request, view);
   view.contiguous =
       is_aligned(view) && (tensor.strides == nullptr || in_c_order(view.shape, tensor.strides, 1));
 }
 
-ArrayView of_loan(const Request& request, const dlpack::Loan& loan) {
+ArrayView of_imported(const Request& request, const dlpack::ImportedTensor& loan) {
   ArrayView view;
   view.framework = Framework::dlpack;
   view.read_only = (loan.flags & dlpack::read_only_flag) != 0;
@@ -209,7 +203,7 @@ ArrayView of_exchange(const Request& request, py::handle object, const dlpack::E
     if (api.borrow == nullptr) {
       dlpack::VersionedTensor* tensor = nullptr;
       check(api.from_object(object.ptr(), &tensor));
-      return of_loan(request, dlpack::take(tensor));
+      return of_imported(request, dlpack::import_tensor(tensor));
     }
     ArrayView borrowed;
     dlpack::Tensor tensor;
@@ -247,14 +241,14 @@ ArrayView of_dlpack(const Request& request, py::handle object) {
     const auto stream = view.place == Place::host ? py::none() : to_stream(request.consumer);
     const auto method = object.attr("__dlpack__");
     try {
-      return dlpack::take(
+      return dlpack::import_tensor(
           method(py::arg("stream") = stream, py::arg("max_version") = py::make_tuple(1, 0)));
     } catch (py::error_already_set& error) {
       if (!error.matches(PyExc_TypeError)) throw;
-      return dlpack::take(method(py::arg("stream") = stream));  // from before DLPack 1.0
+      return dlpack::import_tensor(method(py::arg("stream") = stream));  // from before DLPack 1.0
     }
   });
-  return of_loan(request, loan);
+  return of_imported(request, loan);
 }
 
 Stream producer_stream(const Request& request, const py::dict& interface) {
@@ -262,7 +256,7 @@ Stream producer_stream(const Request& request, const py::dict& interface) {
   if (stream.is_none()) return std::nullopt;
   const auto handle = stream.cast<std::uintptr_t>();
   if (handle == 0) request.refuse("__cuda_array_interface__ has the ambiguous stream 0");
-  return handle == 1 ? nullptr : reinterpret_cast<CUstream_st*>(handle);  // NOLINT(*-int-to-ptr)
+  return handle == 1 ? nullptr : as_stream(handle);
 }
 
 ArrayView of_interface(const Request& request, const py::dict& interface) {
@@ -282,12 +276,12 @@ ArrayView of_interface(const Request& request, const py::dict& interface) {
   const auto [data, read_only] = interface["data"].cast<std::pair<std::uintptr_t, bool>>();
   view.data = reinterpret_cast<void*>(data);  // NOLINT(*-int-to-ptr)
   view.read_only = read_only;
-  check_extents(request, view);
+  check_shape(request, view);
   view.contiguous = is_aligned(view);
   if (const auto steps = interface.attr("get")("strides"); !steps.is_none()) {
     const auto strides = steps.cast<std::vector<std::int64_t>>();
     if (strides.size() != shape.size())
-      request.refuse("expected a stride for each extent, got " + text_of(steps));
+      request.refuse("expected a stride for each dimension, got " + text_of(steps));
     view.contiguous = view.contiguous && in_c_order(view.shape, strides.data(), dtype.itemsize());
   }
   view.stream = producer_stream(request, interface);
@@ -307,7 +301,7 @@ const char* framework_name(Framework framework) {
 py::tuple describe(const std::string& name, py::handle object,
                    std::optional<std::uintptr_t> consumer) {
   Stream stream;
-  if (consumer) stream = reinterpret_cast<CUstream_st*>(*consumer);  // NOLINT(*-int-to-ptr)
+  if (consumer) stream = as_stream(*consumer);
   const auto array = view(name, object, stream);
   const auto address = [](const auto* data) { return reinterpret_cast<std::uintptr_t>(data); };
   return py::make_tuple(framework_name(array.framework), address(array.data),
@@ -345,7 +339,7 @@ ArrayView view(const std::string& name, py::handle object, Stream consumer,
   }
   request.refuse(
       "expected an array (of numpy, or one with DLPack or __cuda_array_interface__), got " +
-      type_of(object));
+      type_name(object));
 }
 
 void register_array_view(py::module_& module) {

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -16,6 +17,11 @@
 struct CUstream_st;
 
 namespace fasttrt::bindings {
+
+// A stream as Python gives it: a CUstream's address.
+[[nodiscard]] inline CUstream_st* as_stream(std::uintptr_t handle) noexcept {
+  return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
+}
 
 // How an array gave its memory: that decides whose memory a result is made in.
 enum class Framework {

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "bindings/buffer.hpp"
-#include "bindings/ending.hpp"
 #include "bindings/gil.hpp"
+#include "bindings/interpreter_shutdown.hpp"
 #include "bindings/register.hpp"
 #include "common/deep_thread.hpp"
 #include "engine/plan_builder.hpp"
@@ -74,7 +74,7 @@ std::span<const std::byte> view(std::string_view bytes) {
 // log and the progress to `poll` and notices Ctrl-C. So TensorRT's threads never need the GIL.
 py::tuple build(PlanBuilder& builder, const BuildOptions& options,
                 const std::vector<Profile>& profiles, const py::function& poll) {
-  const LongCall call;
+  const BlockingVendorCall call;
   ProgressQueue progress;
   std::packaged_task task([&] { return builder.build(options, profiles, progress); });
   auto result = task.get_future();
@@ -88,7 +88,7 @@ py::tuple build(PlanBuilder& builder, const BuildOptions& options,
       const GilRelease release;
       done = result.wait_for(interval) == std::future_status::ready;
     }
-    if (is_ending()) progress.cancel();
+    if (is_shutting_down()) progress.cancel();
     if (stopped || progress.cancelled()) continue;  // it gets to its next step before it can stop
     try {
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -152,16 +152,16 @@ void register_builder(py::module_& module) {
   // Parsing and building take seconds to hours and touch no Python object while they run.
   py::class_<PlanBuilder>(module, "PlanBuilder")
       .def(py::init([](const LibraryHandle& library, std::optional<int> device) {
-             const LongCall call;
+             const BlockingVendorCall call;
              const GilRelease unlocked;
              return std::make_unique<PlanBuilder>(library.library, device);
            }),
            py::arg("library"), py::arg("device"))
-      .def("parse_file", &PlanBuilder::parse_file, py::arg("path"), LongCallGuard())
+      .def("parse_file", &PlanBuilder::parse_file, py::arg("path"), BlockingVendorCallGuard())
       .def(
           "parse",
           [](PlanBuilder& self, std::string_view model, const std::string& base) {
-            const LongCall call;
+            const BlockingVendorCall call;
             const GilRelease unlocked;  // the caller's bytes stay alive and unchanged
             self.parse(view(model), base);
           },

@@ -15,6 +15,7 @@
 #include "bindings/dlpack.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/python_function.hpp"
+#include "bindings/text.hpp"
 #include "common/error.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/stream.hpp"
@@ -33,12 +34,6 @@ const cuda::StreamRef legacy_stream(static_cast<CUstream_st*>(nullptr));
 
 constexpr int first_foreign_type = 256;  // numpy's number for the first type that is not its own
 
-std::string text_of(py::handle object) { return py::str(object); }
-
-std::string type_of(py::handle object) {
-  return py::type::of(object).attr("__name__").cast<std::string>();
-}
-
 py::dtype to_dtype(py::handle object) {
   py::module_::import("ml_dtypes");  // numpy then knows its names
   try {
@@ -54,7 +49,7 @@ DataType to_tensor_type(const py::dtype& dtype) {
   throw InputError("dtype: TensorRT has no " + text_of(dtype));
 }
 
-std::vector<std::int64_t> to_extents(py::handle shape) {
+std::vector<std::int64_t> to_sizes(py::handle shape) {
   try {
     if (py::isinstance<py::int_>(shape)) return {shape.cast<std::int64_t>()};
     return shape.cast<std::vector<std::int64_t>>();
@@ -64,26 +59,26 @@ std::vector<std::int64_t> to_extents(py::handle shape) {
 }
 
 Dims to_dims(py::handle shape) {
-  const auto extents = to_extents(shape);
-  Dims dims(static_cast<int>(std::min<std::size_t>(extents.size(), nvinfer::max_rank + 1)));
+  const auto sizes = to_sizes(shape);
+  Dims dims(static_cast<int>(std::min<std::size_t>(sizes.size(), nvinfer::max_rank + 1)));
   std::int64_t bits = 128;  // of the largest element
   bool possible = dims.rank() >= 0;
   for (int axis = 0; possible && axis < dims.rank(); ++axis) {
-    dims[axis] = extents[static_cast<std::size_t>(axis)];
+    dims[axis] = sizes[static_cast<std::size_t>(axis)];
     possible = dims[axis] >= 0 &&
                !__builtin_mul_overflow(bits, std::max<std::int64_t>(dims[axis], 1), &bits);
   }
   if (possible) return dims;
   throw InputError("shape: expected up to " + std::to_string(nvinfer::max_rank) +
-                   " extents from 0, got " + text_of(py::repr(shape)));
+                   " dimensions of size 0 or more, got " + text_of(py::repr(shape)));
 }
 
 int to_ordinal(py::handle device) { return gpu_ordinal(device).cast<int>(); }
 
 // In numpy's own memory. Throws OutOfMemoryError, where numpy raises an error of its own.
-py::array make_array(const py::dtype& dtype, const std::vector<py::ssize_t>& extents) {
+py::array make_array(const py::dtype& dtype, const std::vector<py::ssize_t>& sizes) {
   try {
-    return {dtype, extents};
+    return {dtype, sizes};
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_MemoryError)) throw;
     throw OutOfMemoryError("the host has no memory for an array: " + text_of(error.value()));
@@ -104,7 +99,7 @@ py::array empty_pinned(py::handle shape, py::handle dtype, py::handle device) {
   const int ordinal = to_ordinal(device);
   const auto type = to_dtype(dtype);
   const auto dims = to_dims(shape);
-  const std::vector<py::ssize_t> extents(dims.begin(), dims.end());
+  const std::vector<py::ssize_t> sizes(dims.begin(), dims.end());
   if (type.attr("hasobject").cast<bool>())
     throw InputError("dtype: expected numbers, got " + text_of(type));
   std::unique_ptr<cuda::PinnedBuffer> buffer;
@@ -116,13 +111,13 @@ py::array empty_pinned(py::handle shape, py::handle dtype, py::handle device) {
           static_cast<std::size_t>(dims.volume()) * static_cast<std::size_t>(type.itemsize()));
     }
   }
-  if (buffer == nullptr) return make_array(type, extents);
+  if (buffer == nullptr) return make_array(type, sizes);
   void* const data = buffer->data();
   const auto owner = make_owner(std::move(buffer), [](void* held) {
     const GilRelease release;  // freeing may wait for the GPU
     delete static_cast<cuda::PinnedBuffer*>(held);
   });
-  return {type, extents, data, owner};
+  return {type, sizes, data, owner};
 }
 
 }  // namespace
@@ -161,7 +156,7 @@ DeviceArray DeviceArray::empty(py::handle shape, py::handle dtype, py::handle de
 DeviceArray DeviceArray::from_numpy(py::handle object, py::handle device) {
   const int ordinal = to_ordinal(device);
   if (!py::isinstance<py::array>(object)) {
-    throw InputError("array: expected a numpy array, got " + type_of(object));
+    throw InputError("array: expected a numpy array, got " + type_name(object));
   }
   const py::array array = host_array("array", object);  // which refuses masks
   const auto type = to_tensor_type(array.dtype());
@@ -188,8 +183,8 @@ DeviceArray DeviceArray::from_numpy(py::handle object, py::handle device) {
 
 py::array DeviceArray::to_numpy() const {
   const bool is_packed = nvinfer::bits_per_element(dtype_) == 4;
-  const std::vector<py::ssize_t> extents(shape_.begin(), shape_.end());
-  auto array = make_array(numpy_dtype(dtype_), extents);
+  const std::vector<py::ssize_t> sizes(shape_.begin(), shape_.end());
+  auto array = make_array(numpy_dtype(dtype_), sizes);
   const auto target = bytes_of(array);
   {
     const GilRelease release;  // `array` owns the memory that is written, and nobody else has it

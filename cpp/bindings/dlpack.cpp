@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bindings/capsule.hpp"
+#include "bindings/text.hpp"
 #include "common/error.hpp"
 
 namespace fasttrt::bindings::dlpack {
@@ -79,7 +80,7 @@ bool tells_of_memory(std::string_view text) {
 
 [[noreturn]] void fail(std::string reason, DataType type, const nvinfer::Dims& shape) {
   if (PyErr_Occurred() != nullptr) reason = py::error_already_set().what();
-  reason.resize(std::min(reason.find('\n'), reason.size()));  // a traceback may follow
+  reason = first_line(std::move(reason));
   const auto message = "the array's framework cannot make " + shape.str() + " of " +
                        std::string(nvinfer::dtype_name(type)) + ": " + reason;
   if (tells_of_memory(reason)) throw OutOfMemoryError(message);
@@ -117,7 +118,7 @@ Managed* unwrap(py::handle capsule, const CapsuleName& name) {
 template <class Managed>
 struct Export {
   Managed managed;
-  Offer offer;
+  ExportedTensor offer;
   std::array<std::int64_t, nvinfer::max_rank> strides{};
 };
 
@@ -127,7 +128,7 @@ void delete_export(Managed* managed) {
 }
 
 template <class Managed>
-std::unique_ptr<Export<Managed>> make_export(const Offer& offer) {
+std::unique_ptr<Export<Managed>> make_export(const ExportedTensor& offer) {
   auto exported = std::make_unique<Export<Managed>>();
   exported->offer = offer;
   auto& shape = exported->offer.shape;
@@ -174,7 +175,7 @@ const ExchangeApi* exchange_api(py::handle object) noexcept {
   return reinterpret_cast<const ExchangeApi*>(header);
 }
 
-Loan take(VersionedTensor* tensor) {
+ImportedTensor import_tensor(VersionedTensor* tensor) {
   auto owner = owner_of(tensor);
   if (tensor->version.major != supported_major) {
     throw py::value_error("expected DLPack 1, got DLPack " + std::to_string(tensor->version.major));
@@ -182,15 +183,15 @@ Loan take(VersionedTensor* tensor) {
   return {&tensor->tensor, tensor->flags, std::move(owner)};
 }
 
-Loan take(py::handle capsule) {
+ImportedTensor import_tensor(py::handle capsule) {
   auto* const versioned = unwrap<VersionedTensor>(capsule, versioned_name);
-  if (versioned != nullptr) return take(versioned);
+  if (versioned != nullptr) return import_tensor(versioned);
   auto* const legacy = unwrap<ManagedTensor>(capsule, legacy_name);
   if (legacy == nullptr) throw py::value_error("__dlpack__ gave no unused DLPack capsule");
   return {&legacy->tensor, 0, owner_of(legacy)};
 }
 
-py::object to_capsule(const Offer& offer, bool versioned) {
+py::object to_capsule(const ExportedTensor& offer, bool versioned) {
   if (!versioned) return wrap(make_export<ManagedTensor>(offer), legacy_name.fresh);
   auto exported = make_export<VersionedTensor>(offer);
   if (offer.copied) exported->managed.flags |= copied_flag;
@@ -235,13 +236,13 @@ std::string device_name(DeviceType type) {
 
 Allocation allocate_like(const ExchangeApi& api, DataType type, const nvinfer::Dims& shape,
                          std::optional<int> ordinal) {
-  std::array<std::int64_t, nvinfer::max_rank> extents{};
-  std::ranges::copy(shape, extents.begin());
+  std::array<std::int64_t, nvinfer::max_rank> sizes{};
+  std::ranges::copy(shape, sizes.begin());
   Tensor prototype;
   prototype.device = ordinal ? Device{DeviceType::cuda, *ordinal} : Device{};
   prototype.rank = shape.rank();
   prototype.dtype = from_data_type(type);
-  prototype.shape = extents.data();
+  prototype.shape = sizes.data();
   std::string reason;
   VersionedTensor* tensor = nullptr;
   if (api.allocate(&prototype, &tensor, &reason, &set_error) != 0 || tensor == nullptr) {

@@ -100,7 +100,7 @@ struct ExchangeApi {
 [[nodiscard]] const ExchangeApi* exchange_api(pybind11::handle object) noexcept;
 
 // A tensor of somebody else's, for as long as its owner lives.
-struct Loan {
+struct ImportedTensor {
   const Tensor* tensor = nullptr;
   std::uint64_t flags = 0;
   pybind11::object owner;  // let go of it with the GIL
@@ -108,11 +108,11 @@ struct Loan {
 
 // Takes over what a managed tensor, or a capsule from __dlpack__, holds. Throws ValueError for a
 // capsule of another kind, one that was used before, or a tensor of another major version.
-[[nodiscard]] Loan take(VersionedTensor* tensor);
-[[nodiscard]] Loan take(pybind11::handle capsule);
+[[nodiscard]] ImportedTensor import_tensor(VersionedTensor* tensor);
+[[nodiscard]] ImportedTensor import_tensor(pybind11::handle capsule);
 
 // An array of ours for others. C-contiguous, on a GPU.
-struct Offer {
+struct ExportedTensor {
   std::shared_ptr<const void> owner;  // let go of on any thread, without the GIL
   void* data = nullptr;
   nvinfer::DataType dtype = nvinfer::DataType::float32;
@@ -122,7 +122,7 @@ struct Offer {
 };
 
 // What __dlpack__ returns; versioned for consumers that know DLPack 1.
-[[nodiscard]] pybind11::object to_capsule(const Offer& offer, bool versioned);
+[[nodiscard]] pybind11::object to_capsule(const ExportedTensor& offer, bool versioned);
 
 [[nodiscard]] std::optional<nvinfer::DataType> to_data_type(const Type& type) noexcept;
 [[nodiscard]] Type from_data_type(nvinfer::DataType type) noexcept;

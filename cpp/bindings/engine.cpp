@@ -19,8 +19,9 @@
 #include <vector>
 
 #include "bindings/buffer.hpp"
-#include "bindings/ending.hpp"
+#include "bindings/call_resources.hpp"
 #include "bindings/gil.hpp"
+#include "bindings/interpreter_shutdown.hpp"
 #include "bindings/register.hpp"
 #include "bindings/run_arguments.hpp"
 #include "common/error.hpp"
@@ -33,10 +34,6 @@ namespace py = pybind11;
 using engine::Engine;
 using engine::EngineOptions;
 using nvinfer::Dims;
-
-CUstream_st* as_stream(std::uintptr_t handle) {
-  return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
-}
 
 // Of a run of another thread's.
 void wait_until_read(engine::InputsRead& inputs_read) {
@@ -53,14 +50,15 @@ void wait_until_read(engine::InputsRead& inputs_read) {
 class PyEngine {
  public:
   PyEngine(const LibraryHandle& library, const py::buffer& plan, const EngineOptions& options) {
-    const LongCall call;
+    const BlockingVendorCall call;
     {
       const Buffer buffer("plan", plan);
       const GilRelease release;  // safe: `buffer` holds the memory, and no Python object is touched
       engine_ = std::make_unique<Engine>(library.library, buffer.bytes(), options);
-      if (is_ending()) engine_.reset();  // nobody would close it
+      if (is_shutting_down()) engine_.reset();  // nobody would close it
     }
     if (engine_ == nullptr) throw Error("the interpreter is ending");
+    resources_ = std::make_unique<CallResources>(engine_->device());
     for (const auto& tensor : engine_->inputs()) {
       inputs_.push_back({tensor, numpy_dtype(tensor.dtype)});
     }
@@ -71,7 +69,7 @@ class PyEngine {
 
   ~PyEngine() {
     if (is_inherited()) {
-      leave();
+      abandon();
       return;
     }
     // Freeing may wait for runs of other threads, and for the library's own threads.
@@ -83,10 +81,9 @@ class PyEngine {
 
   py::list infer(const py::sequence& arrays, const py::object& out,
                  std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read) {
-    Spare spare(*this);
+    SpareStream spare(*resources_);
     RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, out},
-                           stream ? std::optional(as_stream(*stream)) : std::nullopt,
-                           [&spare] { return spare.stream(); });
+                           stream ? std::optional(as_stream(*stream)) : std::nullopt, spare);
     if (arguments.wants_shapes()) arguments.allocate(output_shapes(arguments));
     const auto queue = arguments.stream();
     std::optional<cuda::Event> done;
@@ -98,21 +95,23 @@ class PyEngine {
       if (queue && arguments.must_wait()) wait(*queue);
       if (queue && stream) done = mark(*queue);
     }
-    if (done) hold(std::move(*done), arguments.take_owners());
+    if (done) resources_->hold(std::move(*done), arguments.take_owners());
     return arguments.results();
   }
 
   [[nodiscard]] std::vector<double> time_replays(const py::sequence& arrays, std::size_t count) {
+    SpareStream spare(*resources_);
     const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
-                                 std::nullopt, [] { return nullptr; });
+                                 std::nullopt, spare);
     const GilRelease release;  // as in infer()
     wait_for_inputs(arguments);
     return engine_->time_replays(arguments.inputs(), count);
   }
 
   [[nodiscard]] py::dict time_phases(const py::sequence& arrays, std::size_t count) {
+    SpareStream spare(*resources_);
     const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
-                                 std::nullopt, [] { return nullptr; });
+                                 std::nullopt, spare);
     engine::PhaseTimes times;
     {
       const GilRelease release;  // as in infer()
@@ -130,8 +129,9 @@ class PyEngine {
   }
 
   [[nodiscard]] py::list profile(const py::sequence& arrays, std::size_t runs) {
+    SpareStream spare(*resources_);
     const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
-                                 std::nullopt, [] { return nullptr; });
+                                 std::nullopt, spare);
     std::vector<engine::LayerTimes> layers;
     {
       const GilRelease release;  // as in infer()
@@ -197,45 +197,12 @@ class PyEngine {
       const GilRelease release;  // waits for runs of other threads
       engine_->close();
     }
-    closed_ = true;
-    // Locals, destroyed when the members are whole: see hold().
-    const auto held = std::exchange(kept_->held, {});
-    const auto spare = std::exchange(kept_->spare, {});
+    resources_->close();
   }
 
   [[nodiscard]] Engine& engine() const { return *engine_; }
 
  private:
-  // A stream for the time of a call, made if no other call has left one.
-  class Spare {
-   public:
-    explicit Spare(PyEngine& engine) : engine_(engine) {}
-    ~Spare() {
-      if (!stream_ || engine_.closed_) return;
-      try {
-        engine_.kept_->spare.push_back(std::move(*stream_));
-      } catch (const std::bad_alloc&) {  // the next call makes one of its own
-        stream_.reset();
-      }
-    }
-    Spare(const Spare&) = delete;
-    Spare& operator=(const Spare&) = delete;
-
-    CUstream_st* stream() {
-      auto& spare = engine_.kept_->spare;
-      if (!stream_ && !spare.empty()) {
-        stream_ = std::move(spare.back());
-        spare.pop_back();
-      }
-      if (!stream_) stream_.emplace(cuda::PrimaryContext::retain(engine_.engine_->device()));
-      return stream_->handle();
-    }
-
-   private:
-    PyEngine& engine_;
-    std::optional<cuda::Stream> stream_;
-  };
-
   // The memory that a function gives, as bytes, or None.
   template <class Function>
   static py::object unlocked(const Function& function) {
@@ -252,22 +219,10 @@ class PyEngine {
   [[nodiscard]] bool is_inherited() const noexcept { return getpid() != owner_; }
 
   // Leaves what is the parent's as it is.
-  void leave() noexcept {
+  void abandon() noexcept {
     std::ignore = engine_.release();
-    std::ignore = kept_.release();
+    std::ignore = resources_.release();
   }
-
-  // What a run that nobody waited for may still use.
-  struct Held {
-    cuda::Event done;
-    std::vector<py::object> arrays;
-  };
-
-  // What calls leave behind; in a forked process it is the parent's, as the engine is.
-  struct Kept {
-    std::vector<cuda::Stream> spare;
-    std::vector<Held> held;
-  };
 
   void wait(cuda::StreamRef stream) const {
     const auto context = cuda::PrimaryContext::retain(engine_->device());
@@ -288,19 +243,6 @@ class PyEngine {
     return done;
   }
 
-  void hold(cuda::Event done, std::vector<py::object> arrays) {
-    // Dies last: letting go of an array may let other threads in here.
-    std::vector<Held> over;
-    const auto context = done.context();
-    const cuda::ContextGuard guard(*context);
-    auto& held = kept_->held;
-    held.push_back({std::move(done), std::move(arrays)});
-    const auto rest =
-        std::ranges::partition(held, [](const Held& run) { return !run.done.is_done(); });
-    over.assign(std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
-    held.erase(rest.begin(), rest.end());
-  }
-
   // The outputs' shapes for these inputs: known beforehand, or as an earlier call found them.
   std::vector<Dims> output_shapes(const RunArguments& arguments) {
     std::vector<Dims> given;
@@ -314,19 +256,18 @@ class PyEngine {
     }
     const bool fixed =
         std::ranges::none_of(inputs_, [](const Binding& input) { return input.tensor.on_host; });
-    if (shapes_.size() >= most_shapes) shapes_.clear();
+    if (shapes_.size() >= max_known_shapes) shapes_.clear();
     if (fixed) shapes_.emplace(std::move(given), shapes);
     return shapes;
   }
 
-  static constexpr std::size_t most_shapes = 1024;
+  static constexpr std::size_t max_known_shapes = 1024;
   const pid_t owner_ = getpid();
   std::unique_ptr<Engine> engine_;
   std::vector<Binding> inputs_;
   std::vector<Binding> outputs_;
   std::map<std::vector<Dims>, std::vector<Dims>> shapes_;  // of the outputs, by the inputs'
-  std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();
-  bool closed_ = false;
+  std::unique_ptr<CallResources> resources_;  // in a forked process the parent's, as the engine is
 };
 
 }  // namespace

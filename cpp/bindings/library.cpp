@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/ending.hpp"
 #include "bindings/gil.hpp"
+#include "bindings/interpreter_shutdown.hpp"
 #include "bindings/register.hpp"
 #include "nvinfer/discovery.hpp"
 
@@ -43,7 +43,8 @@ void register_library(py::module_& module) {
       .def(
           "load_plugins",
           [](const Handle& self, const std::string& path) { self.library->load_plugins(path); },
-          py::arg("path"), LongCallGuard(),  // runs the library's code; no Python object is touched
+          py::arg("path"),
+          BlockingVendorCallGuard(),  // runs the library's code; no Python object is touched
           "Register the plugins of a shared library with this TensorRT, once.")
       .def("__str__", [](const Handle& self) { return self.library->str(); });
 

@@ -1,7 +1,7 @@
 // fasttrt._core: the core as Python sees it. The typed layer in python/fasttrt wraps all of it.
 #include "bindings/array_view.hpp"
 #include "bindings/device_array.hpp"
-#include "bindings/ending.hpp"
+#include "bindings/interpreter_shutdown.hpp"
 #include "bindings/register.hpp"
 
 PYBIND11_MODULE(_core, module) {
@@ -15,7 +15,7 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_device_array(module);
   fasttrt::bindings::register_engine_options(module);
   fasttrt::bindings::register_engine(module);
-  module.def("end_long_calls", &fasttrt::bindings::end_long_calls,
+  module.def("end_long_calls", &fasttrt::bindings::drain_vendor_calls,
              "At the end of the interpreter: stop builds, wait for what is in TensorRT's code, and "
              "refuse to begin more.");
 }

@@ -4,8 +4,8 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
-#include <string_view>
 
+#include "bindings/text.hpp"
 #include "nvinfer/library.hpp"
 
 namespace fasttrt::bindings {
@@ -22,11 +22,5 @@ void register_engine(pybind11::module_& module);
 struct LibraryHandle {
   std::shared_ptr<const nvinfer::Library> library;
 };
-
-// Text of the vendor's: UTF-8 as a rule, but a damaged plan may hold anything.
-[[nodiscard]] inline pybind11::str to_str(std::string_view text) {
-  return pybind11::reinterpret_steal<pybind11::str>(
-      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
-}
 
 }  // namespace fasttrt::bindings

@@ -10,8 +10,8 @@
 #include "bindings/device_array.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/python_function.hpp"
+#include "bindings/text.hpp"
 #include "common/error.hpp"
-#include "cuda/event.hpp"
 #include "engine/nibbles.hpp"
 
 namespace fasttrt::bindings {
@@ -21,27 +21,6 @@ namespace py = pybind11;
 using engine::InputArray;
 using engine::OutputArray;
 using engine::Place;
-
-std::string name_of(const py::dtype& dtype) { return py::str(dtype); }
-
-std::string type_name(const py::object& object) {
-  return py::str(py::type::of(object).attr("__name__"));
-}
-
-CUstream_st* as_stream(std::uintptr_t handle) {
-  return reinterpret_cast<CUstream_st*>(handle);  // NOLINT(performance-no-int-to-ptr)
-}
-
-// Of an array with DLPack's C functions, if it is on a GPU.
-std::optional<cuda::StreamRef> current_stream_of(const py::object& object) {
-  try {
-    const auto array = view("", object);
-    if (array.place == Place::device && array.stream) return cuda::StreamRef(*array.stream);
-  } catch (const InputError&) {
-    return std::nullopt;  // which is reported with the tensor's name in a moment
-  }
-  return std::nullopt;
-}
 
 // The target where a library gives an array without elements no address: a null one is none.
 void* target_of(void* data) {
@@ -61,10 +40,11 @@ void free_buffer(void* object) {
 
 RunArguments::RunArguments(int device, const std::vector<Binding>& inputs,
                            const std::vector<Binding>& outputs, const Given& given,
-                           std::optional<CUstream_st*> stream, const SpareStream& spare)
+                           std::optional<CUstream_st*> stream, SpareStream& spare)
     : device_(device),
       input_bindings_(inputs),
       output_bindings_(outputs),
+      order_(device, stream, spare),
       outputs_(outputs.size()),
       targets_(outputs.size()) {
   if (given.arrays.size() != inputs.size()) {
@@ -83,13 +63,7 @@ RunArguments::RunArguments(int device, const std::vector<Binding>& inputs,
   std::vector<py::object> objects;
   objects.reserve(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) objects.emplace_back(given.arrays[i]);
-  if (stream) {
-    stream_ = *stream;
-    ordered_ = true;
-    is_callers_ = true;
-  } else {
-    choose_stream(objects, targets_, spare);
-  }
+  order_.choose(objects, targets_);
   inputs_.reserve(inputs.size());
   packed_.reserve(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) add_input(inputs[i], objects[i]);
@@ -102,37 +76,10 @@ RunArguments::RunArguments(int device, const std::vector<Binding>& inputs,
   check_apart();
 }
 
-// The current stream of the first array's framework, else the spare one.
-void RunArguments::choose_stream(const std::vector<py::object>& arrays,
-                                 const std::vector<py::object>& targets, const SpareStream& spare) {
-  for (const auto* list : {&arrays, &targets}) {
-    for (const auto& object : *list) {
-      if (object.is_none() || py::isinstance<py::array>(object)) continue;
-      if (dlpack::exchange_api(object) != nullptr) {
-        stream_ = current_stream_of(object);
-        ordered_ = stream_.has_value();
-        if (ordered_) return;
-        continue;
-      }
-      if (!is_device_array(object).cast<bool>()) continue;
-      const auto current = current_stream(object);
-      ordered_ = current.has_value();
-      stream_ = ordered_ ? *current : spare();
-      ordered_type_ = ordered_ ? Py_TYPE(object.ptr()) : nullptr;
-      return;
-    }
-  }
-}
-
-std::optional<CUstream_st*> RunArguments::current_stream(const py::object& object) const {
-  const auto current = framework_stream(object, device_);
-  if (current.is_none()) return std::nullopt;
-  return as_stream(current.cast<std::uintptr_t>());
-}
-
 ArrayView RunArguments::look(const std::string& name, const py::object& object,
                              std::optional<nvinfer::DataType> expected) const {
-  const auto consumer = stream_ ? std::optional(stream_->handle()) : std::nullopt;
+  const auto stream = order_.stream();
+  const auto consumer = stream ? std::optional(stream->handle()) : std::nullopt;
   return view(name, object, consumer, expected);
 }
 
@@ -143,25 +90,6 @@ void RunArguments::check_device(const std::string& name, const ArrayView& array)
   throw InputError(name + ": expected an array on cuda:" + std::to_string(device_) +
                    ", where the engine is, got one " +
                    (ordinal < 0 ? "in unknown memory" : "on cuda:" + std::to_string(ordinal)));
-}
-
-// Work on an array's contents that is queued elsewhere comes first. What its library does with it
-// later, freeing its memory included, has to come after the run.
-void RunArguments::keep_order(const ArrayView& array, const py::object& object) {
-  follow(array);
-  if (is_callers_ || !ordered_ || array.place == Place::host) return;
-  if (array.exchange == nullptr && Py_TYPE(object.ptr()) == ordered_type_) return;
-  const auto later = array.exchange != nullptr ? array.stream : current_stream(object);
-  ordered_ = later && *later == stream_->handle();
-}
-
-void RunArguments::follow(const ArrayView& array) const {
-  if (!array.stream || !stream_ || *array.stream == stream_->handle()) return;
-  const auto context = cuda::PrimaryContext::retain(device_);
-  const cuda::ContextGuard guard(*context);
-  const cuda::Event made(context);
-  made.record(cuda::StreamRef(*array.stream));
-  stream_->wait(made);
 }
 
 py::object RunArguments::make_contiguous(const std::string& name, const ArrayView& array,
@@ -182,7 +110,7 @@ void RunArguments::add_input(const Binding& binding, const py::object& object) {
   auto array = look(name, object, dtype);
   if (!array.contiguous) array = look(name, make_contiguous(name, array, object), dtype);
   check_device(name, array);
-  keep_order(array, object);
+  order_.add(array, object);
   if (array.place == Place::device && like_.ptr() == nullptr) {
     like_ = object;
     exchange_ = array.exchange;
@@ -203,8 +131,8 @@ void RunArguments::add_target(std::size_t index) {
   const auto name = binding.tensor.name + ": out=";
   const auto check_dtype = [&](const py::dtype& dtype) {
     if (dtype.equal(binding.dtype)) return;
-    throw InputError(name + " must have dtype " + name_of(binding.dtype) + ", got " +
-                     name_of(dtype));
+    throw InputError(name + " must have dtype " + text_of(binding.dtype) + ", got " +
+                     text_of(dtype));
   };
   if (py::isinstance<py::array>(object)) {
     check_dtype(py::reinterpret_borrow<py::array>(object).dtype());
@@ -222,7 +150,7 @@ void RunArguments::add_target(std::size_t index) {
     throw InputError(name + " does not take four-bit types");
   }
   check_device(name, array);
-  keep_order(array, object);
+  order_.add(array, object);
   auto& output = outputs_[index];
   output.target = target_of(array.data);
   output.shape = array.shape;
@@ -270,7 +198,7 @@ void RunArguments::check_apart() const {
 }
 
 bool RunArguments::must_wait() const noexcept {
-  return !ordered_ || std::ranges::any_of(outputs_, [](const OutputArray& output) {
+  return !order_.is_complete() || std::ranges::any_of(outputs_, [](const OutputArray& output) {
     return output.place == Place::device && output.target == nullptr;  // a DeviceArray
   });
 }

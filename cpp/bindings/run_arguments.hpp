@@ -3,12 +3,12 @@
 
 #include <pybind11/pybind11.h>
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "bindings/array_view.hpp"
+#include "bindings/stream_order.hpp"
 #include "cuda/stream.hpp"
 #include "engine/engine.hpp"
 
@@ -23,9 +23,6 @@ struct Binding {
   [[nodiscard]] bool is_packed() const { return nvinfer::bits_per_element(tensor.dtype) == 4; }
 };
 
-// Gives a stream to order the work with, for arrays whose library has no current one.
-using SpareStream = std::function<CUstream_st*()>;
-
 // An array for each input; None, or None or an array for each output.
 struct Given {
   pybind11::sequence arrays;
@@ -38,13 +35,13 @@ class RunArguments {
  public:
   // Throws InputError that names the tensor, what was expected and what came.
   RunArguments(int device, const std::vector<Binding>& inputs, const std::vector<Binding>& outputs,
-               const Given& given, std::optional<CUstream_st*> stream, const SpareStream& spare);
+               const Given& given, std::optional<CUstream_st*> stream, SpareStream& spare);
 
   [[nodiscard]] const std::vector<engine::InputArray>& inputs() const noexcept { return inputs_; }
   [[nodiscard]] std::vector<engine::OutputArray>& outputs() noexcept { return outputs_; }
 
   // Where the work is to be queued; none for host arrays alone.
-  [[nodiscard]] std::optional<cuda::StreamRef> stream() const noexcept { return stream_; }
+  [[nodiscard]] std::optional<cuda::StreamRef> stream() const noexcept { return order_.stream(); }
   // Whether the host must wait for it: there is an array that its library will not order its own
   // work after.
   [[nodiscard]] bool must_wait() const noexcept;
@@ -60,17 +57,12 @@ class RunArguments {
   [[nodiscard]] std::vector<pybind11::object> take_owners() noexcept { return std::move(owners_); }
 
  private:
-  void choose_stream(const std::vector<pybind11::object>& arrays,
-                     const std::vector<pybind11::object>& targets, const SpareStream& spare);
-  [[nodiscard]] std::optional<CUstream_st*> current_stream(const pybind11::object& object) const;
   [[nodiscard]] ArrayView look(const std::string& name, const pybind11::object& object,
                                std::optional<nvinfer::DataType> expected) const;
   [[nodiscard]] static pybind11::object make_contiguous(const std::string& name,
                                                         const ArrayView& array,
                                                         const pybind11::object& object);
   void check_device(const std::string& name, const ArrayView& array) const;
-  void keep_order(const ArrayView& array, const pybind11::object& object);
-  void follow(const ArrayView& array) const;
   void add_input(const Binding& binding, const pybind11::object& object);
   void add_target(std::size_t index);
   void check_apart() const;
@@ -79,6 +71,7 @@ class RunArguments {
   int device_;
   const std::vector<Binding>& input_bindings_;
   const std::vector<Binding>& output_bindings_;
+  StreamOrder order_;
   std::vector<engine::InputArray> inputs_;
   std::vector<engine::OutputArray> outputs_;
   std::vector<std::vector<std::byte>> packed_;
@@ -86,10 +79,6 @@ class RunArguments {
   std::vector<pybind11::object> owners_;
   pybind11::object like_;  // the first array on the GPU: results are made in its framework
   const dlpack::ExchangeApi* exchange_ = nullptr;
-  std::optional<cuda::StreamRef> stream_;
-  bool is_callers_ = false;  // the caller named the stream, and sees to what comes later
-  bool ordered_ = false;     // everything that uses the arrays later is in the stream's order
-  const PyTypeObject* ordered_type_ = nullptr;  // of arrays whose library's current stream it is
 };
 
 }  // namespace fasttrt::bindings

@@ -67,7 +67,7 @@ CopyPool::~CopyPool() {
 void CopyPool::copy(void* dst, const void* src, std::size_t bytes, PieceSink piece_done) {
   auto* const to = static_cast<std::byte*>(dst);
   const auto* const from = static_cast<const std::byte*>(src);
-  const auto even = (bytes / most_pieces + chunk) / chunk * chunk;
+  const auto even = (bytes / max_pieces + chunk) / chunk * chunk;
   const auto piece = std::max(least_piece, even);
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (lock && is_worth_sharing(bytes)) {

@@ -53,7 +53,7 @@ class CopyPool {
   void copy(void* dst, const void* src, std::size_t bytes, PieceSink piece_done = {});
 
  private:
-  static constexpr std::size_t most_pieces = 32;
+  static constexpr std::size_t max_pieces = 32;
 
   struct Job {  // read by helpers that may be late, so nothing of it is a plain variable
     std::atomic<std::byte*> dst;
@@ -61,7 +61,7 @@ class CopyPool {
     std::atomic<std::size_t> bytes;
     std::atomic<std::size_t> piece;  // bytes of each, the last excepted
     std::atomic<std::uint32_t> chunks;
-    std::array<std::atomic<std::uint32_t>, most_pieces> done;  // chunks of each piece
+    std::array<std::atomic<std::uint32_t>, max_pieces> done;  // chunks of each piece
   };
 
   [[nodiscard]] bool is_worth_sharing(std::size_t bytes) const noexcept;

@@ -8,8 +8,8 @@
 namespace fasttrt {
 namespace {
 
-constexpr std::size_t largest_stack = std::size_t{1} << 30;
-constexpr std::size_t smallest_stack = std::size_t{8} << 20;  // Linux's default
+constexpr std::size_t max_stack_bytes = std::size_t{1} << 30;
+constexpr std::size_t min_stack_bytes = std::size_t{8} << 20;  // Linux's default
 
 class Attributes {
  public:
@@ -34,7 +34,7 @@ DeepThread::DeepThread(std::function<void()> work) : work_(std::move(work)) {
   Attributes attributes;
   int error = EAGAIN;
   // Less where the address space is limited.
-  for (auto size = largest_stack; error == EAGAIN && size >= smallest_stack; size /= 2) {
+  for (auto size = max_stack_bytes; error == EAGAIN && size >= min_stack_bytes; size /= 2) {
     pthread_attr_setstacksize(attributes.get(), size);
     error = pthread_create(&thread_, attributes.get(), run, &work_);
   }

@@ -21,8 +21,8 @@
 namespace fasttrt::cuda {
 namespace {
 
-constexpr std::size_t kBytes = 1 << 20;
-constexpr std::size_t kAbsurd = std::size_t{1} << 50;
+constexpr std::size_t block_bytes = 1 << 20;
+constexpr std::size_t absurd_bytes = std::size_t{1} << 50;
 
 static_assert(!std::is_constructible_v<StreamRef, int>);
 static_assert(!std::is_constructible_v<StreamRef, std::nullptr_t>);
@@ -62,18 +62,18 @@ struct Gpu {
   std::shared_ptr<PrimaryContext> context = PrimaryContext::retain(0);
   ContextGuard guard{*context};
   Stream stream{context};
-  PinnedBuffer source{context, kBytes};
-  PinnedBuffer result{context, kBytes};
-  DeviceBuffer memory{context, kBytes};
+  PinnedBuffer source{context, block_bytes};
+  PinnedBuffer result{context, block_bytes};
+  DeviceBuffer memory{context, block_bytes};
 
-  Gpu() { fill_randomly(source.data(), kBytes, 1); }
+  Gpu() { fill_randomly(source.data(), block_bytes, 1); }
 
   void queue_round_trip() const {
-    copy_to_device(memory.data(), source.data(), kBytes, stream);
-    copy_to_host(result.data(), memory.data(), kBytes, stream);
+    copy_to_device(memory.data(), source.data(), block_bytes, stream);
+    copy_to_host(result.data(), memory.data(), block_bytes, stream);
   }
   [[nodiscard]] bool round_trip_works() const {
-    std::memset(result.data(), 0, kBytes);
+    std::memset(result.data(), 0, block_bytes);
     queue_round_trip();
     stream.synchronize();
     return same(source, result);
@@ -134,10 +134,10 @@ TEST_CASE("bytes survive the way through pinned and device memory") {
   CHECK(gpu.round_trip_works());
   CHECK(gpu.stream.is_done());
 
-  const DeviceBuffer copy(gpu.context, kBytes);
-  copy_on_device(copy.data(), gpu.memory.data(), kBytes, gpu.stream);
-  fill_on_device(gpu.memory.data(), 0, kBytes, gpu.stream);
-  copy_to_host(gpu.result.data(), copy.data(), kBytes, gpu.stream);
+  const DeviceBuffer copy(gpu.context, block_bytes);
+  copy_on_device(copy.data(), gpu.memory.data(), block_bytes, gpu.stream);
+  fill_on_device(gpu.memory.data(), 0, block_bytes, gpu.stream);
+  copy_to_host(gpu.result.data(), copy.data(), block_bytes, gpu.stream);
   copy_to_host(nullptr, nullptr, 0, gpu.stream);
   gpu.stream.synchronize();
   CHECK(same(gpu.source, gpu.result));
@@ -150,11 +150,11 @@ TEST_CASE("bytes survive the way through pinned and device memory") {
 TEST_CASE("the device writes mapped memory, and the host sees it") {
   if (gpu_is_missing()) return;
   const Gpu gpu;
-  const PinnedBuffer mapped(gpu.context, kBytes, HostMemory::mapped);
+  const PinnedBuffer mapped(gpu.context, block_bytes, HostMemory::mapped);
   REQUIRE(mapped.device_data() != nullptr);
   CHECK(gpu.source.device_data() == nullptr);
-  copy_to_device(gpu.memory.data(), gpu.source.data(), kBytes, gpu.stream);
-  copy_on_device(mapped.device_data(), gpu.memory.data(), kBytes, gpu.stream);
+  copy_to_device(gpu.memory.data(), gpu.source.data(), block_bytes, gpu.stream);
+  copy_on_device(mapped.device_data(), gpu.memory.data(), block_bytes, gpu.stream);
   gpu.stream.synchronize();
   CHECK(same(mapped, gpu.source));
 }
@@ -166,11 +166,11 @@ TEST_CASE("an event orders two streams and takes the time") {
   const Event start(gpu.context, EventTiming::on);
   const Event end(gpu.context, EventTiming::on, EventWait::block);
   start.record(gpu.stream);
-  for (int i = 0; i < 100; ++i) fill_on_device(gpu.memory.data(), 0, kBytes, gpu.stream);
-  copy_to_device(gpu.memory.data(), gpu.source.data(), kBytes, gpu.stream);
+  for (int i = 0; i < 100; ++i) fill_on_device(gpu.memory.data(), 0, block_bytes, gpu.stream);
+  copy_to_device(gpu.memory.data(), gpu.source.data(), block_bytes, gpu.stream);
   end.record(gpu.stream);
   other.wait(end);
-  copy_to_host(gpu.result.data(), gpu.memory.data(), kBytes, other);
+  copy_to_host(gpu.result.data(), gpu.memory.data(), block_bytes, other);
   other.synchronize();
   CHECK(same(gpu.source, gpu.result));
   CHECK(end.is_done());
@@ -186,7 +186,7 @@ TEST_CASE("an event orders two streams and takes the time") {
 TEST_CASE("a captured copy runs at launch, with the bytes of then") {
   if (gpu_is_missing()) return;
   const Gpu gpu;
-  std::memset(gpu.result.data(), 0, kBytes);
+  std::memset(gpu.result.data(), 0, block_bytes);
   GraphExec exec;
   CHECK_FALSE(exec);
   CHECK_THROWS_AS(GraphExec{Graph{}}, CudaError);
@@ -202,7 +202,7 @@ TEST_CASE("a captured copy runs at launch, with the bytes of then") {
   gpu.stream.synchronize();
   CHECK_FALSE(same(gpu.source, gpu.result));
   for (const unsigned int seed : {2U, 3U}) {
-    fill_randomly(gpu.source.data(), kBytes, seed);
+    fill_randomly(gpu.source.data(), block_bytes, seed);
     exec.launch(gpu.stream);
     gpu.stream.synchronize();
     CHECK(same(gpu.source, gpu.result));
@@ -248,7 +248,7 @@ TEST_CASE("a guard restores the context that was current, on any thread") {
     }
     CHECK(current_context() == nullptr);
     // Owners bring their own guard.
-    const DeviceBuffer buffer(last, kBytes);
+    const DeviceBuffer buffer(last, block_bytes);
     const Event event{Event(last)};
     CHECK(current_context() == nullptr);
   };
@@ -259,11 +259,11 @@ TEST_CASE("a guard restores the context that was current, on any thread") {
 TEST_CASE("out of memory is its own error, and work goes on after it") {
   if (gpu_is_missing()) return;
   Gpu gpu;
-  CHECK_THROWS_AS(DeviceBuffer(gpu.context, kAbsurd), OutOfMemoryError);
-  CHECK_THROWS_AS(gpu.memory.grow(kAbsurd), OutOfMemoryError);
+  CHECK_THROWS_AS(DeviceBuffer(gpu.context, absurd_bytes), OutOfMemoryError);
+  CHECK_THROWS_AS(gpu.memory.grow(absurd_bytes), OutOfMemoryError);
   CHECK(gpu.memory.data() == nullptr);
   CHECK(gpu.memory.size() == 0);
-  gpu.memory.grow(kBytes);
+  gpu.memory.grow(block_bytes);
   CHECK(gpu.round_trip_works());
   CHECK(memory_info().free <= memory_info().total);
 }
@@ -272,9 +272,9 @@ TEST_CASE("owners move, keep what is large enough, and allocate something for no
   if (gpu_is_missing()) return;
   Gpu gpu;
   const void* data = gpu.memory.data();
-  gpu.memory.grow(kBytes / 2);
+  gpu.memory.grow(block_bytes / 2);
   CHECK(gpu.memory.data() == data);
-  CHECK(gpu.memory.size() == kBytes);
+  CHECK(gpu.memory.size() == block_bytes);
 
   DeviceBuffer moved = std::move(gpu.memory);
   CHECK(moved.data() == data);
@@ -283,7 +283,7 @@ TEST_CASE("owners move, keep what is large enough, and allocate something for no
   CHECK(gpu.memory.size() == 0);
   gpu.memory = std::move(moved);
   gpu.stream = Stream(gpu.context);
-  gpu.source = std::exchange(gpu.result, PinnedBuffer(gpu.context, kBytes));
+  gpu.source = std::exchange(gpu.result, PinnedBuffer(gpu.context, block_bytes));
   CHECK(gpu.round_trip_works());
 
   Stream released(gpu.context);

@@ -10,7 +10,7 @@ namespace fasttrt::cuda {
 namespace {
 
 // The code of failures that come before the driver has any to give.
-constexpr int kNoDriver = -1;
+constexpr int no_driver = -1;
 
 SharedLibrary open_driver() {
   try {
@@ -18,7 +18,7 @@ SharedLibrary open_driver() {
   } catch (const LibraryNotFoundError& error) {
     throw CudaError(std::string("the CUDA driver library cannot be loaded (") + error.what() +
                         "); it comes with the NVIDIA driver",
-                    kNoDriver, "dlopen(libcuda.so.1)");
+                    no_driver, "dlopen(libcuda.so.1)");
   }
 }
 
@@ -28,7 +28,7 @@ void resolve(Function*& field, const SharedLibrary& library, const char* symbol)
   if (field == nullptr) {
     throw CudaError(library.path().string() + " lacks " + symbol +
                         "; fasttrt needs an NVIDIA driver for CUDA 11.4 or newer",
-                    kNoDriver, std::string("dlsym(") + symbol + ")");
+                    no_driver, std::string("dlsym(") + symbol + ")");
   }
 }
 

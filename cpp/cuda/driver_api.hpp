@@ -36,11 +36,11 @@ enum class MemoryType : unsigned int { host = 1, device = 2 };
 enum class CaptureMode : int { thread_local_calls = 1 };
 enum class CaptureStatus : int { none = 0, active = 1, invalidated = 2 };
 
-inline constexpr unsigned int kStreamNonBlocking = 1;
-inline constexpr unsigned int kEventBlockingSync = 1;
-inline constexpr unsigned int kEventDisableTiming = 2;
-inline constexpr unsigned int kHostAllocPortable = 1;
-inline constexpr unsigned int kHostAllocDeviceMap = 2;
+inline constexpr unsigned int stream_non_blocking = 1;
+inline constexpr unsigned int event_blocking_sync = 1;
+inline constexpr unsigned int event_disable_timing = 2;
+inline constexpr unsigned int host_alloc_portable = 1;
+inline constexpr unsigned int host_alloc_device_map = 2;
 
 // Every driver function: field, exact symbol, parameters. One list, so that the table, the code
 // that fills it and the check against the vendor's header cannot differ. Oldest driver with all

@@ -70,11 +70,11 @@ static_assert(equal(CaptureMode::thread_local_calls, CU_STREAM_CAPTURE_MODE_THRE
 static_assert(equal(CaptureStatus::none, CU_STREAM_CAPTURE_STATUS_NONE));
 static_assert(equal(CaptureStatus::active, CU_STREAM_CAPTURE_STATUS_ACTIVE));
 static_assert(equal(CaptureStatus::invalidated, CU_STREAM_CAPTURE_STATUS_INVALIDATED));
-static_assert(equal(kStreamNonBlocking, CU_STREAM_NON_BLOCKING));
-static_assert(equal(kEventBlockingSync, CU_EVENT_BLOCKING_SYNC));
-static_assert(equal(kEventDisableTiming, CU_EVENT_DISABLE_TIMING));
-static_assert(equal(kHostAllocPortable, CU_MEMHOSTALLOC_PORTABLE));
-static_assert(equal(kHostAllocDeviceMap, CU_MEMHOSTALLOC_DEVICEMAP));
+static_assert(equal(stream_non_blocking, CU_STREAM_NON_BLOCKING));
+static_assert(equal(event_blocking_sync, CU_EVENT_BLOCKING_SYNC));
+static_assert(equal(event_disable_timing, CU_EVENT_DISABLE_TIMING));
+static_assert(equal(host_alloc_portable, CU_MEMHOSTALLOC_PORTABLE));
+static_assert(equal(host_alloc_device_map, CU_MEMHOSTALLOC_DEVICEMAP));
 
 }  // namespace
 }  // namespace fasttrt::cuda

@@ -296,7 +296,7 @@ DRIVER(cuStreamIsCapturing, CUstream_st* stream, CaptureStatus* status) {
 }
 
 DRIVER(cuEventCreate, CUevent_st** event, unsigned int flags) {
-  return make(event, CUevent_st{(flags & kEventDisableTiming) == 0, {}});
+  return make(event, CUevent_st{(flags & event_disable_timing) == 0, {}});
 }
 DRIVER(cuEventDestroy_v2, CUevent_st* event) { return destroy(event); }
 DRIVER(cuEventRecord, CUevent_st* event, CUstream_st* /*stream*/) {

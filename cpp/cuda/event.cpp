@@ -21,8 +21,8 @@ bool EventRef::is_done() const {
 
 Event::Event(std::shared_ptr<PrimaryContext> context, EventTiming timing, EventWait wait)
     : Owned(std::move(context), nullptr) {
-  const unsigned int flags = (timing == EventTiming::off ? kEventDisableTiming : 0U) |
-                             (wait == EventWait::block ? kEventBlockingSync : 0U);
+  const unsigned int flags = (timing == EventTiming::off ? event_disable_timing : 0U) |
+                             (wait == EventWait::block ? event_blocking_sync : 0U);
   const ContextGuard guard(*this->context());
   check(driver().event_create(&handle_, flags), "cuEventCreate");
 }

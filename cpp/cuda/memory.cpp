@@ -49,7 +49,7 @@ PinnedBuffer::PinnedBuffer(std::shared_ptr<PrimaryContext> context, std::size_t 
   const ContextGuard guard(*context);
   // Portable: page-locked for the other devices' contexts as well.
   const unsigned int flags =
-      kHostAllocPortable | (kind == HostMemory::mapped ? kHostAllocDeviceMap : 0U);
+      host_alloc_portable | (kind == HostMemory::mapped ? host_alloc_device_map : 0U);
   void* data = nullptr;
   check(driver().mem_host_alloc(&data, at_least_one(bytes), flags), "cuMemHostAlloc");
   memory_ = {std::move(context), data};

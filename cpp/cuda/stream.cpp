@@ -27,7 +27,7 @@ void StreamRef::wait(EventRef event) const {
 
 Stream::Stream(std::shared_ptr<PrimaryContext> context) : Owned(std::move(context), nullptr) {
   const ContextGuard guard(*this->context());
-  check(driver().stream_create(&handle_, kStreamNonBlocking), "cuStreamCreate");
+  check(driver().stream_create(&handle_, stream_non_blocking), "cuStreamCreate");
 }
 
 }  // namespace fasttrt::cuda

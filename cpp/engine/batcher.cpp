@@ -118,7 +118,7 @@ std::shared_ptr<Batcher::Batch> Batcher::join(BatchMember& member) {
   auto sizes = usable_sizes(tensors_.inputs, member.inputs, options_.sizes);
   if (sizes.empty() || sizes.back() < member.rows) return nullptr;
   auto batch = std::make_shared<Batch>(tensors_, member, std::move(sizes), options_);
-  batch->due = hurried_ || batch->rows == batch->capacity;
+  batch->due = is_flushing_ || batch->rows == batch->capacity;
   open_.push_back(batch);
   return batch;
 }
@@ -189,7 +189,7 @@ void Batcher::run_alone(const BatchMember& member) const {
 
 void Batcher::stop_waiting() noexcept {
   const std::lock_guard lock(mutex_);
-  hurried_ = true;
+  is_flushing_ = true;
   for (const auto& batch : open_) {
     batch->due = true;
     batch->for_leader.notify_one();

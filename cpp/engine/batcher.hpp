@@ -16,7 +16,7 @@
 namespace fasttrt::engine {
 
 // Gathers calls along dimension 0. It has no threads of its own: the first call opens a batch and
-// leads it; calls with the same extents beyond dimension 0 join until it runs; each copies its own
+// leads it; calls with the same sizes beyond dimension 0 join until it runs; each copies its own
 // rows in and its own results out. Several batches may be open or under way at once, and one that
 // waits for a session goes on filling up.
 //
@@ -48,7 +48,7 @@ class Batcher {
   // profiles too, see choose_profile(). If a shared run fails then each of its calls runs again
   // alone, so that only those at fault fail: throws what Run or WithSession threw for this call
   // alone, InputError for a target of the wrong shape, OutOfMemoryError, and Error for a result
-  // with an extent other than the samples' in dimension 0.
+  // whose dimension 0 is not that of the samples.
   void infer(std::span<const InputArray> inputs, std::span<OutputArray> outputs);
 
   // From now on no batch waits for calls to join, for an engine that is about to be closed.
@@ -70,7 +70,7 @@ class Batcher {
 
   std::mutex mutex_;
   std::vector<std::shared_ptr<Batch>> open_;  // those that can be joined
-  bool hurried_ = false;
+  bool is_flushing_ = false;
 };
 
 }  // namespace fasttrt::engine

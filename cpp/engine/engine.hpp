@@ -19,7 +19,7 @@
 
 namespace fasttrt::engine {
 
-// When TensorRT-RTX compiles kernels for a dynamic input's extents: before the first run with them;
+// When TensorRT-RTX compiles kernels for a dynamic input's sizes: before the first run with them;
 // in the background, with slower kernels meanwhile; never. The others have all from the build.
 enum class Specialization { eager, lazy, none };
 
@@ -79,8 +79,8 @@ class Engine {
              std::optional<cuda::StreamRef> stream = std::nullopt,
              InputsRead* inputs_read = nullptr);
 
-  // The outputs' shapes for these inputs, with -1 for an extent that only a run can tell. Throws as
-  // infer() does.
+  // The outputs' shapes for these inputs, with -1 for a dimension that only a run can tell. Throws
+  // as infer() does.
   [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
                                                std::optional<cuda::StreamRef> stream);
 

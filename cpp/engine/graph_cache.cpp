@@ -7,7 +7,7 @@ namespace fasttrt::engine {
 namespace {
 
 // Enough for the batch sizes of a server; each graph takes up to some hundred KiB.
-constexpr std::size_t most = 64;
+constexpr std::size_t max_runs = 64;
 
 }  // namespace
 
@@ -24,7 +24,7 @@ CapturedRun& GraphCache::add(std::span<const std::int64_t> key,
   auto run = std::make_unique<CapturedRun>();
   run->key.assign(key.begin(), key.end());
   run->output_shapes = std::move(output_shapes);
-  if (list_.size() == most) list_.pop_back();
+  if (list_.size() == max_runs) list_.pop_back();
   list_.insert(list_.begin(), std::move(run));
   return *list_.front();
 }

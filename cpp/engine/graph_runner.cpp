@@ -10,7 +10,7 @@
 namespace fasttrt::engine {
 namespace {
 
-constexpr int most_failures = 3;  // see SharedSessionState
+constexpr int max_failed_captures = 3;  // see SharedSessionState
 
 }  // namespace
 
@@ -40,7 +40,7 @@ bool GraphRunner::note(std::span<const std::int64_t> key, std::vector<nvinfer::D
     return true;
   }
   const bool is_wanted =
-      state_.graphs != GraphPolicy::never && state_.failed_captures < most_failures;
+      state_.graphs != GraphPolicy::never && state_.failed_captures < max_failed_captures;
   if (run == nullptr || !is_wanted) return true;
   Capture best;
   try {
@@ -113,7 +113,7 @@ void GraphRunner::fail(const std::string& problem) {
   if (state_.graphs == GraphPolicy::required) {
     throw Error("cuda_graph=True, but this model cannot be captured in a CUDA graph: " + problem);
   }
-  if (++state_.failed_captures == most_failures) {
+  if (++state_.failed_captures == max_failed_captures) {
     const auto text = "this model runs without CUDA graphs: " + problem;
     nvinfer::Logger::instance().log(nvinfer::Severity::info, text.c_str());
   }

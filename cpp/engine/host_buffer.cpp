@@ -13,9 +13,9 @@ namespace fasttrt::engine {
 namespace {
 
 constexpr std::size_t alignment = 64;  // a cache line, and the widest vector load
-constexpr std::size_t smallest_block = std::size_t{64} << 10;
+constexpr std::size_t min_block_bytes = std::size_t{64} << 10;
 // What a pool keeps for later runs; more is freed.
-constexpr std::size_t most_idle = std::size_t{512} << 20;
+constexpr std::size_t max_idle_bytes = std::size_t{512} << 20;
 
 }  // namespace
 
@@ -23,7 +23,7 @@ PinnedPool::PinnedPool(std::shared_ptr<cuda::PrimaryContext> device) noexcept
     : device_(std::move(device)) {}
 
 cuda::PinnedBuffer PinnedPool::take(std::size_t bytes) {
-  const auto size = std::bit_ceil(std::max(bytes, smallest_block));
+  const auto size = std::bit_ceil(std::max(bytes, min_block_bytes));
   {
     const std::lock_guard lock(mutex_);
     const auto fits = std::ranges::find(idle_, size, &cuda::PinnedBuffer::size);
@@ -47,7 +47,7 @@ void PinnedPool::close() noexcept {
 
 void PinnedPool::give_back(cuda::PinnedBuffer buffer) noexcept {
   const std::lock_guard lock(mutex_);
-  if (closed_ || idle_bytes_ + buffer.size() > most_idle) return;
+  if (closed_ || idle_bytes_ + buffer.size() > max_idle_bytes) return;
   try {
     idle_.push_back(std::move(buffer));
     idle_bytes_ += idle_.back().size();

@@ -9,7 +9,7 @@ namespace fasttrt::engine {
 namespace {
 
 // The least to lock, so that memory for small arrays is seldom replaced.
-constexpr std::size_t least_staging = std::size_t{32} << 10;
+constexpr std::size_t min_staging_bytes = std::size_t{32} << 10;
 
 }  // namespace
 
@@ -87,7 +87,7 @@ bool InputSlot::grow_buffer(std::size_t bytes) {
 bool InputSlot::grow_staging(std::size_t bytes) {
   if (staging_.data() != nullptr && bytes <= staging_.size()) return false;
   const bool moved = staging_.data() != nullptr;
-  staging_ = cuda::PinnedBuffer(device_, std::bit_ceil(std::max(bytes, least_staging)),
+  staging_ = cuda::PinnedBuffer(device_, std::bit_ceil(std::max(bytes, min_staging_bytes)),
                                 cuda::HostMemory::mapped);
   return moved;
 }

@@ -29,7 +29,7 @@ struct ProfileRange {
 struct IoTensor {
   std::string name;
   DataType dtype = DataType::float32;
-  Dims shape;                          // -1 for a dynamic extent
+  Dims shape;                          // -1 for a dynamic dimension
   bool on_host = false;                // a shape tensor: read and written by the host
   std::vector<ProfileRange> profiles;  // inputs only, one for each of the engine's profiles
 };

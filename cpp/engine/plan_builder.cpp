@@ -21,9 +21,9 @@ NetworkTensor describe(const nvinfer::Tensor& tensor) {
   return result;
 }
 
-Dims to_dims(const std::vector<std::int64_t>& extents) {
-  Dims dims(static_cast<int>(extents.size()));
-  for (int i = 0; i < dims.rank(); ++i) dims[i] = extents[static_cast<std::size_t>(i)];
+Dims to_dims(const std::vector<std::int64_t>& sizes) {
+  Dims dims(static_cast<int>(sizes.size()));
+  for (int i = 0; i < dims.rank(); ++i) dims[i] = sizes[static_cast<std::size_t>(i)];
   return dims;
 }
 
@@ -185,11 +185,11 @@ void PlanBuilder::add_profile(const Profile& profile, nvinfer::BuilderConfig& co
   for (const auto& range : profile) {
     const bool values = find_input(range.name).is_shape_tensor();
     const nvinfer::ErrorScope errors;
-    const auto set = [&](Selector selector, const std::vector<std::int64_t>& extents) {
-      const bool accepted = values ? target.set_shape_values(range.name, selector, extents)
-                                   : target.set_dimensions(range.name, selector, to_dims(extents));
+    const auto set = [&](Selector selector, const std::vector<std::int64_t>& sizes) {
+      const bool accepted = values ? target.set_shape_values(range.name, selector, sizes)
+                                   : target.set_dimensions(range.name, selector, to_dims(sizes));
       if (!accepted) {
-        throw InputError(errors.explain(range.name + ": " + to_dims(extents).str() +
+        throw InputError(errors.explain(range.name + ": " + to_dims(sizes).str() +
                                         " was refused for its profile"));
       }
     };
@@ -203,13 +203,13 @@ void PlanBuilder::add_profile(const Profile& profile, nvinfer::BuilderConfig& co
   }
 }
 
-// TensorRT 8.6 cannot tell the inputs of an engine with fixed extents and data-dependent outputs
+// TensorRT 8.6 cannot tell the inputs of an engine with fixed shapes and data-dependent outputs
 // unless it was built with a profile.
 Profile PlanBuilder::fixed_profile() const {
   Profile profile;
   for (const auto& input : inputs()) {
-    const std::vector<std::int64_t> extents(input.shape.begin(), input.shape.end());
-    profile.push_back({input.name, extents, extents, extents});
+    const std::vector<std::int64_t> sizes(input.shape.begin(), input.shape.end());
+    profile.push_back({input.name, sizes, sizes, sizes});
   }
   return profile;
 }

@@ -29,7 +29,7 @@ struct NetworkTensor {
   bool is_shape_tensor = false;
 };
 
-// An input's extents (or, for a shape tensor, its values) in one profile.
+// An input's shape (or, for a shape tensor, its values) in one profile.
 struct InputRange {
   std::string name;
   std::vector<std::int64_t> min;

@@ -55,7 +55,7 @@ class Session {
   void run(std::span<const InputArray> arrays, std::size_t profile, std::span<OutputArray> results,
            std::optional<cuda::StreamRef> stream, InputsRead* inputs_read = nullptr);
 
-  // The outputs' shapes for these inputs, with -1 for an extent that only a run can tell.
+  // The outputs' shapes for these inputs, with -1 for a dimension that only a run can tell.
   [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
                                                std::size_t profile,
                                                std::optional<cuda::StreamRef> stream);

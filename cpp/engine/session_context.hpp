@@ -40,7 +40,7 @@ class SessionContext {
   void bind(const std::string& tensor, void* address);
   void bind(const std::string& output, nvinfer::OutputAllocator& allocator);
 
-  // For the inputs as set: -1 for an extent that only a run can tell.
+  // For the inputs as set: -1 for a dimension that only a run can tell.
   [[nodiscard]] std::vector<Dims> output_shapes() const;
   // False where TensorRT refuses; it logs why.
   [[nodiscard]] bool enqueue(cuda::StreamRef stream) { return context_->enqueue(stream); }

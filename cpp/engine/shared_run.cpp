@@ -11,7 +11,7 @@ namespace fasttrt::engine {
 namespace {
 
 // Results below this are not worth a page-locked block of the pool.
-constexpr std::size_t smallest_pinned = std::size_t{64} << 10;
+constexpr std::size_t min_pinned_bytes = std::size_t{64} << 10;
 
 std::size_t row_bytes(const IoTensor& tensor, const Dims& shape) {
   return nvinfer::byte_size(tensor.dtype, with_rows(shape, 1).volume());
@@ -28,7 +28,7 @@ void copy_rows(void* dst, const void* src, std::int64_t rows, std::size_t bytes)
 
 HostBuffer allocate(const std::shared_ptr<PinnedPool>& pool, std::int64_t rows, std::size_t bytes) {
   bytes *= static_cast<std::size_t>(rows);
-  if (pool == nullptr || bytes < smallest_pinned) return HostBuffer(bytes);
+  if (pool == nullptr || bytes < min_pinned_bytes) return HostBuffer(bytes);
   return {pool, bytes};
 }
 
@@ -37,10 +37,10 @@ HostBuffer allocate(const std::shared_ptr<PinnedPool>& pool, std::int64_t rows, 
                    target.str());
 }
 
-// Extents beyond dimension 0 that are dynamic fit any.
+// Sizes beyond dimension 0 that are dynamic fit any.
 bool may_be(const Dims& shape, const Dims& expected) {
-  return std::ranges::equal(
-      shape, expected, [](auto extent, auto wanted) { return wanted < 0 || extent == wanted; });
+  return std::ranges::equal(shape, expected,
+                            [](auto size, auto wanted) { return wanted < 0 || size == wanted; });
 }
 
 // Empty, or why these cannot be split into their rows.

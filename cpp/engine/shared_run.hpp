@@ -49,7 +49,7 @@ class SharedRun {
   SharedRun(const BatchTensors& tensors, const BatchMember& first, std::int64_t capacity)
       : tensors_(tensors), first_(first), capacity_(capacity) {}
 
-  // Whether such a call may take part: equal extents beyond dimension 0.
+  // Whether such a call may take part: equal sizes beyond dimension 0.
   [[nodiscard]] bool matches(const BatchMember& member) const noexcept;
 
   // Copies another call's rows in; from several threads at once. Throws OutOfMemoryError.

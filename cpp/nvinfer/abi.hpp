@@ -11,12 +11,12 @@ namespace fasttrt::nvinfer::abi {
 
 struct Dims32 {  // generation v8
   std::int32_t rank = 0;
-  std::array<std::int32_t, max_rank> extents{};
+  std::array<std::int32_t, max_rank> sizes{};
 };
 
 struct Dims64 {  // v10 and later
   std::int32_t rank = 0;
-  std::array<std::int64_t, max_rank> extents{};
+  std::array<std::int64_t, max_rank> sizes{};
 };
 
 struct InterfaceInfo {
@@ -27,24 +27,24 @@ struct InterfaceInfo {
 
 [[nodiscard]] inline Dims widen(const Dims32& dims) noexcept {
   Dims result(dims.rank);
-  for (int i = 0; i < result.rank(); ++i) result[i] = dims.extents[static_cast<std::size_t>(i)];
+  for (int i = 0; i < result.rank(); ++i) result[i] = dims.sizes[static_cast<std::size_t>(i)];
   return result;
 }
 
 [[nodiscard]] inline Dims widen(const Dims64& dims) noexcept {
   Dims result(dims.rank);
-  for (int i = 0; i < result.rank(); ++i) result[i] = dims.extents[static_cast<std::size_t>(i)];
+  for (int i = 0; i < result.rank(); ++i) result[i] = dims.sizes[static_cast<std::size_t>(i)];
   return result;
 }
 
-// Extents beyond 32 bits are refused before this (see check_extents in the handles).
+// Sizes beyond 32 bits are refused before this (see check_shape in the handles).
 template <class Raw>
 [[nodiscard]] Raw narrow(const Dims& dims) noexcept {
   Raw raw;
   raw.rank = dims.rank();
   for (int i = 0; i < dims.rank(); ++i) {
-    auto& extent = raw.extents[static_cast<std::size_t>(i)];
-    extent = static_cast<std::remove_reference_t<decltype(extent)>>(dims[i]);
+    auto& size = raw.sizes[static_cast<std::size_t>(i)];
+    size = static_cast<std::remove_reference_t<decltype(size)>>(dims[i]);
   }
   return raw;
 }

@@ -142,7 +142,7 @@ void BuilderConfig::set_compute_capabilities(std::span<const std::int32_t> capab
 }
 
 void BuilderConfig::set_progress_monitor(ProgressMonitor& monitor) {
-  call(methods::config_set_progress_monitor, monitor.face());
+  call(methods::config_set_progress_monitor, monitor.vendor_interface());
 }
 
 std::unique_ptr<TimingCache> BuilderConfig::use_timing_cache(std::span<const std::byte> data) {

@@ -32,7 +32,7 @@ class Tensor : public ObjectRef {
  public:
   using ObjectRef::ObjectRef;
   [[nodiscard]] std::string name() const;
-  [[nodiscard]] Dims dims() const;  // -1 for an extent that is not known
+  [[nodiscard]] Dims dims() const;  // -1 for a dimension that is not known
   [[nodiscard]] DataType dtype() const;
   [[nodiscard]] bool is_shape_tensor() const;
   [[nodiscard]] std::string dimension_name(int axis) const;  // empty if it has none

@@ -50,11 +50,11 @@ TEST_CASE("every generation reaches the logger through its own layout") {
   auto& logger = Logger::instance();
   (void)logger.take();
   for (const auto generation : generations) {
-    void* const face = logger.face(generation);
+    void* const vendor_interface = logger.vendor_interface(generation);
     const auto slot = first_slot(generation);
-    if (slot > 0) check_identity(face, "ILogger");
-    call_slot<void>(face, slot, std::int32_t{2}, "a warning\n");
-    call_slot<void>(face, slot, std::int32_t{3}, "information");
+    if (slot > 0) check_identity(vendor_interface, "ILogger");
+    call_slot<void>(vendor_interface, slot, std::int32_t{2}, "a warning\n");
+    call_slot<void>(vendor_interface, slot, std::int32_t{3}, "information");
     const auto records = logger.take();
     REQUIRE(records.size() == 1);
     CHECK(records[0].severity == Severity::warning);
@@ -79,19 +79,19 @@ struct Listener : ProgressListener {
 };
 
 bool step(ProgressMonitor& monitor, const char* phase, std::int32_t number) {
-  return call_slot<bool>(monitor.face(), 5, phase, number);
+  return call_slot<bool>(monitor.vendor_interface(), 5, phase, number);
 }
 
 TEST_CASE("progress arrives at the listener, who can stop the build") {
   Listener listener;
   ProgressMonitor monitor(listener);
-  check_identity(monitor.face(), "IProgressMonitor");
+  check_identity(monitor.vendor_interface(), "IProgressMonitor");
   const char* const none = nullptr;
-  call_slot<void>(monitor.face(), 4, "build", none, std::int32_t{2});
+  call_slot<void>(monitor.vendor_interface(), 4, "build", none, std::int32_t{2});
   CHECK(step(monitor, "build", 0));
   listener.stop = true;
   CHECK_FALSE(step(monitor, "build", 1));
-  call_slot<void>(monitor.face(), 6, "build");
+  call_slot<void>(monitor.vendor_interface(), 6, "build");
   CHECK(listener.calls == Texts{"start build< 2", "step build 0", "step build 1", "finish build"});
 }
 
@@ -113,10 +113,10 @@ TEST_CASE("every generation reports layer times through its own layout") {
   });
   for (const auto generation : generations) {
     const auto slot = first_slot(generation);
-    if (slot > 0) check_identity(profiler.face(generation), "IProfiler");
+    if (slot > 0) check_identity(profiler.vendor_interface(generation), "IProfiler");
     const char* const unnamed = nullptr;
-    call_slot<void>(profiler.face(generation), slot, "conv", 0.5F);
-    call_slot<void>(profiler.face(generation), slot, unnamed, 0.25F);
+    call_slot<void>(profiler.vendor_interface(generation), slot, "conv", 0.5F);
+    call_slot<void>(profiler.vendor_interface(generation), slot, unnamed, 0.25F);
   }
   CHECK(layers == Texts{"conv", "", "conv", "", "conv", "", "conv", ""});
   CHECK(total == doctest::Approx(3.0));

@@ -123,15 +123,15 @@ void Library::refuse(const char* interface, const char* name) const {
 
 // Without a driver, TensorRT 8.6 crashes in these factories and the lean runtimes hand out an
 // invalid pointer.
-void Library::prepare() const {
+void Library::ensure_initialized() const {
   if (family_ == Family::rtx) return;
   (void)cuda::driver();
-  std::call_once(vendors_plugins_loaded_, [this] { load_vendors_plugins(); });
+  std::call_once(bundled_plugins_loaded_, [this] { load_bundled_plugins(); });
 }
 
 // The vendor's own plugins (EfficientNMS and others) register themselves on request. They are
 // optional: what needs one and does not find it says so itself.
-void Library::load_vendors_plugins() const {
+void Library::load_bundled_plugins() const {
   if (family_ != Family::tensorrt) return;
   const auto soname = "libnvinfer_plugin.so." + std::to_string(version_.major);
   const auto beside = library_.path().parent_path() / soname;
@@ -140,7 +140,7 @@ void Library::load_vendors_plugins() const {
     const SharedLibrary plugins(std::filesystem::exists(beside, ignored) ? beside.string()
                                                                          : soname);
     if (auto* const init = plugins.find<bool(void*, const char*)>("initLibNvInferPlugins")) {
-      init(Logger::instance().face(generation_), "");
+      init(Logger::instance().vendor_interface(generation_), "");
     }
   } catch (const LibraryNotFoundError&) {
     Logger::instance().log(Severity::verbose, (soname + " was not found").c_str());
@@ -151,32 +151,32 @@ void* Library::create_builder() const {
   if (create_builder_ == nullptr) {
     throw UnsupportedLibraryError(str() + " cannot build engines; it only runs them");
   }
-  prepare();
+  ensure_initialized();
   // The first builder of the full library loads a gigabyte of kernels, which go with the last one:
   // 10 s, against 2 ms while another lives (8.6.0 on an H200). So one is kept for good.
   if (family_ == Family::tensorrt) {
     std::call_once(builder_kept_, [this] {
-      (void)create_builder_(Logger::instance().face(generation_), number_);
+      (void)create_builder_(Logger::instance().vendor_interface(generation_), number_);
     });
   }
-  return create_builder_(Logger::instance().face(generation_), number_);
+  return create_builder_(Logger::instance().vendor_interface(generation_), number_);
 }
 
 void* Library::create_runtime() const {
   if (create_runtime_ == nullptr) throw UnsupportedLibraryError(str() + " has no runtime");
   (void)cuda::driver();  // RTX's runtime needs none, but an engine does
-  prepare();
-  return create_runtime_(Logger::instance().face(generation_), number_);
+  ensure_initialized();
+  return create_runtime_(Logger::instance().vendor_interface(generation_), number_);
 }
 
 void* Library::create_parser(void* network) const {
   if (create_parser_ == nullptr) throw UnsupportedLibraryError(parser_problem_);
-  return create_parser_(network, Logger::instance().face(generation_), parser_number_);
+  return create_parser_(network, Logger::instance().vendor_interface(generation_), parser_number_);
 }
 
 void* Library::create_refitter(void* engine) const {
   if (create_refitter_ == nullptr) throw UnsupportedLibraryError(str() + " cannot refit engines");
-  return create_refitter_(engine, Logger::instance().face(generation_), number_);
+  return create_refitter_(engine, Logger::instance().vendor_interface(generation_), number_);
 }
 
 void* Library::create_parser_refitter(void* refitter) const {
@@ -187,7 +187,8 @@ void* Library::create_parser_refitter(void* refitter) const {
         " cannot refit engines from ONNX models: its parser has no refitter (TensorRT 10 "
         "and later and TensorRT-RTX have one)");
   }
-  return create_parser_refitter_(refitter, Logger::instance().face(generation_), parser_number_);
+  return create_parser_refitter_(refitter, Logger::instance().vendor_interface(generation_),
+                                 parser_number_);
 }
 
 }  // namespace fasttrt::nvinfer

@@ -80,8 +80,8 @@ class Library {
   }
   [[noreturn]] void refuse(const char* interface, const char* name) const;
   void load_parser();
-  void prepare() const;
-  void load_vendors_plugins() const;
+  void ensure_initialized() const;
+  void load_bundled_plugins() const;
 
   SharedLibrary library_;
   std::optional<SharedLibrary> parser_;
@@ -98,7 +98,7 @@ class Library {
   CreateFromFunction* create_refitter_ = nullptr;
   CreateFromFunction* create_parser_refitter_ = nullptr;
   std::int32_t parser_number_ = 0;
-  mutable std::once_flag vendors_plugins_loaded_;
+  mutable std::once_flag bundled_plugins_loaded_;
   mutable std::once_flag builder_kept_;
   mutable std::mutex plugins_mutex_;
   mutable std::set<std::filesystem::path> plugins_;  // that are loaded

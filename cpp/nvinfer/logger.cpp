@@ -17,7 +17,7 @@ constexpr std::size_t queue_limit = 10000;
 constexpr std::size_t error_limit = 256;
 
 template <class Interface>
-class Face final : public Interface {
+class VendorLogger final : public Interface {
  public:
   void log(std::int32_t severity, const char* text) noexcept override {
     Logger::instance().log(static_cast<Severity>(severity), text);
@@ -34,8 +34,8 @@ struct ErrorLine {
 }  // namespace
 
 struct Logger::State {
-  Face<abi::LoggerV8> v8;
-  Face<abi::LoggerV11> v11;
+  VendorLogger<abi::LoggerV8> v8;
+  VendorLogger<abi::LoggerV11> v11;
   std::atomic<Severity> threshold{Severity::warning};
   std::mutex mutex;
   std::deque<LogRecord> queue;
@@ -53,7 +53,7 @@ Logger& Logger::instance() noexcept {
   return *logger;
 }
 
-void* Logger::face(Generation generation) noexcept {
+void* Logger::vendor_interface(Generation generation) noexcept {
   if (generation == Generation::v8 || generation == Generation::v10) return &state_->v8;
   return &state_->v11;
 }

@@ -24,7 +24,7 @@ class Logger {
   [[nodiscard]] static Logger& instance() noexcept;
 
   // The object to hand to a library of this generation as its ILogger.
-  [[nodiscard]] void* face(Generation generation) noexcept;
+  [[nodiscard]] void* vendor_interface(Generation generation) noexcept;
 
   // Records less severe than this are not queued (errors are always kept for ErrorScope).
   void set_threshold(Severity least) noexcept;

@@ -9,9 +9,9 @@ namespace {
 
 // Fills each layout's functions from one pair of callables.
 template <class Owner>
-class FaceV8 final : public abi::OutputAllocatorV8 {
+class AllocatorV8 final : public abi::OutputAllocatorV8 {
  public:
-  explicit FaceV8(Owner owner) : owner_(owner) {}
+  explicit AllocatorV8(Owner owner) : owner_(owner) {}
   void* reallocate_output(const char*, void*, std::uint64_t size, std::uint64_t) noexcept override {
     return owner_.reallocate(size);
   }
@@ -24,9 +24,9 @@ class FaceV8 final : public abi::OutputAllocatorV8 {
 };
 
 template <class Interface, class Owner>
-class AsyncFace : public Interface {
+class AsyncAllocator : public Interface {
  public:
-  explicit AsyncFace(Owner owner) : owner_(owner) {}
+  explicit AsyncAllocator(Owner owner) : owner_(owner) {}
   void* reallocate_output_async(const char*, void*, std::uint64_t size, std::uint64_t,
                                 void*) noexcept override {
     return owner_.reallocate(size);
@@ -40,20 +40,20 @@ class AsyncFace : public Interface {
 };
 
 template <class Owner>
-class FaceV10 final : public AsyncFace<abi::OutputAllocatorV10, Owner> {
+class AllocatorV10 final : public AsyncAllocator<abi::OutputAllocatorV10, Owner> {
  public:
-  using AsyncFace<abi::OutputAllocatorV10, Owner>::AsyncFace;
+  using AsyncAllocator<abi::OutputAllocatorV10, Owner>::AsyncAllocator;
   void* reallocate_output(const char*, void*, std::uint64_t size, std::uint64_t) noexcept override {
     return this->owner_.reallocate(size);
   }
 };
 
 template <class Owner>
-using FaceRtx = AsyncFace<abi::OutputAllocatorRtx, Owner>;
+using AllocatorRtx = AsyncAllocator<abi::OutputAllocatorRtx, Owner>;
 
 }  // namespace
 
-struct OutputAllocator::Faces {
+struct OutputAllocator::Interfaces {
   struct Owner {
     OutputAllocator* self;
     [[nodiscard]] void* reallocate(std::uint64_t size) const noexcept {
@@ -61,22 +61,23 @@ struct OutputAllocator::Faces {
     }
     void notify(const Dims& dims) const noexcept { self->dims_ = dims; }
   };
-  explicit Faces(OutputAllocator* self) : v8(Owner{self}), v10(Owner{self}), rtx(Owner{self}) {}
-  FaceV8<Owner> v8;
-  FaceV10<Owner> v10;
-  FaceRtx<Owner> rtx;
+  explicit Interfaces(OutputAllocator* self)
+      : v8(Owner{self}), v10(Owner{self}), rtx(Owner{self}) {}
+  AllocatorV8<Owner> v8;
+  AllocatorV10<Owner> v10;
+  AllocatorRtx<Owner> rtx;
 };
 
 OutputAllocator::OutputAllocator(std::shared_ptr<cuda::PrimaryContext> device)
-    : buffer_(std::move(device), 1), faces_(std::make_unique<Faces>(this)) {}
+    : buffer_(std::move(device), 1), interfaces_(std::make_unique<Interfaces>(this)) {}
 OutputAllocator::~OutputAllocator() = default;
 
-void* OutputAllocator::face(Generation generation) noexcept {
+void* OutputAllocator::vendor_interface(Generation generation) noexcept {
   switch (generation) {
-    case Generation::v8: return static_cast<abi::OutputAllocatorV8*>(&faces_->v8);
+    case Generation::v8: return static_cast<abi::OutputAllocatorV8*>(&interfaces_->v8);
     case Generation::v10:
-    case Generation::v11: return static_cast<abi::OutputAllocatorV10*>(&faces_->v10);
-    case Generation::rtx: return static_cast<abi::OutputAllocatorRtx*>(&faces_->rtx);
+    case Generation::v11: return static_cast<abi::OutputAllocatorV10*>(&interfaces_->v10);
+    case Generation::rtx: return static_cast<abi::OutputAllocatorRtx*>(&interfaces_->rtx);
   }
   return nullptr;
 }

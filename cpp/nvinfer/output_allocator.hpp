@@ -19,7 +19,7 @@ class OutputAllocator {
   OutputAllocator(const OutputAllocator&) = delete;
   OutputAllocator& operator=(const OutputAllocator&) = delete;
 
-  [[nodiscard]] void* face(Generation generation) noexcept;
+  [[nodiscard]] void* vendor_interface(Generation generation) noexcept;
 
   // Forgets the last run's shape and makes room for at least so many bytes.
   void reset(std::size_t bytes) {
@@ -35,13 +35,13 @@ class OutputAllocator {
   [[nodiscard]] void* data() const noexcept { return buffer_.data(); }
 
  private:
-  struct Faces;
+  struct Interfaces;
   void* reallocate(std::size_t bytes) noexcept;
 
   cuda::DeviceBuffer buffer_;
   std::exception_ptr failure_;
   Dims dims_{Dims::unknown_rank};
-  std::unique_ptr<Faces> faces_;
+  std::unique_ptr<Interfaces> interfaces_;
 };
 
 }  // namespace fasttrt::nvinfer

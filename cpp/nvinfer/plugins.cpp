@@ -20,11 +20,11 @@ void Library::load_plugins(const std::string& path) const {
   if (registry == nullptr || create_runtime_ == nullptr) {
     throw UnsupportedLibraryError(str() + " takes no plugins: it has no registry of them");
   }
-  prepare();
+  ensure_initialized();
   const std::lock_guard lock(plugins_mutex_);
   if (plugins_.contains(file)) return;  // TensorRT refuses what is registered already
   // The registry has no logger of its own, and takes that of what lives.
-  void* const runtime = create_runtime_(Logger::instance().face(generation_), number_);
+  void* const runtime = create_runtime_(Logger::instance().vendor_interface(generation_), number_);
   if (runtime == nullptr) throw Error(str() + " could not create a runtime to load plugins with");
   const Object with_logger({std::shared_ptr<void>(), this}, runtime, nullptr);
   const ErrorScope errors;

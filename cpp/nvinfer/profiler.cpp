@@ -8,9 +8,9 @@ namespace fasttrt::nvinfer {
 namespace {
 
 template <class Interface>
-class Face final : public Interface {
+class VendorProfiler final : public Interface {
  public:
-  explicit Face(const Profiler::Report& report) : report_(report) {}
+  explicit VendorProfiler(const Profiler::Report& report) : report_(report) {}
   void report_layer_time(const char* layer, float milliseconds) noexcept override {
     report_(layer != nullptr ? layer : "", milliseconds);
   }
@@ -21,21 +21,21 @@ class Face final : public Interface {
 
 }  // namespace
 
-struct Profiler::Faces {
-  explicit Faces(Report callback) : report(std::move(callback)), v8(report), v11(report) {}
+struct Profiler::Interfaces {
+  explicit Interfaces(Report callback) : report(std::move(callback)), v8(report), v11(report) {}
   Report report;
-  Face<abi::ProfilerV8> v8;
-  Face<abi::ProfilerV11> v11;
+  VendorProfiler<abi::ProfilerV8> v8;
+  VendorProfiler<abi::ProfilerV11> v11;
 };
 
-Profiler::Profiler(Report report) : faces_(std::make_unique<Faces>(std::move(report))) {}
+Profiler::Profiler(Report report) : interfaces_(std::make_unique<Interfaces>(std::move(report))) {}
 Profiler::~Profiler() = default;
 
-void* Profiler::face(Generation generation) noexcept {
+void* Profiler::vendor_interface(Generation generation) noexcept {
   if (generation == Generation::v8 || generation == Generation::v10) {
-    return static_cast<abi::ProfilerV8*>(&faces_->v8);
+    return static_cast<abi::ProfilerV8*>(&interfaces_->v8);
   }
-  return static_cast<abi::ProfilerV11*>(&faces_->v11);
+  return static_cast<abi::ProfilerV11*>(&interfaces_->v11);
 }
 
 }  // namespace fasttrt::nvinfer

@@ -16,11 +16,11 @@ class Profiler {
   ~Profiler();
   Profiler(const Profiler&) = delete;
   Profiler& operator=(const Profiler&) = delete;
-  [[nodiscard]] void* face(Generation generation) noexcept;
+  [[nodiscard]] void* vendor_interface(Generation generation) noexcept;
 
  private:
-  struct Faces;
-  std::unique_ptr<Faces> faces_;
+  struct Interfaces;
+  std::unique_ptr<Interfaces> interfaces_;
 };
 
 }  // namespace fasttrt::nvinfer

@@ -6,9 +6,9 @@
 
 namespace fasttrt::nvinfer {
 
-class ProgressMonitor::Face final : public abi::ProgressMonitor {
+class ProgressMonitor::Interface final : public abi::ProgressMonitor {
  public:
-  explicit Face(ProgressListener& listener) : listener_(listener) {}
+  explicit Interface(ProgressListener& listener) : listener_(listener) {}
 
   void phase_start(const char* phase, const char* parent, std::int32_t steps) noexcept override {
     guard([&] { listener_.phase_start(text(phase), text(parent), steps); });
@@ -38,8 +38,10 @@ class ProgressMonitor::Face final : public abi::ProgressMonitor {
 };
 
 ProgressMonitor::ProgressMonitor(ProgressListener& listener)
-    : face_(std::make_unique<Face>(listener)) {}
+    : interface_(std::make_unique<Interface>(listener)) {}
 ProgressMonitor::~ProgressMonitor() = default;
-void* ProgressMonitor::face() noexcept { return static_cast<abi::ProgressMonitor*>(face_.get()); }
+void* ProgressMonitor::vendor_interface() noexcept {
+  return static_cast<abi::ProgressMonitor*>(interface_.get());
+}
 
 }  // namespace fasttrt::nvinfer

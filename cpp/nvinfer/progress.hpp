@@ -26,11 +26,11 @@ class ProgressMonitor {
   ~ProgressMonitor();
   ProgressMonitor(const ProgressMonitor&) = delete;
   ProgressMonitor& operator=(const ProgressMonitor&) = delete;
-  [[nodiscard]] void* face() noexcept;
+  [[nodiscard]] void* vendor_interface() noexcept;
 
  private:
-  class Face;
-  std::unique_ptr<Face> face_;
+  class Interface;
+  std::unique_ptr<Interface> interface_;
 };
 
 }  // namespace fasttrt::nvinfer

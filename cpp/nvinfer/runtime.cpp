@@ -160,7 +160,7 @@ bool ExecutionContext::set_address(const std::string& tensor, void* address) {
 
 bool ExecutionContext::set_output_allocator(const std::string& output, OutputAllocator& allocator) {
   return call(methods::context_set_output_allocator, output.c_str(),
-              allocator.face(library().generation()));
+              allocator.vendor_interface(library().generation()));
 }
 
 std::int64_t ExecutionContext::max_output_size(const std::string& output) const {
@@ -184,7 +184,7 @@ Dims ExecutionContext::shape(const std::string& tensor) const {
 
 void ExecutionContext::set_profiler(Profiler* profiler) {
   call(methods::context_set_profiler,
-       profiler != nullptr ? profiler->face(library().generation()) : nullptr);
+       profiler != nullptr ? profiler->vendor_interface(library().generation()) : nullptr);
 }
 
 }  // namespace fasttrt::nvinfer

@@ -44,7 +44,7 @@ class CudaEngine : public Object {
   [[nodiscard]] bool is_input(const std::string& tensor) const;
   [[nodiscard]] bool is_on_host(const std::string& tensor) const;
   [[nodiscard]] DataType dtype(const std::string& tensor) const;
-  [[nodiscard]] Dims shape(const std::string& tensor) const;  // -1 for a dynamic extent
+  [[nodiscard]] Dims shape(const std::string& tensor) const;  // -1 for a dynamic dimension
   // Empty for the plain row-major layout, else the vendor's description of it.
   [[nodiscard]] std::string unusual_format(const std::string& tensor) const;
   [[nodiscard]] Dims profile_shape(const std::string& input, int profile, Selector selector) const;
@@ -80,7 +80,7 @@ class ExecutionContext : public Object {
   // Empty if every input's shape (and shape values) is set and consistent, else an input that is
   // missing, or "?" for a contradiction.
   [[nodiscard]] std::optional<std::string> infer_shapes();
-  // -1 for an extent that depends on the data.
+  // -1 for a dimension that depends on the data.
   [[nodiscard]] Dims shape(const std::string& tensor) const;
   // The profiler must outlive the context, or be replaced; null takes it away.
   void set_profiler(Profiler* profiler);

@@ -33,7 +33,7 @@ class RuntimeConfig : public Object {
       const std::shared_ptr<CudaEngine>& engine, std::span<const std::byte> cache);
 
   using Object::Object;
-  // When the kernels for a dynamic input's extents are compiled, see enums.inc.
+  // When the kernels for a dynamic input's sizes are compiled, see enums.inc.
   void set_specialization(const Enumerator& strategy);
   [[nodiscard]] const RuntimeCache& cache() const noexcept { return *cache_; }
 

@@ -21,9 +21,9 @@ void check_dims() {
   ++tally.layouts;
   tally.expect(same_abi<Ours, Theirs>() && Theirs::MAX_DIMS == max_rank &&
                    offsetof(Ours, rank) == offsetof(Theirs, nbDims) &&
-                   offsetof(Ours, extents) == offsetof(Theirs, d) &&
+                   offsetof(Ours, sizes) == offsetof(Theirs, d) &&
                    std::is_same_v<decltype(Ours::rank), decltype(Theirs::nbDims)> &&
-                   std::is_same_v<typename decltype(Ours::extents)::value_type,
+                   std::is_same_v<typename decltype(Ours::sizes)::value_type,
                                   std::remove_extent_t<decltype(Theirs::d)>>,
                "Dims have another layout");
 }

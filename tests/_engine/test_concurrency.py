@@ -200,11 +200,11 @@ def test_what_runs_is_hurried_when_nothing_else_can_begin() -> None:
     waiting = [group.submit(run) for _ in range(3)]
     begun.wait(PATIENCE)
 
-    def hurry() -> None:
+    def flush() -> None:
         assert all(future.cancelled() for future in waiting)
         hurried.set()
 
-    group.close(hurry)
+    group.close(flush)
     assert [future.result(PATIENCE) for future in running] == [True, True]
 
 

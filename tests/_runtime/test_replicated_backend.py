@@ -75,7 +75,7 @@ class Recorder:
             raise self.error
         self.refitted.append(model)
 
-    def hurry(self) -> None:
+    def flush_pending_batches(self) -> None:
         self.hurried += 1
 
     def close(self) -> None:
@@ -295,7 +295,7 @@ def test_all_are_refitted_and_an_error_names_the_gpu() -> None:
 
 def test_all_are_hurried() -> None:
     backend, recorders = replicated(0, 1)
-    backend.hurry()
+    backend.flush_pending_batches()
     assert [recorder.hurried for recorder in recorders] == [1, 1]
 
 

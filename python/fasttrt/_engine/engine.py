@@ -589,7 +589,7 @@ class Engine:
         Results stay valid. Closing again does nothing, nor does closing in a forked process, as
         the engine belongs to its parent.
         """
-        self._workers.close(self._backend.hurry)
+        self._workers.close(self._backend.flush_pending_batches)
         self._backend.close()
 
     def _leave_to_parent(self) -> None:

@@ -45,7 +45,7 @@ class Backend(Protocol):
         """Replace the weights with those of a model with the same structure."""
         ...
 
-    def hurry(self) -> None:
+    def flush_pending_batches(self) -> None:
         """From now on no run waits for others to share it with: `close` is about to be called."""
         ...
 

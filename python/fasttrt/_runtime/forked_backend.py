@@ -47,7 +47,7 @@ class ForkedBackend:
         """Raise `Error`."""
         self._refuse()
 
-    def hurry(self) -> None:
+    def flush_pending_batches(self) -> None:
         """Nothing waits here."""
 
     def close(self) -> None:

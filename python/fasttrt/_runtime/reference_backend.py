@@ -117,7 +117,7 @@ class ReferenceBackend:
         """
         raise Error("an engine on the CPU cannot be refitted; create one from the new model")
 
-    def hurry(self) -> None:
+    def flush_pending_batches(self) -> None:
         """Nothing is gathered on the CPU."""
 
     def close(self) -> None:

@@ -82,10 +82,10 @@ class ReplicatedBackend:
                 vars(named).update(vars(error))  # such as a CudaError's code
                 raise named from error
 
-    def hurry(self) -> None:
+    def flush_pending_batches(self) -> None:
         """Hurry all of them."""
         for backend in self._backends:
-            backend.hurry()
+            backend.flush_pending_batches()
 
     def close(self) -> None:
         """Close all of them, even if one fails."""

@@ -181,7 +181,7 @@ class TensorRTBackend:
         with self._weights_lock:
             refit(self.core, self.metadata, model, self._library)
 
-    def hurry(self) -> None:
+    def flush_pending_batches(self) -> None:
         """Let no batch wait for more runs to join."""
         self.core.hurry()
 

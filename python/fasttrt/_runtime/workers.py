@@ -84,10 +84,10 @@ class Workers:
             future.set_exception(error)
         return future
 
-    def close(self, hurry: Callable[[], None]) -> None:
+    def close(self, flush: Callable[[], None]) -> None:
         """Cancel calls that have not started, wait for the others, and end the threads.
 
-        ``hurry`` is called before the wait, to make it short. May be called on one of the threads,
+        ``flush`` is called before the wait, to make it short. May be called on one of the threads,
         from a future's callback; that one ends afterwards.
         """
         with self._lock:
@@ -96,7 +96,7 @@ class Workers:
             unfinished = self._unfinished.copy()
         if executor is not None:
             running = _cancel(unfinished)
-            hurry()
+            flush()
             wait(running)
             executor.shutdown(wait=not hasattr(self._local, "is_worker"))
 

@@ -11,23 +11,23 @@ namespace fasttrt::bindings {
 // wait for: parsing, building, loading a plan. A process must not end meanwhile, as the libraries
 // destroy their static objects then, whatever their other threads do (seen: segmentation faults
 // in a build on a daemon thread). Needs the GIL at both ends.
-class LongCall {
+class BlockingVendorCall {
  public:
   // Throws Error once the interpreter is ending.
-  LongCall();
-  ~LongCall();
-  LongCall(const LongCall&) = delete;
-  LongCall& operator=(const LongCall&) = delete;
+  BlockingVendorCall();
+  ~BlockingVendorCall();
+  BlockingVendorCall(const BlockingVendorCall&) = delete;
+  BlockingVendorCall& operator=(const BlockingVendorCall&) = delete;
 };
 
 // For functions that are one, and touch no Python object.
-using LongCallGuard = pybind11::call_guard<LongCall, GilRelease>;
+using BlockingVendorCallGuard = pybind11::call_guard<BlockingVendorCall, GilRelease>;
 
-// Whether the interpreter is ending; a long call shall come to its end then.
-[[nodiscard]] bool is_ending() noexcept;
+// Whether the interpreter is ending; calls into the vendor's code shall come to their end then.
+[[nodiscard]] bool is_shutting_down() noexcept;
 
-// Refuses long calls from now on, and waits for those under way. Needs the GIL, and lets go of it
+// Refuses such calls from now on, and waits for those under way. Needs the GIL, and lets go of it
 // meanwhile. Throws what a signal handler throws (Ctrl-C: TensorRT 8.6 cannot stop a build).
-void end_long_calls();
+void drain_vendor_calls();
 
 }  // namespace fasttrt::bindings

@@ -1,4 +1,4 @@
-#include "bindings/ending.hpp"
+#include "bindings/interpreter_shutdown.hpp"
 
 #include <pthread.h>
 
@@ -33,24 +33,24 @@ State& state() { return *current(); }
 
 }  // namespace
 
-LongCall::LongCall() {
+BlockingVendorCall::BlockingVendorCall() {
   const std::lock_guard lock(state().mutex);
   if (state().ending) throw Error("the interpreter is ending");
   ++state().under_way;
 }
 
-LongCall::~LongCall() {
+BlockingVendorCall::~BlockingVendorCall() {
   const std::lock_guard lock(state().mutex);
   --state().under_way;
   state().changed.notify_all();
 }
 
-bool is_ending() noexcept {
+bool is_shutting_down() noexcept {
   const std::lock_guard lock(state().mutex);
   return state().ending;
 }
 
-void end_long_calls() {
+void drain_vendor_calls() {
   constexpr std::chrono::milliseconds interval(50);
   for (;;) {
     {

@@ -1,0 +1,57 @@
+#include "bindings/call_resources.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace fasttrt::bindings {
+
+cuda::Stream CallResources::take_stream() {
+  if (spare_.empty()) return cuda::Stream(cuda::PrimaryContext::retain(device_));
+  auto stream = std::move(spare_.back());
+  spare_.pop_back();
+  return stream;
+}
+
+void CallResources::give_back(cuda::Stream stream) noexcept {
+  if (is_closed_) return;
+  try {
+    spare_.push_back(std::move(stream));
+  } catch (const std::bad_alloc&) {
+    return;  // the next call makes one of its own
+  }
+}
+
+// One event will do: a stream that waits for it waits for what it marked at that time.
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): in their order
+void CallResources::order(cuda::StreamRef earlier, cuda::StreamRef later) {
+  if (!event_) event_.emplace(cuda::PrimaryContext::retain(device_));
+  const cuda::ContextGuard guard(*event_->context());
+  event_->record(earlier);
+  later.wait(*event_);
+  if (is_closed_) event_.reset();
+}
+
+void CallResources::hold(cuda::Event done, std::vector<pybind11::object> arrays) {
+  // Dies last: letting go of an array may let other threads in here.
+  std::vector<Held> over;
+  const auto context = done.context();
+  const cuda::ContextGuard guard(*context);
+  held_.push_back({std::move(done), std::move(arrays)});
+  const auto rest =
+      std::ranges::partition(held_, [](const Held& run) { return !run.done.is_done(); });
+  over.assign(std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
+  held_.erase(rest.begin(), rest.end());
+}
+
+void CallResources::close() noexcept {
+  is_closed_ = true;
+  // Locals, destroyed when the members are whole: see hold().
+  const auto held = std::exchange(held_, {});
+  const auto spare = std::exchange(spare_, {});
+  const auto event = std::exchange(event_, std::nullopt);
+}
+
+}  // namespace fasttrt::bindings
