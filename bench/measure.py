@@ -16,6 +16,7 @@ import fasttrt
 from fasttrt._bench.statistics import Stats as Stats
 from fasttrt._bench.statistics import summarize as summarize
 from fasttrt._bench.wall_clock import timed as timed
+from fasttrt._engine.engine import backend_of
 
 LONGEST = 1.0  # seconds of a round: who is slow runs less often
 
@@ -125,6 +126,6 @@ def build(network: Network, device: str, **shapes: int) -> Any | None:
 
 def replay_times(engine: fasttrt.Engine, inputs: Arrays, count: int) -> list[float]:
     """Microseconds of each replay of the run's CUDA graph by a C++ loop, all data on the GPU."""
-    backend: Any = engine._backend
+    backend: Any = backend_of(engine)
     times: list[float] = backend.core.time_replays(list(inputs), count)
     return times

@@ -84,7 +84,9 @@ def in_process(
         "--model", str(network.model), "--folder", str(folder), "--names", *network.names,
         "--batches", *map(str, batches), "--runs", "20" if report.options.quick else "100",
     ]  # fmt: skip
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{precision}: exit code {done.returncode}\n{done.stderr}")
     rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])

@@ -31,7 +31,7 @@ def includes(folder: str) -> list[tuple[str, str]]:
     """(file, what it includes) of all sources of a folder; vendor checks include the vendor."""
     found = []
     for path in sorted((CPP / folder).rglob("*.[chi]*")):
-        for name in re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)', path.read_text(), re.M):
+        for name in re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)', path.read_text(), re.MULTILINE):
             found.append((path.name, name))
     return found
 
@@ -53,7 +53,7 @@ def test_only_bindings_know_python(folder: str) -> None:
     wrong = [
         (f, name)
         for f, name in includes(folder)
-        if re.match(r"pybind11|Python\.h|numpy", name, re.I)
+        if re.match(r"pybind11|Python\.h|numpy", name, re.IGNORECASE)
     ]
     assert wrong == []
 

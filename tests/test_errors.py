@@ -47,7 +47,9 @@ def test_errors_are_also_what_python_would_raise() -> None:
 
 def test_the_tree_is_drawn_as_it_is() -> None:
     assert errors.__doc__ is not None
-    drawn = re.findall(r"^    ([│ ├└─]+)(\w*Error)(?: \(also an? (\w+)\))?$", errors.__doc__, re.M)
+    drawn = re.findall(
+        r"^    ([│ ├└─]+)(\w*Error)(?: \(also an? (\w+)\))?$", errors.__doc__, re.MULTILINE
+    )
     assert {name for _, name, _ in drawn} == {c.__name__ for c in _classes()}
     above: dict[int, type[Exception]] = {0: Exception}
     for indent, name, python in drawn:

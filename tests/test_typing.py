@@ -57,7 +57,7 @@ def test_mypy_takes_the_good_programs_and_finds_each_mistake(tmp_path: Path) -> 
         *map(str, PROGRAMS),
         MYPYPATH=path,
     )
-    found = re.findall(r"^(.+?):(\d+): error: .*\[([a-z-]+)\]$", output, re.M)
+    found = re.findall(r"^(.+?):(\d+): error: .*\[([a-z-]+)\]$", output, re.MULTILINE)
     assert {(Path(file).name, int(line), code) for file, line, code in found} == expected(), output
 
 

@@ -23,7 +23,7 @@ from fasttrt._accuracy.runners import (
 )
 from fasttrt._accuracy.thresholds import ThresholdsLike, parse_thresholds
 from fasttrt._common.checks import check_mapping, refuse
-from fasttrt._engine.engine import Engine
+from fasttrt._engine.engine import Engine, backend_of
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Freeze, transformed
 from fasttrt._runtime.samples import Inputs
@@ -187,7 +187,7 @@ def _make_runner(make: Callable[[Any], Engine]) -> MakeRunner:
 
 def _runner(engine: Engine) -> Runner:
     """Give an engine as a comparison sees it."""
-    backend = engine._backend
+    backend = backend_of(engine)
     if engine.device == "cpu":
         return Runner("cpu (ONNX Runtime)", backend, False)
     return Runner(gpu_label(engine.device, backend.metadata), backend, True)

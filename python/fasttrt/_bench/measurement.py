@@ -11,7 +11,7 @@ import numpy as np
 from fasttrt._bench.closed_loop import Rates, Scale, drive
 from fasttrt._bench.statistics import Stats, summarize
 from fasttrt._bench.wall_clock import timed
-from fasttrt._engine.engine import Engine
+from fasttrt._engine.engine import Engine, backend_of
 from fasttrt.errors import InputError
 
 Arrays = tuple[np.ndarray[Any, Any], ...]
@@ -128,7 +128,7 @@ def as_the_engine_computes(engine: Engine, arrays: Arrays) -> Arrays:
 
 
 def _phases(engine: Engine, arrays: Arrays, effort: Effort) -> dict[str, Any]:
-    backend: Any = engine._backend
+    backend: Any = backend_of(engine)
     arrays = as_the_engine_computes(engine, arrays)
     time_phases = partial(backend.core.time_phases, list(arrays))
     seconds = time_phases(5)["total"] / 5e6

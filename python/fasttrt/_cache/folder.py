@@ -17,7 +17,7 @@ FOLDER_VARIABLE = "FASTTRT_CACHE_DIR"
 SIZE_VARIABLE = "FASTTRT_CACHE_SIZE"
 _DEFAULT_SIZE = 20 << 30  # about a hundred engines of common size
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.I)
+_SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 _warned: set[tuple[Path, str, object]] = set()
 

@@ -130,9 +130,10 @@ def _parsed(model: OnnxModel, options: dict[str, Any]) -> dict[str, Any]:
 def _layers(file: Path) -> list[Any] | None:
     """TensorRT's own account of a plan's layers; None if it gives none."""
     import fasttrt
+    from fasttrt._engine.engine import backend_of
 
     with fasttrt.Engine(file, device="cuda") as engine:
-        backend: Any = engine._backend
+        backend: Any = backend_of(engine)
         return layers_of(backend.core.layer_information())
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,6 +77,7 @@ def profile(
     from fasttrt._bench import layer_profile as layers
     from fasttrt._bench.inputs import draw, onnx_model, shapes_for
     from fasttrt._bench.measurement import as_the_engine_computes
+    from fasttrt._engine.engine import backend_of
 
     if device != "cuda" and not device.removeprefix("cuda:").isdigit():
         raise fasttrt.InputError(
@@ -97,7 +98,8 @@ def profile(
             options["shapes"] = shapes_for(source, [batch])
     with fasttrt.Engine(model, **options | {"contexts": 1, "advise": True}) as engine:
         arrays = as_the_engine_computes(engine, draw(engine, source, batch, seed, count=1)[0])
-        core = engine._backend.core  # type: ignore[attr-defined]
+        backend: Any = backend_of(engine)
+        core = backend.core
         core.profile(list(arrays), 3)
         found = layers.layers(core.profile(list(arrays), runs), core.layer_information())
     if as_json:

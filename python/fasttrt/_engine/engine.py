@@ -36,6 +36,7 @@ from fasttrt._runtime.array_types import (
     SupportsCudaArrayInterface,
 )
 from fasttrt._runtime.arrays import is_device_array
+from fasttrt._runtime.backend import Backend
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import ForkedBackend
 from fasttrt._runtime.ort_calls import end_calls
@@ -618,6 +619,11 @@ class Engine:
         return f"<fasttrt.Engine on {self.device}: ({inputs}) -> ({outputs})>"
 
 
+def backend_of(engine: Engine) -> Backend:
+    """Return what runs an engine, for fasttrt's own tools: measurements, profiles, comparisons."""
+    return engine._backend  # noqa: SLF001
+
+
 def _arrays(inputs: tuple[Any, ...], out: Any) -> Generator[Any, None, None]:
     """Yield every array of a call."""
     for value in inputs:
@@ -635,7 +641,7 @@ def _arrays(inputs: tuple[Any, ...], out: Any) -> Generator[Any, None, None]:
 
 def _leave_all_to_parent() -> None:
     for engine in list(_open_engines):
-        engine._leave_to_parent()
+        engine._leave_to_parent()  # noqa: SLF001
     _open_engines.clear()
 
 

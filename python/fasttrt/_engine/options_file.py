@@ -1,7 +1,5 @@
 """``fasttrt.toml``: an engine's options in a file."""
 
-import json
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -93,22 +91,11 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def dumps(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
-    """Format tables as TOML; values may be those of JSON, except for null and objects."""
-    lines = [f"# {line}" for line in comment.splitlines()]
-    for table, values in tables.items():
-        if values:
-            lines += ["", f"[{table}]"]
-            lines += [f"{json.dumps(key)} = {_toml(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
+    """Format tables as TOML below a comment; empty ones are left out."""
+    import tomli_w
 
-
-def _toml(value: Any) -> str:
-    """Format a value as JSON, which is valid TOML for strings, lists and finite numbers."""
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return json.dumps(value)
+    lines = "".join(f"# {line}\n" for line in comment.splitlines())
+    return f"{lines}\n{tomli_w.dumps({name: table for name, table in tables.items() if table})}"
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -254,7 +254,7 @@ class OnnxModel:
         -1 if it is of another graph, or new.
         """
         called = (self.callers[name] for name in node.output if name in self.callers)
-        return self.original._places.get(tuple(node.output), next(called, -1))
+        return self.original._places.get(tuple(node.output), next(called, -1))  # noqa: SLF001
 
     @cached_property
     def _places(self) -> dict[tuple[str, ...], int]:
@@ -300,7 +300,7 @@ class OnnxModel:
         model = copy(self)
         for cached in ("inputs", "outputs", "proto", "tensors"):
             model.__dict__.pop(cached, None)
-        model._split, model._bytes = self.weights.kept_aside(proto), None
+        model._split, model._bytes = self.weights.kept_aside(proto), None  # noqa: SLF001
         model.changes = (*self.changes, *changes)
         return model
 

@@ -142,8 +142,7 @@ class Plan:
         """Write the content of `save` to an open file."""
         fields, padded = self._head()
         checksum = _checksum(fields, padded, self.digest)
-        for part in (fields, checksum, padded, self.data):
-            stream.write(part)
+        stream.writelines((fields, checksum, padded, self.data))
 
     @classmethod
     def read(cls, stream: BinaryIO, name: str) -> "Plan":

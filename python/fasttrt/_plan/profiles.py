@@ -21,9 +21,11 @@ Shapes: TypeAlias = Mapping[str, ShapeLike] | Sequence[Mapping[str, ShapeLike]]
 # Defaults for dimensions whose names say what they count. The opt batch size is small, as most
 # callers send few items at a time; 512 tokens is the size of common encoders' position tables.
 _DEFAULTS: tuple[tuple[re.Pattern[str], tuple[int, int, int]], ...] = (
-    (re.compile(r"(n|b|bs|batch|batch_?size|.*batch.*)", re.I), (1, 8, 32)),
+    (re.compile(r"(n|b|bs|batch|batch_?size|.*batch.*)", re.IGNORECASE), (1, 8, 32)),
     (
-        re.compile(r"(t|seq|seq_?len|sequence|.*sequence_?length|tokens|.*seq_?len)", re.I),
+        re.compile(
+            r"(t|seq|seq_?len|sequence|.*sequence_?length|tokens|.*seq_?len)", re.IGNORECASE
+        ),
         (1, 128, 512),
     ),
 )

@@ -134,7 +134,7 @@ def _skip_destructors() -> None:
     if hasattr(
         c, "on_exit"
     ):  # glibc only; the last one registered is called first, with the exit status
-        c.on_exit(c._exit, None)
+        c.on_exit(c._exit, None)  # noqa: SLF001  # its public name in C
         atexit.register(c.fflush, None)
 
 

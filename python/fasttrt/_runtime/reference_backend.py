@@ -25,7 +25,7 @@ from fasttrt.errors import (
     ParseIssue,
 )
 
-_NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.I)
+_NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.IGNORECASE)
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 """Measured: ONNX Runtime 1.20 ignores it, 1.21 respects it."""
 
