@@ -418,8 +418,8 @@ def test_some_results_may_go_elsewhere(pair: tuple[Engine, models.Model]) -> Non
     ("target", "message"),
     [
         (np.empty((3, 8), np.float64), "y: out= must have dtype float32"),
-        (np.empty((3, 7), np.float32), "y: out= must have dtype float32 and shape (3, 8)"),
-        (np.empty((4, 8), np.float32), "y: out= must have dtype float32 and shape (3, 8)"),
+        (np.empty((3, 7), np.float32), "y: the result has shape (3, 8), but out= has shape (3, 7)"),
+        (np.empty((4, 8), np.float32), "y: the result has shape (3, 8), but out= has shape (4, 8)"),
         (np.empty((3, 8), ">f4"), "y: out= must have dtype float32"),
         ([[[0.0] * 8] * 3], "y: out= must be a numpy array"),
         ([], "out: expected 1 arrays, got 0"),

@@ -16,6 +16,7 @@ from fasttrt._plan.profiles import NetworkInput, ShapeLike, Shapes, check_profil
 from fasttrt._runtime import ort_session as _ort
 from fasttrt._runtime.arrays import PINNED, dlpack_device
 from fasttrt._runtime.ort_calls import Runs
+from fasttrt._runtime.output_arrays import check_target, fill_target
 from fasttrt.errors import (
     Error,
     InputError,
@@ -86,6 +87,10 @@ class ReferenceBackend:
         """Run once; see `Engine.infer`."""
         if stream is not None:
             raise InputError("stream= needs a GPU; the engine runs on the CPU")
+        targets = [None] * len(self.outputs) if out is None else out
+        for spec, target in zip(self.outputs, targets, strict=True):
+            if target is not None:
+                check_target(spec, target)
         with self._runs.one():
             feeds = {s.name: check_array(s, a) for s, a in zip(self.inputs, arrays, strict=True)}
             try:
@@ -97,8 +102,8 @@ class ReferenceBackend:
                     raise OutOfMemoryError(f"ONNX Runtime is out of memory: {error}") from error
                 raise InputError(f"ONNX Runtime rejected the inputs: {error}") from error
         return [
-            _deliver(spec, result, None if out is None else out[i])
-            for i, (spec, result) in enumerate(zip(self.outputs, results, strict=True))
+            result if target is None else fill_target(spec, target, result)
+            for spec, result, target in zip(self.outputs, results, targets, strict=True)
         ]
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -226,21 +231,3 @@ def _from_pinned(spec: TensorSpec, array: Any) -> Any:
 def _within(shape: tuple[int, ...], range_: Range) -> bool:
     min_, _, max_ = range_
     return all(a <= size <= b for a, size, b in zip(min_, shape, max_, strict=True))
-
-
-def _deliver(
-    spec: TensorSpec, result: np.ndarray[Any, Any], out: Any | None
-) -> np.ndarray[Any, Any]:
-    if out is None:
-        return result
-    if not isinstance(out, np.ndarray):
-        raise InputError(f"{spec.name}: out= must be a numpy array, got {type(out).__name__}")
-    if out.dtype != result.dtype or out.shape != result.shape:
-        raise InputError(
-            f"{spec.name}: out= must have dtype {result.dtype} and shape {result.shape}, "
-            f"got {out.dtype} and {out.shape}"
-        )
-    if not out.flags.carray:
-        raise InputError(f"{spec.name}: out= must be C-contiguous, aligned and writeable")
-    np.copyto(out, result)
-    return out

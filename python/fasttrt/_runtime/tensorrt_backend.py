@@ -10,7 +10,6 @@ import numpy as np
 
 from fasttrt import _core
 from fasttrt._cache.kernel_cache import KernelCache
-from fasttrt._common.dtypes import wrong_dtype
 from fasttrt._common.log import logger
 from fasttrt._common.tensor_spec import Range, Shape, TensorSpec, merge_profiles
 from fasttrt._graph.model import OnnxModel
@@ -19,9 +18,11 @@ from fasttrt._library.plugins import Plugins, load
 from fasttrt._library.tensorrt_log import forward, forwarded
 from fasttrt._plan.compatibility import both_sides, hints, known_mismatch
 from fasttrt._plan.plan_file import Plan
-from fasttrt._runtime.arrays import is_device_array, stream_handle
+from fasttrt._runtime.arrays import stream_handle
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.cuda_graph_policy import graph_policy
+from fasttrt._runtime.io_conversion import from_engine, to_engine
+from fasttrt._runtime.output_arrays import check_target
 from fasttrt._runtime.refit import check_weights_set, is_stripped, refit, set_weights
 from fasttrt._runtime.specialization import specialization_for
 from fasttrt._runtime.tf32 import check_tf32
@@ -155,18 +156,18 @@ class TensorRTBackend:
         stream: int | None,
         inputs_read: "_core.InputsRead | None",
     ) -> list[Any]:
-        inputs = [_to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
+        inputs = [to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
         targets = [None] * len(self.outputs) if out is None else out
         for spec, target in zip(self.outputs, targets, strict=True):
             if spec.converted and target is not None:
-                _check_target(spec, target)
+                check_target(spec, target)
         direct = [
             None if spec.converted else target
             for spec, target in zip(self.outputs, targets, strict=True)
         ]
         results = self.core.infer(inputs, direct, stream, inputs_read)
         return [
-            _from_engine(spec, result, target)
+            from_engine(spec, result, target)
             for spec, result, target in zip(self.outputs, results, targets, strict=True)
         ]
 
@@ -254,63 +255,3 @@ def _check_values(spec: TensorSpec, array: Any) -> None:
             f"min {list(a)}, opt {list(b)}, max {list(c)}" for a, b, c in spec.profiles
         )
         raise InputError(f"{spec.name}: expected shape values {ranges}, got values {values}")
-
-
-def _to_engine(spec: TensorSpec, array: Any) -> Any:
-    """Convert an array to the engine's dtype.
-
-    Values must be in its range; floats are rounded, which was logged when the plan was loaded.
-    """
-    if not spec.converted:
-        return array
-    if is_device_array(array):
-        raise InputError(
-            f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
-            f"{spec.engine_dtype}; arrays on a GPU are not converted: pass one in host memory"
-        )
-    if not isinstance(array, np.ndarray):
-        return array
-    if array.dtype != spec.dtype:
-        raise wrong_dtype(spec.name, spec.dtype, array.dtype)
-    with np.errstate(over="ignore"):
-        converted = array.astype(spec.engine_dtype)
-    if array.dtype.kind == "f":
-        fits = np.array_equal(np.isfinite(converted), np.isfinite(array))
-    else:
-        fits = np.array_equal(converted, array)
-    if not fits:
-        raise InputError(
-            f"{spec.name}: expected values that fit {spec.engine_dtype}, which this TensorRT "
-            f"computes with, got {array.min()} to {array.max()}"
-        )
-    return converted
-
-
-def _check_target(spec: TensorSpec, target: Any) -> None:
-    """Check an array of ``out=`` as the core checks those that it writes itself."""
-    if not isinstance(target, np.ndarray):
-        raise InputError(f"{spec.name}: out= must be a numpy array, got {type(target).__name__}")
-    if target.dtype != spec.dtype:
-        raise InputError(f"{spec.name}: out= must have dtype {spec.dtype}, got {target.dtype}")
-    if not target.flags.carray:
-        raise InputError(f"{spec.name}: out= must be C-contiguous, aligned and writeable")
-
-
-def _from_engine(
-    spec: TensorSpec, result: np.ndarray[Any, Any], target: np.ndarray[Any, Any] | None
-) -> np.ndarray[Any, Any]:
-    if not spec.converted:
-        return result
-    if not isinstance(result, np.ndarray):
-        raise InputError(
-            f"{spec.name}: the model declares {spec.dtype}, which this TensorRT computes as "
-            f"{spec.engine_dtype}; results on a GPU are not converted: pass inputs in host memory"
-        )
-    if target is None:
-        return result.astype(spec.dtype)
-    if target.shape != result.shape:
-        raise InputError(
-            f"{spec.name}: the result has shape {result.shape}, but out= has shape {target.shape}"
-        )
-    target[...] = result
-    return target
