@@ -13,7 +13,6 @@ from fasttrt._accuracy.divergence import MakeRunner
 from fasttrt._accuracy.evaluate import compare_runners
 from fasttrt._accuracy.random_inputs import Ranges
 from fasttrt._accuracy.runners import (
-    Array,
     FunctionReference,
     Named,
     OnnxReference,
@@ -23,6 +22,7 @@ from fasttrt._accuracy.runners import (
 )
 from fasttrt._accuracy.thresholds import ThresholdsLike, parse_thresholds
 from fasttrt._common.checks import check_mapping, refuse
+from fasttrt._common.host_array import Array
 from fasttrt._engine.engine import Engine, backend_of
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Freeze, transformed

@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 from fasttrt._accuracy.bisection import Bisection, Divergence
 from fasttrt._accuracy.comparison import Comparison
 from fasttrt._accuracy.dataflow import self_contained, tensor_types, with_outputs
-from fasttrt._accuracy.metrics import Array, OutputComparison, combine, measure
+from fasttrt._accuracy.metrics import OutputComparison, combine, measure
 from fasttrt._accuracy.runners import OnnxReference, Reference, Runner
 from fasttrt._accuracy.thresholds import Judge
+from fasttrt._common.host_array import Array
 from fasttrt._graph.model import OnnxModel
 
 MakeRunner: TypeAlias = Callable[[Any], AbstractContextManager[Runner]]

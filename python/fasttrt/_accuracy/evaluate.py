@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from fasttrt._accuracy.comparison import Comparison
 from fasttrt._accuracy.divergence import MakeRunner, find_divergence
-from fasttrt._accuracy.metrics import Array, Sample, combine, measure
+from fasttrt._accuracy.metrics import Sample, combine, measure
 from fasttrt._accuracy.random_inputs import InputGenerator, Ranges
 from fasttrt._accuracy.runners import Reference, Runner
 from fasttrt._accuracy.thresholds import Judge, ThresholdsLike
+from fasttrt._common.host_array import Array
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.samples import Inputs, given_samples
 from fasttrt.errors import InputError

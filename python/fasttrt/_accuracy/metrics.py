@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from fasttrt._accuracy.information import lost_values, nothing_to_compare
 from fasttrt._accuracy.thresholds import Limits
+from fasttrt._common.host_array import Array
 
-Array: TypeAlias = np.ndarray[Any, Any]
 _LEAST_PRECISE = 0.9  # cosines above it are computed from the vectors' difference
 
 

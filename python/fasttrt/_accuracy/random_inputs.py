@@ -1,19 +1,19 @@
 """Random inputs that fit a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from fasttrt._accuracy.metrics import is_float
 from fasttrt._accuracy.value_ranges import default_range, integer_ranges
 from fasttrt._common.checks import host_memory
+from fasttrt._common.host_array import Array
 from fasttrt._common.tensor_spec import Range, Shape, TensorSpec
 from fasttrt._graph.model import OnnxModel
 from fasttrt._plan.profiles import NetworkInput, resolve
 from fasttrt.errors import InputError
 
-Array: TypeAlias = np.ndarray[Any, Any]
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from fasttrt._common.dtypes import is_lossless
-from fasttrt._common.host_array import host_array
+from fasttrt._common.host_array import Array, host_array
 from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._runtime.arguments import ordered
@@ -15,7 +15,6 @@ from fasttrt._runtime.backend import Backend
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from fasttrt.errors import InputError
 
-Array: TypeAlias = np.ndarray[Any, Any]
 Named: TypeAlias = Mapping[str, Array]
 
 

@@ -1,10 +1,14 @@
 """Arrays in host memory, of numpy's own class."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fasttrt.errors import InputError
+
+Array: TypeAlias = NDArray[Any]
+"""An array of any dtype and shape."""
 
 
 def host_array(name: str, value: Any, text: bool = False) -> np.ndarray[Any, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from fasttrt._accuracy.verification import Verify
 
-Array: TypeAlias = np.ndarray[Any, Any]
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 

@@ -7,16 +7,14 @@ shared by all models that passes make of one another, and are put back into what
 from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from fasttrt._common.host_array import Array
 from fasttrt._graph.external_data import load_external_data
 
 if TYPE_CHECKING:
     import onnx
 
-Array: TypeAlias = np.ndarray[Any, Any]
 MAX_ELEMENTS = 8192
 """Of a weight that stays in the skeleton: onnxscript's limit for constants that it folds."""
 _MAX_INFERRED = 1024

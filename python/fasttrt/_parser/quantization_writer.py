@@ -1,11 +1,11 @@
 """Nodes that quantize and dequantize in float32, value for value as ONNX means it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fasttrt._common.host_array import Array
 from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.weights import Weights
 from fasttrt._parser.node_rules import attribute
@@ -13,7 +13,6 @@ from fasttrt._parser.node_rules import attribute
 if TYPE_CHECKING:
     import onnx
 
-Array: TypeAlias = npt.NDArray[Any]
 FLOAT, INT32, INT64 = 1, 6, 7  # TensorProto.DataType
 UINT8, INT8, UINT16, INT16 = 2, 3, 4, 5
 RANGES = {UINT8: (0, 255), INT8: (-128, 127), UINT16: (0, 65535), INT16: (-32768, 32767)}

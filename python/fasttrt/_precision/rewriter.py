@@ -6,10 +6,11 @@ graphs (of If, Loop, Scan) find it too. Inner graphs take and give what they too
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._common.host_array import Array
 from fasttrt._graph.traversal import all_names, declared_types, has_graph, replace_all
 from fasttrt._precision import rules as rules
 from fasttrt._precision.rules import Kind
@@ -27,7 +28,6 @@ from fasttrt._precision.scopes import (
 if TYPE_CHECKING:
     import onnx
 
-Array: TypeAlias = np.ndarray[Any, Any]
 _WIDE_INTEGERS = frozenset((4, 5, 6, 7, 12, 13))  # of 16, 32 and 64 bits
 
 

@@ -14,9 +14,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from fasttrt._common.host_array import Array
 from fasttrt._graph.traversal import ONNX_DOMAINS
-
-Array = np.ndarray[Any, Any]
 
 
 class Kind(IntEnum):

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._common.host_array import Array
 from fasttrt._graph.traversal import ONNX_DOMAINS
 
 if TYPE_CHECKING:
     import onnx
 
-Array: TypeAlias = np.ndarray[Any, Any]
 _Attributes: TypeAlias = Mapping[str, Any]
 _SAMPLE = 1 << 18
 """Elements of a weight that are looked at."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt._common.checks import as_path, is_one_of, refuse
 from fasttrt._common.file_kinds import MODEL
+from fasttrt._common.host_array import Array
 from fasttrt._common.output_file import Output
 from fasttrt._graph.model import OnnxModel
 from fasttrt._quantization.calibration import METHODS, Method, calibrate
@@ -17,7 +18,6 @@ from fasttrt._quantization.qdq import OPERATORS, choose, find_excluded, place
 from fasttrt._quantization.report import LossMeter, OutputLoss, QuantizationReport
 from fasttrt._quantization.target import Int8Target
 from fasttrt._runtime.reference_backend import ReferenceBackend
-from fasttrt._runtime.sample_files import Array
 from fasttrt._runtime.samples import Samples, read_samples
 from fasttrt.errors import InputError, LibraryNotFoundError
 

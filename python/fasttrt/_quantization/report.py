@@ -2,17 +2,16 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from fasttrt._common.host_array import Array
 from fasttrt._common.json_values import json_value
 from fasttrt._common.tables import name, number, output_width, render, wrap
 
 _NUMBERS = ("max abs", "mean abs", "peak rel", "rms rel", "cosine", "top-1", "NaN")
 _COLUMNS = (name("output"), *map(number, _NUMBERS))
-
-Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fasttrt._common.host_array import Array
 from fasttrt._runtime.ort_calls import keep_in_children, under_way
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Array: TypeAlias = np.ndarray[Any, Any]
 
 # One of ONNX Runtime's default optimizations, which converts float16 weights to float32. With
 # LayerNormalization, Transpose and MatMul in a row, as in float16 vision transformers, it crashes

@@ -3,15 +3,15 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from fasttrt._common.host_array import Array
 from fasttrt._common.input_file import is_lfs_pointer, kind_of, reading, stat_of
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt.errors import FileError, InputError
 
-Array: TypeAlias = np.ndarray[Any, Any]
 Named: TypeAlias = dict[str, Array]
 
 _SUFFIXES = (".npy", ".npz")

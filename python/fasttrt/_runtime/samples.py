@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._common.host_array import host_array
+from fasttrt._common.host_array import Array, host_array
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._runtime.arguments import as_array, ordered
 from fasttrt._runtime.arrays import is_device_array
 from fasttrt._runtime.reference_backend import check_array
-from fasttrt._runtime.sample_files import Array, Named, saved_samples
+from fasttrt._runtime.sample_files import Named, saved_samples
 from fasttrt.errors import InputError
 
 Inputs: TypeAlias = (
