@@ -54,7 +54,7 @@ def test_shapes_in_one_option(path: Path, rtx: fasttrt.LibraryInfo, given: str) 
     assert json.loads(done.stdout)["profiles"] == [{"x": [[low, 16], [5, 16], [high, 16]]}]
     refused = run(path, "--library", rtx.path, "--shapes", given, "--optShapes", "x:5x16")
     assert refused.returncode == 2
-    assert "--shapes: expected without --minShapes" in refused.stderr
+    assert "--shapes: not with --minShapes" in refused.stderr
 
 
 def test_a_config_file_gives_options(path: Path, rtx: fasttrt.LibraryInfo) -> None:
@@ -133,7 +133,7 @@ def test_the_summary_and_the_log(path: Path, rtx: fasttrt.LibraryInfo) -> None:
         (["--memPoolSize=dlaSRAM:1"], "--memPoolSize: expected workspace:SIZE"),
         (["--hardwareCompatibilityLevel=all"], "--hardwareCompatibilityLevel: expected one of"),
         (["--profilingVerbosity=much"], "--profilingVerbosity: expected one of"),
-        (["--fp16", "--bf16"], "--precision: expected one of them, got fp16 and bf16"),
+        (["--fp16", "--bf16"], "--precision: expected one value, got fp16 and bf16"),
         (["--dims=n"], "--dims: expected dimension=8 or input.axis=8, got 'n'"),
         (["--optShapes=z:1x2"], "z"),
         (["-o", "/none/m.plan"], "--output: expected a file in an existing folder"),

@@ -89,7 +89,7 @@ def test_saved_inputs(made: models.Model, path: Path, tmp_path: Path) -> None:
     [
         (("--shapes", "x"), "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got 'x'"),
         (("--shapes", "z=1x2"), "the model has no input 'z'"),
-        (("--range", "x=1"), "--range: expected input=LEAST:MOST as in x=-1:1, got 'x=1'"),
+        (("--range", "x=1"), "--range: expected input=MIN:MAX as in x=-1:1, got 'x=1'"),
         (("--atol", "-1"), "atol"),
         (("--inputs", "/nowhere"), "/nowhere"),
     ],
@@ -126,7 +126,7 @@ def test_what_a_plan_would_ignore_is_refused(
     plan.write_bytes(b"FASTTRT\0 cut short")
     done = run(path, "--plan", plan, *arguments)
     assert done.exit_code == 2
-    assert done.stderr == f"error: {name}: not with --plan, which is built already\n"
+    assert done.stderr == f"error: {name}: not with --plan, which is already built\n"
 
 
 def test_a_config_file_gives_options(

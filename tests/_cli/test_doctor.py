@@ -30,7 +30,7 @@ def test_a_machine_with_tensorrt_and_no_gpu(rtx: fasttrt.LibraryInfo, no_gpu: st
     assert no_gpu in done.output
     assert "self-test built: a plan of" in done.output
     assert "onnxruntime" in done.output
-    assert "without a GPU TensorRT-RTX comes first" in done.output
+    assert "without a GPU TensorRT-RTX is preferred" in done.output
     assert done.output.count(no_gpu) == 1
     assert done.output.endswith("no engine runs here\n")
 
@@ -54,7 +54,7 @@ def test_a_machine_with_nothing(
     done = run()
     assert done.exit_code == 1
     assert str(tmp_path) in done.output  # what was tried
-    assert f"FASTTRT_LIBRARY is {tmp_path}, and nothing there can be used" in done.output
+    assert f"FASTTRT_LIBRARY is {tmp_path}, which has no usable library" in done.output
     assert "pip install 'tensorrt" not in done.output  # which would not be looked at
     assert "self-test" not in done.output
     for found in json.loads(run("--json").stdout)["libraries"]:  # elsewhere
@@ -71,8 +71,8 @@ def test_the_advice_fits_what_is_there(
     report = Report(packages=packages, gpus=[{"name": "H200"}] if has_gpu else [])
     advice = "\n".join(_advice(report, None))
     assert ("pip install onnxruntime" in advice) == (not packages)
-    assert ("no GPU can be used" in advice) == (not has_gpu)
-    assert "no TensorRT can be used: pip install" in advice
+    assert ("no usable GPU" in advice) == (not has_gpu)
+    assert "no usable TensorRT: pip install" in advice
     rtx = {
         "family": "rtx", "version": "1.6.1", "problem": "", "can_build": True, "can_run": has_gpu,
     }  # fmt: skip
@@ -80,7 +80,7 @@ def test_the_advice_fits_what_is_there(
     monkeypatch.setenv("FASTTRT_LIBRARY", "/lost")
     report.libraries = [rtx]
     advice = "\n".join(_advice(report, None))
-    assert "FASTTRT_LIBRARY is /lost, and nothing there can be used" in advice
+    assert "FASTTRT_LIBRARY is /lost, which has no usable library" in advice
     assert "unset it to use rtx 1.6.1" in advice
     assert "pip install 'tensorrt" not in advice
 
@@ -108,21 +108,21 @@ def test_every_library_is_listed_with_the_reason(
     lean = claim_version(tmp_path / "lean", "libnvinfer_lean.so.11", 110400)
     found = {each["path"]: each for each in listed(tmp_path, lean.parent)}
     about = {path: (each["version"], each["used"], each["why"]) for path, each in found.items()}
-    why = "without a GPU TensorRT-RTX comes first, as it alone builds then"
+    why = "without a GPU, TensorRT-RTX is preferred, as only it can build then"
     assert about[str(rtx.path)] == (rtx.version, True, why)
     assert about[str(other)] == ("1.7.99", False, f"{rtx.path} is found before it")
-    assert about[str(tensorrt)] == ("10.16.0", False, f"{rtx} comes first")
-    assert about[str(lean)] == ("11.4.0", False, f"{rtx} comes first")
+    assert about[str(tensorrt)] == ("10.16.0", False, f"{rtx} is preferred")
+    assert about[str(lean)] == ("11.4.0", False, f"{rtx} is preferred")
     assert [each["used"] for each in found.values()] == [True, *[False] * (len(found) - 1)]
 
     in_place = listed(lean.parent, FASTTRT_LIBRARY=str(tmp_path))
     assert [(each["path"], each["why"]) for each in in_place[:2]] == [
         (str(other), f"FASTTRT_LIBRARY is {tmp_path}"),
-        (str(tensorrt), "rtx 1.7.99 comes first"),
+        (str(tensorrt), "rtx 1.7.99 is preferred"),
     ]
     assert {str(rtx.path), str(lean)} <= {each["path"] for each in in_place[2:]}
     for each in in_place[2:]:
-        assert each["why"] == f"FASTTRT_LIBRARY is {tmp_path}, and nothing else is tried then"
+        assert each["why"] == f"FASTTRT_LIBRARY is {tmp_path}, so nothing else is tried"
 
 
 def test_releases_side_by_side(vendor_library: Callable[[str], Path], no_gpu: str) -> None:

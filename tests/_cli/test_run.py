@@ -64,7 +64,7 @@ def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
         np.testing.assert_allclose(y, right, rtol=1e-4, atol=1e-5)
         ((found,),) = (told["results"][i],)
         assert found["shape"] == list(y.shape)
-        assert found["most"] == pytest.approx(float(y.max()))
+        assert found["max"] == pytest.approx(float(y.max()))
         assert found["first"] == pytest.approx(y.ravel()[:4].tolist())
 
 
@@ -112,7 +112,7 @@ def test_no_name_of_an_output_is_taken_for_an_argument(tmp_path: Path) -> None:
         (["-o", "out.txt"], "--output: expected a .npz or a folder"),
         (["-o", "none/out.npz"], "--output: expected a file in an existing folder, got 'none/"),
         (["--shapes", "x"], "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got 'x'"),
-        (["--seed", "1", "--inputs", "."], "--seed: expected no --inputs with it"),
+        (["--seed", "1", "--inputs", "."], "--seed: not with --inputs"),
     ],
 )
 def test_errors_name_the_option(path: Path, arguments: list[str], message: str) -> None:
@@ -129,7 +129,7 @@ def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([-1, 4, np.inf, 9, -3, np.nan], np.float32))
     done = run(path, "--inputs", tmp_path / "x.npy", "--json")
     ((found,),) = json.loads(done.stdout, parse_constant=pytest.fail)["results"]
-    assert (found["least"], found["mean"], found["most"]) == (2, 2.5, 3)
+    assert (found["min"], found["mean"], found["max"]) == (2, 2.5, 3)
     assert (found["nan"], found["inf"]) == (3, 1)
     assert found["first"] == [None, 2, None, 3]
 

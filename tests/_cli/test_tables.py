@@ -81,8 +81,8 @@ def quantize(width: int | None) -> Sequence[str]:
 def run(width: int | None) -> Sequence[str]:
     first = [-0.0297593123, 0.00210555, 1.33162, -123456.789]
     described = {
-        "name": LONG, "dtype": "float32", "shape": [1, 3, 224, 224], "least": -123456.789,
-        "mean": 0.0192244, "most": 1e30, "nan": 3, "first": first,
+        "name": LONG, "dtype": "float32", "shape": [1, 3, 224, 224], "min": -123456.789,
+        "mean": 0.0192244, "max": 1e30, "nan": 3, "first": first,
     }  # fmt: skip
     mask = {"name": "mask", "dtype": "bool", "shape": [], "true": 1}
     found = {"samples": ["0.npz", "photograph.npz"], "results": [[described], [mask]]}

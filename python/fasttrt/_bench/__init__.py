@@ -1,4 +1,4 @@
-"""What ``fasttrt bench``, ``profile`` and ``tune`` and the scripts of bench/ share.
+"""Measuring: shared by ``fasttrt bench``, ``profile`` and ``tune`` and the scripts in bench/.
 
-May use all but `_cli`.
+May use everything but `_cli`.
 """

@@ -1,4 +1,4 @@
-"""A bar chart of layers, where matplotlib is there."""
+"""A bar chart of layers; requires matplotlib."""
 
 import importlib
 import io
@@ -10,21 +10,21 @@ from fasttrt._bench.layer_profile import Layer, shares
 from fasttrt._common.file_kinds import chart
 from fasttrt._common.output_file import Output
 
-_MAX_BARS = 40  # bars
+_MAX_BARS = 40
 
 
-def draw(path: Path, found: Sequence[Layer], title: str, force: bool = False) -> None:
-    """Write the layers with the greatest shares: an image, or a page for a browser (``.html``).
+def draw(path: Path, layers: Sequence[Layer], title: str, force: bool = False) -> None:
+    """Plot the layers with the largest shares, as an image or a page for a browser (``.html``).
 
     Raises:
-        ImportError: there is no matplotlib.
-        InputError: the file that is there is of another kind, and not to be replaced by ``force``.
+        ImportError: matplotlib is not installed.
+        InputError: the existing file is of another kind, and ``force`` is not set.
     """
     importlib.import_module("matplotlib").use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
-    ranked = shares(found)[:_MAX_BARS][::-1]
+    ranked = shares(layers)[:_MAX_BARS][::-1]
     figure, axes = pyplot.subplots(figsize=(11, 1.5 + 0.28 * len(ranked)), layout="constrained")
-    labels = [_shortened(", ".join(layer.nodes) or layer.name) for layer, _ in ranked]
+    labels = [_shorten(", ".join(layer.nodes) or layer.name) for layer, _ in ranked]
     bars = axes.barh(range(len(ranked)), [100 * share for _, share in ranked])
     axes.set_yticks(range(len(ranked)), labels, fontsize="small", parse_math=False)
     axes.bar_label(bars, [f"{layer.median:.4f} ms" for layer, _ in ranked], fontsize="small")
@@ -45,5 +45,5 @@ def draw(path: Path, found: Sequence[Layer], title: str, force: bool = False) ->
         stream.write(content)
 
 
-def _shortened(label: str, most: int = 60) -> str:
-    return label if len(label) <= most else label[: most - 3] + "..."
+def _shorten(label: str, max_length: int = 60) -> str:
+    return label if len(label) <= max_length else label[: max_length - 3] + "..."

@@ -1,4 +1,4 @@
-"""Many threads that each send one request after the other."""
+"""Closed-loop load: many threads that each send one request after another."""
 
 import statistics
 import threading
@@ -17,14 +17,14 @@ class Scale(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Requests a second in each of the rounds, and how long a request took in us."""
+    """Requests per second in each of the rounds, and the latencies of requests, in us."""
 
     rounds: list[float]
     latencies: list[float]
 
     @property
     def median(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return statistics.median(self.rounds)
 
 
@@ -32,15 +32,16 @@ def drive(
     call: Callable[..., Any], xs: Sequence[tuple[Any, ...]], threads: int, scale: Scale,
     warm: float, check: Callable[[Any, int], Any],
 ) -> Rates:  # fmt: skip
-    """Call from many threads, each with an input of its own, one call after the other.
+    """Call from many threads, each with its own input, one call after another.
 
     Args:
-        call: a run.
+        call: the function to measure.
         xs: the inputs; threads share them if there are fewer.
-        threads: how many.
-        scale: of the measurement.
-        warm: seconds before it.
-        check: raises if an answer to the input of that index is wrong; before and after.
+        threads: the number of threads.
+        scale: how long to measure.
+        warm: seconds of warm-up.
+        check: raises if the result for the input with that index is wrong; called before and after
+            the measurement.
     """
     running = [True]
     times: list[list[float]] = [[] for _ in range(threads)]
@@ -77,12 +78,12 @@ def drive(
             done, end = sum(map(len, times)), time.perf_counter()
             rounds.append((done - before) / (end - start))
     except threading.BrokenBarrierError:
-        pass  # the futures tell why
+        pass  # the futures have the cause
     finally:
         running[0] = False
         pool.shutdown()
     problems = [problem for future in futures if (problem := future.exception()) is not None]
-    if problems:  # the others only found the barrier broken
+    if problems:  # the other threads only saw the broken barrier
         causes = [p for p in problems if not isinstance(p, threading.BrokenBarrierError)]
         raise (causes or problems)[0]
     ends = [len(mine) for mine in times]

@@ -16,14 +16,14 @@ from fasttrt._plan.plan_file import is_plan_file
 from fasttrt._plan.profiles import NetworkInput, resolve
 from fasttrt.errors import InputError
 
-Source: TypeAlias = "str | os.PathLike[str]"
+ModelPath: TypeAlias = "str | os.PathLike[str]"
 
 
-def onnx_model(model: Source, options: Mapping[str, Any]) -> OnnxModel | None:
-    """The model as an engine with these options has it, or None for a plan.
+def onnx_model(model: ModelPath, options: Mapping[str, Any]) -> OnnxModel | None:
+    """Load a model with an engine's options applied; None for a plan.
 
     Raises:
-        InputError: they do not fit the model.
+        InputError: the options do not match the model.
     """
     if is_plan_file(model):
         return None
@@ -31,7 +31,7 @@ def onnx_model(model: Source, options: Mapping[str, Any]) -> OnnxModel | None:
 
 
 def network_inputs(model: OnnxModel) -> list[NetworkInput]:
-    """The inputs as the model declares them; none is taken for a shape tensor."""
+    """Return the inputs as the model declares them, none of them as a shape tensor."""
     return [
         NetworkInput(
             tensor.name,
@@ -45,12 +45,12 @@ def network_inputs(model: OnnxModel) -> list[NetworkInput]:
 
 
 def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | None:
-    """Ranges from the least to the greatest batch, tuned for the greatest.
+    """Return ranges from the smallest to the largest batch, optimized for the largest.
 
-    None where no input's first extent is free.
+    None if no input has a dynamic first dimension.
 
     Raises:
-        InputError: another extent is free, and its name does not say what it counts.
+        InputError: another dimension is dynamic, and its name does not say what it counts.
     """
     inputs = network_inputs(model)
     free = [tensor for tensor in inputs if tensor.shape[:1] == (-1,)]
@@ -64,21 +64,21 @@ def shapes_for(model: OnnxModel, batches: Sequence[int]) -> dict[str, Range] | N
     ]
     others = resolve(fixed, None, use="measuring with")
     ranges = others[0] if others else {}
-    least, most = min(batches), max(batches)
+    min_batch, max_batch = min(batches), max(batches)
     for tensor in free:
         inner = ranges.get(tensor.name, (tensor.shape,) * 3)
-        a, b, c = (extents[1:] for extents in inner)
-        ranges[tensor.name] = ((least, *a), (most, *b), (most, *c))
+        a, b, c = (shape[1:] for shape in inner)
+        ranges[tensor.name] = ((min_batch, *a), (max_batch, *b), (max_batch, *c))
     return ranges
 
 
 def draw(
     engine: Engine, model: OnnxModel | None, batch: int | None, seed: int, count: int = 4
 ) -> list[Arrays]:
-    """Random inputs in the order of the engine's, see `fasttrt.compare` for their values.
+    """Generate random inputs in the engine's order, with values as in `fasttrt.compare`.
 
     Raises:
-        InputError: the batch is not one of the engine's.
+        InputError: the engine does not support the batch size.
     """
     if batch is not None:
         for spec in engine.inputs:
@@ -88,8 +88,8 @@ def draw(
             ranges = [(p[0][0], p[2][0]) for p in spec.profiles] or [(0, batch)]
             if first >= 0:
                 ranges = [(first, first)]
-            if not any(least <= batch <= most for least, most in ranges):
-                known = " or ".join(f"{least} to {most}" for least, most in ranges)
+            if not any(low <= batch <= high for low, high in ranges):
+                known = " or ".join(f"{low} to {high}" for low, high in ranges)
                 raise InputError(f"batch: {spec.name} expected {known}, got {batch}")
     generator = InputGenerator(engine.inputs, model, None, seed)
     samples = [generator.sample(batch) for _ in range(count)]

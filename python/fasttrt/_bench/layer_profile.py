@@ -18,27 +18,27 @@ class Layer:
 
     name: str
     nodes: tuple[str, ...]
-    """Names of the ONNX nodes in it; empty where the inspector tells none."""
+    """The names of the ONNX nodes in it; empty if the inspector does not report them."""
     times: tuple[float, ...]
-    """Of each run, in milliseconds of GPU time."""
+    """The GPU time of each run, in milliseconds."""
 
     @property
     def median(self) -> float:
-        """Milliseconds."""
+        """The median time, in milliseconds."""
         return statistics.median(self.times)
 
     @property
     def total(self) -> float:
-        """Milliseconds of all runs."""
+        """The time of all runs, in milliseconds."""
         return sum(self.times)
 
 
 def layers(reported: Sequence[tuple[str, Sequence[float]]], inspector: str) -> tuple[Layer, ...]:
-    """What the profiler reported, in its order, with names of nodes.
+    """Return the layers that the profiler reported, in its order, with the names of their nodes.
 
     Args:
         reported: (layer, milliseconds of each run).
-        inspector: its JSON; with nodes where the plan was built with
+        inspector: the inspector's JSON; it contains nodes if the plan was built with
             ``profiling_verbosity="detailed"``.
     """
     nodes = onnx_nodes(inspector)
@@ -46,20 +46,20 @@ def layers(reported: Sequence[tuple[str, Sequence[float]]], inspector: str) -> t
 
 
 def onnx_nodes(inspector: str) -> dict[str, tuple[str, ...]]:
-    """The ONNX nodes in each layer, by the layer's name, as far as its ``"Metadata"`` tells.
+    """Return the ONNX nodes of each layer, by the layer's name, from its ``"Metadata"``.
 
-    TensorRT writes ``[ONNX Layer: name]`` for each, with a unit separator between them.
+    TensorRT writes ``[ONNX Layer: name]`` for each node, with a unit separator between them.
     """
-    found = {}
+    nodes = {}
     for layer in layers_of(inspector) or ():
         if isinstance(layer, dict):
             names = _NODE.findall(layer.get("Metadata") or "")
-            found[layer.get("Name", "")] = tuple(dict.fromkeys(names))
-    return found
+            nodes[layer.get("Name", "")] = tuple(dict.fromkeys(names))
+    return nodes
 
 
 def shares(found: Sequence[Layer]) -> list[tuple[Layer, float]]:
-    """Each layer with its part of the time of all, the greatest first."""
+    """Return each layer with its share of the total time, the largest first."""
     whole = sum(layer.total for layer in found) or 1.0
     return sorted(
         ((layer, layer.total / whole) for layer in found), key=lambda item: item[1], reverse=True
@@ -67,7 +67,7 @@ def shares(found: Sequence[Layer]) -> list[tuple[Layer, float]]:
 
 
 def to_json(found: Sequence[Layer]) -> dict[str, Any]:
-    """All of it, the layer with the greatest share first."""
+    """Return all figures as JSON values, the layer with the largest share first."""
     return {
         "runs": len(found[0].times) if found else 0,
         "layers": [
@@ -84,10 +84,10 @@ def to_json(found: Sequence[Layer]) -> dict[str, Any]:
 
 
 def trace(found: Sequence[Layer]) -> dict[str, Any]:
-    """The runs in Chrome's trace event format, which Perfetto opens.
+    """Convert the runs to Chrome's trace event format, which Perfetto opens.
 
-    TensorRT reports how long each layer took and not when: within a run they are drawn one after
-    the other, in the order of its reports. Times are microseconds, as the format wants.
+    TensorRT reports how long each layer took, but not when: within a run, layers are drawn one
+    after another, in the order reported. Times are in microseconds, as the format requires.
     """
     events: list[dict[str, Any]] = [
         {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "fasttrt profile"}},
@@ -111,12 +111,14 @@ def trace(found: Sequence[Layer]) -> dict[str, Any]:
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
-def table(found: Sequence[Layer], most: int | None = None, width: int | None = None) -> list[str]:
-    """The lines of a table, the layer with the greatest share first; ``most`` rows."""
+def table(
+    found: Sequence[Layer], max_rows: int | None = None, width: int | None = None
+) -> list[str]:
+    """Format a table of at most ``max_rows`` layers, the one with the largest share first."""
     ranked = shares(found)
     rows = [
         [f"{100 * share:.1f} %", f"{layer.median:.4f}", layer.name, ", ".join(layer.nodes) or "-"]
-        for layer, share in ranked[:most]
+        for layer, share in ranked[:max_rows]
     ]
     columns = [number("share"), number("median ms"), name("layer"), name("ONNX nodes")]
     total = sum(layer.median for layer in found)

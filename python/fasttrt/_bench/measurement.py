@@ -1,4 +1,4 @@
-"""One measured case: a model, a precision, a batch, so many contexts and callers."""
+"""Measurement of one case: a model with a precision, batch size, contexts and calling threads."""
 
 import time
 from collections.abc import Sequence
@@ -22,87 +22,88 @@ TERMS = {
     "d2h": "D2H Latency",
     "enqueue": "Enqueue Time",
 }
-"""trtexec's names of what the core measures."""
+"""trtexec's names for the times that the core measures."""
 ROUNDS = 5
-"""Parts of a measurement, to tell how much it varies."""
+"""The number of parts of a measurement, which show its variation."""
 LATENCY, WALL = "Latency", "infer() wall time"
 
 
-class Effort(NamedTuple):
+class Budget(NamedTuple):
     """How long to measure."""
 
     runs: int
     duration: float
-    """Seconds that a series of runs takes at most, and that threads are driven for."""
+    """The maximum duration of a series of runs, and that of concurrent calls, in seconds."""
     warmup: float
-    """Seconds before it."""
+    """Seconds of warm-up before it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What was measured, and how."""
+    """The conditions and results of a measurement."""
 
     model: str
     device: str
     precision: str
     batch: int | None
-    """The first extent of the inputs; None where they have none in common."""
+    """The common first dimension of the inputs; None if they have none."""
     contexts: int
     concurrency: int
     throughput: float | None
-    """Queries a second, by GPU events, one after the other. None on the CPU."""
+    """Queries per second, by GPU events, one after another. None on the CPU."""
     rate: float
-    """Calls of infer() a second, of all threads together, by the host's clock."""
+    """Calls of infer() per second, of all threads together, by the host's clock."""
     times: dict[str, Stats]
-    """Of each term, in microseconds."""
+    """The statistics of each term, in microseconds."""
     cuda_graph: str
-    """``"yes"``, ``"no"``: whether one was launched; ``"none"`` on the CPU."""
+    """``"yes"`` or ``"no"``: whether a CUDA graph was launched; ``"none"`` on the CPU."""
     wait: str
 
     def to_json(self) -> dict[str, Any]:
-        """All of it; transfers are always in the times."""
+        """Return all figures as JSON values; the times always include transfers."""
         kept = {k: v for k, v in vars(self).items() if k != "times"}
         times = {name: stats._asdict() for name, stats in self.times.items()}
         return {**kept, "transfers": "yes", "times_us": times}
 
 
 def measure(
-    engine: Engine, inputs: Sequence[Arrays], effort: Effort, *, model: str, precision: str,
+    engine: Engine, inputs: Sequence[Arrays], budget: Budget, *, model: str, precision: str,
     contexts: int, concurrency: int, wait: str,
 ) -> Case:  # fmt: skip
-    """Time an engine on inputs that take turns.
+    """Measure an engine on alternating inputs.
 
     Args:
-        engine: on one GPU, or on the CPU, where only `WALL` can be told.
+        engine: an engine on one GPU, or on the CPU, where only `WALL` can be measured.
         inputs: arrays in host memory, at least one sample.
-        effort: how long.
-        model: for the result, as the following; ``concurrency`` is the threads that call.
-        precision: as asked for.
-        contexts: the engine's.
-        concurrency: threads, each with one call after the other.
-        wait: as the engine was told.
+        budget: how long to measure.
+        model: the model's name, for the result.
+        precision: the requested precision, for the result.
+        contexts: the engine's number of contexts, for the result.
+        concurrency: the number of threads, each making one call after another.
+        wait: the engine's option, for the result.
 
     Raises:
         InputError: the engine is on several GPUs.
         Error: a tensor is on the host, or the size of a result depends on the data.
     """
-    refuse_several(engine)
+    check_single_device(engine)
     times: dict[str, Stats] = {}
     throughput, graph = None, "none"
     if engine.device != "cpu":
-        found = _phases(engine, inputs[0], effort)
+        phases = _phases(engine, inputs[0], budget)
         sums = [
-            sum(parts) for parts in zip(found["h2d"], found["compute"], found["d2h"], strict=True)
+            sum(parts)
+            for parts in zip(phases["h2d"], phases["compute"], phases["d2h"], strict=True)
         ]
         times[LATENCY] = summarize(sums)
-        times |= {term: summarize(found[key]) for key, term in TERMS.items()}
-        throughput = 1e6 * len(sums) / found["total"]
-        graph = "yes" if found["graph"] else "no"
+        times |= {term: summarize(phases[key]) for key, term in TERMS.items()}
+        throughput = 1e6 * len(sums) / phases["total"]
+        graph = "yes" if phases["graph"] else "no"
     if concurrency == 1:
-        walls = wall_times(engine, inputs, effort)
+        walls = wall_times(engine, inputs, budget)
         rate = 1e6 * len(walls) / sum(walls)
     else:
-        rates = call_rates(engine, inputs, effort, concurrency)
+        rates = call_rates(engine, inputs, budget, concurrency)
         walls, rate = rates.latencies, rates.median
     times[WALL] = summarize(walls)
     shapes = {array.shape[:1] for array in inputs[0]}
@@ -113,55 +114,55 @@ def measure(
     )  # fmt: skip
 
 
-def refuse_several(engine: Engine) -> None:
-    """Raise InputError for an engine on several GPUs."""
+def check_single_device(engine: Engine) -> None:
+    """Raise an InputError if the engine is on several GPUs."""
     if "," in engine.device:
         raise InputError(f"device: expected one GPU or the CPU, got {engine.device}")
 
 
-def as_the_engine_computes(engine: Engine, arrays: Arrays) -> Arrays:
-    """In the types that TensorRT has, which the core takes."""
+def to_engine_dtypes(engine: Engine, arrays: Arrays) -> Arrays:
+    """Convert arrays to the dtypes that TensorRT computes with, which the core requires."""
     return tuple(
         array if spec.engine_dtype is None else array.astype(spec.engine_dtype)
         for spec, array in zip(engine.inputs, arrays, strict=True)
     )
 
 
-def _phases(engine: Engine, arrays: Arrays, effort: Effort) -> dict[str, Any]:
+def _phases(engine: Engine, arrays: Arrays, budget: Budget) -> dict[str, Any]:
     backend: Any = backend_of(engine)
-    arrays = as_the_engine_computes(engine, arrays)
+    arrays = to_engine_dtypes(engine, arrays)
     time_phases = partial(backend.core.time_phases, list(arrays))
     seconds = time_phases(5)["total"] / 5e6
-    time_phases(_fitting(effort.runs, effort.warmup, seconds))
-    found: dict[str, Any] = time_phases(_fitting(effort.runs, effort.duration, seconds))
-    return found
+    time_phases(runs_within(budget.runs, budget.warmup, seconds))
+    phases: dict[str, Any] = time_phases(runs_within(budget.runs, budget.duration, seconds))
+    return phases
 
 
-def wall_times(engine: Engine, inputs: Sequence[Arrays], effort: Effort) -> list[float]:
-    """How long infer() takes in us, one call after the other; inputs take turns."""
+def wall_times(engine: Engine, inputs: Sequence[Arrays], budget: Budget) -> list[float]:
+    """Measure the time of each call of infer() in us, one after another, on alternating inputs."""
     start, warm = time.perf_counter(), 0
-    while warm < 3 or time.perf_counter() - start < effort.warmup:
+    while warm < 3 or time.perf_counter() - start < budget.warmup:
         engine.infer(*inputs[warm % len(inputs)])
         warm += 1
     each = (time.perf_counter() - start) / warm
-    return timed(engine.infer, inputs, _fitting(effort.runs, effort.duration, each))
+    return timed(engine.infer, inputs, runs_within(budget.runs, budget.duration, each))
 
 
-def call_rates(engine: Engine, inputs: Sequence[Arrays], effort: Effort, concurrency: int) -> Rates:
-    """Calls of infer() a second by so many threads, in `ROUNDS`.
+def call_rates(engine: Engine, inputs: Sequence[Arrays], budget: Budget, concurrency: int) -> Rates:
+    """Measure the calls of infer() per second from several threads, in `ROUNDS`.
 
     Raises:
-        InputError: the time is too short for a call of each.
+        InputError: the time is too short for a call of each thread.
     """
-    scale = Scale(ROUNDS, effort.duration / ROUNDS, 0)
-    rates = drive(engine.infer, inputs, concurrency, scale, effort.warmup, lambda y, i: None)
+    scale = Scale(ROUNDS, budget.duration / ROUNDS, 0)
+    rates = drive(engine.infer, inputs, concurrency, scale, budget.warmup, lambda y, i: None)
     if not rates.latencies:
         raise InputError(
-            f"duration: expected time for a call of each thread, got {effort.duration:g} s"
+            f"duration: expected enough time for a call of each thread, got {budget.duration:g} s"
         )
     return rates
 
 
-def _fitting(runs: int, duration: float, seconds: float) -> int:
-    """So many runs, or those that fit into the time; at least 3."""
+def runs_within(runs: int, duration: float, seconds: float) -> int:
+    """Return ``runs``, or how many of them fit into the time; at least 3."""
     return max(3, min(runs, int(duration / max(seconds, 1e-9))))

@@ -1,4 +1,4 @@
-"""Plots, where matplotlib is there."""
+"""Line plots; require matplotlib."""
 
 import importlib
 import io
@@ -18,25 +18,25 @@ def draw(
     y: str,
     force: bool = False,
 ) -> None:
-    """Write an image with both axes logarithmic.
+    """Write a plot with logarithmic axes.
 
     Args:
-        path: of the file.
-        lines: points by what they are of.
-        title: of the plot.
-        x: what is measured along that axis.
-        y: the same.
-        force: replace a file of any kind.
+        path: the image file.
+        lines: the points of each line, by its label.
+        title: the title of the plot.
+        x: the label of the x axis.
+        y: the label of the y axis.
+        force: whether to replace a file of any kind.
 
     Raises:
-        ImportError: there is no matplotlib.
-        InputError: the file that is there is of another kind.
+        ImportError: matplotlib is not installed.
+        InputError: the existing file is of another kind.
     """
     importlib.import_module("matplotlib").use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     figure, axes = pyplot.subplots(figsize=(11, 5), layout="constrained")
     for index, (name, points) in enumerate(lines.items()):
-        style = ("-", "--", ":")[index // 10 % 3]  # ten colours, and then again
+        style = ("-", "--", ":")[index // 10 % 3]  # the ten colours repeat
         axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=name)
     ticks = sorted({point[0] for points in lines.values() for point in points})
     axes.set(title=title, xlabel=x, ylabel=y, xscale="log", yscale="log")

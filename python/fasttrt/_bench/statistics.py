@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Stats(NamedTuple):
-    """Of times in microseconds, by trtexec's formulas."""
+    """Statistics of times in microseconds, by trtexec's formulas."""
 
     runs: int
     min: float
@@ -20,7 +20,7 @@ class Stats(NamedTuple):
 
 
 def summarize(times: Sequence[float]) -> Stats:
-    """Statistics of at least one time."""
+    """Compute the statistics of at least one time."""
     ordered = sorted(times)
     count = len(ordered)
     middle = count // 2
@@ -36,7 +36,7 @@ def summarize(times: Sequence[float]) -> Stats:
 
 
 def in_rounds(times: Sequence[float], rounds: int) -> list[float]:
-    """The medians of so many parts of a series (fewer, if it is shorter), in order."""
+    """Return the medians of ``rounds`` parts of a series (fewer, if it is shorter), in order."""
     count = min(rounds, len(times))
     ends = [len(times) * k // count for k in range(count + 1)]
     return [statistics.median(times[a:b]) for a, b in pairwise(ends)]

@@ -1,11 +1,11 @@
-"""Cases side by side: each model in each precision, with all contexts, batches and threads."""
+"""Sweeps: each model in each precision, with all contexts, batch sizes and threads."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from fasttrt._bench.inputs import draw, network_inputs, onnx_model, shapes_for
-from fasttrt._bench.measurement import LATENCY, TERMS, WALL, Case, Effort, measure
+from fasttrt._bench.measurement import LATENCY, TERMS, WALL, Budget, Case, measure
 from fasttrt._common.tables import Column, Row, number, render, wrap
 from fasttrt._common.tensor_spec import Range
 from fasttrt._engine.engine import Engine
@@ -15,7 +15,7 @@ from fasttrt._precision.engine_check import check_plan
 from fasttrt.errors import InputError
 
 _ON_CPU = (
-    "ONNX Runtime ran these on the CPU: precision and contexts make no difference there, and only "
+    "ONNX Runtime ran these on the CPU: precision and contexts have no effect there, and only "
     f"{WALL} is measured"
 )
 _STATISTICS = ("min", "max", "mean", "median", "90 %", "95 %", "99 %")
@@ -23,23 +23,23 @@ _STATISTICS = ("min", "max", "mean", "median", "90 %", "95 %", "99 %")
 
 def sweep(
     models: Sequence[Path], *, precisions: Sequence[str | None], batches: Sequence[int],
-    contexts: Sequence[int], concurrency: Sequence[int], options: dict[str, Any], effort: Effort,
+    contexts: Sequence[int], concurrency: Sequence[int], options: dict[str, Any], budget: Budget,
     seed: int,
 ) -> Iterator[Case]:  # fmt: skip
     """Measure every combination, one engine at a time.
 
     Args:
         models: ONNX models or plans.
-        precisions: None: the one of ``options``.
-        batches: empty: the extents that the engine is tuned for.
-        contexts: of each engine.
-        concurrency: threads that call.
-        options: others of `Engine`.
-        effort: how long.
-        seed: of the inputs' values.
+        precisions: the precisions; None for that of ``options``.
+        batches: the batch sizes; empty for the shapes that the engine is optimized for.
+        contexts: the numbers of contexts.
+        concurrency: the numbers of calling threads.
+        options: other options of `Engine`.
+        budget: how long to measure.
+        seed: the seed of the inputs' values.
 
     Raises:
-        InputError: a batch is not one of the model's, or options contradict each other.
+        InputError: the model does not support a batch size, or options contradict each other.
         Error: as `Engine`.
     """
     for path in models:
@@ -56,7 +56,7 @@ def sweep(
                         inputs = draw(engine, model, batch, seed)
                         for threads in concurrency:
                             yield measure(
-                                engine, inputs, effort, model=str(path),
+                                engine, inputs, budget, model=str(path),
                                 precision=given.get("precision") or "as stated",
                                 contexts=count, concurrency=threads,
                                 wait=given.get("wait", "auto"),
@@ -67,11 +67,12 @@ def check(
     models: Sequence[Path], batches: Sequence[int], precisions: Sequence[str | None],
     options: dict[str, Any],
 ) -> None:  # fmt: skip
-    """See that each model is one, and that the options fit it, before anything is built.
+    """Check all models, and that the options match them, before anything is built.
 
     Raises:
-        InputError: a shape, a batch, or a precision is not one of a model's; names the model.
-        ParseError, EngineLoadError: a file is no model, or no plan.
+        InputError: a model does not support a shape, a batch size or a precision; the message names
+            the model.
+        ParseError, EngineLoadError: a file is not a model, or not a plan.
     """
     if "," in options.get("device", ""):
         raise InputError(f"device: expected one GPU or the CPU, got {options['device']!r}")
@@ -82,9 +83,9 @@ def check(
             for precision in precisions:
                 check_plan(plan, precision)
             if options.get("freeze") or options.get("dims"):
-                raise InputError(f"freeze and dims change ONNX models; {path} is a plan")
+                raise InputError(f"freeze and dims modify ONNX models; {path} is a plan")
             continue
-        # TensorRT may take the others for shape tensors, whose values a profile gives.
+        # TensorRT may treat the others as shape tensors, for which profiles give values.
         inputs = [t for t in network_inputs(model) if len(t.shape) > 1 or "int" not in t.dtype]
         names = {tensor.name for tensor in model.inputs} - {tensor.name for tensor in inputs}
         given = {k: v for k, v in (options.get("shapes") or {}).items() if k not in names}
@@ -96,17 +97,17 @@ def check(
 def _check_batches(
     path: Path, tensor: NetworkInput, built_for: Range | None, batches: Sequence[int]
 ) -> None:
-    least, _, most = built_for or (tensor.shape,) * 3
+    min_, _, max_ = built_for or (tensor.shape,) * 3
     for batch in batches:
-        if tensor.shape and least[0] >= 0 and not least[0] <= batch <= most[0]:
-            limits = str(least[0]) if least[0] == most[0] else f"{least[0]} to {most[0]}"
+        if tensor.shape and min_[0] >= 0 and not min_[0] <= batch <= max_[0]:
+            limits = str(min_[0]) if min_[0] == max_[0] else f"{min_[0]} to {max_[0]}"
             raise InputError(
                 f"batch: {tensor.name} expected {limits}, got {batch} (in {path.name})"
             )
 
 
 def table(cases: Sequence[Case], width: int | None = None) -> list[str]:
-    """The lines of a table in trtexec's terms: under each case and its conditions a row a term."""
+    """Format a table in trtexec's terms: each case with its conditions, and a row for each term."""
     columns = [Column("times in us"), *map(number, _STATISTICS)]
     rows: list[Row] = []
     for case in cases:
@@ -126,21 +127,21 @@ def table(cases: Sequence[Case], width: int | None = None) -> list[str]:
 
 
 def _microseconds(value: float) -> str:
-    """Tenths only below 10 ms, so that a row fits into 80 columns."""
+    """Format a time with tenths only below 10 ms, so that a row fits into 80 columns."""
     return f"{value:.1f}" if value < 10_000 else f"{value:.0f}"
 
 
 def check_swept(*axes: Sequence[int]) -> None:
-    """Raise InputError unless one of the axes has several values."""
+    """Raise an InputError unless one of the axes has several values."""
     if all(len(set(values)) < 2 for values in axes):
         raise InputError("--plot: expected several values of --batch, --concurrency or --contexts")
 
 
 def plotted(cases: Sequence[Case]) -> tuple[dict[str, list[tuple[float, float]]], str]:
-    """Lines of the median wall time by what was swept, and what that is.
+    """Return lines of the median wall time over the swept option, and that option's name.
 
     Raises:
-        InputError: nothing was swept.
+        InputError: no option was swept.
     """
     for axis in ("batch", "concurrency", "contexts"):
         values = {getattr(case, axis) for case in cases}

@@ -1,4 +1,4 @@
-"""Looking for the options with which a model runs best."""
+"""Search for the options with which a model runs fastest."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Literal
 
 from fasttrt._bench.inputs import draw
-from fasttrt._bench.measurement import ROUNDS, Effort, call_rates, refuse_several, wall_times
+from fasttrt._bench.measurement import ROUNDS, Budget, call_rates, check_single_device, wall_times
 from fasttrt._bench.statistics import in_rounds
 from fasttrt._compare import compare
 from fasttrt._engine.engine import Engine
@@ -24,7 +24,7 @@ Goal = Literal["latency", "throughput"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """The options that are tried; None: as the library has it."""
+    """The options to try; None for the library's default."""
 
     precision: str | None = None
     optimization_level: int | None = None
@@ -34,19 +34,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one."""
+    """The result of trying a candidate."""
 
     candidate: Candidate
     passed: bool
     """Whether all outputs are within the limits."""
     error: float | None
-    """The largest absolute error of all outputs; None where it did not run."""
+    """The maximum absolute error of all outputs; None if it did not run."""
     latencies: tuple[float, ...] = ()
-    """Median wall time of infer() in each of the rounds, one call after the other, in us."""
+    """The median wall time of infer() in each of the rounds, one call after another, in us."""
     rates: tuple[float, ...] = ()
-    """Calls a second in each of the rounds, from as many threads as ``concurrency``."""
+    """Calls per second in each of the rounds, from ``concurrency`` threads."""
     note: str = ""
-    """Why it did not run, or is wrong."""
+    """Why it did not run, or is outside the limits."""
 
     @property
     def latency(self) -> float:
@@ -59,7 +59,7 @@ class Trial:
         return median(self.rates)
 
     def better_than(self, other: "Trial | None", goal: Goal) -> bool:
-        """Whether it is the one to take: it gains more than the rounds of either differ."""
+        """Whether it is better by more than the variation between the rounds of either trial."""
         if not self.passed:
             return False
         if other is None:
@@ -71,13 +71,13 @@ class Trial:
         return gain > max(map(spread, rounds))
 
     def with_rounds_of(self, again: "Trial") -> "Trial":
-        """The same, measured for longer."""
+        """Return this trial with the rounds of another measurement added."""
         return replace(
             self, latencies=self.latencies + again.latencies, rates=self.rates + again.rates
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with medians and spreads."""
+        """Return all figures as JSON values, with medians and spreads."""
         medians: dict[str, Any] = dict.fromkeys(
             ("latency", "latency_spread", "rate", "rate_spread")
         )
@@ -90,48 +90,48 @@ class Trial:
 
 
 def spread(rounds: Sequence[float]) -> float:
-    """Between the smallest and the largest."""
+    """Return the difference between the largest and the smallest."""
     return max(rounds) - min(rounds)
 
 
 @dataclass
 class Search:
-    """Goes through one option after the other, each from the best that was found so far.
+    """Varies one option after another, each time starting from the best candidate so far.
 
     So not all combinations are tried: precisions first, which matter most, then optimization
-    levels, CUDA graphs, contexts. The first candidate, without any of them, stays the best until
-    another gains more than noise, see `Trial.better_than`: also next to the best so far as it is
-    measured again then, as the machine may have become quicker.
+    levels, CUDA graphs, contexts. The first candidate, with all defaults, stays the best until
+    another one gains more than noise, see `Trial.better_than`. The best so far is then measured
+    again, as the machine may have become faster.
     """
 
     model: Path
     goal: Goal
     options: dict[str, Any]
-    """Others of `Engine`, for all candidates."""
+    """Other options of `Engine`, for all candidates."""
     inputs: Path | None = None
-    """Saved samples for the errors, see `fasttrt.compare`; else random ones."""
+    """Saved samples on which to check outputs, see `fasttrt.compare`; None for random ones."""
     thresholds: dict[str, float] | None = None
     concurrency: int = 4
     time_budget: float = 300.0
-    """No candidate is begun after so many seconds."""
-    effort: Effort = field(default_factory=lambda: Effort(1000, 1.0, 0.2))
+    """The time in seconds after which no candidate is started."""
+    budget: Budget = field(default_factory=lambda: Budget(1000, 1.0, 0.2))
     seed: int = 0
     report: Callable[[Trial], None] = lambda trial: None
     trials: list[Trial] = field(default_factory=list)
     out_of_time: bool = False
     on_cpu: bool = False
-    """Whether ONNX Runtime ran the candidates, for which none of the options counts."""
+    """Whether ONNX Runtime ran the candidates, on which none of the options has an effect."""
 
     def run(
         self, precisions: Sequence[str], levels: Sequence[int], graphs: Sequence[bool | str],
         contexts: Sequence[int],
     ) -> Trial:  # fmt: skip
-        """The best of what was tried.
+        """Run the search and return the best trial.
 
         Raises:
-            InputError: an option has no such value.
-            ParseError: it is no ONNX model.
-            Error: no candidate is within the limits; quotes why.
+            InputError: a value of an option is invalid.
+            ParseError: the file is not an ONNX model.
+            Error: no candidate is within the limits; the message includes the reasons.
         """
         start = time.perf_counter()
         base = Candidate(contexts=contexts[0] if contexts else 2)
@@ -143,10 +143,10 @@ class Search:
         }
         for name, values in axes.items():  # before any is measured
             for value in values:
-                wanted: Any = {name: value}
-                self.engine_options(replace(base, **wanted))
+                change: Any = {name: value}
+                self.engine_options(replace(base, **change))
         self._source()
-        best = self._tried(base, None)
+        best = self._try(base, None)
         for name, values in axes.items():
             centre = best.candidate if best is not None else base
             for value in values:
@@ -157,14 +157,14 @@ class Search:
                 if time.perf_counter() - start > self.time_budget:
                     self.out_of_time = True
                     break
-                best = self._tried(candidate, best)
+                best = self._try(candidate, best)
         if best is None:
             notes = "\n".join(dict.fromkeys(trial.note for trial in self.trials))
-            raise Error(f"nothing that was tried runs within the limits:\n{notes}")
+            raise Error(f"no candidate runs within the limits:\n{notes}")
         return best
 
     def engine_options(self, candidate: Candidate) -> dict[str, Any]:
-        """All options of `Engine` for a candidate."""
+        """Return all options of `Engine` for a candidate."""
         config = self.options.get("config") or BuildConfig()
         if candidate.optimization_level is not None:
             config = replace(config, optimization_level=candidate.optimization_level)
@@ -173,9 +173,9 @@ class Search:
             config = replace(config, precision=candidate.precision)
         return self.options | own | {"config": config}
 
-    def _tried(self, candidate: Candidate, best: Trial | None) -> Trial | None:
+    def _try(self, candidate: Candidate, best: Trial | None) -> Trial | None:
         try:
-            trial = self._measured(candidate)
+            trial = self._measure(candidate)
         except InputError:
             raise  # the call is wrong, not the candidate
         except Error as error:
@@ -183,44 +183,46 @@ class Search:
         self.trials.append(trial)
         self.report(trial)
         if best is not None and trial.better_than(best, self.goal):
-            longer = best.with_rounds_of(self._measured_again(best))
+            longer = best.with_rounds_of(self._measure_again(best))
             self.trials[self.trials.index(best)] = best = longer
         return trial if trial.better_than(best, self.goal) else best
 
-    def _measured(self, candidate: Candidate) -> Trial:
-        with self._opened(candidate) as engine:
+    def _measure(self, candidate: Candidate) -> Trial:
+        with self._open(candidate) as engine:
             self.on_cpu = engine.device == "cpu"
-            found = compare(
+            comparison = compare(
                 self.model, self.inputs, engine=engine, seed=None if self.inputs else self.seed,
                 thresholds=self.thresholds, bisect=False, **changes_of(self.options),
             )  # fmt: skip
-            errors = [o.max_abs_error for o in found.outputs if o.max_abs_error is not None]
-            trial = Trial(candidate, found.passed, max(errors, default=None))
-            if not found.passed:
-                reasons = [f"{o.name}: {reason}" for o in found.outputs for reason in o.reasons]
+            errors = [o.max_abs_error for o in comparison.outputs if o.max_abs_error is not None]
+            trial = Trial(candidate, comparison.passed, max(errors, default=None))
+            if not comparison.passed:
+                reasons = [
+                    f"{o.name}: {reason}" for o in comparison.outputs for reason in o.reasons
+                ]
                 return replace(trial, note="; ".join(reasons))
-            return self._timed(engine, trial)
+            return self._time(engine, trial)
 
-    def _measured_again(self, trial: Trial) -> Trial:
-        with self._opened(trial.candidate) as engine:
-            return self._timed(engine, trial)
+    def _measure_again(self, trial: Trial) -> Trial:
+        with self._open(trial.candidate) as engine:
+            return self._time(engine, trial)
 
     def _source(self) -> OnnxModel:
         return transformed(OnnxModel(self.model), **changes_of(self.options))
 
-    def _opened(self, candidate: Candidate) -> Engine:
+    def _open(self, candidate: Candidate) -> Engine:
         return Engine(self.model, **self.engine_options(candidate))
 
-    def _timed(self, engine: Engine, trial: Trial) -> Trial:
-        refuse_several(engine)
+    def _time(self, engine: Engine, trial: Trial) -> Trial:
+        check_single_device(engine)
         arrays = draw(engine, self._source(), None, self.seed)
-        walls = wall_times(engine, arrays, self.effort)
-        rates = call_rates(engine, arrays, self.effort, self.concurrency)
+        walls = wall_times(engine, arrays, self.budget)
+        rates = call_rates(engine, arrays, self.budget, self.concurrency)
         return replace(trial, latencies=tuple(in_rounds(walls, ROUNDS)), rates=tuple(rates.rounds))
 
 
 def as_file(best: Trial, others: dict[str, Any], comment: str) -> str:
-    """The text of a ``fasttrt.toml`` with the candidate, and the given options besides."""
+    """Format a ``fasttrt.toml`` with the candidate's and other options."""
     values = asdict(best.candidate)
     level = values.pop("optimization_level")
     options = {k: v for k, v in (others | values).items() if v is not None}
@@ -232,12 +234,12 @@ def as_file(best: Trial, others: dict[str, Any], comment: str) -> str:
         tables["batching"] = changed_fields(options.pop("batching"))
     for name in ("shapes", "freeze", "dims"):
         tables[name] = options.pop(name, {})
-    tables["shapes"] = {name: _trtexec(given) for name, given in tables["shapes"].items()}
+    tables["shapes"] = {name: _trtexec(value) for name, value in tables["shapes"].items()}
     return dumps(tables, comment)
 
 
 def changed_fields(options: Any) -> dict[str, Any]:
-    """What of a dataclass is not its default."""
+    """Return the fields of a dataclass that differ from their defaults."""
     return {
         field.name: getattr(options, field.name)
         for field in fields(options)
@@ -246,5 +248,5 @@ def changed_fields(options: Any) -> dict[str, Any]:
 
 
 def _trtexec(shapes: ShapeLike) -> str:
-    """A shape, or (min, opt, max), as a file has it."""
+    """Format a shape, or (min, opt, max), in trtexec's notation."""
     return ":".join("x".join(map(str, shape)) for shape in parse_range("", shapes))

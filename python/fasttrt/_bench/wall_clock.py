@@ -1,4 +1,4 @@
-"""The wall-clock time of calls."""
+"""Wall-clock times of calls."""
 
 import gc
 import itertools
@@ -10,7 +10,7 @@ from typing import Any
 def timed(
     call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], count: int
 ) -> list[float]:
-    """Microseconds of wall-clock time that each call takes; inputs take turns."""
+    """Measure the wall-clock time of each call in microseconds, on alternating inputs."""
     times = [0] * count
     turns = list(itertools.islice(itertools.cycle(arguments), count))
     clock = time.perf_counter_ns

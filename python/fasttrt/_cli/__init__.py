@@ -1,10 +1,10 @@
-"""The command ``fasttrt``; each of its commands is a file here. May use all.
+"""The command ``fasttrt``; each of its commands has a file here. May use everything.
 
-Exit codes, of all commands: 0, it did what was asked; 1, it could not, or the answer is no (a model
-that cannot be built, a file that cannot be read, a damaged cache entry); 2, the command line is
-wrong: an unknown option, a value that is not one or does not fit the model, options that contradict
-each other, a file given that does not exist; 130, it was interrupted. ``compare`` alone keeps 1 for
-outputs that differ, and exits with 2 for all that kept it from comparing.
+Exit codes of all commands: 0, success; 1, failure or a negative answer (a model that cannot be
+built, a file that cannot be read, a damaged cache entry); 2, a wrong command line: an unknown
+option, a value that is invalid or does not match the model, contradictory options, a file that does
+not exist; 130, interrupted. ``compare`` alone reserves 1 for outputs that differ, and exits with 2
+if it could not compare them.
 """
 
 import io
@@ -55,8 +55,8 @@ app.command(cls=Command)(run.run)
 app.command(cls=Command)(tune.tune)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_set: bool) -> None:
+    if is_set:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -76,9 +76,11 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def main() -> None:
-    """Run the command; what fasttrt or the system refuses is a message on standard error."""
+    """Run the command, and print errors as messages on standard error."""
     warnings.showwarning = _show_warning
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have what its encoding lacks
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # names may have characters that its encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     show_logs()
     try:
@@ -92,7 +94,7 @@ def main() -> None:
 
 
 def exit_code(error: Exception) -> int:
-    """2 for what the command line gives wrong, 1 for what fails all the same."""
+    """Return 2 if the command line is wrong, 1 for any other failure."""
     is_content = isinstance(error, FileError) and not isinstance(error, MissingFileError)
     is_usage = isinstance(error, InputError) and not is_content
     return 2 if is_usage else 1

@@ -65,14 +65,14 @@ def bench(
     runs: Annotated[
         int,
         typer.Option(
-            help="The most runs of a case that are timed.", min=3, metavar="N",
+            help="The maximum number of timed runs of a case.", min=3, metavar="N",
             rich_help_panel=_MEASUREMENT,
         ),
     ] = 1000,
     duration: Annotated[
         float,
         typer.Option(
-            help="The most seconds that a series of runs takes.", min=0.01, metavar="SECONDS",
+            help="The maximum duration of a series of runs.", min=0.01, metavar="SECONDS",
             rich_help_panel=_MEASUREMENT,
         ),
     ] = 3.0,
@@ -98,14 +98,14 @@ def bench(
     """Measure latency and throughput, in trtexec's terms.
 
     H2D Latency, GPU Compute Time and D2H Latency are measured between GPU events, and Latency is
-    their sum. Enqueue Time is what the host needs to queue a run or launch its graph. Throughput is
-    queries by GPU time. The wall time of infer(), which trtexec does not have, includes Python.
+    their sum. Enqueue Time is the host's time to enqueue a run or launch its graph. Throughput is
+    queries per GPU time. The wall time of infer(), which trtexec does not report, includes Python.
 
-    All values are checked before the first case is measured. Where a case fails, or Ctrl-C is
-    pressed, the cases measured so far are printed.
+    All values are checked before the first case is measured. If a case fails, or Ctrl-C is pressed,
+    the cases measured so far are printed.
     """
     from fasttrt._bench import sweeps
-    from fasttrt._bench.measurement import Case, Effort
+    from fasttrt._bench.measurement import Budget, Case
 
     _options.show_log(verbose)
     precisions: list[str | None] = [None]
@@ -121,8 +121,8 @@ def bench(
     batches = integers("batch", batch) if batch is not None else []
     counts = [options.get("contexts", 2)]
     if contexts is not None:
-        counts = integers("contexts", contexts, most=1024)
-    threads = integers("concurrency", concurrency, most=1024)
+        counts = integers("contexts", contexts, max_=1024)
+    threads = integers("concurrency", concurrency, max_=1024)
     if plot is not None and plot.suffix.lower() in _PLOTS:
         sweeps.check_swept(batches, threads, counts)
     _options.check_plot(plot, _PLOTS, force)
@@ -132,7 +132,7 @@ def bench(
     try:
         for case in sweeps.sweep(
             models, precisions=precisions, batches=batches, contexts=counts, concurrency=threads,
-            options=options, effort=Effort(runs, duration, warmup), seed=seed,
+            options=options, budget=Budget(runs, duration, warmup), seed=seed,
         ):  # fmt: skip
             cases.append(case)
     except (Error, OSError, MemoryError, KeyboardInterrupt) as error:

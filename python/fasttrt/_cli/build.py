@@ -1,4 +1,4 @@
-"""``fasttrt build``, with trtexec's spellings where trtexec has the option."""
+"""``fasttrt build``; options that trtexec has are named as there."""
 
 import re
 import time
@@ -67,7 +67,7 @@ def build(
         int | None,
         typer.Option(
             "--builderOptimizationLevel", metavar="0-5", rich_help_panel=_BUILD,
-            help="How hard to look for fast kernels.", show_default="TensorRT's",
+            help="How thoroughly to search for fast kernels.", show_default="TensorRT's",
         ),
     ] = None,
     streams: Annotated[
@@ -88,7 +88,7 @@ def build(
         str,
         typer.Option(
             "--profilingVerbosity", metavar="LEVEL", rich_help_panel=_BUILD,
-            help=f"What the plan says about its layers: {', '.join(_VERBOSITIES)}.",
+            help=f"How much the plan contains about its layers: {', '.join(_VERBOSITIES)}.",
         ),
     ] = "layer_names_only",
     version_compatible: Annotated[
@@ -125,8 +125,8 @@ def build(
     nan: Annotated[
         str,
         typer.Option(
-            metavar="WAY", rich_help_panel=_BUILD,
-            help=f"What Max, Min, Clip and Relu do with NaN: {', '.join(_NAN)}.",
+            metavar="MODE", rich_help_panel=_BUILD,
+            help=f"How Max, Min, Clip and Relu treat NaN: {', '.join(_NAN)}.",
         ),
     ] = "ignore",
     config: options.Config = None,
@@ -142,7 +142,7 @@ def build(
     isolate: Annotated[
         bool,
         typer.Option(
-            "--isolate", help="Build in a process of its own, which may die of a bad model.",
+            "--isolate", help="Build in a separate process, which survives crashes of TensorRT.",
             rich_help_panel=options.ENGINE,
         ),
     ] = False,
@@ -157,7 +157,7 @@ def build(
     path = output or model.with_suffix(".plan")
     files = [file for file in (model, config, timing_cache, *(plugins or ())) if file is not None]
     Output(path, PLAN, files, force).check("--output")
-    given = engine_options(
+    engine = engine_options(
         config=config, device=device, library=library,
         precision=_precision(precision, fp16, bf16),
         shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),
@@ -165,7 +165,7 @@ def build(
     )  # fmt: skip
     if device == "cpu":
         raise InputError("--device: expected cuda or cuda:N to build for, got cpu")
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "workspace": _workspace(memory),
         "timing_cache": timing_cache,
         "optimization_level": level,
@@ -179,47 +179,47 @@ def build(
         "weight_streaming": streaming,
         "nan": one_of("nan", nan, _NAN),
     }
-    base, default = given.get("config") or BuildConfig(), BuildConfig()
-    changed = {name: value for name, value in asked.items() if value != getattr(default, name)}
+    base, default = engine.get("config") or BuildConfig(), BuildConfig()
+    changed = {name: value for name, value in requested.items() if value != getattr(default, name)}
     begin = time.perf_counter()
     plan = fasttrt.build(
-        model, replace(base, **changed), precision=given.get("precision"),
-        shapes=given.get("shapes"), library=given.get("library", "auto"),
-        device=None if given.get("device") == "auto" else given.get("device"),
-        freeze=given.get("freeze"), dims=given.get("dims"),
-        plugins=tuple(given.get("plugins", ())), isolate=isolate, advise=True,
+        model, replace(base, **changed), precision=engine.get("precision"),
+        shapes=engine.get("shapes"), library=engine.get("library", "auto"),
+        device=None if engine.get("device") == "auto" else engine.get("device"),
+        freeze=engine.get("freeze"), dims=engine.get("dims"),
+        plugins=tuple(engine.get("plugins", ())), isolate=isolate, advise=True,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     plan.save(path, force=force)
-    size = path.stat().st_size or len(plan.data)  # a device has none
-    found = {"path": str(path), "seconds": seconds, "bytes": size, **plan.metadata}
-    options.say(options.json_text(found) if as_json else _summary(found))
+    size = path.stat().st_size or len(plan.data)  # a device has no size
+    facts = {"path": str(path), "seconds": seconds, "bytes": size, **plan.metadata}
+    options.say(options.json_text(facts) if as_json else _summary(facts))
 
 
-def _precision(given: str | None, fp16: bool, bf16: bool) -> str | None:
-    asked = [*filter(None, [given, fp16 and "fp16", bf16 and "bf16"])]
-    if len(set(asked)) > 1:
-        raise InputError(f"--precision: expected one of them, got {' and '.join(map(str, asked))}")
-    return str(asked[0]) if asked else None
+def _precision(precision: str | None, fp16: bool, bf16: bool) -> str | None:
+    values = [*filter(None, [precision, fp16 and "fp16", bf16 and "bf16"])]
+    if len(set(values)) > 1:
+        raise InputError(f"--precision: expected one value, got {' and '.join(map(str, values))}")
+    return str(values[0]) if values else None
 
 
 def _workspace(text: str | None) -> int | None:
-    """Bytes; trtexec's unit is MiB."""
+    """Convert a size to bytes; the default unit is MiB, as in trtexec."""
     if text is None:
         return None
-    found = re.fullmatch(r"workspace:(\d+(?:\.\d+)?)([BKMG]?)", text)
-    if found is None:
+    match = re.fullmatch(r"workspace:(\d+(?:\.\d+)?)([BKMG]?)", text)
+    if match is None:
         raise InputError(f"--memPoolSize: expected workspace:SIZE as in workspace:1G, got {text!r}")
-    return int(float(found[1]) * _UNITS[found[2] or "M"])
+    return int(float(match[1]) * _UNITS[match[2] or "M"])
 
 
-def _summary(found: dict[str, Any]) -> str:
-    library, gpu = found["library"], found["gpu"]
-    precision = found["config"]["precision"] or "as the model states"
+def _summary(facts: dict[str, Any]) -> str:
+    library, gpu = facts["library"], facts["gpu"]
+    precision = facts["config"]["precision"] or "as the model states"
     return "\n".join([
-        f"written: {found['path']} ({found['bytes'] / (1 << 20):.2f} MiB)",
-        f"built in {found['seconds']:.2f} s by {library['family']} {library['version']}"
+        f"written: {facts['path']} ({facts['bytes'] / (1 << 20):.2f} MiB)",
+        f"built in {facts['seconds']:.2f} s by {library['family']} {library['version']}"
         f" for {gpu['name'] if gpu else 'any GPU that it supports (built without one)'}",
         f"precision: {precision}",
-        *(f"changed: {line}" for line in found["changes"]),
+        *(f"changed: {line}" for line in facts["changes"]),
     ])  # fmt: skip

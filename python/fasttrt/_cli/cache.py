@@ -1,4 +1,4 @@
-"""``fasttrt cache``: look at the cache of built engines, check it, clear it."""
+"""``fasttrt cache``: list, verify or clear the cache of built engines."""
 
 import json
 from datetime import datetime, timezone
@@ -17,7 +17,7 @@ app = typer.Typer(help="List, check or clear the cache of built engines.", no_ar
 _Folder = Annotated[
     Path | None,
     typer.Option(
-        "--folder", help="The folder of the cache.", metavar="FOLDER", show_default="the usual one"
+        "--folder", help="The cache's folder.", metavar="FOLDER", show_default="the default one"
     ),
 ]
 _Json = _options.AsJson
@@ -34,7 +34,7 @@ def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
     """List the cached engines, the most recently used first."""
     entries = cache.entries(folder)
     if as_json:
-        _options.say(json.dumps([_described(entry) for entry in entries], indent=2))
+        _options.say(json.dumps([_to_json(entry) for entry in entries], indent=2))
         return
     for line in _table(entries, output_width()):
         _options.say(line)
@@ -48,17 +48,17 @@ def show_entries(folder: _Folder = None, as_json: _Json = False) -> None:
 @app.command(cls=Command)
 def verify(
     folder: _Folder = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete damaged engines.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Check each engine's checksum, key and permissions.
 
-    Exits with 0 if all are sound, 1 if one is damaged.
+    Exits with 0 if all are intact, 1 if one is damaged.
     """
     count = len(cache.entries(folder))
     damaged = cache.verify(folder, remove=remove)
     if as_json:
-        found = [_described(entry) for entry in damaged]
+        found = [_to_json(entry) for entry in damaged]
         _options.say(json.dumps({"checked": count, "damaged": found}, indent=2))
     else:
         for entry in damaged:
@@ -70,7 +70,7 @@ def verify(
 
 @app.command(cls=Command)
 def clear(folder: _Folder = None, as_json: _Json = False) -> None:
-    """Remove everything except what is being built at the moment."""
+    """Remove everything except engines that are currently being built."""
     freed = cache.clear(folder)
     left = cache.size(folder)
     if as_json:
@@ -79,7 +79,7 @@ def clear(folder: _Folder = None, as_json: _Json = False) -> None:
         _options.say(f"{_readable(freed)} freed, {_readable(left)} left")
 
 
-def _described(entry: cache.Entry) -> dict[str, Any]:
+def _to_json(entry: cache.Entry) -> dict[str, Any]:
     return {
         "key": entry.key,
         "path": str(entry.path),

@@ -44,8 +44,8 @@ def compare(
     ranges: Annotated[
         list[str] | None,
         typer.Option(
-            "--range", metavar="INPUT=LEAST:MOST", rich_help_panel=_options.INPUTS,
-            help="Draw an input's random values from LEAST up to, but not including, MOST; "
+            "--range", metavar="INPUT=MIN:MAX", rich_help_panel=_options.INPUTS,
+            help="Draw an input's random values from MIN up to, but not including, MAX; "
             "repeatable.",
         ),
     ] = None,
@@ -66,25 +66,25 @@ def compare(
     atol: Annotated[
         float | None,
         typer.Option(
-            help="The largest absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
+            help="The maximum absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
         ),
     ] = None,
     rtol: Annotated[
         float | None,
         typer.Option(
-            help="The largest relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
+            help="The maximum relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
         ),
     ] = None,
     cosine: Annotated[
         float | None,
         typer.Option(
-            help="The least cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
+            help="The minimum cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
         ),
     ] = None,
     top1: Annotated[
         float | None,
         typer.Option(
-            help="The least share of rows with the same largest value.", min=0, max=1, metavar="X",
+            help="The minimum share of rows with equal top-1.", min=0, max=1, metavar="X",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
@@ -100,23 +100,23 @@ def compare(
     library: _options.Library = None,
     plugins: _options.Plugins = None,
     bisect: Annotated[
-        bool, typer.Option(help="Where an output fails, look for the first node that differs.")
+        bool, typer.Option(help="If an output fails, find the first node that differs.")
     ] = True,
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:  # fmt: skip
     """Compare an engine's outputs with ONNX Runtime's.
 
-    Without limits of your own, they follow from the engine's precision and the depth of the model.
-    With any of them, only those that you give apply.
+    By default, the limits follow from the engine's precision and the depth of the model. If you set
+    any limit, only those that you set apply.
 
-    Exits with 0 if all outputs pass, 1 if one does not, 2 if they could not be compared.
+    Exits with 0 if all outputs pass, 1 if one fails, 2 if they could not be compared.
     """
     import fasttrt
 
     _options.show_log(verbose)
-    given = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
-    thresholds = {limit: value for limit, value in given.items() if value is not None}
+    limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
+    thresholds = {limit: value for limit, value in limits.items() if value is not None}
     try:
         options = engine_options(
             config=config, device=device, library=library, precision=precision, plugins=plugins,
@@ -130,7 +130,7 @@ def compare(
                     "optShapes": opt_shapes, "maxShapes": max_shapes, "no-tf32": not tf32,
                 }  # fmt: skip
                 for option in (option for option, value in build_only_options.items() if value):
-                    raise fasttrt.InputError(f"--{option}: not with --plan, which is built already")
+                    raise fasttrt.InputError(f"--{option}: not with --plan, which is already built")
                 changes = {change: options.pop(change) for change in changes_of(options)}
                 engine = stack.enter_context(fasttrt.Engine(plan, **options))
                 options = {"engine": engine, **changes}
@@ -138,7 +138,7 @@ def compare(
                 options["advise"] = True
                 if not tf32:
                     options = with_build_options(options, tf32=False)
-            found = fasttrt.compare(
+            comparison = fasttrt.compare(
                 model,
                 inputs,
                 against=against,
@@ -153,11 +153,11 @@ def compare(
         _options.say(f"error: {message(in_options(str(error)))}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        _options.say(_options.json_text(found.to_json()))
+        _options.say(_options.json_text(comparison.to_json()))
     elif (width := output_width()) is not None:
         from rich.console import Console
 
-        Console(width=width).print(found)
+        Console(width=width).print(comparison)
     else:
-        _options.say(str(found))
-    raise typer.Exit(0 if found.passed else 1)
+        _options.say(str(comparison))
+    raise typer.Exit(0 if comparison.passed else 1)

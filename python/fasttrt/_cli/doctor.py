@@ -1,4 +1,4 @@
-"""``fasttrt doctor``: what is here, what it can do, and what is missing."""
+"""``fasttrt doctor``: what is installed, what it can do, and what is missing."""
 
 import json
 import os
@@ -24,33 +24,33 @@ _ONNX_RUNTIME = "pip install onnxruntime"
 
 @dataclass
 class Report:
-    """All that was found."""
+    """Everything that doctor reports."""
 
     system: str = f"Python {platform.python_version()}, {platform.platform()}"
     driver: str = ""
-    """Its problem, or the CUDA release that it is for."""
+    """The CUDA version that the driver supports, or its problem."""
     gpus: list[dict[str, Any]] = field(default_factory=list)
     libraries: list[dict[str, Any]] = field(default_factory=list)
-    """All that can be used, in the order of the search; ``used`` marks the one that
-    ``library="auto"`` takes, and ``why`` says why it is used or not."""
+    """The usable libraries, in the order of the search; ``used`` marks the one that
+    ``library="auto"`` chooses, and ``why`` says why it is used or not."""
     unusable: list[str] = field(default_factory=list)
-    """What has the name of a TensorRT and cannot be used, and why."""
+    """Files that are named like a TensorRT library but cannot be used, and why."""
     not_found: str = ""
-    """What was tried, where ``library="auto"`` finds none."""
+    """The paths tried, if ``library="auto"`` finds no library."""
     cache: str = ""
     packages: dict[str, str] = field(default_factory=dict)
-    """Optional ones that are installed, with their versions."""
+    """The installed optional packages, with their versions."""
     self_test: dict[str, str] = field(default_factory=dict)
     advice: list[str] = field(default_factory=list)
     can_run: bool = False
-    """Whether engines run here on a GPU."""
+    """Whether engines can run here on a GPU."""
 
 
 def doctor(
     library: Annotated[
         str,
         typer.Option(
-            help="Which TensorRT to test: auto, rtx, tensorrt, lean, or a path.", metavar="LIBRARY"
+            help="The TensorRT to test: auto, rtx, tensorrt, lean, or a path.", metavar="LIBRARY"
         ),
     ] = "auto",
     self_test: Annotated[bool, typer.Option(help="Build and run a tiny network.")] = True,
@@ -73,7 +73,7 @@ def doctor(
 
 
 def examine() -> Report:
-    """Look at everything but the self-test."""
+    """Collect everything but the self-test."""
     report = Report(cache=str(cache.path()), packages=_packages())
     device = default_device()
     if device is None:
@@ -93,23 +93,23 @@ def examine() -> Report:
 
 
 def _advice(report: Report, used: dict[str, Any] | None) -> Iterator[str]:
-    """What to do about what is missing, given what is there."""
+    """Yield advice on what is missing."""
     has_runtime = bool({"onnxruntime", "onnxruntime-gpu"} & report.packages.keys())
     if not report.gpus:
         builds = "; plans can be built for other machines" if used and used["can_build"] else ""
         runs = "--device cpu runs models through ONNX Runtime"
-        yield f"no GPU can be used{builds}; {runs}" + ("" if has_runtime else f": {_ONNX_RUNTIME}")
+        yield f"no usable GPU{builds}; {runs}" + ("" if has_runtime else f": {_ONNX_RUNTIME}")
     elif not has_runtime:
         yield f"compare, quantize and --device cpu need ONNX Runtime: {_ONNX_RUNTIME}"
     place = os.environ.get("FASTTRT_LIBRARY", "")
     if used is None and place:
         others = [f"{each['family']} {each['version']}" for each in report.libraries]
         yield (
-            f"FASTTRT_LIBRARY is {place}, and nothing there can be used: correct it, or unset it "
+            f"FASTTRT_LIBRARY is {place}, which has no usable library: correct it, or unset it "
             + (f"to use {others[0]}" if others else "to let other places be searched")
         )
     elif used is None:
-        yield f"no TensorRT can be used: {_TENSORRT_RTX}"
+        yield f"no usable TensorRT: {_TENSORRT_RTX}"
     elif report.gpus and used["problem"]:
         yield f"{used['family']} {used['version']}: {used['problem']}"
         if used["family"] == "rtx" and not used["can_run"] and not place:
@@ -117,9 +117,9 @@ def _advice(report: Report, used: dict[str, Any] | None) -> Iterator[str]:
 
 
 def try_out(library: str) -> dict[str, str]:
-    """The self-test, in a process of its own."""
-    told = in_process("_cli.self_test", library)
-    return {"result": "failed", "detail": told} if isinstance(told, str) else told
+    """Run the self-test in a separate process."""
+    result = in_process("_cli.self_test", library)
+    return {"result": "failed", "detail": result} if isinstance(result, str) else result
 
 
 def _gpu(ordinal: int) -> dict[str, Any]:
@@ -149,11 +149,11 @@ def _text(report: Report) -> str:
     for found in report.libraries:
         can = [name for name in ("parse", "build", "run") if found[f"can_{name}"]]
         mark = "used" if found["used"] else "not used"
-        what = f"can {', '.join(can)}" if can else "does nothing here"
+        what = f"can {', '.join(can)}" if can else "cannot be used here"
         lines.append(
             f"{found['family']:9} {found['version']} ({found['generation']}), {mark}; {what}"
         )
-        problem = found["problem"] if found["problem"] != report.driver else ""  # told above
+        problem = found["problem"] if found["problem"] != report.driver else ""  # shown above
         about = (found["path"], found["why"], problem)
         lines += [f"          {line}" for line in about if line]
     lines += [f"unusable  {line}" for line in report.unusable]

@@ -1,4 +1,4 @@
-"""How commands show their help and refuse wrong values: in plain text, nothing cut at any width."""
+"""Formatting of commands' help and of errors in values: plain text, never truncated."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +11,21 @@ _LAST = "Output"
 
 
 class Command(TyperCommand):
-    """A command whose help lists its options by their ``rich_help_panel``."""
+    """A command whose help groups its options by their ``rich_help_panel``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; a value that is refused is quoted."""
+        """Parse the command line; an error quotes the invalid value."""
         words = list(args)
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            given = _given(error.param.opts if error.param else (), words)
-            if given and repr(given) not in error.message:
-                error.message = f"{error.message.rstrip('.')}, got {given!r}"
+            value = _last_value(error.param.opts if error.param else (), words)
+            if value and repr(value) not in error.message:
+                error.message = f"{error.message.rstrip('.')}, got {value!r}"
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, the model's options, the command's own, and those of the output."""
+        """Write the arguments, then the options on the model, the command and the output."""
         groups: dict[str, list[tuple[str, str]]] = {title: [] for title in _FIRST}
         last: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
@@ -45,13 +45,13 @@ class Command(TyperCommand):
                     formatter.write_dl(records)
 
 
-def _given(options: Sequence[str], words: Sequence[str]) -> str:
-    """The last value that the words have for an option; empty for none."""
-    found = ""
+def _last_value(options: Sequence[str], words: Sequence[str]) -> str:
+    """Return the last value of an option among the words; empty for none."""
+    last = ""
     for index, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name in options and equals:
-            found = value
+            last = value
         elif word in options and index + 1 < len(words):
-            found = words[index + 1]
-    return found
+            last = words[index + 1]
+    return last

@@ -1,4 +1,4 @@
-"""``fasttrt inspect``: what is in an ONNX model or in a plan."""
+"""``fasttrt inspect``: the content of an ONNX model or a plan."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ from fasttrt._terminal import printable
 from fasttrt.errors import InputError, LibraryNotFoundError, ParseError, UnsupportedLibraryError
 
 _PATIENCE = 300.0
-"""Seconds that TensorRT's parser may take."""
+"""The time limit for TensorRT's parser, in seconds."""
 
 
 def inspect(
@@ -39,10 +39,10 @@ def inspect(
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:
-    """Show what is in an ONNX model or a plan.
+    """Show the content of an ONNX model or a plan.
 
-    Of a model, also whether TensorRT parses it (with --freeze, --dims and --precision applied) and
-    which nodes it refuses.
+    For a model, also show whether TensorRT can parse it (with --freeze, --dims and --precision
+    applied) and which nodes it rejects.
     """
     _options.show_log(verbose)
     options = engine_options(
@@ -60,7 +60,7 @@ def inspect(
         model = transformed(OnnxModel(file), options.get("freeze"), options.get("dims"))
         found = describe_model(model)
         if parse:
-            found["parser"] = _parsed(model, options)
+            found["parser"] = _parse_with_tensorrt(model, options)
     if as_json:
         _options.say(_options.json_text(found))
         return
@@ -69,7 +69,7 @@ def inspect(
 
 
 def describe_model(model: OnnxModel) -> dict[str, Any]:
-    """What a model says of itself, as JSON has it."""
+    """Describe a model as JSON values."""
     proto = model.proto
     weights = list(proto.graph.initializer)
     return {
@@ -88,20 +88,20 @@ def describe_model(model: OnnxModel) -> dict[str, Any]:
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
-    """What is known of a plan, as JSON has it."""
+    """Describe a plan as JSON values."""
     return {"kind": "plan", "bytes": len(plan.data), "sha256": plan.digest} | plan.metadata
 
 
 def _declared(tensor: Any) -> dict[str, Any]:
-    shape = None if tensor.shape is None else [extent or "?" for extent in tensor.shape]
+    shape = None if tensor.shape is None else [size or "?" for size in tensor.shape]
     return {"name": tensor.name, "dtype": str(tensor.dtype), "shape": shape}
 
 
-def _parsed(model: OnnxModel, options: dict[str, Any]) -> dict[str, Any]:
-    """What a TensorRT makes of a model.
+def _parse_with_tensorrt(model: OnnxModel, options: dict[str, Any]) -> dict[str, Any]:
+    """Parse a model with TensorRT, and describe the result as JSON values.
 
     Raises:
-        LibraryNotFoundError, UnsupportedLibraryError: the one that was asked for cannot be used.
+        LibraryNotFoundError, UnsupportedLibraryError: the requested library cannot be used.
     """
     from fasttrt._builder.isolated_job import source_of
     from fasttrt._builder.isolation import run_isolated
@@ -128,7 +128,7 @@ def _parsed(model: OnnxModel, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _layers(file: Path) -> list[Any] | None:
-    """TensorRT's own account of a plan's layers; None if it gives none."""
+    """Return a plan's layers as TensorRT's inspector reports them; None if it does not."""
     import fasttrt
     from fasttrt._engine.engine import backend_of
 
@@ -138,7 +138,7 @@ def _layers(file: Path) -> list[Any] | None:
 
 
 def _lines(found: dict[str, Any]) -> Iterable[str]:
-    """A line a fact; what has parts is indented below its name."""
+    """Format each fact as a line; parts are indented below their name."""
     for name, value in found.items():
         title = name.replace("_", " ")
         if isinstance(value, dict) and value:

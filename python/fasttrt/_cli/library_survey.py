@@ -1,4 +1,4 @@
-"""Every TensorRT on this machine, for ``fasttrt doctor``: which is used, and why."""
+"""Survey of the TensorRT libraries on this machine, for ``fasttrt doctor``."""
 
 import json
 import os
@@ -11,32 +11,34 @@ from typing import Any
 from fasttrt._common.child_process import command, environment
 from fasttrt._library.discovery import candidates
 
-_PATIENCE = 300  # seconds: TensorRT 8.6 takes ten to load, a first build on a slow disk more
+_PATIENCE = (
+    300  # seconds: TensorRT 8.6 takes ten to load, and a first build on a slow disk even more
+)
 _AT_ONCE = 4
 _ORDERS = {
-    True: "where a GPU is, TensorRT comes before TensorRT-RTX, and the lean runtime last",
-    False: "without a GPU TensorRT-RTX comes first, as it alone builds then",
+    True: "with a GPU, TensorRT is preferred to TensorRT-RTX, and the lean runtime is last",
+    False: "without a GPU, TensorRT-RTX is preferred, as only it can build then",
 }
 
 
 @dataclass(frozen=True)
 class Libraries:
-    """What was found, in the order of the search."""
+    """The libraries on this machine, in the order of the search."""
 
     used: dict[str, Any] | None
-    """The one that ``library="auto"`` takes."""
+    """The one that ``library="auto"`` chooses."""
     problem: str
-    """Why there is none."""
+    """Why it chooses none."""
     usable: list[dict[str, Any]]
-    """The fields of `fasttrt.LibraryInfo`; ``used``, and ``why`` it is or not."""
+    """The fields of `fasttrt.LibraryInfo`, and ``used`` and ``why``."""
     unusable: list[str]
-    """What has the name of one and cannot be used, and why."""
+    """Files that are named like a library but cannot be used, and why."""
 
 
 def libraries(has_gpu: bool) -> Libraries:
-    """Look at all that is in the places of the search, also after the first that can be used.
+    """Open every library in the places of the search, also after the first usable one.
 
-    Where ``FASTTRT_LIBRARY`` names one, the others are looked for as well.
+    If ``FASTTRT_LIBRARY`` names one, the others are searched for as well.
     """
     place = os.environ.get("FASTTRT_LIBRARY", "")
     tried = candidates(place)
@@ -44,31 +46,31 @@ def libraries(has_gpu: bool) -> Libraries:
     there = [name for name in names if os.sep not in name or Path(name).exists()]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         finding = pool.submit(in_process, "_library.probe", "find", "auto")
-        told = zip(there, pool.map(_opened, there), strict=True)
+        results = zip(there, pool.map(_open, there), strict=True)
     used = finding.result()
     problem = used if isinstance(used, str) else used.get("missing", used.get("unusable", ""))
     path = "" if isinstance(used, str) or problem else str(used["path"])
-    found: dict[str, dict[str, Any]] = {}
+    usable: dict[str, dict[str, Any]] = {}
     is_tried: dict[str, bool] = {}
     unusable: dict[str, None] = {}  # in order, once each
-    for name, library in told:
+    for name, library in results:
         if isinstance(library, str):
             unusable[f"{name}: {library}"] = None
         elif "unusable" in library:
             unusable[library["unusable"]] = None
-        elif "missing" not in library:  # else the loader does not know the soname
-            found.setdefault(library["path"], library)
+        elif "missing" not in library:  # otherwise the loader does not find the soname
+            usable.setdefault(library["path"], library)
             is_tried.setdefault(library["path"], name in tried)
-    chosen = found.get(path)
-    for library in found.values():
+    chosen = usable.get(path)
+    for library in usable.values():
         named = place if library is chosen or not is_tried[library["path"]] else ""
         library |= {"used": library is chosen, "why": _why(library, chosen, named, has_gpu)}
         del library["parser_path"]
-    return Libraries(chosen, problem, list(found.values()), list(unusable))
+    return Libraries(chosen, problem, list(usable.values()), list(unusable))
 
 
 def in_process(module: str, *arguments: str) -> dict[str, Any] | str:
-    """What a module of fasttrt prints as JSON when it is run as a program, or how it failed."""
+    """Run a module of fasttrt as a program; return the JSON that it prints, or how it failed."""
     try:
         done = subprocess.run(
             command(module, *arguments), env=environment(),
@@ -79,26 +81,26 @@ def in_process(module: str, *arguments: str) -> dict[str, Any] | str:
     if done.returncode == 0:
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
-    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     return f"the process ended with {how}: {last}"
 
 
-def _opened(name: str) -> dict[str, Any] | str:
+def _open(name: str) -> dict[str, Any] | str:
     return in_process("_library.probe", "open", name)
 
 
 def _why(library: dict[str, Any], used: dict[str, Any] | None, place: str, has_gpu: bool) -> str:
-    """Why a library is used, or another one is.
+    """Say why a library, or another one, is used.
 
     Args:
-        library: what was found.
-        used: the one that is used.
-        place: what ``FASTTRT_LIBRARY`` is, if that is why.
+        library: the library.
+        used: the library that is used.
+        place: the value of ``FASTTRT_LIBRARY``, if that is the reason.
         has_gpu: whether there is a GPU.
     """
     if place:
-        last = "" if library is used else ", and nothing else is tried then"
+        last = "" if library is used else ", so nothing else is tried"
         return f"FASTTRT_LIBRARY is {place}{last}"
     if library is used:
         return _ORDERS[has_gpu]
@@ -108,4 +110,4 @@ def _why(library: dict[str, Any], used: dict[str, Any] | None, place: str, has_g
         return ""
     if library["family"] == used["family"]:
         return f"{used['path']} is found before it"
-    return f"{used['family']} {used['version']} comes first"
+    return f"{used['family']} {used['version']} is preferred"

@@ -1,7 +1,7 @@
-"""Messages in the words of the command line: ``--freeze axes=[1]`` for ``freeze={"axes": [1]}``.
+"""Translation of messages to the command line: ``--freeze axes=[1]`` for ``freeze={"axes": [1]}``.
 
-The package names its own arguments in errors, warnings and advice. Each has an option of the same
-name here, but for those that are trtexec's.
+Errors, warnings and advice of the package name its arguments. Each has a command-line option of the
+same name, except for those that are named as in trtexec.
 """
 
 import ast
@@ -49,38 +49,38 @@ _SHAPE = re.compile(r'"([^"]*)": \(min (\([^()]*\)|values), opt [^;]*?, max (?:\
 
 
 def in_options(message: str) -> str:
-    """The message with options in place of the package's arguments."""
-    if message.startswith("--"):  # a command's own
+    """Replace the package's arguments in a message by command-line options."""
+    if message.startswith("--"):  # a command's own message
         return message
     message = _CONFIG.sub(r"\1", message)
-    message = _FIRST.sub(lambda found: f"{_OPTIONS[found[1]]}: ", message)
-    message = _FIELD.sub(lambda found: _OPTIONS[found[1]], message)
+    message = _FIRST.sub(lambda match: f"{_OPTIONS[match[1]]}: ", message)
+    message = _FIELD.sub(lambda match: _OPTIONS[match[1]], message)
     message = _SAMPLES.sub("--inputs: ", message)
     return "".join(_parts(message))
 
 
 def _parts(message: str) -> Iterator[str]:
     end = 0
-    for found in _ARGUMENT.finditer(message):
-        if found.start() < end or _QUOTED.search(message, 0, found.start()):
-            continue  # within the value of another, or what the user wrote
-        yield message[end : found.start()]
-        text, end = _with_value(_OPTIONS[found[1]], message, found.end())
+    for match in _ARGUMENT.finditer(message):
+        if match.start() < end or _QUOTED.search(message, 0, match.start()):
+            continue  # within the value of another option, or in the user's own text
+        yield message[end : match.start()]
+        text, end = _with_value(_OPTIONS[match[1]], message, match.end())
         yield text
     yield message[end:]
 
 
 def _with_value(option: str, message: str, start: int) -> tuple[str, int]:
-    """An option with the value that is written there, and where that ends."""
+    """Return an option with the value at ``start``, and where the value ends."""
     rest = message[start:]
     if rest.startswith("{"):
         end = _closing(rest)
         if option == "--shapes" and (shapes := _SHAPE.findall(rest[:end])):
-            wanted = (
+            parts = (
                 f"{option} {name}=MIN:OPT:MAX, each {'a shape ' * form.startswith('(')}{form}"
                 for name, form in shapes
             )
-            return "; ".join(wanted), start + end
+            return "; ".join(parts), start + end
         return _entries(option, rest[:end]), start + end
     if listed := re.match(r"\[[^\[\]]*\]", rest):
         return f"{option} {'VALUE' if '...' in listed[0] else listed[0]}", start + listed.end()
@@ -93,7 +93,7 @@ def _with_value(option: str, message: str, start: int) -> tuple[str, int]:
 
 
 def _closing(text: str) -> int:
-    """Where the brace ends that the text begins with."""
+    """Return the end of the braces that the text begins with."""
     depth = 0
     for index, character in enumerate(text):
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -102,9 +102,9 @@ def _closing(text: str) -> int:
     return len(text)
 
 
-def _entries(option: str, written: str) -> str:
+def _entries(option: str, literal: str) -> str:
     try:
-        entries: Any = ast.literal_eval(written)
+        entries: Any = ast.literal_eval(literal)
         return " ".join(
             f"{option} " + shlex.quote(f"{name}={_value(value)}") for name, value in entries.items()
         )
@@ -113,15 +113,15 @@ def _entries(option: str, written: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """As JSON has it, without spaces."""
+    """Format a value as JSON without spaces."""
     return re.sub(r"\s", "", str(value)).replace("True", "true").replace("False", "false")
 
 
 class LogFormatter(logging.Formatter):
-    """Lines of the log for a terminal; warnings look like those of a command."""
+    """Formats log records for a terminal; warnings look like a command's own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As `logging.Formatter` does."""
+        """Format a record."""
         message = _terminal.message(in_options(super().format(record)))
         if record.levelno >= logging.WARNING:
             return f"{record.levelname.lower()}: {message}"
@@ -129,7 +129,7 @@ class LogFormatter(logging.Formatter):
 
 
 def show_logs() -> None:
-    """Write fasttrt's warnings to standard error, and its other logs where a command wants them."""
+    """Write fasttrt's log to standard error: warnings, and more if a command lowers the level."""
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormatter())
     logging.basicConfig(handlers=[handler])

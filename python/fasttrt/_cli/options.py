@@ -35,21 +35,21 @@ Shapes: TypeAlias = Annotated[
 MinShapes: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--minShapes", help="The smallest shapes, as in trtexec: input:1x3,other:1x5.",
+        "--minShapes", help="The minimum shapes, as in trtexec: input:1x3,other:1x5.",
         metavar="SHAPES", rich_help_panel=MODEL,
     ),
 ]  # fmt: skip
 OptShapes: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--optShapes", help="The shapes to be fastest for, in the same form.",
+        "--optShapes", help="The shapes to optimize for, in the same form.",
         metavar="SHAPES", rich_help_panel=MODEL,
     ),
 ]  # fmt: skip
 MaxShapes: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--maxShapes", help="The largest shapes, in the same form.",
+        "--maxShapes", help="The maximum shapes, in the same form.",
         metavar="SHAPES", rich_help_panel=MODEL,
     ),
 ]  # fmt: skip
@@ -70,14 +70,14 @@ Dims: TypeAlias = Annotated[
 Plugins: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        help="A library of TensorRT plugins to load; repeatable.",
+        help="A TensorRT plugin library to load; repeatable.",
         metavar="FILE", rich_help_panel=ENGINE,
     ),
 ]  # fmt: skip
 Config: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        help="A fasttrt.toml with options; those given here take precedence.",
+        help="A fasttrt.toml with options; the command line takes precedence.",
         exists=True, dir_okay=False, metavar="FILE", rich_help_panel=ENGINE,
     ),
 ]  # fmt: skip
@@ -91,7 +91,7 @@ Device: TypeAlias = Annotated[
 Library: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="Which TensorRT to use: auto, rtx, tensorrt, lean, or a path.",
+        help="The TensorRT to use: auto, rtx, tensorrt, lean, or a path.",
         metavar="LIBRARY", rich_help_panel=ENGINE, show_default="auto",
     ),
 ]  # fmt: skip
@@ -130,11 +130,11 @@ AsJson: TypeAlias = Annotated[
 
 
 def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
-    """See, before any work, that a plot can be drawn.
+    """Check, before any work, that a plot can be drawn.
 
     Raises:
-        InputError: it is of another kind than these suffixes, or would replace such a file.
-        Error: there is no matplotlib.
+        InputError: its suffix is not one of these, or it would replace a file of another kind.
+        Error: matplotlib is not installed.
     """
     if path is None:
         return
@@ -142,22 +142,22 @@ def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
         raise InputError(f"--plot: expected one of {', '.join(kinds)}, got {str(path)!r}")
     if find_spec("matplotlib") is None:
         raise Error("--plot: needs matplotlib, which is not installed: pip install matplotlib")
-    if path.absolute().parent.is_dir():  # else it is made
+    if path.absolute().parent.is_dir():  # otherwise the folder is created
         Output(path, chart(path.suffix), force=force).check("--plot")
 
 
 def say(text: object, err: bool = False) -> None:
-    """Print text, nothing of which is a command to the terminal."""
+    """Print text with its control characters escaped."""
     typer.echo(printable_lines(str(text)), err=err)
 
 
 def json_text(value: Any) -> str:
-    """JSON as the standard has it: null for a number that is not finite."""
+    """Format a value as standard JSON: null for a number that is not finite."""
     return json.dumps(json_value(value), indent=2, allow_nan=False)
 
 
-def show_log(wanted: bool) -> None:
-    """TensorRT's log, and fasttrt's, on standard error."""
-    if wanted:
+def show_log(verbose: bool) -> None:
+    """Show the logs of TensorRT and fasttrt on standard error, if ``verbose``."""
+    if verbose:
         show_logs()
         logging.getLogger("fasttrt").setLevel(logging.DEBUG)

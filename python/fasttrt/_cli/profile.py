@@ -29,7 +29,7 @@ def profile(
     top: Annotated[
         int,
         typer.Option(
-            help="The most rows of the table.", min=1, metavar="N",
+            help="The maximum number of rows of the table.", min=1, metavar="N",
             rich_help_panel=_options.OUTPUT,
         ),
     ] = 30,
@@ -68,15 +68,15 @@ def profile(
 ) -> None:  # fmt: skip
     """Show the GPU time of each layer and its ONNX nodes.
 
-    Times come from TensorRT's profiler, which waits between layers and uses no CUDA graph, so their
-    sum is more than the time of a run. A plan names the nodes of its layers only if it was built
-    with --profilingVerbosity=detailed.
+    Times come from TensorRT's profiler, which synchronizes between layers and uses no CUDA graph,
+    so their sum exceeds the time of a run. A plan contains the names of its layers' nodes only if
+    it was built with --profilingVerbosity=detailed.
     """
     import fasttrt
     from fasttrt._bench import bars
     from fasttrt._bench import layer_profile as layers
     from fasttrt._bench.inputs import draw, onnx_model, shapes_for
-    from fasttrt._bench.measurement import as_the_engine_computes
+    from fasttrt._bench.measurement import to_engine_dtypes
     from fasttrt._engine.engine import backend_of
 
     if device != "cuda" and not device.removeprefix("cuda:").isdigit():
@@ -97,17 +97,17 @@ def profile(
         if batch is not None and "shapes" not in options:
             options["shapes"] = shapes_for(source, [batch])
     with fasttrt.Engine(model, **options | {"contexts": 1, "advise": True}) as engine:
-        arrays = as_the_engine_computes(engine, draw(engine, source, batch, seed, count=1)[0])
+        arrays = to_engine_dtypes(engine, draw(engine, source, batch, seed, count=1)[0])
         backend: Any = backend_of(engine)
         core = backend.core
         core.profile(list(arrays), 3)
-        found = layers.layers(core.profile(list(arrays), runs), core.layer_information())
+        profiled = layers.layers(core.profile(list(arrays), runs), core.layer_information())
     if as_json:
-        _options.say(_options.json_text(layers.to_json(found)))
+        _options.say(_options.json_text(layers.to_json(profiled)))
     else:
-        _options.say("\n".join(layers.table(found, top, output_width())))
+        _options.say("\n".join(layers.table(profiled, top, output_width())))
     if trace is not None:
         with Output(trace, TRACE, force=force).open() as stream:
-            stream.write(json.dumps(layers.trace(found)).encode())
+            stream.write(json.dumps(layers.trace(profiled)).encode())
     if plot is not None:
-        bars.draw(plot, found, f"{model.name}: time by layer", force)
+        bars.draw(plot, profiled, f"{model.name}: time by layer", force)

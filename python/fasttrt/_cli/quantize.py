@@ -61,7 +61,7 @@ def quantize(
     exclude: Annotated[
         list[str] | None,
         typer.Option(
-            help="Leave a node (by name) or an operator in float32; repeatable.", metavar="NAME"
+            help="Keep a node (by name) or an operator in float32; repeatable.", metavar="NAME"
         ),
     ] = None,
     freeze: _options.Freeze = None,
@@ -69,14 +69,14 @@ def quantize(
     library: Annotated[
         str,
         typer.Option(
-            help="The TensorRT that has to accept the result, or none.",
+            help="The TensorRT that must support the result, or none.",
             metavar="LIBRARY", rich_help_panel=_options.ENGINE,
         ),
     ] = "auto",
     device: Annotated[
         str | None,
         typer.Option(
-            help="The GPU that has to run it: cuda or cuda:N.", metavar="DEVICE",
+            help="The GPU that must be able to run it: cuda or cuda:N.", metavar="DEVICE",
             show_default="the first, if any", rich_help_panel=_options.ENGINE,
         ),
     ] = None,
@@ -84,7 +84,7 @@ def quantize(
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:  # fmt: skip
-    """Quantize a model to int8 from real data, and report the loss."""
+    """Quantize a model to int8 with calibration data, and report the loss."""
     from fasttrt._graph.model import OnnxModel
     from fasttrt._quantization.quantize import quantize as run
 

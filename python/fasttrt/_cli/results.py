@@ -1,4 +1,4 @@
-"""Where ``fasttrt run`` saves results: one archive, or a folder with one for each sample."""
+"""The results that ``fasttrt run`` saves: one archive, or a folder with one for each sample."""
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,15 +20,15 @@ class Results:
     """The files that ``--output`` names: a ``.npz``, or those in a folder."""
 
     def __init__(self, path: Path | None, inputs: Sequence[Path], force: bool) -> None:
-        """Check, before any work, that they can be written.
+        """Check, before any work, that the files can be written.
 
         Args:
-            path: as given; None for none.
-            inputs: what is read, and not replaced.
-            force: replace these, and files of other kinds.
+            path: the value of ``--output``; None for none.
+            inputs: the files that are read, which must not be replaced.
+            force: whether to replace inputs, and files of other kinds.
 
         Raises:
-            InputError: it is neither a ``.npz`` nor a folder, or would replace such a file.
+            InputError: it is neither a ``.npz`` nor a folder, or would replace another file.
         """
         self.written: list[Path] = []
         self._path, self._inputs, self._force = path, inputs, force
@@ -42,16 +42,16 @@ class Results:
             self._output(path).check("--output")
         elif path.is_file() or not path.absolute().parent.is_dir():
             raise InputError(
-                f"--output: expected a folder, or one to be made in an existing folder, got "
+                f"--output: expected a folder, or a new one in an existing folder, got "
                 f"{str(path)!r}"
             )
 
     @contextmanager
     def writing(self, labels: Sequence[str]) -> Iterator[Write]:
-        """A function that saves the outputs of a sample, by its label.
+        """Yield a function that saves the outputs of a sample, by its label.
 
         Raises:
-            InputError: a file would be replaced that is not to be.
+            InputError: a file would be replaced that must not be.
         """
         stems = [Path(label).stem for label in labels]
         names = dict(zip(labels, stems if len(set(stems)) == len(stems) else labels, strict=True))
@@ -88,7 +88,7 @@ class Results:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is a device or a pipe, into which an archive is written."""
+    """Whether a path is a device or a pipe, to which an archive is written."""
     try:
         return kind_of(stat_of(path)) in ("a device", "a pipe")
     except (OSError, InputError):

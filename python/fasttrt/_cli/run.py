@@ -1,4 +1,4 @@
-"""``fasttrt run``: a model or a plan, run once or on saved samples."""
+"""``fasttrt run``: run a model or a plan, once or on saved samples."""
 
 import secrets
 from pathlib import Path
@@ -18,9 +18,9 @@ from fasttrt._runtime.sample_files import saved_files, saved_samples
 from fasttrt.errors import InputError
 
 _NUMBERS = {
-    "least": "min", "mean": "mean", "most": "max", "true": "true", "nan": "NaN", "inf": "Inf",
+    "min": "min", "mean": "mean", "max": "max", "true": "true", "nan": "NaN", "inf": "Inf",
 }  # fmt: skip
-"""Titles of what JSON says about an output."""
+"""Column titles of an output's statistics."""
 
 
 def run(
@@ -30,8 +30,8 @@ def run(
         Path | None,
         typer.Option(
             "--output", "-o", metavar="PATH", rich_help_panel=_options.OUTPUT,
-            help="Save the results: in a .npz, with arrays SAMPLE/OUTPUT if there are several "
-            "samples, or in a folder (a name that ends in /), with a .npz for each sample.",
+            help="Save the results in a .npz, with arrays SAMPLE/OUTPUT if there are several "
+            "samples, or in a folder (a name ending in /), with a .npz for each sample.",
         ),
     ] = None,
     seed: Annotated[
@@ -61,52 +61,52 @@ def run(
 
     _options.show_log(verbose)
     if inputs is not None and seed is not None:
-        raise InputError("--seed: expected no --inputs with it, as it is for random ones")
+        raise InputError("--seed: not with --inputs, as it is for random inputs")
     options = engine_options(
         config=config, device=device, library=library, precision=precision, plugins=plugins,
         shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), freeze=freeze, dims=dims,
     )  # fmt: skip
     results = Results(output, [file, *saved_files(inputs, "--inputs")], force)
     model = onnx_model(file, options)
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     with fasttrt.Engine(file, **options, advise=True) as engine:
-        found["device"] = engine.device
+        report["device"] = engine.device
         if inputs is None:
-            found["seed"] = secrets.randbits(32) if seed is None else seed
+            report["seed"] = secrets.randbits(32) if seed is None else seed
             samples = [
-                ("random", InputGenerator(engine.inputs, model, None, found["seed"]).sample())
+                ("random", InputGenerator(engine.inputs, model, None, report["seed"]).sample())
             ]
         else:
             samples = list(saved_samples(inputs, engine.inputs, "--inputs"))
-        found["samples"] = [label for label, _ in samples]
-        found["results"] = []
-        with results.writing(found["samples"]) as write:
+        report["samples"] = [label for label, _ in samples]
+        report["results"] = []
+        with results.writing(report["samples"]) as write:
             for label, sample in samples:
                 outputs = engine.infer(sample)
                 write(label, outputs)
-                found["results"].append([_described(key, y) for key, y in outputs.items()])
-    found["written"] = [str(path) for path in results.written]
+                report["results"].append([_summarize(key, y) for key, y in outputs.items()])
+    report["written"] = [str(path) for path in results.written]
     if as_json:
-        _options.say(_options.json_text(found))
+        _options.say(_options.json_text(report))
         return
     _options.say(
-        f"device {found['device']}" + (f", seed {found['seed']}" if "seed" in found else "")
+        f"device {report['device']}" + (f", seed {report['seed']}" if "seed" in report else "")
     )
-    _options.say("\n".join(_table(found, output_width())))
+    _options.say("\n".join(_table(report, output_width())))
     for path in results.written:
         _options.say(f"written: {path}")
 
 
-def _table(found: dict[str, Any], width: int | None) -> list[str]:
-    """A row for each output of each sample, and the first of its values."""
-    described = [each for outputs in found["results"] for each in outputs]
+def _table(report: dict[str, Any], width: int | None) -> list[str]:
+    """Format a row for each output of each sample, followed by its first values."""
+    described = [each for outputs in report["results"] for each in outputs]
     shown = {key: title for key, title in _NUMBERS.items() if any(key in e for e in described)}
     columns = [
         name("sample"), name("output"), Column("dtype"), Column("shape"),
         *map(number, shown.values()),
     ]  # fmt: skip
     rows: list[Row] = []
-    for label, outputs in zip(found["samples"], found["results"], strict=True):
+    for label, outputs in zip(report["samples"], report["results"], strict=True):
         for each in outputs:
             shape = "x".join(map(str, each["shape"])) or "scalar"
             numbers = (_short(each[key]) if key in each else "-" for key in shown)
@@ -117,12 +117,12 @@ def _table(found: dict[str, Any], width: int | None) -> list[str]:
 
 
 def _short(value: float) -> str:
-    """Six digits; integers in full."""
+    """Format floats with six digits, and integers in full."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _described(name: str, y: Any) -> dict[str, Any]:
-    """A result in brief, as JSON has it; least, mean and most are of what is finite."""
+def _summarize(name: str, y: Any) -> dict[str, Any]:
+    """Summarize a result as JSON values; min, mean and max ignore values that are not finite."""
     about: dict[str, Any] = {"name": name, "dtype": str(y.dtype), "shape": list(y.shape)}
     y = np.asarray(y)
     if y.size == 0 or y.dtype.kind in "OSU":
@@ -133,7 +133,7 @@ def _described(name: str, y: Any) -> dict[str, Any]:
     finite = numbers[np.isfinite(numbers)]
     if finite.size:
         about |= {
-            "least": float(finite.min()), "mean": float(finite.mean()), "most": float(finite.max()),
+            "min": float(finite.min()), "mean": float(finite.mean()), "max": float(finite.max()),
         }  # fmt: skip
     counts = {"nan": int(np.isnan(numbers).sum()), "inf": int(np.isinf(numbers).sum())}
     about |= {kind: count for kind, count in counts.items() if count}

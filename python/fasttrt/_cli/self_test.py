@@ -1,7 +1,7 @@
-"""A tiny network, built and, on a GPU, run: does all of it work here?
+"""The self-test of ``fasttrt doctor``: builds a tiny network and, with a GPU, runs it.
 
-Run as a program (``python -m fasttrt._cli.self_test``), so that nothing can take its caller
-down; it prints one line of JSON.
+It is a program (``python -m fasttrt._cli.self_test``), so that a crash does not affect its caller,
+and prints one line of JSON.
 """
 
 import json
@@ -12,13 +12,13 @@ import numpy as np
 
 
 def run(library: str) -> dict[str, str]:
-    """Build ``y = x @ w + b`` and, where a GPU is, run it.
+    """Build ``y = x @ w + b`` and, with a GPU, run it.
 
     Args:
-        library: which TensorRT, see `fasttrt.library`.
+        library: the TensorRT to use, see `fasttrt.library`.
 
     Returns:
-        ``result`` (``"right"``, ``"built"`` where there is no GPU, or ``"failed"``) and ``detail``.
+        ``result`` (``"right"``, ``"built"`` without a GPU, or ``"failed"``) and ``detail``.
     """
     import fasttrt
     from fasttrt import _core
@@ -37,9 +37,12 @@ def run(library: str) -> dict[str, str]:
     except fasttrt.Error as error:
         return {"result": "failed", "detail": str(error)}
     right = x.astype(np.float64) @ w + b
-    off = float(np.abs(y - right).max() / np.abs(right).max())
-    result = "right" if off < 3e-3 else "failed"  # TF32 is 4e-4 off
-    return {"result": result, "detail": f"off by {off:.1e} of the largest value"}
+    deviation = float(np.abs(y - right).max() / np.abs(right).max())
+    result = "right" if deviation < 3e-3 else "failed"  # TF32's is 4e-4
+    return {
+        "result": result,
+        "detail": f"the error is {deviation:.1e} of the largest value",
+    }
 
 
 def _linear(w: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> Any:

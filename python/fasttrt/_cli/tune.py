@@ -22,7 +22,7 @@ from fasttrt._runtime.sample_files import saved_files
 if TYPE_CHECKING:
     from fasttrt._bench.tuning import Goal, Search, Trial
 
-_NOISE = "these options make no difference on the CPU: what differs is noise"
+_NOISE = "these options have no effect on the CPU: any difference is noise"
 _LIMITS = "Limits"
 
 
@@ -50,16 +50,16 @@ def tune(
     ] = "1,2,4",
     concurrency: Annotated[
         int,
-        typer.Option(help="Threads that call, to measure throughput.", min=2, metavar="N"),
+        typer.Option(help="The number of calling threads for throughput.", min=2, metavar="N"),
     ] = 4,
     budget: Annotated[
         float,
-        typer.Option(help="Try nothing new after this time.", min=0, metavar="SECONDS"),
+        typer.Option(help="Start no more trials after this time.", min=0, metavar="SECONDS"),
     ] = 300.0,
     duration: Annotated[
         float,
         typer.Option(
-            help="The most seconds that a series of runs takes.", min=0.01, metavar="SECONDS"
+            help="The maximum duration of a series of runs.", min=0.01, metavar="SECONDS"
         ),
     ] = 1.0,
     inputs: _options.Samples = None,
@@ -67,25 +67,25 @@ def tune(
     atol: Annotated[
         float | None,
         typer.Option(
-            help="The largest absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
+            help="The maximum absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
         ),
     ] = None,
     rtol: Annotated[
         float | None,
         typer.Option(
-            help="The largest relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
+            help="The maximum relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
         ),
     ] = None,
     cosine: Annotated[
         float | None,
         typer.Option(
-            help="The least cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
+            help="The minimum cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
         ),
     ] = None,
     top1: Annotated[
         float | None,
         typer.Option(
-            help="The least share of rows with the same largest value.", min=0, max=1, metavar="X",
+            help="The minimum share of rows with equal top-1.", min=0, max=1, metavar="X",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
@@ -103,15 +103,15 @@ def tune(
     verbose: _options.Verbose = False,
     as_json: _options.AsJson = False,
 ) -> None:  # fmt: skip
-    """Find the options with which a model runs best.
+    """Find the options with which a model runs fastest.
 
-    Changes one option after the other, starting from the best so far: precision, optimization
-    level, CUDA graph, contexts. A change has to gain more than the measured rounds vary, or the
-    simpler options stay, and the outputs have to match ONNX Runtime's as in fasttrt compare. Use
-    the file as --config of other commands, or in Python:
+    Changes one option after another, starting from the best options so far: precision, optimization
+    level, CUDA graph, contexts. A change must gain more than the variation between measurements,
+    or the simpler options stay, and the outputs must match ONNX Runtime's as in fasttrt compare.
+    Use the file as --config of other commands, or in Python:
     Engine(model, **fasttrt.load_config("fasttrt.toml")).
     """
-    from fasttrt._bench.measurement import Effort
+    from fasttrt._bench.measurement import Budget
     from fasttrt._bench.tuning import Search, as_file
 
     check_seconds("duration", duration)
@@ -119,8 +119,8 @@ def tune(
     precisions = [p.strip() for p in precision.split(",")] if precision != "none" else []
     for each in precisions:
         one_of("precision", each, PRECISIONS)
-    levels = integers("level", level, least=0, most=5) if level != "none" else []
-    counts = integers("contexts", contexts, most=1024)
+    levels = integers("level", level, min_=0, max_=5) if level != "none" else []
+    counts = integers("contexts", contexts, max_=1024)
     _options.show_log(verbose)
     target = Output(output, OPTIONS, [model, *saved_files(inputs)], force)
     target.check("--output")
@@ -129,17 +129,17 @@ def tune(
         config=config, device=device, library=library, plugins=plugins,
         shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), freeze=freeze, dims=dims,
     )  # fmt: skip
-    options.pop("precision", None)  # the file's: what is tried counts
+    options.pop("precision", None)  # the file's, which the trials replace
     if "config" in options:
         options = with_build_options(options, precision=None)
     search = Search(
         model, cast("Goal", goal), options, inputs=inputs,
         thresholds={k: v for k, v in limits.items() if v is not None} or None,
-        concurrency=concurrency, time_budget=budget, effort=Effort(1000, duration, duration / 5),
+        concurrency=concurrency, time_budget=budget, budget=Budget(1000, duration, duration / 5),
         seed=seed, report=lambda trial: None if as_json else _options.say(_line(trial), err=True),
     )  # fmt: skip
     best = search.run(precisions, levels, ["auto", False] if cuda_graph else ["auto"], counts)
-    comment = f"{model.name}, the best {goal} that fasttrt tune found: {_line(best)}"
+    comment = f"{model.name}, the best {goal} found by fasttrt tune: {_line(best)}"
     if search.on_cpu:
         comment += f"\n{_NOISE}"
     with target.open() as stream:
@@ -149,9 +149,9 @@ def tune(
         return
     _options.say(_line(best))
     if best == search.trials[0] and len(search.trials) > 1:
-        _options.say(f"{len(search.trials) - 1} others are not better by more than noise, or wrong")
+        _options.say(f"{len(search.trials) - 1} others gain no more than noise, or are wrong")
     if search.out_of_time:
-        _options.say(f"after {budget:g} s not all was tried; --budget gives more")
+        _options.say(f"not everything was tried within {budget:g} s; increase --budget")
     if search.on_cpu:
         _options.say(_NOISE)
     _options.say(f"written: {output}")
@@ -162,15 +162,15 @@ def _line(trial: "Trial") -> str:
 
     c = trial.candidate
     level = "default" if c.optimization_level is None else c.optimization_level
-    told = (
+    text = (
         f"precision {c.precision or 'as stated'}, level {level}, CUDA graph {c.cuda_graph}, "
         f"contexts {c.contexts}: "
     )
     if not trial.latencies:
-        return told + (trial.note.splitlines() or ["did not run"])[0]
+        return text + (trial.note.splitlines() or ["did not run"])[0]
     error = "" if trial.error is None else f", largest error {trial.error:.3g}"
     spreads = f"(spread {spread(trial.latencies):.1f})", f"(spread {spread(trial.rates):.1f})"
-    return told + (
+    return text + (
         f"{trial.latency:.1f} us {spreads[0]}, {trial.rate:.1f} calls/s {spreads[1]}{error}"
     )
 

@@ -1,4 +1,4 @@
-"""The values of options: parsed and checked, so that a wrong one fails before any work."""
+"""Parsing and checking of options' values, so that a wrong one fails before any work."""
 
 import json
 import math
@@ -19,37 +19,37 @@ SHAPES_HELP = (
     "trtexec's input:1x3,other:1x5."
 )
 
-_EXTENTS = re.compile(r"\d{1,18}(?:x\d{1,18})*", re.ASCII)
-_SHOWN = 100
-"""Characters of a wrong value in a message."""
+_SIZES = re.compile(r"\d{1,18}(?:x\d{1,18})*", re.ASCII)
+_MAX_SHOWN = 100
+"""The maximum length of a wrong value in a message."""
 _FAMILIES = ("auto", "rtx", "tensorrt", "lean")
 
 
 def by_name(
-    option: str, given: Sequence[str] | None, parse: Callable[[str], Any], form: str
+    option: str, items: Sequence[str] | None, parse: Callable[[str], Any], form: str
 ) -> dict[str, Any] | None:
-    """``name=VALUE`` for each name, which may have colons and equals signs itself.
+    """Parse items of ``name=VALUE``; names may contain colons and equals signs.
 
     Args:
-        option: for messages, without its dashes.
-        given: as on the command line.
-        parse: a value; raises ValueError for a wrong one.
-        form: what is expected, for messages.
+        option: the option, for messages, without its dashes.
+        items: the items, as on the command line.
+        parse: parses a value; raises ValueError for a wrong one.
+        form: the expected form, for messages.
 
     Raises:
-        InputError: an item has another form, or a name comes twice.
+        InputError: an item has a different form, or a name occurs twice.
     """
     parsed: dict[str, Any] = {}
-    for item in given or ():
+    for item in items or ():
         name, _, value = item.rpartition("=")
         try:
             if not (name and value):
                 raise ValueError
-            found = parse(value)
+            parsed_value = parse(value)
         except (ValueError, RecursionError):
-            shown = item if len(item) <= _SHOWN else f"{item[:_SHOWN]}..."
+            shown = item if len(item) <= _MAX_SHOWN else f"{item[:_MAX_SHOWN]}..."
             raise InputError(f"--{option}: expected {form}, got {shown!r}") from None
-        _add(option, parsed, name, found)
+        _add(option, parsed, name, parsed_value)
     return parsed or None
 
 
@@ -59,89 +59,89 @@ def _add(option: str, parsed: dict[str, Any], name: str, value: Any) -> None:
     parsed[name] = value
 
 
-def integers(option: str, given: str, least: int = 1, most: int | None = None) -> list[int]:
-    """``1,8,32`` as a list of integers.
+def integers(option: str, text: str, min_: int = 1, max_: int | None = None) -> list[int]:
+    """Parse a list of integers as in ``1,8,32``.
 
     Raises:
-        InputError: names the option.
+        InputError: it is not such a list, or out of range; the message names the option.
     """
-    parts = [part.strip() for part in given.split(",")]
+    parts = [part.strip() for part in text.split(",")]
     values = [int(part) for part in parts if re.fullmatch(r"\d{1,18}", part, re.ASCII)]
-    if len(values) != len(parts) or min(values) < least or (most and max(values) > most):
-        limits = f"from {least} to {most}" if most else f">= {least}"
-        raise InputError(f"--{option}: expected integers {limits} as in 1,8,32, got {given!r}")
+    if len(values) != len(parts) or min(values) < min_ or (max_ and max(values) > max_):
+        limits = f"from {min_} to {max_}" if max_ else f">= {min_}"
+        raise InputError(f"--{option}: expected integers {limits} as in 1,8,32, got {text!r}")
     return values
 
 
-def check_seconds(option: str, given: float) -> None:
-    """See that a time ends.
+def check_seconds(option: str, seconds: float) -> None:
+    """Check that a duration is finite.
 
     Raises:
-        InputError: it does not.
+        InputError: it is not.
     """
-    if not math.isfinite(given):
-        raise InputError(f"--{option}: expected a number of seconds, got {given}")
+    if not math.isfinite(seconds):
+        raise InputError(f"--{option}: expected a number of seconds, got {seconds}")
 
 
-def one_of(option: str, given: str, known: Collection[str]) -> str:
-    """The value itself, if it is known.
+def one_of(option: str, value: str, choices: Collection[str]) -> str:
+    """Return the value if it is one of the choices.
 
     Raises:
-        InputError: names the option and what it takes.
+        InputError: it is not; the message names the option and the choices.
     """
-    if given not in known:
-        raise InputError(f"--{option}: expected one of {', '.join(known)}, got {given!r}")
-    return given
+    if value not in choices:
+        raise InputError(f"--{option}: expected one of {', '.join(choices)}, got {value!r}")
+    return value
 
 
-def ranges(given: Sequence[str] | None) -> dict[str, tuple[float, float]] | None:
-    """``input=LEAST:MOST`` of ``--range``.
+def ranges(items: Sequence[str] | None) -> dict[str, tuple[float, float]] | None:
+    """Parse the ``input=MIN:MAX`` of ``--range``.
 
     Raises:
-        InputError: an item has another form.
+        InputError: an item has a different form.
     """
 
-    def parsed(value: str) -> tuple[float, float]:
-        least, most = map(float, value.split(":"))
-        return least, most
+    def parse(value: str) -> tuple[float, float]:
+        min_, max_ = map(float, value.split(":"))
+        return min_, max_
 
-    return by_name("range", given, parsed, "input=LEAST:MOST as in x=-1:1")
+    return by_name("range", items, parse, "input=MIN:MAX as in x=-1:1")
 
 
 def shapes(
-    given: Sequence[str] | None, least: str | None, best: str | None, most: str | None
+    items: Sequence[str] | None, min_: str | None, opt: str | None, max_: str | None
 ) -> dict[str, Range] | None:
-    """(min, opt, max) by input, from ``--shapes`` or from trtexec's three options.
+    """Parse ``--shapes`` or trtexec's three options into (min, opt, max) by input.
 
-    Of the three, an opt that is left out is the max (or the min), and min and max are the opt.
+    Of the three, opt defaults to the max (or the min), and min and max default to the opt.
 
     Raises:
-        InputError: an item has another form, or both kinds of options are given.
+        InputError: an item has a different form, or both kinds of options are used.
     """
-    if given and (least or best or most):
-        raise InputError("--shapes: expected without --minShapes, --optShapes and --maxShapes")
-    if given:
-        return _ranges_of(given)
+    if items and (min_ or opt or max_):
+        raise InputError("--shapes: not with --minShapes, --optShapes or --maxShapes")
+    if items:
+        return _ranges_of(items)
     parts = [
         _trtexec_shapes(option, text)
-        for option, text in (("minShapes", least), ("optShapes", best), ("maxShapes", most))
+        for option, text in (("minShapes", min_), ("optShapes", opt), ("maxShapes", max_))
     ]
-    found = {}
+    result = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         low, middle, high = (part.get(name) for part in parts)
-        opt = middle or high or low
-        if opt is not None:
-            found[name] = (low or opt, opt, high or opt)
-    return found or None
+        default = middle or high or low
+        if default is not None:
+            result[name] = (low or default, default, high or default)
+    return result or None
 
 
-def _ranges_of(given: Sequence[str]) -> dict[str, Range]:
+def _ranges_of(items: Sequence[str]) -> dict[str, Range]:
     form = "input=1x3x224x224 or input=MIN:OPT:MAX"
-    found: dict[str, Range] = {}
-    for text in given:
+    parsed: dict[str, Range] = {}
+    for text in items:
         if "=" not in text:
             for name, shape in _trtexec_shapes("shapes", text, form).items():
-                _add("shapes", found, name, (shape, shape, shape))
+                _add("shapes", parsed, name, (shape, shape, shape))
             continue
         name, _, value = text.rpartition("=")
         parts = [_shape(part) for part in value.split(":")]
@@ -150,27 +150,27 @@ def _ranges_of(given: Sequence[str]) -> dict[str, Range]:
         whole = [part for part in parts if part is not None]
         if not name or len(whole) != 3 or len(parts) != 3 or len(set(map(len, whole))) != 1:
             raise InputError(f"--shapes: expected {form}, got {text!r}")
-        _add("shapes", found, name, (whole[0], whole[1], whole[2]))
-    return found
+        _add("shapes", parsed, name, (whole[0], whole[1], whole[2]))
+    return parsed
 
 
 def _trtexec_shapes(option: str, text: str | None, form: str = "input:1x3") -> dict[str, Shape]:
-    """``input:1x3,other:1x5``; names may have colons, as in ``input:0:1x3``."""
-    found: dict[str, Shape] = {}
+    """Parse ``input:1x3,other:1x5``; names may contain colons, as in ``input:0:1x3``."""
+    parsed: dict[str, Shape] = {}
     for item in text.split(",") if text is not None else ():
         name, _, value = item.rpartition(":")
         shape = _shape(value)
         if not name or shape is None:
             raise InputError(f"--{option}: expected {form}, got {item!r}")
-        _add(option, found, name.strip("'\""), shape)
-    return found
+        _add(option, parsed, name.strip("'\""), shape)
+    return parsed
 
 
 def _shape(text: str) -> Shape | None:
-    """The extents of ``1x3x224``; None for anything else."""
-    if not _EXTENTS.fullmatch(text):
+    """Parse a shape as in ``1x3x224``; None for anything else."""
+    if not _SIZES.fullmatch(text):
         return None
-    return tuple(int(extent) for extent in text.split("x"))
+    return tuple(int(size) for size in text.split("x"))
 
 
 def engine_options(
@@ -184,10 +184,10 @@ def engine_options(
     dims: Sequence[str] | None = None,
     plugins: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Options of `Engine`: what the file says, and what the command line says instead.
+    """Return the options of `Engine` from the file and the command line, which has precedence.
 
     Raises:
-        InputError: one of them is wrong.
+        InputError: an option is wrong.
     """
     from fasttrt._engine.options_file import load_config
     from fasttrt._library.device import parse_devices
@@ -204,38 +204,38 @@ def engine_options(
     for plugin in plugins or ():
         if not Path(plugin).is_file():
             raise InputError(f"--plugins: expected the path of a library, got {plugin!r}")
-    given = {
+    own = {
         "device": device,
         "library": library,
         "precision": precision,
         "shapes": shapes,
         "freeze": by_name("freeze", freeze, json.loads, "input=VALUE in JSON as in axes=[0,1]"),
-        "dims": by_name("dims", dims, _extent, "dimension=8 or input.axis=8"),
+        "dims": by_name("dims", dims, _size, "dimension=8 or input.axis=8"),
         "plugins": tuple(plugins) if plugins else None,
     }
-    return options | {name: value for name, value in given.items() if value is not None}
+    return options | {name: value for name, value in own.items() if value is not None}
 
 
-def _extent(text: str) -> int:
+def _size(text: str) -> int:
     if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
         raise ValueError
     return int(text)
 
 
-def check_library(given: str) -> None:
-    """See that ``--library`` is a family, a soname, or a file or folder that exists.
+def check_library(library: str) -> None:
+    """Check that ``--library`` is a family, a soname, or a file or folder that exists.
 
     Raises:
         InputError: it is none of these.
     """
-    is_soname = os.sep not in given and given.startswith("lib") and ".so" in given
-    if given not in _FAMILIES and not is_soname and not Path(given).exists():
+    is_soname = os.sep not in library and library.startswith("lib") and ".so" in library
+    if library not in _FAMILIES and not is_soname and not Path(library).exists():
         raise InputError(
             f'--library: expected "auto", "rtx", "tensorrt", "lean", or the path of a library or '
-            f"of a folder with one, got {given!r}"
+            f"of a folder with one, got {library!r}"
         )
 
 
 def with_build_options(options: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The same with some fields of its ``config`` changed."""
+    """Return options with some fields of their ``config`` changed."""
     return options | {"config": replace(options.get("config") or BuildConfig(), **changes)}
