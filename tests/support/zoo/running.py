@@ -17,13 +17,19 @@ LIMITS = {"fp32": 2e-3, "fp16": 2e-2, "bf16": 1.5e-1}
 """The root of the mean squared error, as a share of the outputs' own."""
 WORSE_THAN_TORCH = 3.0
 """How many times the error of PyTorch in the same type is allowed where that is larger still."""
-MOST = 0.5
-"""An error that is wrong whatever PyTorch's is."""
+ALWAYS_WRONG = 0.8
+"""An error that is wrong whatever PyTorch's is: answers to other inputs are about 1.4 apart."""
 
 
 def allowed(precision: str, theirs: float | None) -> float:
-    """Give the largest error of right answers in a precision, and that of PyTorch in it."""
-    return max(LIMITS[precision], min((theirs or 0.0) * WORSE_THAN_TORCH, MOST))
+    """Return the largest error of right answers in a precision, given PyTorch's error in it.
+
+    Three times PyTorch's, up to 0.5: random weights amplify rounding, and where PyTorch itself is
+    further off than that, 1.2 times PyTorch's.
+    """
+    theirs = theirs or 0.0
+    amplified = max(min(theirs * WORSE_THAN_TORCH, 0.5), theirs * 1.2)
+    return max(LIMITS[precision], min(amplified, ALWAYS_WRONG))
 
 
 def error(actual: list[Array], expected: list[Array]) -> float:
