@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fasttrt._accuracy.thresholds import FLOAT16_STEP, Limits
+from fasttrt._common.array_errors import ErrorSums
 
 if TYPE_CHECKING:
     from fasttrt._accuracy.metrics import Sample
@@ -23,23 +24,23 @@ def lost_values(limits: Limits, samples: "Sequence[Sample]") -> Iterator[str]:
         limits: of the output.
         samples: what was measured, of the same output.
     """
-    expected = _norm(sample.sum_squares for sample in samples)
-    finite = sum(sample.finite for sample in samples)
+    errors = sum((sample.errors for sample in samples), ErrorSums())
+    expected = math.sqrt(errors.expected_squares)
     if expected == 0 or any(sample.discrete for sample in samples):
         return
-    rms = expected / math.sqrt(finite)
-    actual = _norm(sample.sum_actual_squares for sample in samples)
-    error = _norm(sample.sum_error_squares for sample in samples)
+    rms = expected / math.sqrt(errors.count)
+    actual = math.sqrt(errors.actual_squares)
+    error = math.sqrt(errors.error_squares)
     if actual < _VANISHED * expected:
-        found = "0" if actual == 0 else f"{actual / math.sqrt(finite):.3g}"
+        found = "0" if actual == 0 else f"{actual / math.sqrt(errors.count):.3g}"
         yield (
             f"the values have vanished: their root mean square is {found}, the reference's "
             f"{rms:.3g}, as where 16 bits underflow"
         )
     elif limits.integers_exact and limits.atol <= FLOAT16_STEP and error > _LOST * expected:
         yield (
-            f"the error has a root mean square of {error / math.sqrt(finite):.3g}, the reference "
-            f"one of {rms:.3g}: such values are lost in 16 bits"
+            f"the error has a root mean square of {error / math.sqrt(errors.count):.3g}, the "
+            f"reference one of {rms:.3g}: such values are lost in 16 bits"
         )
 
 
@@ -56,11 +57,7 @@ def nothing_to_compare(samples: "Sequence[Sample]") -> Iterator[str]:
         yield f"it is empty in every sample, {cure}"
     elif any(sample.discrete for sample in samples):
         return  # equality of integers is exact, and 0 is a value like others
-    elif sum(sample.finite for sample in samples) == 0:
+    elif all(sample.errors.count == 0 for sample in samples):
         yield f"nothing in it is finite on both sides, {cure}"
-    elif all(sample.sum_squares == 0 for sample in samples):
+    elif all(sample.errors.expected_squares == 0 for sample in samples):
         yield f"the reference is 0 everywhere, {cure}"
-
-
-def _norm(squares: Iterator[float]) -> float:
-    return math.sqrt(sum(squares))

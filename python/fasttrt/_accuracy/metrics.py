@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fasttrt._accuracy.information import lost_values, nothing_to_compare
 from fasttrt._accuracy.thresholds import Limits
+from fasttrt._common.array_errors import ErrorSums, equal_maxima
 from fasttrt._common.host_array import Array
 
 _LEAST_PRECISE = 0.9  # cosines above it are computed from the vectors' difference
@@ -70,20 +71,14 @@ class OutputComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What `measure` finds in one sample; sums are of finite elements."""
+    """What `measure` finds in one sample."""
 
     dtypes: tuple[str, str]
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     mismatch: str = ""
     """Why the two cannot be compared, if so."""
     elements: int = 0
-    finite: int = 0
-    max_abs: float = 0.0
-    max_rel: float = 0.0
-    sum_abs: float = 0.0
-    sum_squares: float = 0.0
-    sum_actual_squares: float = 0.0
-    sum_error_squares: float = 0.0
+    errors: ErrorSums = field(default_factory=ErrorSums)
     is_text: bool = False
     cosine: float | None = None
     judged_cosine: float = 1.0
@@ -119,33 +114,26 @@ def _measure_floats(actual: Array, expected: Array, limits: Limits, **described:
     finite = np.isfinite(actual) & np.isfinite(expected)
     same = finite | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     a, b = actual[finite], expected[finite]
-    size = np.abs(b)
     rms = _norm(b) / math.sqrt(b.size) if b.size else 0.0
     error = np.abs(a - b)
-    allowed = limits.atol + limits.rms_fraction * rms + limits.rtol * size
+    allowed = limits.atol + limits.rms_fraction * rms + limits.rtol * np.abs(b)
     norms = _norm(a), _norm(b)
     cosine = None
     if min(norms) > 0 and b.size > 1:
         cosine = _cosine(a / norms[0], b / norms[1])
-    equal = np.zeros(0)
-    if actual.ndim >= 2 and actual.shape[-1] > 1 and actual.size > 0:
-        known = ~(np.isnan(actual) | np.isnan(expected)).any(-1)
-        equal = (actual.argmax(-1) == expected.argmax(-1))[known]
+    rows, rows_equal = equal_maxima(actual, expected)
     return Sample(
         **described,
         elements=actual.size,
-        finite=b.size,
+        errors=ErrorSums.of(a, b, error),
         cosine=cosine,
         judged_cosine=cosine if cosine is not None and rms > limits.min_rms else 1.0,
-        rows=equal.size,
-        rows_equal=int(equal.sum()),
+        rows=rows,
+        rows_equal=rows_equal,
         nan=(int(np.isnan(actual).sum()), int(np.isnan(expected).sum())),
         inf=(int(np.isinf(actual).sum()), int(np.isinf(expected).sum())),
         nonfinite_mismatches=int((~same).sum()),
         out_of_tolerance=int((error > allowed).sum()),
-        sum_actual_squares=float(np.square(a).sum()),
-        sum_error_squares=float(np.square(error).sum()),
-        **_errors(error, size),
     )
 
 
@@ -170,14 +158,13 @@ def _measure_discrete(actual: Array, expected: Array, limits: Limits, **describe
     differ = actual.size - int(equal.sum())
     if actual.dtype.kind in "OSU":
         return Sample(**described, out_of_tolerance=differ, is_text=True)
-    size = np.abs(expected.astype(np.float64))
+    wide = expected.astype(np.float64)
     error = _distances(actual, expected)
-    out_of_tolerance = int((error > limits.atol + limits.rtol * size).sum())
+    out_of_tolerance = int((error > limits.atol + limits.rtol * np.abs(wide)).sum())
     return Sample(
         **described,
-        finite=actual.size,
+        errors=ErrorSums.of(actual.astype(np.float64), wide, error),
         out_of_tolerance=differ if limits.integers_exact else out_of_tolerance,
-        **_errors(error, size),
     )
 
 
@@ -193,17 +180,6 @@ def _norm(values: Array) -> float:
     """The Euclidean norm, of values whose squares overflow too."""
     largest = float(np.abs(values).max(initial=0.0))
     return largest * math.sqrt(np.square(values / largest).sum()) if largest > 0 else 0.0
-
-
-def _errors(error: Array, size: Array) -> dict[str, Any]:
-    """Of the absolute errors, and the reference's magnitudes."""
-    nonzero = size > 0
-    return {
-        "max_abs": float(error.max(initial=0.0)),
-        "max_rel": float((error[nonzero] / size[nonzero]).max(initial=0.0)),
-        "sum_abs": float(error.sum()),
-        "sum_squares": float(np.square(size).sum()),
-    }
 
 
 def combine(
@@ -226,7 +202,8 @@ def combine(
     shown = samples[0]
     if len(samples) > 1:
         shown = next((sample for sample in samples if sample.failed(limits)), shown)
-    finite = sum(sample.finite for sample in samples)
+    errors = sum((sample.errors for sample in samples), ErrorSums())
+    finite = errors.count
     rows = sum(sample.rows for sample in samples)
     discrete = sum(sample.discrete for sample in samples)
     cosines = [sample.cosine for sample in samples if sample.cosine is not None]
@@ -236,10 +213,10 @@ def combine(
         reference_dtype=shown.dtypes[1],
         shape=shown.shapes[0],
         reference_shape=shown.shapes[1],
-        max_abs_error=max(sample.max_abs for sample in samples) if finite else None,
-        max_rel_error=max(sample.max_rel for sample in samples) if finite else None,
-        mean_abs_error=sum(sample.sum_abs for sample in samples) / finite if finite else None,
-        rms=math.sqrt(sum(sample.sum_squares for sample in samples) / finite) if finite else None,
+        max_abs_error=errors.max_abs if finite else None,
+        max_rel_error=errors.max_rel if finite else None,
+        mean_abs_error=errors.sum_abs / finite if finite else None,
+        rms=math.sqrt(errors.expected_squares / finite) if finite else None,
         cosine=min(cosines, default=None),
         top1=sum(sample.rows_equal for sample in samples) / rows if rows else None,
         equal=sum(sample.equal for sample in samples) / discrete if discrete else None,

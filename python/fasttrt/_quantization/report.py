@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fasttrt._common.array_errors import ErrorSums, equal_maxima
 from fasttrt._common.host_array import Array
 from fasttrt._common.json_values import json_value
 from fasttrt._common.tables import name, number, output_width, render, wrap
@@ -98,49 +99,41 @@ class QuantizationReport:
 
 
 class LossMeter:
-    """Adds up an output's loss, sample by sample, in float64."""
+    """Adds up an output's loss, sample by sample."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._values = self._not_finite = self._other_shapes = 0
+        self._errors = ErrorSums()
+        self._not_finite = self._other_shapes = 0
         self._rows = self._same_rows = 0
-        self._max_error = self._sum_error = self._max_value = 0.0
-        self._squares = self._own_squares = self._error_squares = self._product = 0.0
 
     def add(self, expected: Array, actual: Array) -> None:
-        """Take up one sample's output of the float and of the quantized model."""
+        """Add one sample's output of the float and of the quantized model."""
         if expected.shape != actual.shape:
             self._other_shapes += 1
             return
-        if expected.ndim >= 2 and expected.shape[-1] > 1:
-            same = expected.argmax(-1) == actual.argmax(-1)
-            self._rows += same.size
-            self._same_rows += int(same.sum())
         want, got = expected.astype(np.float64), actual.astype(np.float64)
+        rows, same = equal_maxima(got, want)
+        self._rows += rows
+        self._same_rows += same
         both = np.isfinite(want) & np.isfinite(got)
         self._not_finite += int((np.isfinite(want) & ~np.isfinite(got)).sum())
-        want, got = want[both], got[both]
-        error = np.abs(want - got)
-        self._values += want.size
-        self._max_error = max(self._max_error, float(error.max(initial=0)))
-        self._max_value = max(self._max_value, float(np.abs(want).max(initial=0)))
-        self._sum_error += float(error.sum())
-        self._error_squares += float(error @ error)
-        self._squares += float(want @ want)
-        self._own_squares += float(got @ got)
-        self._product += float(want @ got)
+        self._errors += ErrorSums.of(got[both], want[both])
 
     def result(self) -> OutputLoss:
-        """What came together."""
-        norms = math.sqrt(self._squares) * math.sqrt(self._own_squares)
+        """Return the loss over all samples."""
+        errors = self._errors
+        squares = errors.expected_squares, errors.actual_squares
+        # Of the law of cosines, whose triangle has the error as its third side.
+        product = (sum(squares) - errors.error_squares) / 2
         return OutputLoss(
             name=self._name,
-            values=self._values,
-            max_abs_error=self._max_error,
-            mean_abs_error=_ratio(self._sum_error, self._values),
-            peak_rel_error=_ratio(self._max_error, self._max_value),
-            rms_rel_error=_ratio(math.sqrt(self._error_squares), math.sqrt(self._squares)),
-            cosine=_ratio(self._product, norms),
+            values=errors.count,
+            max_abs_error=errors.max_abs,
+            mean_abs_error=_ratio(errors.sum_abs, errors.count),
+            peak_rel_error=_ratio(errors.max_abs, errors.max_expected),
+            rms_rel_error=math.sqrt(_ratio(errors.error_squares, errors.expected_squares)),
+            cosine=_ratio(product, math.sqrt(squares[0]) * math.sqrt(squares[1])),
             top1_agreement=self._same_rows / self._rows if self._rows else None,
             not_finite=self._not_finite,
             other_shapes=self._other_shapes,
