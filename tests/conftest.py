@@ -14,6 +14,7 @@ import pytest
 import fasttrt
 from fasttrt import _core
 from fasttrt._library.discovery import find
+from support.models import Model, mlp
 from support.randomness import SEED, drawing_for, session_seed
 
 
@@ -140,3 +141,16 @@ def no_gpu() -> str:
     if not problem:
         pytest.skip("there is a GPU")
     return problem
+
+
+@pytest.fixture
+def mlp_model() -> Model:
+    """Three layers of matrix products, new for each test."""
+    return mlp()
+
+
+@pytest.fixture
+def engine(mlp_model: Model) -> Iterator[fasttrt.Engine]:
+    """Give an engine of `mlp_model`, on the CPU."""
+    with fasttrt.Engine(mlp_model.proto, device="cpu") as engine:
+        yield engine

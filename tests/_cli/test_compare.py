@@ -20,20 +20,15 @@ app.command()(compare)
 
 
 @pytest.fixture
-def made() -> models.Model:
-    return models.mlp()
+def path(mlp_model: models.Model, tmp_path: Path) -> Path:
+    return mlp_model.save(tmp_path / "m.onnx")
 
 
 @pytest.fixture
-def path(made: models.Model, tmp_path: Path) -> Path:
-    return made.save(tmp_path / "m.onnx")
-
-
-@pytest.fixture
-def other(made: models.Model, tmp_path: Path) -> Path:
+def other(mlp_model: models.Model, tmp_path: Path) -> Path:
     """A model with another weight."""
-    wrong = with_weight(made.proto, "w1", lambda w: w * 1.5)
-    return models.Model(wrong, made.reference).save(tmp_path / "other.onnx")
+    wrong = with_weight(mlp_model.proto, "w1", lambda w: w * 1.5)
+    return models.Model(wrong, mlp_model.reference).save(tmp_path / "other.onnx")
 
 
 def run(*arguments: str | Path) -> Any:
@@ -77,8 +72,8 @@ def test_shapes_and_ranges(path: Path) -> None:
     assert json.loads(done.stdout)["inputs"] == {"x": "3x16, 2x16, 5x16 -1 to 2.5 (given)"}
 
 
-def test_saved_inputs(made: models.Model, path: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", made.inputs(batch=6)[0])
+def test_saved_inputs(mlp_model: models.Model, path: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", mlp_model.inputs(batch=6)[0])
     done = run(path, "--inputs", tmp_path / "x.npy", "--json")
     found = json.loads(done.stdout)
     assert (found["inputs"], found["seed"]) == ({"x": "6x16 given"}, None)

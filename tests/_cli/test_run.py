@@ -18,13 +18,8 @@ from support.randomness import new_rng
 
 
 @pytest.fixture
-def made() -> models.Model:
-    return models.mlp()
-
-
-@pytest.fixture
-def path(made: models.Model, tmp_path: Path) -> Path:
-    return made.save(tmp_path / "m.onnx")
+def path(mlp_model: models.Model, tmp_path: Path) -> Path:
+    return mlp_model.save(tmp_path / "m.onnx")
 
 
 def run(*arguments: str | Path) -> Any:
@@ -43,7 +38,7 @@ def test_random_inputs_are_told_by_their_seed(path: Path, tmp_path: Path) -> Non
     assert not np.array_equal(np.load(first)["y"], np.load(second)["y"])
 
 
-def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
+def test_saved_inputs(path: Path, mlp_model: models.Model, tmp_path: Path) -> None:
     rng = new_rng()
     xs = [rng.standard_normal((n, 16)).astype(np.float32) for n in (2, 5)]
     folder = tmp_path / "inputs"
@@ -60,7 +55,7 @@ def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
         saved = dict(archive)
     assert saved.keys() == {"0/y", "1/y"}
     for i, x in enumerate(xs):
-        y, right = saved[f"{i}/y"], made.reference(x)
+        y, right = saved[f"{i}/y"], mlp_model.reference(x)
         np.testing.assert_allclose(y, right, rtol=1e-4, atol=1e-5)
         ((found,),) = (told["results"][i],)
         assert found["shape"] == list(y.shape)
@@ -68,10 +63,10 @@ def test_saved_inputs(path: Path, made: models.Model, tmp_path: Path) -> None:
         assert found["first"] == pytest.approx(y.ravel()[:4].tolist())
 
 
-def test_results_go_into_a_folder(path: Path, made: models.Model, tmp_path: Path) -> None:
+def test_results_go_into_a_folder(path: Path, mlp_model: models.Model, tmp_path: Path) -> None:
     inputs = tmp_path / "inputs"
     inputs.mkdir()
-    xs = {name: made.inputs(batch=n)[0] for name, n in (("cat", 1), ("dog", 3))}
+    xs = {name: mlp_model.inputs(batch=n)[0] for name, n in (("cat", 1), ("dog", 3))}
     for name, x in xs.items():
         np.save(inputs / f"{name}.npy", x)
     done = run(path, "--inputs", inputs, "-o", tmp_path / "results")
@@ -79,13 +74,15 @@ def test_results_go_into_a_folder(path: Path, made: models.Model, tmp_path: Path
     for name, x in xs.items():
         with np.load(tmp_path / "results" / f"{name}.npz") as archive:
             y = archive["y"]
-        np.testing.assert_allclose(y, made.reference(x), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(y, mlp_model.reference(x), rtol=1e-4, atol=1e-5)
         assert f"written: {tmp_path / 'results' / name}.npz" in done.output
         assert f"{name}.npy" in done.output
 
 
-def test_samples_of_one_name_are_told_apart(path: Path, made: models.Model, tmp_path: Path) -> None:
-    x = made.inputs(batch=2)[0]
+def test_samples_of_one_name_are_told_apart(
+    path: Path, mlp_model: models.Model, tmp_path: Path
+) -> None:
+    x = mlp_model.inputs(batch=2)[0]
     np.save(tmp_path / "a.npy", x)
     np.savez(tmp_path / "a.npz", x=x)
     inputs = tmp_path / "inputs"

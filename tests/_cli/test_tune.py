@@ -24,13 +24,8 @@ app.command()(tune)
 
 
 @pytest.fixture
-def made() -> models.Model:
-    return models.mlp()
-
-
-@pytest.fixture
-def path(made: models.Model, tmp_path: Path) -> Path:
-    return made.save(tmp_path / "m.onnx")
+def path(mlp_model: models.Model, tmp_path: Path) -> Path:
+    return mlp_model.save(tmp_path / "m.onnx")
 
 
 def run(path: Path, *arguments: str) -> Any:
@@ -39,7 +34,7 @@ def run(path: Path, *arguments: str) -> Any:
     return CliRunner().invoke(app, [str(path), *quick, *arguments])
 
 
-def test_the_best_is_written_and_an_engine_takes_it(path: Path, made: models.Model) -> None:
+def test_the_best_is_written_and_an_engine_takes_it(path: Path, mlp_model: models.Model) -> None:
     done = run(path, "--json", "--precision", "fp16", "--level", "4", "--contexts", "1,3")
     assert done.exit_code == 0, done.exception
     found = json.loads(done.stdout)
@@ -61,7 +56,7 @@ def test_the_best_is_written_and_an_engine_takes_it(path: Path, made: models.Mod
     assert options.get("precision") == best["precision"]
     x = new_rng().standard_normal((3, 16)).astype(np.float32)
     with fasttrt.Engine(path, **options) as engine:
-        np.testing.assert_allclose(engine.infer(x), made.reference(x), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(engine.infer(x), mlp_model.reference(x), rtol=1e-4, atol=1e-4)
 
 
 def test_no_candidate_that_runs_is_an_error(path: Path) -> None:

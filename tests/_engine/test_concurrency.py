@@ -6,7 +6,6 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -17,25 +16,11 @@ import fasttrt
 from fasttrt import Batching, Engine, InputError
 from fasttrt._runtime.workers import Workers, worker_count
 from support import models
+from support.assertions import close_to
 from support.gate import PATIENCE, Gate
 from support.process import python_output
 
 Array = models.Array
-
-
-def close_to(expected: Array) -> Any:
-    return pytest.approx(np.asarray(expected), rel=1e-4, abs=1e-5)
-
-
-@pytest.fixture
-def made() -> models.Model:
-    return models.mlp()
-
-
-@pytest.fixture
-def engine(made: models.Model) -> Iterator[Engine]:
-    with Engine(made.proto, device="cpu") as engine:
-        yield engine
 
 
 def workers() -> set[threading.Thread]:
@@ -45,19 +30,19 @@ def workers() -> set[threading.Thread]:
 # Results
 
 
-def test_every_future_has_its_own_result(engine: Engine, made: models.Model) -> None:
-    batches = [made.inputs(batch=n)[0] for n in range(1, 60)]
+def test_every_future_has_its_own_result(engine: Engine, mlp_model: models.Model) -> None:
+    batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 60)]
     futures = [engine.submit(x) for x in batches]
     for x, future in zip(batches, futures, strict=True):
         assert isinstance(future, Future)
-        assert future.result(PATIENCE) == close_to(made.reference(x))
+        assert future.result(PATIENCE) == close_to(mlp_model.reference(x))
 
 
 def test_all_forms_of_calls_are_taken() -> None:
-    made = models.several()
-    a, b = made.inputs()
-    total, twice = made.reference(a, b)
-    with Engine(made.proto, device="cpu") as engine:
+    mlp_model = models.several()
+    a, b = mlp_model.inputs()
+    total, twice = mlp_model.reference(a, b)
+    with Engine(mlp_model.proto, device="cpu") as engine:
         by_place = engine.submit(a, b).result(PATIENCE)
         assert isinstance(by_place, tuple)
         assert by_place[0] == close_to(total)
@@ -72,14 +57,14 @@ def test_all_forms_of_calls_are_taken() -> None:
         np.testing.assert_array_equal(engine.submit(a, small, cast=True).result(PATIENCE)[1], twice)
 
 
-def test_many_threads_submit(engine: Engine, made: models.Model) -> None:
+def test_many_threads_submit(engine: Engine, mlp_model: models.Model) -> None:
     def ask(rows: int) -> tuple[Array, Array]:
-        (x,) = made.inputs(batch=rows)
+        (x,) = mlp_model.inputs(batch=rows)
         return x, engine.submit(x).result(PATIENCE)
 
     with ThreadPoolExecutor(8) as pool:
         for x, y in pool.map(ask, range(1, 61)):
-            assert y == close_to(made.reference(x))
+            assert y == close_to(mlp_model.reference(x))
 
 
 @pytest.mark.parametrize(
@@ -95,23 +80,23 @@ def test_many_threads_submit(engine: Engine, made: models.Model) -> None:
     ],
 )
 def test_refusals_come_through_the_future(
-    engine: Engine, made: models.Model, inputs: tuple[Any, ...], message: str
+    engine: Engine, mlp_model: models.Model, inputs: tuple[Any, ...], message: str
 ) -> None:
     error = engine.submit(*inputs).exception(PATIENCE)
     assert isinstance(error, InputError)
     assert str(error) == message
-    (x,) = made.inputs()
-    assert engine.submit(x).result(PATIENCE) == close_to(made.reference(x))
+    (x,) = mlp_model.inputs()
+    assert engine.submit(x).result(PATIENCE) == close_to(mlp_model.reference(x))
 
 
 # Threads
 
 
 @pytest.mark.parametrize("contexts", [1, 3])
-def test_as_many_run_at_once_as_there_are_contexts(made: models.Model, contexts: int) -> None:
+def test_as_many_run_at_once_as_there_are_contexts(mlp_model: models.Model, contexts: int) -> None:
     before = workers()
-    (x,) = made.inputs()
-    with Engine(made.proto, device="cpu", contexts=contexts) as engine:
+    (x,) = mlp_model.inputs()
+    with Engine(mlp_model.proto, device="cpu", contexts=contexts) as engine:
         engine.infer(x)
         assert workers() - before == set()  # none without need
         gate = Gate(engine)
@@ -147,8 +132,8 @@ def test_there_are_threads_enough_to_fill_batches(
 # The end
 
 
-def test_a_closed_engine_takes_nothing(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_a_closed_engine_takes_nothing(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     y = engine.submit(x).result(PATIENCE)
     engine.close()
     engine.close()
@@ -156,13 +141,13 @@ def test_a_closed_engine_takes_nothing(engine: Engine, made: models.Model) -> No
         engine.submit(x)
     with pytest.raises(fasttrt.Error, match="the engine is closed"):
         asyncio.run(engine.ainfer(x))
-    assert y == close_to(made.reference(x))
+    assert y == close_to(mlp_model.reference(x))
 
 
-def test_closing_finishes_what_runs_and_cancels_what_waits(made: models.Model) -> None:
-    engine = Engine(made.proto, device="cpu", contexts=2)
+def test_closing_finishes_what_runs_and_cancels_what_waits(mlp_model: models.Model) -> None:
+    engine = Engine(mlp_model.proto, device="cpu", contexts=2)
     gate = Gate(engine)
-    batches = [made.inputs(batch=n)[0] for n in range(1, 7)]
+    batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 7)]
     futures = [engine.submit(x) for x in batches]
     gate.await_arrivals(2)
     others: list[Any] = []
@@ -181,7 +166,7 @@ def test_closing_finishes_what_runs_and_cancels_what_waits(made: models.Model) -
     assert not waiting.is_alive()
     assert len(others[0].done) == 6
     for x, future in zip(batches[:2], futures, strict=False):
-        assert future.result() == close_to(made.reference(x))
+        assert future.result() == close_to(mlp_model.reference(x))
     for future in futures[2:]:
         assert future.cancelled()
         with pytest.raises(CancelledError):
@@ -208,10 +193,10 @@ def test_what_runs_is_hurried_when_nothing_else_can_begin() -> None:
     assert [future.result(PATIENCE) for future in running] == [True, True]
 
 
-def test_a_callback_may_close_the_engine(made: models.Model) -> None:
-    engine = Engine(made.proto, device="cpu", contexts=2)
+def test_a_callback_may_close_the_engine(mlp_model: models.Model) -> None:
+    engine = Engine(mlp_model.proto, device="cpu", contexts=2)
     gate = Gate(engine)
-    (x,) = made.inputs()
+    (x,) = mlp_model.inputs()
     before = workers()
     closed = threading.Event()
 
@@ -225,17 +210,17 @@ def test_a_callback_may_close_the_engine(made: models.Model) -> None:
     futures[1].add_done_callback(lambda future: engine.close())
     gate.open()
     assert closed.wait(PATIENCE)
-    assert futures[0].result() == close_to(made.reference(x))
+    assert futures[0].result() == close_to(mlp_model.reference(x))
     assert len(wait(futures, PATIENCE).done) == 5
     for thread in started:
         thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
-def test_an_engine_that_nobody_holds_takes_its_threads_along(made: models.Model) -> None:
+def test_an_engine_that_nobody_holds_takes_its_threads_along(mlp_model: models.Model) -> None:
     before = workers()
-    engine = Engine(made.proto, device="cpu")
-    (x,) = made.inputs()
+    engine = Engine(mlp_model.proto, device="cpu")
+    (x,) = mlp_model.inputs()
     engine.submit(x).result(PATIENCE)
     started = workers() - before
     assert started
@@ -248,15 +233,15 @@ def test_an_engine_that_nobody_holds_takes_its_threads_along(made: models.Model)
     assert gone() is None
 
 
-def test_futures_outlive_the_name_of_their_engine(made: models.Model) -> None:
-    engine = Engine(made.proto, device="cpu", contexts=1)
+def test_futures_outlive_the_name_of_their_engine(mlp_model: models.Model) -> None:
+    engine = Engine(mlp_model.proto, device="cpu", contexts=1)
     gate = Gate(engine)
-    batches = [made.inputs(batch=n)[0] for n in range(1, 6)]
+    batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 6)]
     futures = [engine.submit(x) for x in batches]
     del engine
     gate.open()
     for x, future in zip(batches, futures, strict=True):
-        assert future.result(PATIENCE) == close_to(made.reference(x))
+        assert future.result(PATIENCE) == close_to(mlp_model.reference(x))
 
 
 def test_the_process_ends_with_work_in_the_queue() -> None:
@@ -274,19 +259,19 @@ def test_the_process_ends_with_work_in_the_queue() -> None:
 # asyncio
 
 
-def test_results_can_be_awaited(engine: Engine, made: models.Model) -> None:
-    batches = [made.inputs(batch=n)[0] for n in range(1, 30)]
+def test_results_can_be_awaited(engine: Engine, mlp_model: models.Model) -> None:
+    batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 30)]
 
     async def ask() -> list[Any]:
         results: list[Any] = await asyncio.gather(*(engine.ainfer(x) for x in batches))
         return results
 
     for x, y in zip(batches, asyncio.run(ask()), strict=True):
-        assert y == close_to(made.reference(x))
+        assert y == close_to(mlp_model.reference(x))
 
 
-def test_arguments_of_ainfer_are_those_of_infer(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_arguments_of_ainfer_are_those_of_infer(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     half = x.astype(np.float16)
     target = np.zeros((3, 8), np.float32)
 
@@ -294,7 +279,7 @@ def test_arguments_of_ainfer_are_those_of_infer(engine: Engine, made: models.Mod
         return await engine.ainfer({"x": half}, out={"y": target}, cast=True)
 
     assert asyncio.run(ask())["y"] is target
-    assert target == close_to(made.reference(half))
+    assert target == close_to(mlp_model.reference(half))
 
 
 def test_errors_can_be_awaited(engine: Engine) -> None:
@@ -302,9 +287,9 @@ def test_errors_can_be_awaited(engine: Engine) -> None:
         asyncio.run(engine.ainfer(np.zeros((2, 16), np.int64)))
 
 
-def test_the_loop_goes_on_while_a_run_is_awaited(engine: Engine, made: models.Model) -> None:
+def test_the_loop_goes_on_while_a_run_is_awaited(engine: Engine, mlp_model: models.Model) -> None:
     gate = Gate(engine)
-    (x,) = made.inputs()
+    (x,) = mlp_model.inputs()
 
     async def ask() -> Array:
         task = asyncio.create_task(engine.ainfer(x))
@@ -313,13 +298,13 @@ def test_the_loop_goes_on_while_a_run_is_awaited(engine: Engine, made: models.Mo
         y: Array = await asyncio.wait_for(task, PATIENCE)
         return y
 
-    assert asyncio.run(ask()) == close_to(made.reference(x))
+    assert asyncio.run(ask()) == close_to(mlp_model.reference(x))
 
 
-def test_cancelled_tasks_leave_the_engine_alone(made: models.Model) -> None:
-    with Engine(made.proto, device="cpu", contexts=1) as engine:
+def test_cancelled_tasks_leave_the_engine_alone(mlp_model: models.Model) -> None:
+    with Engine(mlp_model.proto, device="cpu", contexts=1) as engine:
         gate = Gate(engine)
-        batches = [made.inputs(batch=n)[0] for n in range(1, 5)]
+        batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 5)]
 
         async def ask() -> list[Any]:
             tasks = [asyncio.create_task(engine.ainfer(x)) for x in batches]
@@ -335,15 +320,17 @@ def test_cancelled_tasks_leave_the_engine_alone(made: models.Model) -> None:
         for i in (0, 2):
             assert isinstance(results[i], asyncio.CancelledError)
         for i in (1, 3):
-            assert results[i] == close_to(made.reference(batches[i]))
-        assert engine.submit(batches[0]).result(PATIENCE) == close_to(made.reference(batches[0]))
+            assert results[i] == close_to(mlp_model.reference(batches[i]))
+        assert engine.submit(batches[0]).result(PATIENCE) == close_to(
+            mlp_model.reference(batches[0])
+        )
         assert gate.begun == 4  # the one that waited never ran
 
 
-def test_closing_cancels_tasks_that_wait(made: models.Model) -> None:
-    engine = Engine(made.proto, device="cpu", contexts=1)
+def test_closing_cancels_tasks_that_wait(mlp_model: models.Model) -> None:
+    engine = Engine(mlp_model.proto, device="cpu", contexts=1)
     gate = Gate(engine)
-    (x,) = made.inputs()
+    (x,) = mlp_model.inputs()
 
     async def ask() -> list[Any]:
         tasks = [asyncio.create_task(engine.ainfer(x)) for _ in range(3)]
@@ -356,5 +343,5 @@ def test_closing_cancels_tasks_that_wait(made: models.Model) -> None:
         return results
 
     first, *others = asyncio.run(ask())
-    assert first == close_to(made.reference(x))
+    assert first == close_to(mlp_model.reference(x))
     assert [type(other) for other in others] == [asyncio.CancelledError] * 2

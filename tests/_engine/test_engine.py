@@ -21,43 +21,29 @@ from onnx import TensorProto
 import fasttrt
 from fasttrt import Engine, InputError
 from support import models
+from support.assertions import close_to
 from support.process import python_output, run_python
 
 Array = models.Array
 
 
-def close_to(expected: Array) -> Any:
-    return pytest.approx(np.asarray(expected), rel=1e-4, abs=1e-5)
-
-
 @pytest.fixture
-def made() -> models.Model:
-    return models.mlp()
-
-
-@pytest.fixture
-def engine(made: models.Model) -> Iterator[Engine]:
-    with Engine(made.proto, device="cpu") as engine:
-        yield engine
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[Engine, models.Model]]:
+def two_io_engine() -> Iterator[tuple[Engine, models.Model]]:
     """An engine with two inputs and two outputs, and its model."""
-    made = models.several()
-    with Engine(made.proto, device="cpu") as engine:
-        yield engine, made
+    mlp_model = models.several()
+    with Engine(mlp_model.proto, device="cpu") as engine:
+        yield engine, mlp_model
 
 
 # Where models come from, and where they run
 
 
-def test_models_come_as_paths_bytes_and_protos(made: models.Model, tmp_path: Path) -> None:
-    path = made.save(tmp_path / "m.onnx")
-    unnamed = made.save(tmp_path / "model")
-    (x,) = made.inputs()
-    for source in (path, str(path), unnamed, path.read_bytes(), made.proto):
-        assert Engine(source, device="cpu").infer(x) == close_to(made.reference(x))
+def test_models_come_as_paths_bytes_and_protos(mlp_model: models.Model, tmp_path: Path) -> None:
+    path = mlp_model.save(tmp_path / "m.onnx")
+    unnamed = mlp_model.save(tmp_path / "model")
+    (x,) = mlp_model.inputs()
+    for source in (path, str(path), unnamed, path.read_bytes(), mlp_model.proto):
+        assert Engine(source, device="cpu").infer(x) == close_to(mlp_model.reference(x))
 
 
 def test_the_cpu_is_named(engine: Engine) -> None:
@@ -66,45 +52,45 @@ def test_the_cpu_is_named(engine: Engine) -> None:
 
 
 def test_auto_falls_back_to_the_cpu_and_says_why_once(
-    made: models.Model, no_gpu: str, monkeypatch: pytest.MonkeyPatch
+    mlp_model: models.Model, no_gpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fasttrt._engine.backend_factory._warned", set())
     with pytest.warns(RuntimeWarning) as caught:
-        engine = Engine(made.proto)
+        engine = Engine(mlp_model.proto)
     (warning,) = caught
-    assert Engine(made.proto, device="auto").device == "cpu"  # warnings are errors here
+    assert Engine(mlp_model.proto, device="auto").device == "cpu"  # warnings are errors here
     assert no_gpu in str(warning.message)
     assert "on the CPU through ONNX Runtime" in str(warning.message)
     assert warning.filename == __file__
     assert engine.device == "cpu"
-    (x,) = made.inputs()
-    assert engine.infer(x) == close_to(made.reference(x))
+    (x,) = mlp_model.inputs()
+    assert engine.infer(x) == close_to(mlp_model.reference(x))
 
 
-def test_the_cpu_on_request_is_no_surprise(made: models.Model) -> None:
+def test_the_cpu_on_request_is_no_surprise(mlp_model: models.Model) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Engine(made.proto, device="cpu")
+        Engine(mlp_model.proto, device="cpu")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
-def test_cuda_never_falls_back(made: models.Model, no_gpu: str, device: str) -> None:
+def test_cuda_never_falls_back(mlp_model: models.Model, no_gpu: str, device: str) -> None:
     with pytest.raises(fasttrt.CudaError) as caught:
-        Engine(made.proto, device=device)
+        Engine(mlp_model.proto, device=device)
     assert str(caught.value) == no_gpu
 
 
 @pytest.mark.parametrize("device", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu:0"])
-def test_other_devices_are_refused(made: models.Model, device: str) -> None:
+def test_other_devices_are_refused(mlp_model: models.Model, device: str) -> None:
     with pytest.raises(InputError, match=f"device: expected .* got {device!r}"):
-        Engine(made.proto, device=device)
+        Engine(mlp_model.proto, device=device)
 
 
 @pytest.mark.parametrize("contexts", [0, -1, 1025, 1.5])
-def test_the_number_of_contexts_is_checked(made: models.Model, contexts: Any) -> None:
+def test_the_number_of_contexts_is_checked(mlp_model: models.Model, contexts: Any) -> None:
     expected = f"contexts: expected an integer from 1 to 1024, got {contexts}"
     with pytest.raises(InputError, match=expected):
-        Engine(made.proto, device="cpu", contexts=contexts)
+        Engine(mlp_model.proto, device="cpu", contexts=contexts)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +105,10 @@ def test_the_number_of_contexts_is_checked(made: models.Model, contexts: Any) ->
     ],
 )
 def test_options_of_the_gpu_are_checked_on_the_cpu_too(
-    made: models.Model, name: str, value: Any
+    mlp_model: models.Model, name: str, value: Any
 ) -> None:
     with pytest.raises(InputError) as caught:
-        Engine(made.proto, device="cpu", **{name: value})
+        Engine(mlp_model.proto, device="cpu", **{name: value})
     message = str(caught.value)
     assert message.startswith(f"{name}: expected ")
     assert message.endswith(f", got {value!r}")
@@ -138,17 +124,17 @@ def test_options_of_the_gpu_are_checked_on_the_cpu_too(
     ids=str,
 )
 def test_options_of_the_gpu_do_nothing_on_the_cpu(
-    made: models.Model, options: dict[str, Any]
+    mlp_model: models.Model, options: dict[str, Any]
 ) -> None:
-    (x,) = made.inputs()
-    with Engine(made.proto, device="cpu", **options) as engine:
-        assert engine.infer(x) == close_to(made.reference(x))
+    (x,) = mlp_model.inputs()
+    with Engine(mlp_model.proto, device="cpu", **options) as engine:
+        assert engine.infer(x) == close_to(mlp_model.reference(x))
 
 
 def test_a_plan_does_not_run_on_the_cpu(
-    build: Callable[..., fasttrt.Plan], made: models.Model, tmp_path: Path
+    build: Callable[..., fasttrt.Plan], mlp_model: models.Model, tmp_path: Path
 ) -> None:
-    plan = build(made.proto, shapes={"x": (2, 16)})
+    plan = build(mlp_model.proto, shapes={"x": (2, 16)})
     plan.save(tmp_path / "m.plan")
     for source in (plan, plan.to_bytes(), plan.data, tmp_path / "m.plan"):
         with pytest.raises(fasttrt.EngineLoadError, match='a plan does not run on device="cpu"'):
@@ -156,9 +142,9 @@ def test_a_plan_does_not_run_on_the_cpu(
 
 
 def test_a_plan_without_a_gpu_says_what_it_needs(
-    build: Callable[..., fasttrt.Plan], made: models.Model, no_gpu: str
+    build: Callable[..., fasttrt.Plan], mlp_model: models.Model, no_gpu: str
 ) -> None:
-    plan = build(made.proto, shapes={"x": (2, 16)})
+    plan = build(mlp_model.proto, shapes={"x": (2, 16)})
     with pytest.raises(fasttrt.EngineLoadError) as caught:
         Engine(plan)
     assert no_gpu in str(caught.value)
@@ -187,50 +173,52 @@ def test_a_missing_file_is_missing(tmp_path: Path) -> None:
 # Forms of calls
 
 
-def test_an_array_gives_an_array(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_an_array_gives_an_array(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     y = engine.infer(x)
     assert isinstance(y, np.ndarray)
     assert y.dtype == np.float32
-    assert y == close_to(made.reference(x))
+    assert y == close_to(mlp_model.reference(x))
 
 
-def test_a_mapping_gives_a_mapping(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_a_mapping_gives_a_mapping(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     result = engine.infer({"x": x})
     assert list(result) == ["y"]
-    assert result["y"] == close_to(made.reference(x))
+    assert result["y"] == close_to(mlp_model.reference(x))
 
 
-def test_several_arrays_give_a_tuple(pair: tuple[Engine, models.Model]) -> None:
-    engine, made = pair
-    a, b = made.inputs()
+def test_several_arrays_give_a_tuple(two_io_engine: tuple[Engine, models.Model]) -> None:
+    engine, mlp_model = two_io_engine
+    a, b = mlp_model.inputs()
     total, twice = engine.infer(a, b)
-    assert total == close_to(made.reference(a, b)[0])
+    assert total == close_to(mlp_model.reference(a, b)[0])
     np.testing.assert_array_equal(twice, b * 2)
 
 
-def test_a_mapping_may_have_any_order(pair: tuple[Engine, models.Model]) -> None:
-    engine, made = pair
-    a, b = made.inputs()
+def test_a_mapping_may_have_any_order(two_io_engine: tuple[Engine, models.Model]) -> None:
+    engine, mlp_model = two_io_engine
+    a, b = mlp_model.inputs()
     result = engine.infer({"b": b, "a": a})
     assert list(result) == ["sum", "twice"]
-    assert result["sum"] == close_to(made.reference(a, b)[0])
+    assert result["sum"] == close_to(mlp_model.reference(a, b)[0])
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_a_wrong_number_of_inputs_is_told(pair: tuple[Engine, models.Model], count: int) -> None:
-    engine, made = pair
-    a, _ = made.inputs()
+def test_a_wrong_number_of_inputs_is_told(
+    two_io_engine: tuple[Engine, models.Model], count: int
+) -> None:
+    engine, mlp_model = two_io_engine
+    a, _ = mlp_model.inputs()
     with pytest.raises(InputError) as caught:
         engine.infer(*[a] * count)
     assert str(caught.value) == f"expected 2 inputs (a, b), got {count}"
 
 
 @pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c"], ["a", "B"]])
-def test_wrong_names_are_told(pair: tuple[Engine, models.Model], names: list[str]) -> None:
-    engine, made = pair
-    a, _ = made.inputs()
+def test_wrong_names_are_told(two_io_engine: tuple[Engine, models.Model], names: list[str]) -> None:
+    engine, mlp_model = two_io_engine
+    a, _ = mlp_model.inputs()
     with pytest.raises(InputError) as caught:
         engine.infer(dict.fromkeys(names, a))
     assert str(caught.value) == f"expected inputs named ['a', 'b'], got {sorted(names)}"
@@ -241,9 +229,9 @@ def test_lists_are_taken_where_their_type_fits() -> None:
     np.testing.assert_array_equal(engine.infer([[1, 2], [3, 4]]), [[4, 8], [12, 16]])
 
 
-def test_lists_of_arrays_are_taken(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs(batch=4)
-    assert engine.infer(list(x)) == close_to(made.reference(x))
+def test_lists_of_arrays_are_taken(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=4)
+    assert engine.infer(list(x)) == close_to(mlp_model.reference(x))
 
 
 @pytest.mark.parametrize(
@@ -283,49 +271,49 @@ def layouts(x: Array) -> dict[str, Array]:
 
 
 @pytest.mark.parametrize("kind", layouts(np.zeros((1, 1), np.float32)))
-def test_any_layout_is_taken(engine: Engine, made: models.Model, kind: str) -> None:
-    (x,) = made.inputs(batch=5)
+def test_any_layout_is_taken(engine: Engine, mlp_model: models.Model, kind: str) -> None:
+    (x,) = mlp_model.inputs(batch=5)
     array = layouts(x)[kind]
     np.testing.assert_array_equal(array, x)
-    assert engine.infer(array) == close_to(made.reference(x))
+    assert engine.infer(array) == close_to(mlp_model.reference(x))
 
 
-def test_a_broadcast_array_is_taken(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs(batch=1)
+def test_a_broadcast_array_is_taken(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=1)
     assert engine.infer(np.broadcast_to(x, (6, 16))) == close_to(
-        made.reference(np.repeat(x, 6, axis=0))
+        mlp_model.reference(np.repeat(x, 6, axis=0))
     )
 
 
-def test_a_subclass_is_taken(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
-    assert engine.infer(x.view(np.matrix)) == close_to(made.reference(x))
+def test_a_subclass_is_taken(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
+    assert engine.infer(x.view(np.matrix)) == close_to(mlp_model.reference(x))
 
 
-def test_inputs_are_not_changed(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_inputs_are_not_changed(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     before = x.copy()
     engine.infer(x)
     np.testing.assert_array_equal(x, before)
 
 
-def test_another_byte_order_is_refused_or_cast(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_another_byte_order_is_refused_or_cast(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     swapped = x.astype(">f4")
     with pytest.raises(InputError, match=r"x: expected dtype float32, got >f4"):
         engine.infer(swapped)
-    assert engine.infer(swapped, cast=True) == close_to(made.reference(x))
+    assert engine.infer(swapped, cast=True) == close_to(mlp_model.reference(x))
 
 
 def test_scalars_are_arrays_without_extents() -> None:
-    made = models.elementwise(())
-    engine = Engine(made.proto, device="cpu")
+    mlp_model = models.elementwise(())
+    engine = Engine(mlp_model.proto, device="cpu")
     x = models.random_array(np.float32, ())
     y = engine.infer(x)
     assert isinstance(y, np.ndarray)
     assert y.shape == ()
-    assert y == close_to(made.reference(x))
-    assert engine.infer(np.float32(x)) == close_to(made.reference(x))
+    assert y == close_to(mlp_model.reference(x))
+    assert engine.infer(np.float32(x)) == close_to(mlp_model.reference(x))
 
 
 def test_empty_arrays_are_arrays(engine: Engine) -> None:
@@ -349,15 +337,15 @@ def test_another_shape_is_refused(engine: Engine, shape: tuple[int, ...]) -> Non
 
 
 def test_a_refusal_names_the_right_input_and_leaves_the_engine_usable(
-    pair: tuple[Engine, models.Model],
+    two_io_engine: tuple[Engine, models.Model],
 ) -> None:
-    engine, made = pair
-    a, b = made.inputs()
+    engine, mlp_model = two_io_engine
+    a, b = mlp_model.inputs()
     with pytest.raises(InputError, match=r"^b: expected dtype int32, got int64"):
         engine.infer(a, b.astype(np.int64))
     with pytest.raises(ValueError, match=r"^b: "):  # InputError is one
         engine.infer({"a": a, "b": b[:, 0]})
-    assert engine.infer(a, b)[0] == close_to(made.reference(a, b)[0])
+    assert engine.infer(a, b)[0] == close_to(mlp_model.reference(a, b)[0])
 
 
 # Casts
@@ -365,10 +353,10 @@ def test_a_refusal_names_the_right_input_and_leaves_the_engine_usable(
 
 @pytest.mark.parametrize("name", ["bool", "int8", "uint8", "int16", "float16"])
 def test_casts_that_lose_nothing_are_made_on_request(
-    engine: Engine, made: models.Model, name: str
+    engine: Engine, mlp_model: models.Model, name: str
 ) -> None:
     x = models.random_array(name, (3, 16))
-    assert engine.infer(x, cast=True) == close_to(made.reference(x))
+    assert engine.infer(x, cast=True) == close_to(mlp_model.reference(x))
 
 
 @pytest.mark.parametrize("name", ["float64", "int32", "int64", "complex64", "object", "<U3"])
@@ -391,23 +379,23 @@ def test_integers_are_not_rounded_to_float64() -> None:
 # Memory of the caller's
 
 
-def test_results_go_where_they_are_asked_for(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_results_go_where_they_are_asked_for(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     target = np.full((3, 8), np.nan, np.float32)
     assert engine.infer(x, out=target) is target
-    assert target == close_to(made.reference(x))
+    assert target == close_to(mlp_model.reference(x))
     by_name = np.full((3, 8), np.nan, np.float32)
     assert engine.infer({"x": x}, out={"y": by_name})["y"] is by_name
     np.testing.assert_array_equal(by_name, target)
 
 
-def test_some_results_may_go_elsewhere(pair: tuple[Engine, models.Model]) -> None:
-    engine, made = pair
-    a, b = made.inputs()
+def test_some_results_may_go_elsewhere(two_io_engine: tuple[Engine, models.Model]) -> None:
+    engine, mlp_model = two_io_engine
+    a, b = mlp_model.inputs()
     target = np.zeros((3, 1), np.int32)
     total, twice = engine.infer(a, b, out=[None, target])
     assert twice is target
-    assert total == close_to(made.reference(a, b)[0])
+    assert total == close_to(mlp_model.reference(a, b)[0])
     np.testing.assert_array_equal(target, b * 2)
     again = np.zeros((3, 1), np.int32)
     assert engine.infer({"a": a, "b": b}, out={"twice": again})["twice"] is again
@@ -428,56 +416,56 @@ def test_some_results_may_go_elsewhere(pair: tuple[Engine, models.Model]) -> Non
     ],
 )
 def test_memory_that_does_not_fit_is_refused(
-    engine: Engine, made: models.Model, target: Any, message: str
+    engine: Engine, mlp_model: models.Model, target: Any, message: str
 ) -> None:
-    (x,) = made.inputs(batch=3)
+    (x,) = mlp_model.inputs(batch=3)
     with pytest.raises(InputError) as caught:
         engine.infer(x, out=target)
     assert message in str(caught.value)
-    assert engine.infer(x) == close_to(made.reference(x))
+    assert engine.infer(x) == close_to(mlp_model.reference(x))
 
 
-def test_unknown_outputs_are_refused(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_unknown_outputs_are_refused(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     with pytest.raises(InputError, match=r"out: expected outputs of \['y'\]"):
         engine.infer({"x": x}, out={"z": np.empty((3, 8), np.float32)})
 
 
-def test_memory_that_cannot_be_written_is_refused(engine: Engine, made: models.Model) -> None:
+def test_memory_that_cannot_be_written_is_refused(engine: Engine, mlp_model: models.Model) -> None:
     target = np.zeros((3, 8), np.float32)
     target.flags.writeable = False
     with pytest.raises(InputError, match="C-contiguous, aligned and writeable"):
-        engine.infer(made.inputs()[0], out=target)
+        engine.infer(mlp_model.inputs()[0], out=target)
     with pytest.raises(InputError, match="C-contiguous, aligned and writeable"):
-        engine.infer(made.inputs()[0], out=np.zeros((8, 3), np.float32).T)
+        engine.infer(mlp_model.inputs()[0], out=np.zeros((8, 3), np.float32).T)
 
 
 # Lifetime
 
 
-def test_a_closed_engine_is_closed(made: models.Model) -> None:
-    (x,) = made.inputs()
-    with Engine(made.proto, device="cpu") as engine:
+def test_a_closed_engine_is_closed(mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
+    with Engine(mlp_model.proto, device="cpu") as engine:
         y = engine.infer(x)
     engine.close()
     engine.close()
     with pytest.raises(fasttrt.Error, match="the engine is closed"):
         engine.infer(x)
-    assert y == close_to(made.reference(x))  # results stay
+    assert y == close_to(mlp_model.reference(x))  # results stay
     assert engine.inputs[0].name == "x"
 
 
-def test_an_exception_in_a_with_block_passes(made: models.Model) -> None:
-    with pytest.raises(KeyError), Engine(made.proto, device="cpu") as engine:
+def test_an_exception_in_a_with_block_passes(mlp_model: models.Model) -> None:
+    with pytest.raises(KeyError), Engine(mlp_model.proto, device="cpu") as engine:
         raise KeyError
     with pytest.raises(fasttrt.Error, match="closed"):
-        engine.infer(*made.inputs())
+        engine.infer(*mlp_model.inputs())
 
 
-def test_an_engine_is_collected_when_nobody_holds_it(made: models.Model) -> None:
-    engine = Engine(made.proto, device="cpu")
+def test_an_engine_is_collected_when_nobody_holds_it(mlp_model: models.Model) -> None:
+    engine = Engine(mlp_model.proto, device="cpu")
     gone = weakref.ref(engine)
-    y = engine.infer(*made.inputs())
+    y = engine.infer(*mlp_model.inputs())
     del engine
     gc.collect()
     assert gone() is None
@@ -486,10 +474,10 @@ def test_an_engine_is_collected_when_nobody_holds_it(made: models.Model) -> None
 
 def test_many_engines_live_side_by_side() -> None:
     several = [models.mlp() for _ in range(10)]
-    engines = [Engine(made.proto, device="cpu") for made in several]
-    for made, engine in reversed(list(zip(several, engines, strict=True))):
-        (x,) = made.inputs()
-        assert engine.infer(x) == close_to(made.reference(x))
+    engines = [Engine(mlp_model.proto, device="cpu") for mlp_model in several]
+    for mlp_model, engine in reversed(list(zip(several, engines, strict=True))):
+        (x,) = mlp_model.inputs()
+        assert engine.infer(x) == close_to(mlp_model.reference(x))
 
 
 def test_an_engine_that_is_open_at_the_end_of_the_process_is_closed() -> None:
@@ -516,18 +504,18 @@ def test_a_failed_construction_leaves_nothing_behind() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "refused\n", "")
 
 
-def test_threads_share_an_engine(engine: Engine, made: models.Model) -> None:
-    batches = [made.inputs(batch=n)[0] for n in range(1, 41)]
+def test_threads_share_an_engine(engine: Engine, mlp_model: models.Model) -> None:
+    batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 41)]
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(engine.infer, batches))
     for x, y in zip(batches, results, strict=True):
-        assert y == close_to(made.reference(x))
+        assert y == close_to(mlp_model.reference(x))
 
 
-def test_closing_while_others_run_is_an_error_of_theirs_at_most(made: models.Model) -> None:
-    engine = Engine(made.proto, device="cpu")
-    (x,) = made.inputs()
-    expected = made.reference(x)
+def test_closing_while_others_run_is_an_error_of_theirs_at_most(mlp_model: models.Model) -> None:
+    engine = Engine(mlp_model.proto, device="cpu")
+    (x,) = mlp_model.inputs()
+    expected = mlp_model.reference(x)
     errors: list[Exception] = []
     running = threading.Event()
 

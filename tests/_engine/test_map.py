@@ -13,51 +13,41 @@ import pytest
 import fasttrt
 from fasttrt import CudaError, Engine, InputError
 from support import models
+from support.assertions import close_to
 from support.gate import PATIENCE, Gate
 from support.process import run_python
 
 Array = models.Array
 
 
-def close_to(expected: Array) -> Any:
-    return pytest.approx(np.asarray(expected), rel=1e-4, abs=1e-5)
-
-
-@pytest.fixture
-def made() -> models.Model:
-    return models.mlp()
-
-
-@pytest.fixture
-def engine(made: models.Model) -> Iterator[Engine]:
-    with Engine(made.proto, device="cpu") as engine:
-        yield engine
-
-
-def batches(made: models.Model, count: int) -> list[Array]:
+def batches(mlp_model: models.Model, count: int) -> list[Array]:
     """Of different sizes, so that no result can be taken for another's."""
-    return [made.inputs(batch=n)[0] for n in range(1, count + 1)]
+    return [mlp_model.inputs(batch=n)[0] for n in range(1, count + 1)]
 
 
-def assert_usable(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
-    assert engine.infer(x) == close_to(made.reference(x))
-    assert engine.submit(x).result(PATIENCE) == close_to(made.reference(x))
+def assert_usable(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
+    assert engine.infer(x) == close_to(mlp_model.reference(x))
+    assert engine.submit(x).result(PATIENCE) == close_to(mlp_model.reference(x))
 
 
 # Results
 
 
 @pytest.mark.parametrize("in_flight", [None, 1, 2, 50])
-def test_results_come_in_order(engine: Engine, made: models.Model, in_flight: int | None) -> None:
-    items = batches(made, 40)
+def test_results_come_in_order(
+    engine: Engine, mlp_model: models.Model, in_flight: int | None
+) -> None:
+    items = batches(mlp_model, 40)
     results = list(engine.map(items, in_flight=in_flight))
     for x, y in zip(items, results, strict=True):
-        assert y == close_to(made.reference(x))
+        assert y == close_to(mlp_model.reference(x))
 
 
-def test_order_does_not_depend_on_what_is_done_first(engine: Engine, made: models.Model) -> None:
-    items = batches(made, 6)
+def test_order_does_not_depend_on_what_is_done_first(
+    engine: Engine, mlp_model: models.Model
+) -> None:
+    items = batches(mlp_model, 6)
     run = engine._run
     done = [threading.Event() for _ in items]
 
@@ -71,19 +61,19 @@ def test_order_does_not_depend_on_what_is_done_first(engine: Engine, made: model
 
     engine._run = pairs_swapped
     for x, y in zip(items, engine.map(items, in_flight=2), strict=True):
-        assert y == close_to(made.reference(x))
+        assert y == close_to(mlp_model.reference(x))
 
 
 def test_items_are_what_infer_takes() -> None:
-    made = models.several()
-    with Engine(made.proto, device="cpu") as engine:
-        pairs = [made.inputs(batch=n) for n in range(1, 4)]
+    mlp_model = models.several()
+    with Engine(mlp_model.proto, device="cpu") as engine:
+        pairs = [mlp_model.inputs(batch=n) for n in range(1, 4)]
         items: list[Any] = [pairs[0], {"b": pairs[1][1], "a": pairs[1][0]}, pairs[2]]
         first, second, third = engine.map(items)
     assert isinstance(first, tuple)
-    assert first[0] == close_to(made.reference(*pairs[0])[0])
+    assert first[0] == close_to(mlp_model.reference(*pairs[0])[0])
     assert list(second) == ["sum", "twice"]
-    assert second["sum"] == close_to(made.reference(*pairs[1])[0])
+    assert second["sum"] == close_to(mlp_model.reference(*pairs[1])[0])
     np.testing.assert_array_equal(third[1], pairs[2][1] * 2)
 
 
@@ -93,10 +83,10 @@ def test_a_tuple_of_one_and_a_list_are_taken() -> None:
     np.testing.assert_array_equal(results, [[4, 8], [12, 16]])
 
 
-def test_casts_are_made_on_request(engine: Engine, made: models.Model) -> None:
+def test_casts_are_made_on_request(engine: Engine, mlp_model: models.Model) -> None:
     x = models.random_array(np.float16, (3, 16))
     (y,) = engine.map([x], cast=True)
-    assert y == close_to(made.reference(x))
+    assert y == close_to(mlp_model.reference(x))
 
 
 def test_nothing_gives_nothing(engine: Engine) -> None:
@@ -110,7 +100,7 @@ def test_nothing_gives_nothing(engine: Engine) -> None:
     ("contexts", "in_flight", "expected"), [(2, 1, 1), (2, 5, 5), (1, None, 2), (3, None, 4)]
 )
 def test_an_endless_source_is_read_ahead_so_far(
-    made: models.Model, contexts: int, in_flight: int | None, expected: int
+    mlp_model: models.Model, contexts: int, in_flight: int | None, expected: int
 ) -> None:
     ahead: list[int] = []
     given = 0
@@ -118,9 +108,9 @@ def test_an_endless_source_is_read_ahead_so_far(
     def source() -> Iterator[Array]:
         for n in itertools.count(1):
             ahead.append(n - given)
-            yield made.inputs(batch=n)[0]
+            yield mlp_model.inputs(batch=n)[0]
 
-    with Engine(made.proto, device="cpu", contexts=contexts) as engine:
+    with Engine(mlp_model.proto, device="cpu", contexts=contexts) as engine:
         results = engine.map(source(), in_flight=in_flight)
         assert ahead == []  # not before the first result is asked for
         for y in itertools.islice(results, 20):
@@ -131,10 +121,10 @@ def test_an_endless_source_is_read_ahead_so_far(
     assert len(ahead) == 19 + expected
 
 
-def test_what_is_read_ahead_is_under_way(made: models.Model) -> None:
-    with Engine(made.proto, device="cpu", contexts=3) as engine:
+def test_what_is_read_ahead_is_under_way(mlp_model: models.Model) -> None:
+    with Engine(mlp_model.proto, device="cpu", contexts=3) as engine:
         gate = Gate(engine)
-        results = engine.map(batches(made, 10), in_flight=3)
+        results = engine.map(batches(mlp_model, 10), in_flight=3)
         reading = threading.Thread(target=lambda: next(results))
         reading.start()
         gate.await_arrivals(3)
@@ -163,31 +153,31 @@ def test_arguments_are_checked_at_once(engine: Engine, name: str, value: Any) ->
 # Errors of items
 
 
-def damaged(made: models.Model, count: int, *wrong: int) -> list[Array]:
-    items = batches(made, count)
+def damaged(mlp_model: models.Model, count: int, *wrong: int) -> list[Array]:
+    items = batches(mlp_model, count)
     for i in wrong:
         items[i] = items[i][:, 1:]
     return items
 
 
-def test_an_error_is_raised_in_its_turn(engine: Engine, made: models.Model) -> None:
-    items = damaged(made, 8, 3, 5)
+def test_an_error_is_raised_in_its_turn(engine: Engine, mlp_model: models.Model) -> None:
+    items = damaged(mlp_model, 8, 3, 5)
     results = engine.map(items, in_flight=8)
     for x in items[:3]:
-        assert next(results) == close_to(made.reference(x))
+        assert next(results) == close_to(mlp_model.reference(x))
     with pytest.raises(InputError) as caught:
         next(results)
     assert vars(caught.value)["index"] == 3
     assert str(caught.value) == "item 3: x: expected shape (-1, 16) (-1 is any), got (4, 15)"
     with pytest.raises(StopIteration):
         next(results)
-    assert_usable(engine, made)
+    assert_usable(engine, mlp_model)
 
 
-def test_nothing_is_under_way_after_an_error(made: models.Model) -> None:
-    with Engine(made.proto, device="cpu", contexts=4) as engine:
+def test_nothing_is_under_way_after_an_error(mlp_model: models.Model) -> None:
+    with Engine(mlp_model.proto, device="cpu", contexts=4) as engine:
         gate = Gate(engine)
-        items: list[Any] = [{"z": 1}, *batches(made, 9)]  # refused before it reaches the gate
+        items: list[Any] = [{"z": 1}, *batches(mlp_model, 9)]  # refused before it reaches the gate
         raised = threading.Event()
 
         def read() -> None:
@@ -204,11 +194,11 @@ def test_nothing_is_under_way_after_an_error(made: models.Model) -> None:
         reading.join(PATIENCE)
         assert gate.begun == gate.ended
         assert gate.begun <= 3
-        assert_usable(engine, made)
+        assert_usable(engine, mlp_model)
 
 
-def test_errors_can_be_results(engine: Engine, made: models.Model) -> None:
-    items = damaged(made, 8, 0, 3, 7)
+def test_errors_can_be_results(engine: Engine, mlp_model: models.Model) -> None:
+    items = damaged(mlp_model, 8, 0, 3, 7)
     results = list(engine.map(items, errors="return"))
     assert len(results) == 8
     for i, (x, result) in enumerate(zip(items, results, strict=True)):
@@ -217,8 +207,8 @@ def test_errors_can_be_results(engine: Engine, made: models.Model) -> None:
             assert vars(result)["index"] == i
             assert str(result).startswith(f"item {i}: x: expected shape")
         else:
-            assert result == close_to(made.reference(x))
-    assert_usable(engine, made)
+            assert result == close_to(mlp_model.reference(x))
+    assert_usable(engine, mlp_model)
 
 
 def raising(engine: Engine, error: BaseException) -> None:
@@ -234,9 +224,9 @@ def raising(engine: Engine, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("errors", ["raise", "return"])
-def test_an_error_keeps_what_it_has(engine: Engine, made: models.Model, errors: Any) -> None:
+def test_an_error_keeps_what_it_has(engine: Engine, mlp_model: models.Model, errors: Any) -> None:
     raising(engine, CudaError("cuLaunch failed", 700, "cuLaunch"))
-    items = batches(made, 3)
+    items = batches(mlp_model, 3)
     if errors == "raise":
         with pytest.raises(CudaError) as caught:
             list(engine.map(items))
@@ -246,21 +236,21 @@ def test_an_error_keeps_what_it_has(engine: Engine, made: models.Model, errors: 
     assert (str(error), error.code, error.call) == ("item 2: cuLaunch failed", 700, "cuLaunch")
 
 
-def test_an_error_of_others_gets_a_note(engine: Engine, made: models.Model) -> None:
+def test_an_error_of_others_gets_a_note(engine: Engine, mlp_model: models.Model) -> None:
     raising(engine, KeyError("k"))
     with pytest.raises(KeyError) as caught:
-        list(engine.map(batches(made, 5)))
+        list(engine.map(batches(mlp_model, 5)))
     assert caught.value.args == ("k",)
     assert vars(caught.value) == {"index": 2, "__notes__": ["item 2"]}
 
 
 def test_what_is_no_exception_is_raised_whatever_was_asked(
-    engine: Engine, made: models.Model
+    engine: Engine, mlp_model: models.Model
 ) -> None:
     raising(engine, SystemExit(3))
     with pytest.raises(SystemExit):
-        list(engine.map(batches(made, 5), errors="return"))
-    assert len(list(engine.map(batches(made, 2)))) == 2
+        list(engine.map(batches(mlp_model, 5), errors="return"))
+    assert len(list(engine.map(batches(mlp_model, 2)))) == 2
 
 
 # Errors of the source
@@ -269,9 +259,9 @@ def test_what_is_no_exception_is_raised_whatever_was_asked(
 @pytest.mark.parametrize("errors", ["raise", "return"])
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_a_source_that_fails_loses_no_results(
-    engine: Engine, made: models.Model, count: int, errors: Any
+    engine: Engine, mlp_model: models.Model, count: int, errors: Any
 ) -> None:
-    items = batches(made, count)
+    items = batches(mlp_model, count)
 
     def source() -> Iterator[Array]:
         yield from items
@@ -279,21 +269,21 @@ def test_a_source_that_fails_loses_no_results(
 
     results = engine.map(source(), in_flight=4, errors=errors)
     for x in items:
-        assert next(results) == close_to(made.reference(x))
+        assert next(results) == close_to(mlp_model.reference(x))
     with pytest.raises(OSError, match=r"^the disk is gone$") as caught:
         next(results)
     assert vars(caught.value) == {}  # it belongs to no item
-    assert_usable(engine, made)
+    assert_usable(engine, mlp_model)
 
 
-def test_an_interrupted_source_is_no_later_matter(engine: Engine, made: models.Model) -> None:
+def test_an_interrupted_source_is_no_later_matter(engine: Engine, mlp_model: models.Model) -> None:
     def source() -> Iterator[Array]:
-        yield from batches(made, 2)
+        yield from batches(mlp_model, 2)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         next(engine.map(source(), in_flight=4))
-    assert_usable(engine, made)
+    assert_usable(engine, mlp_model)
 
 
 def test_what_cannot_be_iterated_is_told_at_once(engine: Engine) -> None:
@@ -305,9 +295,9 @@ def test_what_cannot_be_iterated_is_told_at_once(engine: Engine) -> None:
 # The end
 
 
-def test_closing_the_results_waits_for_what_runs(made: models.Model) -> None:
-    with Engine(made.proto, device="cpu", contexts=2) as engine:
-        (x,) = made.inputs()
+def test_closing_the_results_waits_for_what_runs(mlp_model: models.Model) -> None:
+    with Engine(mlp_model.proto, device="cpu", contexts=2) as engine:
+        (x,) = mlp_model.inputs()
         results = engine.map(itertools.repeat(x), in_flight=5)
         next(results)
         # As many as fit run now, and before the gate stand those that the next result needs.
@@ -320,35 +310,35 @@ def test_closing_the_results_waits_for_what_runs(made: models.Model) -> None:
         results.close()
         assert gate.begun == gate.ended
         begun = gate.begun
-        assert_usable(engine, made)
+        assert_usable(engine, mlp_model)
         assert gate.begun == begun + 2  # what had been read ahead never came
 
 
-def test_a_loop_that_is_left_leaves_nothing_behind(engine: Engine, made: models.Model) -> None:
+def test_a_loop_that_is_left_leaves_nothing_behind(engine: Engine, mlp_model: models.Model) -> None:
     gate = Gate(engine)
     gate.open()
-    for y in engine.map(itertools.repeat(made.inputs()[0]), in_flight=8):
+    for y in engine.map(itertools.repeat(mlp_model.inputs()[0]), in_flight=8):
         assert y.shape == (3, 8)
         break
     assert gate.begun == gate.ended
-    assert_usable(engine, made)
+    assert_usable(engine, mlp_model)
 
 
 @pytest.mark.parametrize("errors", ["raise", "return"])
-def test_an_engine_closed_meanwhile_ends_it(made: models.Model, errors: Any) -> None:
-    engine = Engine(made.proto, device="cpu", contexts=1)
-    (x,) = made.inputs()
+def test_an_engine_closed_meanwhile_ends_it(mlp_model: models.Model, errors: Any) -> None:
+    engine = Engine(mlp_model.proto, device="cpu", contexts=1)
+    (x,) = mlp_model.inputs()
     results = engine.map(itertools.repeat(x), in_flight=3, errors=errors)
-    assert next(results) == close_to(made.reference(x))
+    assert next(results) == close_to(mlp_model.reference(x))
     engine.close()
     with pytest.raises(fasttrt.Error, match="the engine is closed"):
         list(itertools.islice(results, 10))
 
 
-def test_cancelled_items_say_that_the_engine_is_closed(made: models.Model) -> None:
-    engine = Engine(made.proto, device="cpu", contexts=1)
+def test_cancelled_items_say_that_the_engine_is_closed(mlp_model: models.Model) -> None:
+    engine = Engine(mlp_model.proto, device="cpu", contexts=1)
     gate = Gate(engine)
-    items = batches(made, 5)
+    items = batches(mlp_model, 5)
     queued, closing = threading.Event(), threading.Event()
     given: list[Any] = []
 
@@ -375,33 +365,33 @@ def test_cancelled_items_say_that_the_engine_is_closed(made: models.Model) -> No
         thread.join(PATIENCE)
         assert not thread.is_alive()
     first, error = given
-    assert first == close_to(made.reference(items[0]))
+    assert first == close_to(mlp_model.reference(items[0]))
     assert (type(error), str(error)) == (fasttrt.Error, "the engine is closed")
 
 
 # Progress
 
 
-def test_a_callback_counts_what_is_done(engine: Engine, made: models.Model) -> None:
+def test_a_callback_counts_what_is_done(engine: Engine, mlp_model: models.Model) -> None:
     counts: list[int] = []
-    for given, _ in enumerate(engine.map(batches(made, 6), progress=counts.append), 1):
+    for given, _ in enumerate(engine.map(batches(mlp_model, 6), progress=counts.append), 1):
         assert counts == list(range(1, given + 1))
     assert len(counts) == 6
 
 
-def test_errors_count_as_done(engine: Engine, made: models.Model) -> None:
+def test_errors_count_as_done(engine: Engine, mlp_model: models.Model) -> None:
     counts: list[int] = []
-    list(engine.map(damaged(made, 4, 1), errors="return", progress=counts.append))
+    list(engine.map(damaged(mlp_model, 4, 1), errors="return", progress=counts.append))
     assert counts == [1, 2, 3, 4]
 
 
-def test_a_callback_that_fails_ends_it(engine: Engine, made: models.Model) -> None:
+def test_a_callback_that_fails_ends_it(engine: Engine, mlp_model: models.Model) -> None:
     def fail(count: int) -> None:
         raise LookupError(count)
 
     with pytest.raises(LookupError):
-        list(engine.map(batches(made, 6), progress=fail))
-    assert_usable(engine, made)
+        list(engine.map(batches(mlp_model, 6), progress=fail))
+    assert_usable(engine, mlp_model)
 
 
 BAR = """
@@ -428,11 +418,11 @@ def test_there_is_no_bar_without_a_request() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
-def test_results_are_an_iterator_of_their_own(engine: Engine, made: models.Model) -> None:
+def test_results_are_an_iterator_of_their_own(engine: Engine, mlp_model: models.Model) -> None:
     """Two of them over one engine do not meet."""
-    first, second = batches(made, 5), batches(made, 5)
+    first, second = batches(mlp_model, 5), batches(mlp_model, 5)
     sources: Iterable[tuple[Array, Array]] = zip(first, second, strict=True)
     results = zip(engine.map(first), engine.map(second), strict=True)
     for (a, b), (y, z) in zip(sources, results, strict=True):
-        assert y == close_to(made.reference(a))
-        assert z == close_to(made.reference(b))
+        assert y == close_to(mlp_model.reference(a))
+        assert z == close_to(mlp_model.reference(b))

@@ -18,7 +18,7 @@ from fasttrt._parser.quirks_v8 import warn_of_opset, written_for_v8
 from fasttrt._precision.conversion import converted
 from fasttrt._precision.typed_parse import parse
 from support import models
-from support.gpu import assert_close
+from support.assertions import assert_close
 from support.newer_operators import NEWER_OPERATORS
 from support.randomness import new_rng
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,8 @@ from fasttrt import Engine, InputError
 from fasttrt._runtime.arguments import as_array
 from fasttrt._runtime.arrays import is_gpu_array
 from support import models
+from support.assertions import close_to
 from support.device_arrays import CPU, CUDA, MANAGED, PINNED, CudaArray, DlpackArray, HostArray
-
-
-def close_to(expected: Any) -> Any:
-    return pytest.approx(np.asarray(expected), rel=1e-4, abs=1e-5)
-
-
-@pytest.fixture
-def made() -> models.Model:
-    return models.mlp()
-
-
-@pytest.fixture
-def engine(made: models.Model) -> Iterator[Engine]:
-    with Engine(made.proto, device="cpu") as engine:
-        yield engine
-
 
 ON_GPU = [DlpackArray(CUDA), DlpackArray(PINNED), DlpackArray(MANAGED), CudaArray()]
 NOT_ON_GPU = [
@@ -74,7 +59,7 @@ def test_a_gpus_arrays_reach_the_backend_as_they_are(engine: Engine, value: Any)
 
 
 def test_a_stream_reaches_the_backend_with_numpy_arrays_too(
-    engine: Engine, made: models.Model
+    engine: Engine, mlp_model: models.Model
 ) -> None:
     seen: list[Any] = []
 
@@ -83,44 +68,44 @@ def test_a_stream_reaches_the_backend_with_numpy_arrays_too(
         return arrays
 
     engine._run = run
-    (x,) = made.inputs()
+    (x,) = mlp_model.inputs()
     assert engine.infer(x, stream=7) is x
     assert engine.infer(x) is x
     assert seen == [7, None]
 
 
-def test_tensors_of_the_host_are_read(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
-    assert engine.infer(HostArray(x)) == close_to(made.reference(x))
+def test_tensors_of_the_host_are_read(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
+    assert engine.infer(HostArray(x)) == close_to(mlp_model.reference(x))
     half = x.astype(np.float16)
-    assert engine.infer(HostArray(half), cast=True) == close_to(made.reference(half))
+    assert engine.infer(HostArray(half), cast=True) == close_to(mlp_model.reference(half))
 
 
-def test_pinned_memory_is_the_hosts_too(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
-    assert engine.infer(HostArray(x, PINNED)) == close_to(made.reference(x))
+def test_pinned_memory_is_the_hosts_too(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
+    assert engine.infer(HostArray(x, PINNED)) == close_to(mlp_model.reference(x))
 
 
 @pytest.mark.parametrize(
     "value", [DlpackArray(CUDA), DlpackArray(MANAGED), CudaArray()], ids=["CUDA", "managed", "CAI"]
 )
-def test_the_cpu_refuses_a_gpus_arrays(engine: Engine, made: models.Model, value: Any) -> None:
-    (x,) = made.inputs()
+def test_the_cpu_refuses_a_gpus_arrays(engine: Engine, mlp_model: models.Model, value: Any) -> None:
+    (x,) = mlp_model.inputs()
     with pytest.raises(InputError, match=r"^x: expected an array in host memory.* on a GPU"):
         engine.infer(value)
     with pytest.raises(InputError, match=r"^x: expected an array in host memory.* on a GPU"):
         engine.submit({"x": value}).result(60)
     with pytest.raises(InputError, match=r"^y: out= must be a numpy array, got "):
         engine.infer(x, out=value)
-    assert engine.infer(x) == close_to(made.reference(x))
+    assert engine.infer(x) == close_to(mlp_model.reference(x))
 
 
-def test_the_cpu_has_no_streams(engine: Engine, made: models.Model) -> None:
-    (x,) = made.inputs()
+def test_the_cpu_has_no_streams(engine: Engine, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
     for inputs in (x, {"x": x}):
         with pytest.raises(InputError, match="stream= needs a GPU"):
             engine.infer(inputs, stream=0)
-    assert engine.infer(x) == close_to(made.reference(x))
+    assert engine.infer(x) == close_to(mlp_model.reference(x))
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,11 @@ from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from fasttrt._runtime.replicated_backend import ReplicatedBackend
 from support import models
+from support.assertions import close_to
 from support.device_arrays import CUDA, MANAGED, PINNED, CudaArray, DlpackArray
 from support.gate import PATIENCE
 
 Array = models.Array
-
-
-def close_to(expected: Array) -> Any:
-    return pytest.approx(np.asarray(expected), rel=1e-4, abs=1e-5)
 
 
 class Recorder:

@@ -16,6 +16,6 @@ def _all_of_float32() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def net() -> Model:
+def mlp_model() -> Model:
     """Three layers of matrix products, new for each file."""
     return mlp()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, Array, assert_close, normal, open_engine
+from support.assertions import assert_close
+from support.gpu import ELEMENTWISE, Array, normal, open_engine
 from support.models import Model, elementwise
 from support.randomness import new_rng
 

@@ -16,9 +16,9 @@ from fasttrt._cache import cached_build as building
 from fasttrt._cache.checksummed_file import read_checksummed, write_checksummed
 from fasttrt._cache.store import KERNELS, TIMINGS, Store
 from support import models
+from support.assertions import assert_close
 from support.gpu import (
     EXACT,
-    assert_close,
     is_rtx,
     library,
     normal,
@@ -91,16 +91,16 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
 
 
 @pytest.fixture
-def path(net: Model, tmp_path: Path) -> Path:
-    return net.save(tmp_path / "m.onnx")
+def path(mlp_model: Model, tmp_path: Path) -> Path:
+    return mlp_model.save(tmp_path / "m.onnx")
 
 
-def check(engine: Engine, net: Model, *batches: int) -> None:
+def check(engine: Engine, mlp_model: Model, *batches: int) -> None:
     """Close it after right answers."""
     with engine:
         for batch in batches or (1, 8):
             x = normal(batch, 16)
-            assert_close(engine.infer(x), net.reference(x), product_tolerance())
+            assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
 
 
 def entry(root: Path) -> cache.Entry:
@@ -116,25 +116,25 @@ def spoil(root: Path) -> None:
     assert cache.verify(root) == []
 
 
-def test_the_second_engine_is_not_built(opened: Opened, net: Model, path: Path) -> None:
-    for model in (path, str(path), path.read_bytes(), net.proto):
-        check(opened(model), net)
+def test_the_second_engine_is_not_built(opened: Opened, mlp_model: Model, path: Path) -> None:
+    for model in (path, str(path), path.read_bytes(), mlp_model.proto):
+        check(opened(model), mlp_model)
         assert opened.builds == 1
     assert entry(opened.root).parts["gpu"]["name"]
-    check(opened(path, shapes={"x": "1x16:4x16:8x16"}, contexts=3, cuda_graph=False), net)
+    check(opened(path, shapes={"x": "1x16:4x16:8x16"}, contexts=3, cuda_graph=False), mlp_model)
     assert opened.builds == 1
-    check(opened(path, config=BuildConfig(tf32=False, profiling_verbosity="detailed")), net)
-    check(opened(path, shapes={"x": (8, 16)}), net, 8)
+    check(opened(path, config=BuildConfig(tf32=False, profiling_verbosity="detailed")), mlp_model)
+    check(opened(path, shapes={"x": (8, 16)}), mlp_model, 8)
     assert opened.builds == 3
 
 
-def test_another_models_engine_is_another(opened: Opened, net: Model, path: Path) -> None:
-    check(opened(path), net)
+def test_another_models_engine_is_another(opened: Opened, mlp_model: Model, path: Path) -> None:
+    check(opened(path), mlp_model)
     other = mlp()
     other.save(path)  # under the same name
     check(opened(path), other)
-    net.save(path)
-    check(opened(path), net)
+    mlp_model.save(path)
+    check(opened(path), mlp_model)
     assert opened.builds == 2
 
 
@@ -148,21 +148,21 @@ def test_changed_weights_beside_the_file_change_the_answers(opened: Opened, tmp_
 
 
 def test_without_a_cache_nothing_is_kept(
-    opened: Opened, net: Model, path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    opened: Opened, mlp_model: Model, path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FASTTRT_CACHE_DIR", str(tmp_path / "unused"))
     for _ in range(2):
-        check(opened(path, cache=False), net)
+        check(opened(path, cache=False), mlp_model)
     assert opened.builds == 2
     assert not opened.root.exists()
     assert not (tmp_path / "unused").exists()
-    check(opened(path, cache=True), net)
-    check(opened(path, cache=True), net)
+    check(opened(path, cache=True), mlp_model)
+    check(opened(path, cache=True), mlp_model)
     assert opened.builds == 3
     assert len(cache.entries()) == 1
 
 
-def test_another_process_finds_the_engine(net: Model, path: Path, tmp_path: Path) -> None:
+def test_another_process_finds_the_engine(mlp_model: Model, path: Path, tmp_path: Path) -> None:
     x = normal(8, 16)
     np.save(tmp_path / "x.npy", x)
     builds = []
@@ -174,12 +174,12 @@ def test_another_process_finds_the_engine(net: Model, path: Path, tmp_path: Path
         assert child.returncode == 0, child.stderr
         count, took = json.loads(child.stdout.splitlines()[-1])
         builds.append(count)
-        assert_close(np.load(y), net.reference(x), product_tolerance())
+        assert_close(np.load(y), mlp_model.reference(x), product_tolerance())
         report("cache_start", turn=turn, built=count > 0, seconds=took)
     assert builds == [1, 0, 0]
 
 
-def test_threads_share_a_build(opened: Opened, net: Model, path: Path) -> None:
+def test_threads_share_a_build(opened: Opened, mlp_model: Model, path: Path) -> None:
     engines: list[Engine] = []
     threads = [threading.Thread(target=lambda: engines.append(opened(path))) for _ in range(4)]
     for thread in threads:
@@ -188,39 +188,39 @@ def test_threads_share_a_build(opened: Opened, net: Model, path: Path) -> None:
         thread.join()
     assert len(engines) == 4
     for engine in engines:
-        check(engine, net)
+        check(engine, mlp_model)
     assert opened.builds == 1
 
 
 def test_a_plan_that_does_not_load_is_built_anew(
-    opened: Opened, net: Model, path: Path, caplog: pytest.LogCaptureFixture
+    opened: Opened, mlp_model: Model, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     spoil(opened.root)
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     assert opened.builds == 2
     assert caplog.text.count("the plan from the cache does not load, so it is rebuilt") == 1
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     assert opened.builds == 2
 
 
 def test_a_damaged_entry_is_built_anew(
-    opened: Opened, net: Model, path: Path, caplog: pytest.LogCaptureFixture
+    opened: Opened, mlp_model: Model, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     file = entry(opened.root).path
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     assert opened.builds == 2
     assert f"{file} is damaged: its SHA-256 does not match" in caplog.text
 
 
 def test_a_given_plan_is_not_built_anew(
-    opened: Opened, net: Model, path: Path, tmp_path: Path
+    opened: Opened, mlp_model: Model, path: Path, tmp_path: Path
 ) -> None:
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     good = Plan.load(entry(opened.root).path)
     bad = Plan(bytes(good.data[: len(good.data) // 2]), good.metadata)
     bad.save(tmp_path / "bad.plan")
@@ -232,26 +232,26 @@ def test_a_given_plan_is_not_built_anew(
 
 
 def test_mapped_plans_outlive_their_files(
-    opened: Opened, net: Model, path: Path, tmp_path: Path
+    opened: Opened, mlp_model: Model, path: Path, tmp_path: Path
 ) -> None:
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     with opened(path) as engine:
         engine.save(tmp_path / "m.plan")
         cache.clear(opened.root)
-        check(engine, net)
+        check(engine, mlp_model)
     plan = Plan.load(tmp_path / "m.plan")
     assert isinstance(plan.data, memoryview)
     (tmp_path / "m.plan").unlink()
-    check(opened(plan), net)
-    check(opened(plan.data), net)
+    check(opened(plan), mlp_model)
+    check(opened(plan.data), mlp_model)
 
 
 def test_a_folder_that_cannot_be_written_is_survived(
-    opened: Opened, net: Model, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    opened: Opened, mlp_model: Model, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     for _ in range(2):
-        check(opened(path, cache=tmp_path / "file"), net)
+        check(opened(path, cache=tmp_path / "file"), mlp_model)
     assert opened.builds == 2
     assert "cannot be written, so engines are built without it" in caplog.text
 
@@ -273,7 +273,7 @@ class TestKernels:
         return found
 
     def test_they_are_kept_when_the_engine_is_open(
-        self, opened: Opened, net: Model, path: Path
+        self, opened: Opened, mlp_model: Model, path: Path
     ) -> None:
         with opened(path) as engine:
             size = self.file(opened.root).stat().st_size
@@ -282,25 +282,27 @@ class TestKernels:
                 engine.infer(normal(batch, 16))
         grown = self.file(opened.root).stat().st_size
         assert grown >= size
-        check(opened(path), net)
+        check(opened(path), mlp_model)
         again = self.file(opened.root).stat().st_size
         report("kernels", opened=size, closed=grown, opened_again=again)
 
-    def test_a_given_plan_has_them_too(self, opened: Opened, net: Model, tmp_path: Path) -> None:
-        plan = fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+    def test_a_given_plan_has_them_too(
+        self, opened: Opened, mlp_model: Model, tmp_path: Path
+    ) -> None:
+        plan = fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
         plan.save(tmp_path / "m.plan")
-        check(opened(tmp_path / "m.plan"), net)
+        check(opened(tmp_path / "m.plan"), mlp_model)
         file = self.file(opened.root)
-        check(opened(plan), net)  # the same plan, the same file
+        check(opened(plan), mlp_model)  # the same plan, the same file
         assert self.file(opened.root) == file
         assert cache.entries(opened.root) == []
 
     @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "garbage"])
     def test_damaged_ones_are_ignored(
-        self, opened: Opened, net: Model, path: Path, damage: str,
+        self, opened: Opened, mlp_model: Model, path: Path, damage: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:  # fmt: skip
-        check(opened(path), net)
+        check(opened(path), mlp_model)
         file = self.file(opened.root)
         content = bytearray(file.read_bytes())
         if damage == "flip":
@@ -310,18 +312,18 @@ class TestKernels:
         else:
             content = bytearray(b"" if damage == "empty" else new_rng().bytes(999))
         file.write_bytes(content)
-        check(opened(path), net)
+        check(opened(path), mlp_model)
         assert f"{file} is damaged" in caplog.text
         caplog.clear()
-        check(opened(path), net)
+        check(opened(path), mlp_model)
         assert "is damaged" not in caplog.text
         assert opened.builds == 1
 
     def test_what_the_vendor_refuses_is_compiled_anew(
-        self, opened: Opened, net: Model, path: Path, tmp_path: Path
+        self, opened: Opened, mlp_model: Model, path: Path, tmp_path: Path
     ) -> None:
         """A whole file whose content is no runtime cache; in a process that it might end."""
-        check(opened(path), net)
+        check(opened(path), mlp_model)
         file, folder = self.file(opened.root), Store(opened.root).folder
         write_checksummed(folder, file, b"nothing of TensorRT's")
         np.save(tmp_path / "x.npy", x := normal(4, 16))
@@ -330,16 +332,16 @@ class TestKernels:
         )
         assert child.returncode == 0, child.stderr
         assert json.loads(child.stdout.splitlines()[-1])[0] == 0  # nothing was built
-        assert_close(np.load(tmp_path / "y.npy"), net.reference(x), product_tolerance())
+        assert_close(np.load(tmp_path / "y.npy"), mlp_model.reference(x), product_tolerance())
         assert read_checksummed(folder, file) not in (b"", b"nothing of TensorRT's")
 
 
 def test_timings_are_kept_and_used(
-    opened: Opened, net: Model, path: Path, caplog: pytest.LogCaptureFixture
+    opened: Opened, mlp_model: Model, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     if is_rtx():
         pytest.skip("TensorRT-RTX measures nothing")
-    check(opened(path), net)
+    check(opened(path), mlp_model)
     (file,) = (opened.root / TIMINGS).glob("*.timings")
     assert file.name.startswith(f"tensorrt-{library().version}-")
     assert file.stat().st_size > 100
@@ -354,7 +356,7 @@ def test_timings_are_kept_and_used(
 
 
 def test_timings_that_tensorrt_refuses_are_dropped(
-    opened: Opened, net: Model, path: Path, tmp_path: Path
+    opened: Opened, mlp_model: Model, path: Path, tmp_path: Path
 ) -> None:
     """In a process that they might end."""
     if is_rtx():
@@ -368,5 +370,5 @@ def test_timings_that_tensorrt_refuses_are_dropped(
         CHILD, path, opened.root, tmp_path / "x.npy", tmp_path / "y.npy", json.dumps(SHAPES)
     )
     assert child.returncode == 0, child.stderr
-    assert_close(np.load(tmp_path / "y.npy"), net.reference(x), product_tolerance())
+    assert_close(np.load(tmp_path / "y.npy"), mlp_model.reference(x), product_tolerance())
     assert read_checksummed(folder, file) not in (b"", b"nothing of TensorRT's")

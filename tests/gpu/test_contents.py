@@ -14,10 +14,10 @@ from fasttrt import _core
 from fasttrt._library.discovery import find
 from fasttrt._library.inspector import layers_of
 from fasttrt._runtime.tensorrt_backend import TensorRTBackend
+from support.assertions import assert_close
 from support.gpu import (
     EXACT,
     Array,
-    assert_close,
     is_rtx,
     is_v8,
     library,
@@ -33,8 +33,8 @@ SHAPES = {"x": ((1, 16), (4, 16), (8, 16))}
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 def load(plan: Any, cache: bytes | None = None, specialization: str = "eager") -> _core.Engine:
@@ -46,16 +46,16 @@ def load(plan: Any, cache: bytes | None = None, specialization: str = "eager") -
     return _core.Engine(find(library().path, 0), plan, options)
 
 
-def check(engine: _core.Engine, net: Model) -> None:
+def check(engine: _core.Engine, mlp_model: Model) -> None:
     for batch in (1, 4, 8, 4, 4):
         x: Array = normal(batch, 16)
-        assert_close(engine.infer([x], None, None)[0], net.reference(x), product_tolerance())
+        assert_close(engine.infer([x], None, None)[0], mlp_model.reference(x), product_tolerance())
 
 
 @pytest.mark.parametrize("verbosity", ["names", "detailed"])
-def test_the_inspector_lists_layers(net: Model, verbosity: Any) -> None:
+def test_the_inspector_lists_layers(mlp_model: Model, verbosity: Any) -> None:
     config = fasttrt.BuildConfig(tf32=False, profiling_verbosity=verbosity)
-    with open_engine(net, config=config, shapes=SHAPES) as engine:
+    with open_engine(mlp_model, config=config, shapes=SHAPES) as engine:
         backend = engine._backend
         assert isinstance(backend, TensorRTBackend)
         layers = layers_of(backend.core.layer_information())
@@ -67,38 +67,40 @@ def test_the_inspector_lists_layers(net: Model, verbosity: Any) -> None:
         core.layer_information()
 
 
-def test_kernels_are_kept_for_a_later_engine(plan: fasttrt.Plan, net: Model) -> None:
+def test_kernels_are_kept_for_a_later_engine(plan: fasttrt.Plan, mlp_model: Model) -> None:
     first = load(plan.data)
-    check(first, net)
+    check(first, mlp_model)
     kept = first.runtime_cache()
     if not is_rtx():
         assert kept is None
-        check(load(plan.data, b"of no use here"), net)
+        check(load(plan.data, b"of no use here"), mlp_model)
         return
     assert kept
     second = load(plan.data, kept)
-    check(second, net)
+    check(second, mlp_model)
     assert second.runtime_cache()
     first.close()
     with pytest.raises(fasttrt.Error, match="the engine is closed"):
         first.runtime_cache()
-    check(load(plan.data, kept), net)
+    check(load(plan.data, kept), mlp_model)
 
 
-def test_kernels_compiled_in_the_background_are_not_kept(plan: fasttrt.Plan, net: Model) -> None:
+def test_kernels_compiled_in_the_background_are_not_kept(
+    plan: fasttrt.Plan, mlp_model: Model
+) -> None:
     """Each context has its own, and nothing tells when they are done."""
     engine = load(plan.data, specialization="lazy")
-    check(engine, net)
+    check(engine, mlp_model)
     assert engine.runtime_cache() is None
 
 
 def test_a_damaged_cache_is_said_and_does_no_harm(
-    plan: fasttrt.Plan, net: Model, tmp_path: Path
+    plan: fasttrt.Plan, mlp_model: Model, tmp_path: Path
 ) -> None:
     if not is_rtx():
         pytest.skip("only TensorRT-RTX has a cache of kernels")
     first = load(plan.data)
-    check(first, net)
+    check(first, mlp_model)
     kept = first.runtime_cache()
     assert kept is not None
     (tmp_path / "m.plan").write_bytes(plan.data)
@@ -123,7 +125,9 @@ def test_a_damaged_cache_is_said_and_does_no_harm(
         assert child.stdout.split() == ["True", "True"], name
 
 
-def test_a_mapped_plan_is_read_and_let_go(plan: fasttrt.Plan, net: Model, tmp_path: Path) -> None:
+def test_a_mapped_plan_is_read_and_let_go(
+    plan: fasttrt.Plan, mlp_model: Model, tmp_path: Path
+) -> None:
     path = tmp_path / "m.plan"
     path.write_bytes(b"#" * mmap.PAGESIZE + plan.data)
     with (
@@ -134,34 +138,34 @@ def test_a_mapped_plan_is_read_and_let_go(plan: fasttrt.Plan, net: Model, tmp_pa
         engine = load(view)
     # The mapping is closed: had anything held it, that would have failed.
     path.unlink()
-    check(engine, net)
+    check(engine, mlp_model)
 
 
-def test_a_plan_whose_plugins_are_not_given(plan: fasttrt.Plan, net: Model) -> None:
+def test_a_plan_whose_plugins_are_not_given(plan: fasttrt.Plan, mlp_model: Model) -> None:
     """If it loads all the same, fine; if not, the error says what may be missing."""
     named = plan.metadata | {"plugins": [{"name": "libmine.so", "sha256": "ab" * 32}]}
     with fasttrt.Engine(fasttrt.Plan(plan.data, named), device="cuda") as engine:
         x = normal(4, 16)
-        assert_close(engine.infer(x), net.reference(x), product_tolerance())
+        assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
     damaged = fasttrt.Plan(plan.data[: len(plan.data) // 2], named)
     with pytest.raises(fasttrt.EngineLoadError, match=r"plugins that were not passed: libmine\.so"):
         fasttrt.Engine(damaged, device="cuda")
 
 
-def test_tensorrt_8_says_what_it_lacks(net: Model) -> None:
+def test_tensorrt_8_says_what_it_lacks(mlp_model: Model) -> None:
     if not is_v8():
         pytest.skip("only TensorRT 8.6 lacks it")
     config = fasttrt.BuildConfig(tf32=False, refit=True)
-    with open_engine(net, config=config, shapes=SHAPES) as engine:
+    with open_engine(mlp_model, config=config, shapes=SHAPES) as engine:
         with pytest.raises(fasttrt.UnsupportedLibraryError, match="cannot refit engines"):
             engine.refit(mlp().proto)
         x = normal(4, 16)
-        assert_close(engine.infer(x), net.reference(x), product_tolerance())
+        assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
     for name, lacking in (
         ("strip_weights", dataclasses.replace(config, strip_weights=True)),
         ("weight_streaming", dataclasses.replace(config, weight_streaming=True)),
     ):
         with pytest.raises(fasttrt.BuildError, match=rf"{name} is not an option of TensorRT 8\.6"):
-            open_engine(net, config=lacking, shapes=SHAPES)
+            open_engine(mlp_model, config=lacking, shapes=SHAPES)
     with pytest.raises(fasttrt.UnsupportedLibraryError, match="cannot stream weights"):
-        open_engine(net, shapes=SHAPES, weight_streaming_budget=0)
+        open_engine(mlp_model, shapes=SHAPES, weight_streaming_budget=0)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import fasttrt
+from support.assertions import assert_close
 from support.gpu import (
     ELEMENTWISE,
     EXACT,
     Array,
-    assert_close,
     is_rtx,
     is_v8,
     need,
@@ -42,8 +42,8 @@ TALL = 600_000
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 @pytest.fixture(scope="module", params=POLICIES)
@@ -64,14 +64,14 @@ def subtractions() -> Model:
 
 
 @pytest.fixture(scope="module")
-def three_plan(subtractions: Model) -> fasttrt.Plan:
+def subtractions_plan(subtractions: Model) -> fasttrt.Plan:
     shapes = dict.fromkeys("abc", ((1, 4), (64, 4), (TALL, 4)))
     return fasttrt.build(subtractions.proto, EXACT, shapes=shapes, device="cuda")
 
 
 @pytest.fixture(scope="module")
-def three(three_plan: fasttrt.Plan, policy: Any) -> Iterator[fasttrt.Engine]:
-    with fasttrt.Engine(three_plan, device="cuda", contexts=1, cuda_graph=policy) as engine:
+def subtractions_engine(subtractions_plan: fasttrt.Plan, policy: Any) -> Iterator[fasttrt.Engine]:
+    with fasttrt.Engine(subtractions_plan, device="cuda", contexts=1, cuda_graph=policy) as engine:
         yield engine
 
 
@@ -82,27 +82,27 @@ def _torch() -> Any:
     return torch
 
 
-def _right(y: Any, net: Model, x: Array) -> None:
+def _right(y: Any, mlp_model: Model, x: Array) -> None:
     """Of large batches, some of the rows: the reference takes its time."""
     assert len(y) == len(x)
     some = slice(None, None, 1 + len(x) // MIDDLE)
-    assert_close(y[some], net.reference(x[some]), product_tolerance())
+    assert_close(y[some], mlp_model.reference(x[some]), product_tolerance())
 
 
-def _check(engine: fasttrt.Engine, net: Model, batch: int) -> None:
+def _check(engine: fasttrt.Engine, mlp_model: Model, batch: int) -> None:
     x = normal(batch, 16)
-    _right(engine.infer(x), net, x)
+    _right(engine.infer(x), mlp_model, x)
 
 
 # Data
 
 
-def test_each_run_is_of_its_own_data(engine: fasttrt.Engine, net: Model) -> None:
+def test_each_run_is_of_its_own_data(engine: fasttrt.Engine, mlp_model: Model) -> None:
     """Ten runs each of shapes of both profiles, interleaved."""
     rng = new_rng()
     for _ in range(10):
         for batch in rng.permutation(BATCHES):
-            _check(engine, net, batch)
+            _check(engine, mlp_model, batch)
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
@@ -119,10 +119,10 @@ def test_values_that_follow_from_the_shape(policy: Any, on_gpu: bool) -> None:
                 assert_close(y if torch is None else y.cpu().numpy(), expected, ELEMENTWISE)
 
 
-def test_one_shape_after_the_other(engine: fasttrt.Engine, net: Model) -> None:
+def test_one_shape_after_the_other(engine: fasttrt.Engine, mlp_model: Model) -> None:
     for batch in BATCHES:
         for _ in range(5):
-            _check(engine, net, batch)
+            _check(engine, mlp_model, batch)
 
 
 def test_auto_does_record(plan: fasttrt.Plan) -> None:
@@ -136,7 +136,7 @@ def test_auto_does_record(plan: fasttrt.Plan) -> None:
             backend.core.time_replays([normal(4, 16)], 5)
 
 
-def test_more_shapes_than_are_kept(plan: fasttrt.Plan, net: Model, policy: Any) -> None:
+def test_more_shapes_than_are_kept(plan: fasttrt.Plan, mlp_model: Model, policy: Any) -> None:
     """Recordings go and come again, those in use last of all."""
     batches = range(1, MOST_RECORDINGS + 27)  # of both profiles
     rng = new_rng()
@@ -145,20 +145,20 @@ def test_more_shapes_than_are_kept(plan: fasttrt.Plan, net: Model, policy: Any) 
     ) as engine:
         for _ in range(3):  # each time, the next shape is the one that has just gone
             for batch in batches:
-                _check(engine, net, batch)
+                _check(engine, mlp_model, batch)
         for batch in batches:
             for _ in range(3):
-                _check(engine, net, batch)
+                _check(engine, mlp_model, batch)
         for batch in rng.choice(batches, 300):
-            _check(engine, net, batch)
+            _check(engine, mlp_model, batch)
 
 
-def test_results_stay_while_later_runs_are_made(engine: fasttrt.Engine, net: Model) -> None:
+def test_results_stay_while_later_runs_are_made(engine: fasttrt.Engine, mlp_model: Model) -> None:
     kept = []
     for i in range(200):
         x = normal((SMALL, MIDDLE, LARGE)[i % 3], 16)
         y = engine.infer(x)
-        _right(y, net, x)
+        _right(y, mlp_model, x)
         kept.append((y, y.copy()))
     for result, copy in kept:
         np.testing.assert_array_equal(result, copy)
@@ -168,27 +168,27 @@ def test_results_stay_while_later_runs_are_made(engine: fasttrt.Engine, net: Mod
 
 @pytest.mark.parametrize("batch", [SMALL, MIDDLE, LARGE])
 def test_results_are_the_callers_to_write_to(
-    engine: fasttrt.Engine, net: Model, batch: int
+    engine: fasttrt.Engine, mlp_model: Model, batch: int
 ) -> None:
     for _ in range(6):
         x = normal(batch, 16)
         y = engine.infer(x)
-        _right(y, net, x)
+        _right(y, mlp_model, x)
         y[...] = np.nan
         x[...] = np.nan
 
 
 @pytest.mark.parametrize("wait", ["auto", "spin", "yield", "block"])
-def test_ways_to_wait(plan: fasttrt.Plan, net: Model, wait: Any) -> None:
+def test_ways_to_wait(plan: fasttrt.Plan, mlp_model: Model, wait: Any) -> None:
     with fasttrt.Engine(plan, device="cuda", wait=wait) as engine:
         for batch in (SMALL, LARGE) * 5:
-            _check(engine, net, batch)
+            _check(engine, mlp_model, batch)
 
 
 # Memory that moves
 
 
-def test_growing_and_shrinking(plan: fasttrt.Plan, net: Model, policy: Any) -> None:
+def test_growing_and_shrinking(plan: fasttrt.Plan, mlp_model: Model, policy: Any) -> None:
     """Buffers are replaced by larger ones: a graph that knows the old ones must not be replayed.
 
     What they leave is taken by others at once, and must not be written to any more.
@@ -198,11 +198,11 @@ def test_growing_and_shrinking(plan: fasttrt.Plan, net: Model, policy: Any) -> N
     with fasttrt.Engine(plan, device="cuda", contexts=1, cuda_graph=policy) as engine:
         for batch in (SMALL, 700, SMALL, MIDDLE, 700, LARGE, SMALL, MIDDLE, LARGE, 65):
             for _ in range(3):
-                _check(engine, net, batch)
+                _check(engine, mlp_model, batch)
             torch.cuda.empty_cache()
             taken += [torch.full((1 << bits,), 7.0, device="cuda") for bits in range(8, 22)]
             for _ in range(3):
-                _check(engine, net, batch)
+                _check(engine, mlp_model, batch)
     assert all(bool((tensor == 7).all()) for tensor in taken)
 
 
@@ -222,22 +222,22 @@ FAULTS: dict[str, Callable[[fasttrt.Engine, int], Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failed_run_between(engine: fasttrt.Engine, net: Model, fault: str) -> None:
+def test_a_failed_run_between(engine: fasttrt.Engine, mlp_model: Model, fault: str) -> None:
     for batch in (SMALL, MIDDLE, LARGE, SMALL):
         for times in (3, 1, 2):
             for _ in range(times):
-                _check(engine, net, batch)
+                _check(engine, mlp_model, batch)
             with pytest.raises(fasttrt.InputError):
                 FAULTS[fault](engine, batch)
-        _check(engine, net, batch)
+        _check(engine, mlp_model, batch)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_failed_run_that_moved_memory(
-    three_plan: fasttrt.Plan, subtractions: Model, policy: Any, place: int
+    subtractions_plan: fasttrt.Plan, subtractions: Model, policy: Any, place: int
 ) -> None:
     """One output's memory has grown already when another one's out= turns out to be wrong."""
-    with fasttrt.Engine(three_plan, device="cuda", contexts=1, cuda_graph=policy) as engine:
+    with fasttrt.Engine(subtractions_plan, device="cuda", contexts=1, cuda_graph=policy) as engine:
         for _ in range(2):
             for _ in range(4):
                 inputs = [normal(4096, 4) for _ in range(3)]
@@ -250,7 +250,7 @@ def test_a_failed_run_that_moved_memory(
                 engine.infer(*(normal(TALL, 4) for _ in range(3)), out=out)
 
 
-def test_the_same_memory_with_new_values(engine: fasttrt.Engine, net: Model) -> None:
+def test_the_same_memory_with_new_values(engine: fasttrt.Engine, mlp_model: Model) -> None:
     torch = _torch()
     for batch in (SMALL, MIDDLE):
         x = torch.empty((batch, 16), device="cuda")
@@ -259,13 +259,13 @@ def test_the_same_memory_with_new_values(engine: fasttrt.Engine, net: Model) -> 
             host = normal(batch, 16)
             x.copy_(torch.from_numpy(host))
             assert engine.infer(x, out=y) is y
-            assert_close(y.cpu().numpy(), net.reference(host), product_tolerance())
+            assert_close(y.cpu().numpy(), mlp_model.reference(host), product_tolerance())
             y.fill_(torch.nan)
             result = engine.infer(x)
-            assert_close(result.cpu().numpy(), net.reference(host), product_tolerance())
+            assert_close(result.cpu().numpy(), mlp_model.reference(host), product_tolerance())
 
 
-def test_memory_that_is_freed_and_taken_again(engine: fasttrt.Engine, net: Model) -> None:
+def test_memory_that_is_freed_and_taken_again(engine: fasttrt.Engine, mlp_model: Model) -> None:
     torch = _torch()
     addresses = []
     for i in range(40):
@@ -275,15 +275,15 @@ def test_memory_that_is_freed_and_taken_again(engine: fasttrt.Engine, net: Model
         addresses.append(x.data_ptr())
         result = engine.infer(x)
         del x
-        assert_close(result.cpu().numpy(), net.reference(host), product_tolerance())
+        assert_close(result.cpu().numpy(), mlp_model.reference(host), product_tolerance())
         del result
         if i % 10 == 9:  # to CUDA itself, which gives it to whoever asks next
             torch.cuda.empty_cache()
-            _check(engine, net, LARGE)
+            _check(engine, mlp_model, LARGE)
     assert len(set(addresses)) < len(addresses), "no address came twice"
 
 
-def test_more_addresses_than_recordings(engine: fasttrt.Engine, net: Model) -> None:
+def test_more_addresses_than_recordings(engine: fasttrt.Engine, mlp_model: Model) -> None:
     torch = _torch()
     tensors = [torch.empty((SMALL, 16), device="cuda") for _ in range(MOST_RECORDINGS + 26)]
     for _ in range(3):
@@ -292,10 +292,12 @@ def test_more_addresses_than_recordings(engine: fasttrt.Engine, net: Model) -> N
                 host = normal(SMALL, 16)
                 x.copy_(torch.from_numpy(host))
                 result = engine.infer(x).cpu().numpy()
-                assert_close(result, net.reference(host), product_tolerance())
+                assert_close(result, mlp_model.reference(host), product_tolerance())
 
 
-def test_the_same_memory_in_other_places(three: fasttrt.Engine, subtractions: Model) -> None:
+def test_the_same_memory_in_other_places(
+    subtractions_engine: fasttrt.Engine, subtractions: Model
+) -> None:
     """Two inputs, or two outputs, change places: each order is a run of its own."""
     torch = _torch()
     tensors = [torch.empty((64, 4), device="cuda") for _ in range(3)]
@@ -306,7 +308,7 @@ def test_the_same_memory_in_other_places(three: fasttrt.Engine, subtractions: Mo
             for tensor, host in zip(tensors, hosts, strict=True):
                 tensor.copy_(torch.from_numpy(host))
             out = [targets[i] for i in reversed(order)]
-            results = three.infer(*(tensors[i] for i in order), out=out)
+            results = subtractions_engine.infer(*(tensors[i] for i in order), out=out)
             expected = subtractions.reference(*(hosts[i] for i in order))
             for result, target, right in zip(results, out, expected, strict=True):
                 assert result is target
@@ -314,7 +316,7 @@ def test_the_same_memory_in_other_places(three: fasttrt.Engine, subtractions: Mo
 
 
 @pytest.mark.parametrize("batch", [SMALL, MIDDLE, LARGE])
-def test_arrays_of_every_kind_in_turn(engine: fasttrt.Engine, net: Model, batch: int) -> None:
+def test_arrays_of_every_kind_in_turn(engine: fasttrt.Engine, mlp_model: Model, batch: int) -> None:
     """One shape, whose arrays are now here and now there."""
     torch = _torch()
     out, pinned_out = np.empty((batch, 8), np.float32), fasttrt.empty_pinned((batch, 8), np.float32)
@@ -346,7 +348,7 @@ def test_arrays_of_every_kind_in_turn(engine: fasttrt.Engine, net: Model, batch:
             shifted.copy_(torch.from_numpy(x))
             y = forms[i](x)
             result = y if isinstance(y, np.ndarray) else y.cpu().numpy()
-            _right(result, net, x)
+            _right(result, mlp_model, x)
 
 
 # Models that cannot be captured
@@ -464,7 +466,9 @@ def test_fixed_shapes_with_kernels_that_change_later() -> None:
 
 
 @pytest.mark.parametrize("contexts", [1, 3])
-def test_recording_beside_others_on_the_gpu(plan: fasttrt.Plan, net: Model, contexts: int) -> None:
+def test_recording_beside_others_on_the_gpu(
+    plan: fasttrt.Plan, mlp_model: Model, contexts: int
+) -> None:
     """Other threads allocate, free, and use the default stream meanwhile.
 
     None of that may break a recording, nor a recording any of that.
@@ -485,7 +489,7 @@ def test_recording_beside_others_on_the_gpu(plan: fasttrt.Plan, net: Model, cont
     def run(engine: fasttrt.Engine, seed: int) -> int:
         for batch in range(1 + seed, 91, 3):
             for _ in range(3):
-                _check(engine, net, batch)
+                _check(engine, mlp_model, batch)
         return seed
 
     with (

@@ -32,7 +32,7 @@ def _why_not(name: str) -> str:
 
 
 @pytest.fixture(scope="module", params=MAKERS)
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[fasttrt.Engine, Model]]:
+def engine_and_model(request: pytest.FixtureRequest) -> Iterator[tuple[fasttrt.Engine, Model]]:
     if reason := _why_not(request.param):
         pytest.skip(reason)
     model = MAKERS[request.param]()
@@ -60,16 +60,16 @@ CALLS = ((0, 8), (1, 8), (8, 8), (3, 64), (64, 64), (0, 64), (500, 512), (512, 5
          (0, 512), (1, 1), (0, 1), (17, 40))  # fmt: skip
 
 
-def test_true_shapes(pair: tuple[fasttrt.Engine, Model]) -> None:
-    engine, model = pair
+def test_true_shapes(engine_and_model: tuple[fasttrt.Engine, Model]) -> None:
+    engine, model = engine_and_model
     assert -1 in engine.outputs[0].shape
     for count, of in CALLS:
         x = _with_positives(count, of)
         _check(engine.infer(x), model.reference(x))
 
 
-def test_results_are_the_callers_own(pair: tuple[fasttrt.Engine, Model]) -> None:
-    engine, model = pair
+def test_results_are_the_callers_own(engine_and_model: tuple[fasttrt.Engine, Model]) -> None:
+    engine, model = engine_and_model
     x = _with_positives(40, 64)
     kept = engine.infer(x)
     engine.infer(_with_positives(60, 64))
@@ -77,9 +77,9 @@ def test_results_are_the_callers_own(pair: tuple[fasttrt.Engine, Model]) -> None
     _check(kept, model.reference(x))
 
 
-def test_into_memory_of_the_callers(pair: tuple[fasttrt.Engine, Model]) -> None:
+def test_into_memory_of_the_callers(engine_and_model: tuple[fasttrt.Engine, Model]) -> None:
     """out= has to have the true shape, which only this call's values tell."""
-    engine, model = pair
+    engine, model = engine_and_model
     x = _with_positives(5, 20)
     expected = model.reference(x)
     outs = [
@@ -96,8 +96,8 @@ def test_into_memory_of_the_callers(pair: tuple[fasttrt.Engine, Model]) -> None:
     _check(engine.infer(x), expected)
 
 
-def test_refused_inputs_leave_it_usable(pair: tuple[fasttrt.Engine, Model]) -> None:
-    engine, model = pair
+def test_refused_inputs_leave_it_usable(engine_and_model: tuple[fasttrt.Engine, Model]) -> None:
+    engine, model = engine_and_model
     for _ in range(2):
         with pytest.raises(fasttrt.InputError, match=r"x: .*max \(512,\), got \(513,\)"):
             engine.infer(normal(513))

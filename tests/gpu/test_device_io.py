@@ -14,11 +14,11 @@ import pytest
 from onnx import TensorProto
 
 import fasttrt
+from support.assertions import assert_close
 from support.gpu import (
     ELEMENTWISE,
     EXACT,
     Array,
-    assert_close,
     is_v8,
     library,
     need,
@@ -174,7 +174,7 @@ def subtractions() -> Model:
 
 
 @pytest.fixture(scope="module")
-def three(subtractions: Model) -> Iterator[fasttrt.Engine]:
+def subtractions_engine(subtractions: Model) -> Iterator[fasttrt.Engine]:
     shapes = dict.fromkeys("abc", ((1, 4), (64, 4), (MOST, 4)))
     with open_engine(subtractions, shapes=shapes) as engine:
         yield engine
@@ -336,15 +336,15 @@ def test_types(typed: Typed, name: str) -> None:
 
 
 def test_several_inputs_and_outputs(
-    three: fasttrt.Engine, subtractions: Model, framework: Framework
+    subtractions_engine: fasttrt.Engine, subtractions: Model, framework: Framework
 ) -> None:
     for batch in (2, 5_000, 2):
         hosts = [normal(batch, 4) for _ in "cab"]
         given = [framework.put(x) for x in hosts]
         expected = subtractions.reference(*hosts)
-        results = three.infer(*given)
+        results = subtractions_engine.infer(*given)
         assert isinstance(results, tuple)
-        named = three.infer(dict(zip("cab", given, strict=True)))
+        named = subtractions_engine.infer(dict(zip("cab", given, strict=True)))
         assert list(named) == ["z", "m", "y"]
         for by_order, by_name, right in zip(results, named.values(), expected, strict=True):
             _assert_right(framework, by_order, right)
@@ -352,21 +352,21 @@ def test_several_inputs_and_outputs(
 
 
 def test_some_targets_left_out(
-    three: fasttrt.Engine, subtractions: Model, writable: Framework
+    subtractions_engine: fasttrt.Engine, subtractions: Model, writable: Framework
 ) -> None:
     for _ in range(3):
         hosts = [normal(9, 4) for _ in "cab"]
         given = [writable.put(x) for x in hosts]
         z, y = (writable.put(np.full((9, 4), np.nan, np.float32)) for _ in "zy")
         expected = subtractions.reference(*hosts)
-        results = three.infer(*given, out=[z, None, y])
+        results = subtractions_engine.infer(*given, out=[z, None, y])
         assert results[0] is z
         assert results[2] is y
         _assert_kind(writable, results[1])
         for result, right in zip(results, expected, strict=True):
             assert_close(writable.get(result), right, ELEMENTWISE)
         m = writable.put(np.full((9, 4), np.nan, np.float32))
-        named = three.infer(dict(zip("cab", given, strict=True)), out={"m": m})
+        named = subtractions_engine.infer(dict(zip("cab", given, strict=True)), out={"m": m})
         assert named["m"] is m
         for result, right in zip(named.values(), expected, strict=True):
             assert_close(writable.get(result), right, ELEMENTWISE)
@@ -397,7 +397,11 @@ def test_several_types_at_once(two_types: Pair, framework: Framework) -> None:
 @pytest.mark.parametrize("on_gpu", ["c", "a", "b", "ca", "ab"])
 @pytest.mark.parametrize("batch", [3, 5_000])
 def test_numpy_arrays_beside_them(
-    three: fasttrt.Engine, subtractions: Model, framework: Framework, on_gpu: str, batch: int
+    subtractions_engine: fasttrt.Engine,
+    subtractions: Model,
+    framework: Framework,
+    on_gpu: str,
+    batch: int,
 ) -> None:
     """One array on the GPU, and the results are there too."""
     for _ in range(4):
@@ -405,7 +409,7 @@ def test_numpy_arrays_beside_them(
         given: dict[str, Any] = {
             name: framework.put(x) if name in on_gpu else x for name, x in hosts.items()
         }
-        results = three.infer(given)
+        results = subtractions_engine.infer(given)
         for result, right in zip(
             results.values(), subtractions.reference(*hosts.values()), strict=True
         ):
@@ -414,7 +418,7 @@ def test_numpy_arrays_beside_them(
 
 @pytest.mark.parametrize("batch", [3, 5_000])
 def test_targets_in_other_places(
-    three: fasttrt.Engine, subtractions: Model, writable: Framework, batch: int
+    subtractions_engine: fasttrt.Engine, subtractions: Model, writable: Framework, batch: int
 ) -> None:
     """Each out= is filled where it is; what has none comes where the inputs are."""
     for _ in range(4):
@@ -423,7 +427,7 @@ def test_targets_in_other_places(
         blank = np.full((batch, 4), np.nan, np.float32)
 
         target, host = writable.put(blank), blank.copy()
-        results = three.infer(*hosts, out=[target, host, None])
+        results = subtractions_engine.infer(*hosts, out=[target, host, None])
         assert results[0] is target
         assert results[1] is host
         assert_close(writable.get(target), expected[0], ELEMENTWISE)
@@ -431,7 +435,7 @@ def test_targets_in_other_places(
         assert_close(results[2], expected[2], ELEMENTWISE)
 
         target, host = writable.put(blank), blank.copy()
-        results = three.infer(*map(writable.put, hosts), out=[host, None, target])
+        results = subtractions_engine.infer(*map(writable.put, hosts), out=[host, None, target])
         assert results[0] is host
         assert results[2] is target
         assert_close(host, expected[0], ELEMENTWISE)
@@ -439,16 +443,18 @@ def test_targets_in_other_places(
         assert_close(writable.get(target), expected[2], ELEMENTWISE)
 
 
-def test_several_frameworks_at_once(three: fasttrt.Engine, subtractions: Model) -> None:
+def test_several_frameworks_at_once(
+    subtractions_engine: fasttrt.Engine, subtractions: Model
+) -> None:
     """The first array on the GPU tells whose the results are."""
     torch, cupy = _torch_framework(), _cupy_framework()
     for first, second in ((torch, cupy), (cupy, torch)):
         for _ in range(3):
             hosts = [normal(64, 4) for _ in "cab"]
             expected = subtractions.reference(*hosts)
-            results = three.infer(hosts[0], first.put(hosts[1]), second.put(hosts[2]))
+            results = subtractions_engine.infer(hosts[0], first.put(hosts[1]), second.put(hosts[2]))
             target = second.put(np.full((64, 4), np.nan, np.float32))
-            again = three.infer(
+            again = subtractions_engine.infer(
                 *(f.put(x) for f, x in zip((first, second, first), hosts, strict=True)),
                 out=[None, target, None],
             )
@@ -750,18 +756,18 @@ def test_a_result_over_its_input_is_refused(engine: fasttrt.Engine, model: Model
 
 
 def test_two_results_in_the_same_memory_are_refused(
-    three: fasttrt.Engine, subtractions: Model
+    subtractions_engine: fasttrt.Engine, subtractions: Model
 ) -> None:
     torch = _torch()
     hosts = [normal(2, 4) for _ in "cab"]
     given = [_to_torch(x) for x in hosts]
     shared = torch.full((6, 4), torch.nan, device="cuda")
     with pytest.raises(fasttrt.InputError, match="same memory"):
-        three.infer(*given, out=[shared[:2], shared[1:3], None])
+        subtractions_engine.infer(*given, out=[shared[:2], shared[1:3], None])
     with pytest.raises(fasttrt.InputError, match="same memory"):
-        three.infer(*given, out=[None, given[2], None])  # over another output's input
+        subtractions_engine.infer(*given, out=[None, given[2], None])  # over another output's input
     assert bool(shared.isnan().all())
-    three.infer(*given, out=[shared[:2], shared[2:4], shared[4:]])
+    subtractions_engine.infer(*given, out=[shared[:2], shared[2:4], shared[4:]])
     expected = np.concatenate(subtractions.reference(*hosts))
     assert_close(_from_torch(shared), expected, ELEMENTWISE)
     for tensor, host in zip(given, hosts, strict=True):

@@ -8,24 +8,20 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, assert_close, normal, open_engine, product_tolerance
+from support.assertions import assert_close
+from support.gpu import ELEMENTWISE, normal, open_engine, product_tolerance
 from support.gpu_models import stacked
-from support.models import Model, attention, convolution, mlp
+from support.models import Model, attention, convolution
 from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module")
-def net() -> Model:
-    return mlp()
-
-
-@pytest.fixture(scope="module")
-def two_profiles(net: Model) -> Iterator[fasttrt.Engine]:
+def two_profiles(mlp_model: Model) -> Iterator[fasttrt.Engine]:
     """Batches of 2 to 4, and of 16 to 32; nothing between."""
     shapes = [{"x": ((2, 16), (3, 16), (4, 16))}, {"x": ((16, 16), (24, 16), (32, 16))}]
-    with open_engine(net, shapes=shapes) as engine:
+    with open_engine(mlp_model, shapes=shapes) as engine:
         yield engine
 
 
@@ -38,14 +34,16 @@ def test_profiles_are_told(two_profiles: fasttrt.Engine) -> None:
     assert (x.min, x.opt, x.max) == ((2, 16), (3, 16), (32, 16))
 
 
-def test_each_profile_to_its_bounds_and_back(two_profiles: fasttrt.Engine, net: Model) -> None:
+def test_each_profile_to_its_bounds_and_back(
+    two_profiles: fasttrt.Engine, mlp_model: Model
+) -> None:
     for batch in (2, 3, 4, 16, 24, 32, 4, 32, 2, 16, 2, 2, 32, 32, 3):
         x = normal(batch, 16)
-        assert_close(two_profiles.infer(x), net.reference(x), product_tolerance())
+        assert_close(two_profiles.infer(x), mlp_model.reference(x), product_tolerance())
 
 
 @pytest.mark.parametrize("batch", [1, 5, 15, 33])
-def test_outside_every_profile(two_profiles: fasttrt.Engine, net: Model, batch: int) -> None:
+def test_outside_every_profile(two_profiles: fasttrt.Engine, mlp_model: Model, batch: int) -> None:
     for inside in (4, 16):  # whichever profile was used last
         with pytest.raises(fasttrt.InputError) as caught:
             two_profiles.infer(normal(batch, 16))
@@ -55,15 +53,15 @@ def test_outside_every_profile(two_profiles: fasttrt.Engine, net: Model, batch: 
             f"opt (24, 16), max (32, 16), got ({batch}, 16)"
         )
         x = normal(inside, 16)
-        assert_close(two_profiles.infer(x), net.reference(x), product_tolerance())
+        assert_close(two_profiles.infer(x), mlp_model.reference(x), product_tolerance())
 
 
-def test_profiles_that_overlap(net: Model) -> None:
+def test_profiles_that_overlap(mlp_model: Model) -> None:
     shapes = [{"x": ((1, 16), (16, 16), (32, 16))}, {"x": ((1, 16), (2, 16), (4, 16))}]
-    with open_engine(net, shapes=shapes) as engine:
+    with open_engine(mlp_model, shapes=shapes) as engine:
         for batch in (1, 4, 5, 32, 4, 1):
             x = normal(batch, 16)
-            assert_close(engine.infer(x), net.reference(x), product_tolerance())
+            assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
         with pytest.raises(fasttrt.InputError):
             engine.infer(normal(33, 16))
 
@@ -107,10 +105,10 @@ def test_sequences_of_any_length() -> None:
             assert_close(engine.infer(x), model.reference(x), product_tolerance())
 
 
-def test_nothing_is_left_of_other_calls(two_profiles: fasttrt.Engine, net: Model) -> None:
+def test_nothing_is_left_of_other_calls(two_profiles: fasttrt.Engine, mlp_model: Model) -> None:
     """Buffers grow and are kept: results must be of this call's values and extents alone."""
     rng = new_rng()
     for batch in rng.choice([2, 3, 4, 16, 17, 31, 32], 60):
         x = normal(batch, 16) * 10.0 ** rng.integers(-3, 4)
         x = x.astype(np.float32)
-        assert_close(two_profiles.infer(x), net.reference(x), product_tolerance())
+        assert_close(two_profiles.infer(x), mlp_model.reference(x), product_tolerance())

@@ -14,7 +14,8 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
-from support.gpu import EXACT, assert_close, is_v8, normal, open_engine, product_tolerance
+from support.assertions import assert_close
+from support.gpu import EXACT, is_v8, normal, open_engine, product_tolerance
 from support.models import Model, mlp
 
 pytestmark = pytest.mark.gpu
@@ -42,21 +43,21 @@ def _check(engine: fasttrt.Engine, model: Model, *shape: int) -> None:
 
 
 @pytest.mark.parametrize("policy", ["auto", True, False])
-def test_a_run_is_right_or_refused(net: Model, policy: Any) -> None:
+def test_a_run_is_right_or_refused(mlp_model: Model, policy: Any) -> None:
     """Old shapes and new ones, recorded before or not."""
-    plan = fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+    plan = fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
     with fasttrt.Engine(plan, device="cuda", contexts=1, cuda_graph=policy) as engine:
         for _ in range(3):
-            _check(engine, net, SMALL, 16)
+            _check(engine, mlp_model, SMALL, 16)
         right = 0
         with _full():
             for batch in (SMALL, SMALL, 1, 1, 1, 64, 64, 64, SMALL, LARGE, LARGE, 1, SMALL) * 2:
                 with suppress(fasttrt.Error):
-                    _check(engine, net, batch, 16)
+                    _check(engine, mlp_model, batch, 16)
                     right += 1
         assert right > 0  # the first needs nothing new
         for batch in (SMALL, SMALL, SMALL, LARGE, LARGE, LARGE, 1, 1, 1, SMALL, LARGE):
-            _check(engine, net, batch, 16)
+            _check(engine, mlp_model, batch, 16)
 
 
 def test_no_run_waits_for_a_context_that_cannot_be_made() -> None:

@@ -10,22 +10,18 @@ import onnx
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, Array, assert_close, normal, open_engine, product_tolerance
+from support.assertions import assert_close
+from support.gpu import ELEMENTWISE, Array, normal, open_engine, product_tolerance
 from support.gpu_models import FLOAT, crossed
-from support.models import Model, constant_output, elementwise, make, mlp, several, value
+from support.models import Model, constant_output, elementwise, make, several, value
 from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module")
-def net() -> Model:
-    return mlp()
-
-
-@pytest.fixture(scope="module")
-def engine(net: Model) -> Iterator[fasttrt.Engine]:
-    with open_engine(net, shapes={"x": ((1, 16), (8, 16), (32, 16))}) as engine:
+def engine(mlp_model: Model) -> Iterator[fasttrt.Engine]:
+    with open_engine(mlp_model, shapes={"x": ((1, 16), (8, 16), (32, 16))}) as engine:
         yield engine
 
 
@@ -41,19 +37,19 @@ def test_engine_is_on_the_gpu(engine: fasttrt.Engine) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 8, 9, 31, 32])
-def test_batches(engine: fasttrt.Engine, net: Model, batch: int) -> None:
+def test_batches(engine: fasttrt.Engine, mlp_model: Model, batch: int) -> None:
     for _ in range(3):  # the first run of a shape and later ones may use other kernels
         x = normal(batch, 16)
         y = engine.infer(x)
         assert y.dtype == np.float32
-        assert_close(y, net.reference(x), product_tolerance())
+        assert_close(y, mlp_model.reference(x), product_tolerance())
 
 
-def test_mapping_in_mapping_out(engine: fasttrt.Engine, net: Model) -> None:
+def test_mapping_in_mapping_out(engine: fasttrt.Engine, mlp_model: Model) -> None:
     x = normal(5, 16)
     results = engine.infer({"x": x})
     assert list(results) == ["y"]
-    assert_close(results["y"], net.reference(x), product_tolerance())
+    assert_close(results["y"], mlp_model.reference(x), product_tolerance())
 
 
 def test_results_are_the_callers_own(engine: fasttrt.Engine) -> None:

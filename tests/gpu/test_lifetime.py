@@ -12,7 +12,8 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
-from support.gpu import EXACT, Array, assert_close, is_v8, normal, open_engine, product_tolerance
+from support.assertions import assert_close
+from support.gpu import EXACT, Array, is_v8, normal, open_engine, product_tolerance
 from support.models import Model, mlp
 
 pytestmark = pytest.mark.gpu
@@ -24,13 +25,13 @@ SLACK = 16 << 20
 
 
 @pytest.fixture(scope="module")
-def net() -> Model:
+def mlp_model() -> Model:
     return mlp((1024, 2048, 8))
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 def _free() -> int:
@@ -38,32 +39,32 @@ def _free() -> int:
     return _core.device_memory(0)[0]
 
 
-def _use(engine: fasttrt.Engine, net: Model) -> None:
+def _use(engine: fasttrt.Engine, mlp_model: Model) -> None:
     x = normal(1024, 1024)
-    assert_close(engine.infer(x), net.reference(x), 3 * product_tolerance())
+    assert_close(engine.infer(x), mlp_model.reference(x), 3 * product_tolerance())
 
 
-def _closed(plan: fasttrt.Plan, net: Model) -> None:
+def _closed(plan: fasttrt.Plan, mlp_model: Model) -> None:
     engine = fasttrt.Engine(plan, device="cuda")
-    _use(engine, net)
+    _use(engine, mlp_model)
     engine.close()
 
 
-def _left_by_with(plan: fasttrt.Plan, net: Model) -> None:
+def _left_by_with(plan: fasttrt.Plan, mlp_model: Model) -> None:
     with fasttrt.Engine(plan, device="cuda", contexts=2) as engine:
-        _use(engine, net)
+        _use(engine, mlp_model)
 
 
-def _collected(plan: fasttrt.Plan, net: Model) -> None:
+def _collected(plan: fasttrt.Plan, mlp_model: Model) -> None:
     cycle: list[object] = [fasttrt.Engine(plan, device="cuda")]
     cycle.append(cycle)
     assert isinstance(cycle[0], fasttrt.Engine)
-    _use(cycle[0], net)
+    _use(cycle[0], mlp_model)
     del cycle
     gc.collect()
 
 
-def _failed_runs(plan: fasttrt.Plan, net: Model) -> None:
+def _failed_runs(plan: fasttrt.Plan, mlp_model: Model) -> None:
     with fasttrt.Engine(plan, device="cuda") as engine:
         with pytest.raises(fasttrt.InputError):
             engine.infer(normal(2048, 1024))
@@ -71,7 +72,7 @@ def _failed_runs(plan: fasttrt.Plan, net: Model) -> None:
             engine.infer(normal(1024, 1024), out=np.zeros((1, 8), np.float32))
 
 
-def _failed_load(plan: fasttrt.Plan, net: Model) -> None:
+def _failed_load(plan: fasttrt.Plan, mlp_model: Model) -> None:
     cut = fasttrt.Plan(plan.data[:-1000], plan.metadata)
     with pytest.raises(fasttrt.EngineLoadError):
         fasttrt.Engine(cut, device="cuda")
@@ -83,24 +84,24 @@ def _failed_load(plan: fasttrt.Plan, net: Model) -> None:
     ids=["closed", "left by with", "collected", "failed runs", "failed load"],
 )
 def test_device_memory_comes_back(
-    plan: fasttrt.Plan, net: Model, cycle: Callable[[fasttrt.Plan, Model], None], times: int
+    plan: fasttrt.Plan, mlp_model: Model, cycle: Callable[[fasttrt.Plan, Model], None], times: int
 ) -> None:
     for _ in range(3):  # what the driver and TensorRT load once and keep
-        cycle(plan, net)
+        cycle(plan, mlp_model)
     before = _free()
     for _ in range(times):
-        cycle(plan, net)
+        cycle(plan, mlp_model)
     lost = before - _free()
     assert lost <= SLACK, f"{lost / 2**20:.1f} MiB lost in {times} cycles"
 
 
-def test_an_engine_does_take_memory(plan: fasttrt.Plan, net: Model) -> None:
+def test_an_engine_does_take_memory(plan: fasttrt.Plan, mlp_model: Model) -> None:
     """Else the tests above would see no leak."""
-    _closed(plan, net)
+    _closed(plan, mlp_model)
     before = _free()
     engines = [fasttrt.Engine(plan, device="cuda") for _ in range(4)]
     for engine in engines:
-        _use(engine, net)
+        _use(engine, mlp_model)
     taken = before - _free()
     assert taken > 4 * (8 << 20)
     for engine in engines:
@@ -108,7 +109,7 @@ def test_an_engine_does_take_memory(plan: fasttrt.Plan, net: Model) -> None:
     assert before - _free() <= SLACK
 
 
-def test_failed_builds_give_memory_back(net: Model) -> None:
+def test_failed_builds_give_memory_back(mlp_model: Model) -> None:
     class Stopped(Exception):  # noqa: N818
         pass
 
@@ -118,11 +119,11 @@ def test_failed_builds_give_memory_back(net: Model) -> None:
     def cycle() -> None:
         if not is_v8():  # which cannot be stopped
             with pytest.raises(Stopped):
-                open_engine(net, shapes=SHAPES, progress=stop)
+                open_engine(mlp_model, shapes=SHAPES, progress=stop)
         with pytest.raises(fasttrt.InputError):
-            open_engine(net, shapes={"x": ((2, 1024), (1, 1024), (1, 1024))})
+            open_engine(mlp_model, shapes={"x": ((2, 1024), (1, 1024), (1, 1024))})
         with pytest.raises(fasttrt.InputError):
-            open_engine(net, shapes={"q": (1, 1024)})
+            open_engine(mlp_model, shapes={"q": (1, 1024)})
 
     cycle()
     before = _free()
@@ -131,7 +132,7 @@ def test_failed_builds_give_memory_back(net: Model) -> None:
     assert before - _free() <= SLACK
 
 
-def test_results_outlive_the_engine(plan: fasttrt.Plan, net: Model) -> None:
+def test_results_outlive_the_engine(plan: fasttrt.Plan, mlp_model: Model) -> None:
     engine = fasttrt.Engine(plan, device="cuda")
     x = normal(1024, 1024)
     y = engine.infer(x)
@@ -140,10 +141,10 @@ def test_results_outlive_the_engine(plan: fasttrt.Plan, net: Model) -> None:
     engine.close()
     del engine
     gc.collect()
-    _closed(plan, net)
+    _closed(plan, mlp_model)
     np.testing.assert_array_equal(y, kept)
     np.testing.assert_array_equal(part, kept_part)
-    assert_close(y, net.reference(x), 3 * product_tolerance())
+    assert_close(y, mlp_model.reference(x), 3 * product_tolerance())
 
 
 def test_use_after_close(plan: fasttrt.Plan, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import EXACT, assert_close, need, normal, product_tolerance, report
+from support.assertions import assert_close
+from support.gpu import EXACT, need, normal, product_tolerance, report
 from support.models import Model
 from support.randomness import new_rng
 
@@ -20,8 +21,8 @@ SHAPES = {"x": ((1, 16), (4, 16), (16, 16))}
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +31,16 @@ def engine(plan: fasttrt.Plan) -> Iterator[fasttrt.Engine]:
         yield engine
 
 
-def _use(engine: fasttrt.Engine, net: Model, model: Any) -> None:
+def _use(engine: fasttrt.Engine, mlp_model: Model, model: Any) -> None:
     """All that fasttrt does on a GPU: build a model, or load a plan; run, be refused, close."""
     with fasttrt.Engine(model, device="cuda", config=EXACT, shapes=_shapes(model)) as other:
         for one in (engine, other):
             x = normal(7, 16)
-            assert_close(one.infer(x), net.reference(x), product_tolerance())
+            assert_close(one.infer(x), mlp_model.reference(x), product_tolerance())
             with pytest.raises(fasttrt.InputError):
                 one.infer(normal(17, 16))
     with pytest.raises(fasttrt.CudaError):
-        fasttrt.Engine(net.proto, device="cuda:99", shapes=SHAPES)
+        fasttrt.Engine(mlp_model.proto, device="cuda:99", shapes=SHAPES)
 
 
 def _shapes(model: Any) -> Any:
@@ -52,13 +53,13 @@ def _current_context() -> int:
     return context.value or 0
 
 
-def test_a_thread_without_a_context_stays_without(engine: fasttrt.Engine, net: Model) -> None:
+def test_a_thread_without_a_context_stays_without(engine: fasttrt.Engine, mlp_model: Model) -> None:
     seen: list[int | BaseException] = []
 
     def run() -> None:
         try:
             seen.append(_current_context())
-            _use(engine, net, net.proto)
+            _use(engine, mlp_model, mlp_model.proto)
             seen.append(_current_context())
         except BaseException as error:
             seen.append(error)
@@ -70,7 +71,7 @@ def test_a_thread_without_a_context_stays_without(engine: fasttrt.Engine, net: M
 
 
 def test_the_callers_context_stays_current(
-    engine: fasttrt.Engine, net: Model, plan: fasttrt.Plan
+    engine: fasttrt.Engine, mlp_model: Model, plan: fasttrt.Plan
 ) -> None:
     """A context of the caller's own, which is not the primary one that fasttrt uses."""
     driver = ctypes.CDLL("libcuda.so.1")
@@ -80,14 +81,14 @@ def test_the_callers_context_stays_current(
     assert driver.cuCtxCreate_v2(ctypes.byref(own), 0, 0) == 0
     try:
         assert _current_context() == own.value
-        _use(engine, net, net.proto)
+        _use(engine, mlp_model, mlp_model.proto)
         assert _current_context() == own.value
     finally:
         popped = ctypes.c_void_p()
         assert driver.cuCtxPopCurrent_v2(ctypes.byref(popped)) == 0
         assert popped.value == own.value
         assert driver.cuCtxDestroy_v2(own) == 0
-    _use(engine, net, plan)
+    _use(engine, mlp_model, plan)
 
 
 def _torch() -> Any:
@@ -97,7 +98,9 @@ def _torch() -> Any:
     return torch
 
 
-def test_torch_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fasttrt.Plan) -> None:
+def test_torch_in_the_same_process(
+    engine: fasttrt.Engine, mlp_model: Model, plan: fasttrt.Plan
+) -> None:
     torch = _torch()
     a = torch.randn(300, 200, device="cuda", dtype=torch.float64)
     b = torch.randn(200, 100, device="cuda", dtype=torch.float64)
@@ -106,7 +109,7 @@ def test_torch_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fas
     with torch.cuda.stream(side):
         before = a @ b
         device, stream, context = torch.cuda.current_device(), side, _current_context()
-        _use(engine, net, plan)
+        _use(engine, mlp_model, plan)
         assert torch.cuda.current_device() == device
         assert torch.cuda.current_stream() == stream
         assert _current_context() == context
@@ -116,17 +119,19 @@ def test_torch_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fas
         assert_close(product.cpu().numpy(), expected, 1e-12)
     x = torch.randn(5, 16)
     result = engine.infer(x)  # in host memory: numpy takes it as it is
-    assert_close(result, net.reference(x.numpy()), product_tolerance())
+    assert_close(result, mlp_model.reference(x.numpy()), product_tolerance())
 
 
-def test_cupy_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fasttrt.Plan) -> None:
+def test_cupy_in_the_same_process(
+    engine: fasttrt.Engine, mlp_model: Model, plan: fasttrt.Plan
+) -> None:
     cupy = need("cupy")
     host = new_rng().standard_normal((1000, 50))
     with cupy.cuda.Device(0):
         a = cupy.asarray(host)
         before = (a * 2 + 1).sum(0)
         context = _current_context()
-        _use(engine, net, plan)
+        _use(engine, mlp_model, plan)
         assert cupy.cuda.runtime.getDevice() == 0
         assert _current_context() == context
         after = (a * 2 + 1).sum(0)
@@ -136,7 +141,9 @@ def test_cupy_in_the_same_process(engine: fasttrt.Engine, net: Model, plan: fast
     np.testing.assert_array_equal(cupy.asnumpy(a), host)
 
 
-def test_waiting_for_the_device_while_runs_are_recorded(plan: fasttrt.Plan, net: Model) -> None:
+def test_waiting_for_the_device_while_runs_are_recorded(
+    plan: fasttrt.Plan, mlp_model: Model
+) -> None:
     """CUDA refuses that while a stream is captured, and spoils the capture.
 
     The GIL, which a recording holds, keeps threads from beginning to wait; a thread that has let go
@@ -163,7 +170,7 @@ def test_waiting_for_the_device_while_runs_are_recorded(plan: fasttrt.Plan, net:
                     x = normal(batch, 16)
                     for _ in range(3):
                         y = engine.infer(x)
-                        assert_close(y, net.reference(x), product_tolerance())
+                        assert_close(y, mlp_model.reference(x), product_tolerance())
     finally:
         over.set()
         thread.join(60)

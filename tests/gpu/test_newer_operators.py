@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.gpu import assert_close, open_engine, product_tolerance
+from support.assertions import assert_close
+from support.gpu import open_engine, product_tolerance
 from support.newer_operators import NEWER_OPERATORS
 
 pytestmark = pytest.mark.gpu

@@ -28,7 +28,7 @@ def engine(model: Model) -> Iterator[fasttrt.Engine]:
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[fasttrt.Engine]:
+def subtractions_engine() -> Iterator[fasttrt.Engine]:
     shapes = dict.fromkeys("abc", ((1, 4), (2, 4), (8, 4)))
     with open_engine(crossed(), shapes=shapes) as engine:
         yield engine
@@ -59,30 +59,30 @@ def test_into_the_input_itself(engine: fasttrt.Engine, model: Model) -> None:
     np.testing.assert_allclose(x, expected, rtol=ELEMENTWISE)
 
 
-def test_sequence_with_some_left_out(three: fasttrt.Engine) -> None:
+def test_sequence_with_some_left_out(subtractions_engine: fasttrt.Engine) -> None:
     c, a, b = (normal(2, 4) for _ in range(3))
     z, y = np.empty((2, 4), np.float32), np.empty((2, 4), np.float32)
-    results = three.infer(c, a, b, out=[z, None, y])
+    results = subtractions_engine.infer(c, a, b, out=[z, None, y])
     assert results[0] is z
     assert results[2] is y
     for result, expected in zip(results, (c - a, a - b, c + b), strict=True):
         np.testing.assert_array_equal(result, expected)
 
 
-def test_results_in_the_same_memory_are_refused(three: fasttrt.Engine) -> None:
-    inputs = [normal(2, 4) for _ in three.inputs]
+def test_results_in_the_same_memory_are_refused(subtractions_engine: fasttrt.Engine) -> None:
+    inputs = [normal(2, 4) for _ in subtractions_engine.inputs]
     shared = np.full((3, 4), np.nan, np.float32)
-    targets: list[Array | None] = [None] * len(three.outputs)
+    targets: list[Array | None] = [None] * len(subtractions_engine.outputs)
     targets[0], targets[1] = shared[:2], shared[1:]
     with pytest.raises(fasttrt.InputError, match="the same memory"):
-        three.infer(*inputs, out=targets)
+        subtractions_engine.infer(*inputs, out=targets)
     assert np.isnan(shared).all()
 
 
-def test_mapping_with_some_left_out(three: fasttrt.Engine) -> None:
+def test_mapping_with_some_left_out(subtractions_engine: fasttrt.Engine) -> None:
     c, a, b = (normal(2, 4) for _ in range(3))
     m = np.empty((2, 4), np.float32)
-    results = three.infer({"a": a, "b": b, "c": c}, out={"m": m})
+    results = subtractions_engine.infer({"a": a, "b": b, "c": c}, out={"m": m})
     assert results["m"] is m
     np.testing.assert_array_equal(m, a - b)
     np.testing.assert_array_equal(results["z"], c - a)

@@ -11,10 +11,10 @@ from onnx import TensorProto
 
 import fasttrt
 from fasttrt import _core
+from support.assertions import assert_close
 from support.gpu import (
     ELEMENTWISE,
     EXACT,
-    assert_close,
     is_rtx,
     library,
     normal,
@@ -29,30 +29,30 @@ NAMES = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX", "lean": "TensorRT lean"}
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
-def _check(engine: fasttrt.Engine, net: Model) -> None:
+def _check(engine: fasttrt.Engine, mlp_model: Model) -> None:
     with engine:
         assert engine.device == "cuda:0"
         assert engine.inputs[0].max == (8, 16)
         for batch in (1, 8):
             x = normal(batch, 16)
-            assert_close(engine.infer(x), net.reference(x), product_tolerance())
+            assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
 
 
-def test_every_way_to_give_a_plan(plan: fasttrt.Plan, net: Model, tmp_path: Path) -> None:
+def test_every_way_to_give_a_plan(plan: fasttrt.Plan, mlp_model: Model, tmp_path: Path) -> None:
     ours, theirs, odd = tmp_path / "m.plan", tmp_path / "vendor.engine", tmp_path / "plain.bin"
     plan.save(ours)
     theirs.write_bytes(plan.data)
     odd.write_bytes(plan.data)
     for given in (plan, ours, str(ours), ours.read_bytes(), theirs, odd, plan.data):
-        _check(fasttrt.Engine(given, device="cuda"), net)
-    _check(fasttrt.Engine(ours), net)  # device="auto" finds the GPU without a warning
+        _check(fasttrt.Engine(given, device="cuda"), mlp_model)
+    _check(fasttrt.Engine(ours), mlp_model)  # device="auto" finds the GPU without a warning
 
 
-def test_an_engine_saves_what_it_runs(plan: fasttrt.Plan, net: Model, tmp_path: Path) -> None:
+def test_an_engine_saves_what_it_runs(plan: fasttrt.Plan, mlp_model: Model, tmp_path: Path) -> None:
     for source in (plan, fasttrt.Plan(plan.data)):
         path = tmp_path / "again.plan"
         with fasttrt.Engine(source, device="cuda") as engine:
@@ -60,7 +60,7 @@ def test_an_engine_saves_what_it_runs(plan: fasttrt.Plan, net: Model, tmp_path: 
         loaded = fasttrt.Plan.load(path)
         assert loaded.metadata == source.metadata
         assert len(loaded.data) > 1000
-        _check(fasttrt.Engine(path, device="cuda"), net)
+        _check(fasttrt.Engine(path, device="cuda"), mlp_model)
 
 
 def test_metadata_tells_where_it_was_built(plan: fasttrt.Plan) -> None:
@@ -82,7 +82,7 @@ def test_declared_types_survive_saving(tmp_path: Path) -> None:
         np.testing.assert_allclose(y, model.reference(x), rtol=ELEMENTWISE)
 
 
-def test_two_builds_do_not_mix(net: Model, plan: fasttrt.Plan) -> None:
+def test_two_builds_do_not_mix(mlp_model: Model, plan: fasttrt.Plan) -> None:
     other_net = mlp()
     other = fasttrt.build(other_net.proto, EXACT, shapes=SHAPES, device="cuda")
     with (
@@ -92,7 +92,7 @@ def test_two_builds_do_not_mix(net: Model, plan: fasttrt.Plan) -> None:
     ):
         for _ in range(5):
             x = normal(3, 16)
-            for engine, model in ((one, net), (two, other_net), (three, net)):
+            for engine, model in ((one, mlp_model), (two, other_net), (three, mlp_model)):
                 assert_close(engine.infer(x), model.reference(x), product_tolerance())
 
 
@@ -138,9 +138,9 @@ def test_what_tensorrt_refuses_names_both_sides(plan: fasttrt.Plan) -> None:
             assert part in message
 
 
-def test_no_such_gpu(plan: fasttrt.Plan, net: Model) -> None:
+def test_no_such_gpu(plan: fasttrt.Plan, mlp_model: Model) -> None:
     last = _core.device_count() - 1
-    for model in (plan, plan.data, net.proto):
+    for model in (plan, plan.data, mlp_model.proto):
         with pytest.raises(fasttrt.CudaError, match=rf"no CUDA device 99: valid are 0 to {last}"):
             fasttrt.Engine(model, device="cuda:99")
 

@@ -78,7 +78,7 @@ def test_errors_are_those_of_the_precision(
     python_output(_CHILD, *paths, **environment)
     found["tf32"] = errors(np.load(tmp_path / "y.npy"), expected)["max_rel_error"]
     told = [r.getMessage() for r in caplog.records if "engine computes in" in r.getMessage()]
-    report("precision", net=name, told=told, **found)
+    report("precision", mlp_model=name, told=told, **found)
     for key, error in found.items():
         assert LEAST.get(key, 0) < error < BOUNDS[key], key
     assert found["fp32"] < found["fp16"]

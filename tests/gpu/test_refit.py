@@ -15,10 +15,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
+from support.assertions import assert_close
 from support.gpu import (
     EXACT,
     Array,
-    assert_close,
     is_v8,
     normal,
     open_engine,
@@ -48,19 +48,19 @@ def check(engine: fasttrt.Engine, model: Model, *extents: int, times: int = 4) -
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, REFIT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, REFIT, shapes=SHAPES, device="cuda")
 
 
 @pytest.mark.parametrize("cuda_graph", ["auto", True, False])
 def test_the_answers_are_those_of_the_new_weights(
-    plan: fasttrt.Plan, net: Model, cuda_graph: Any
+    plan: fasttrt.Plan, mlp_model: Model, cuda_graph: Any
 ) -> None:
     """Also of runs that were recorded with the old ones."""
     other = mlp()
     with fasttrt.Engine(plan, device="cuda", cuda_graph=cuda_graph) as engine:
-        check(engine, net)
-        for model in (other, net, other):
+        check(engine, mlp_model)
+        for model in (other, mlp_model, other):
             engine.refit(model.proto)
             check(engine, model)
             check(engine, model, 64, 16)
@@ -119,7 +119,7 @@ def test_other_layers(maker: Callable[[], Model], shapes: Any, extents: tuple[in
         check(engine, new, *extents)
 
 
-def test_runs_meanwhile_are_of_one_model_or_the_other(plan: fasttrt.Plan, net: Model) -> None:
+def test_runs_meanwhile_are_of_one_model_or_the_other(plan: fasttrt.Plan, mlp_model: Model) -> None:
     """Never of a mix; and of the new one, once it is there."""
     other = mlp()
     stop = threading.Event()
@@ -132,7 +132,7 @@ def test_runs_meanwhile_are_of_one_model_or_the_other(plan: fasttrt.Plan, net: M
                 y = engine.infer(x).astype(np.float64)
                 errors = [
                     np.abs(y - expected).max() / np.abs(expected).max()
-                    for expected in (net.reference(x), other.reference(x))
+                    for expected in (mlp_model.reference(x), other.reference(x))
                 ]
                 assert min(errors) < product_tolerance()
                 count += 1
@@ -141,7 +141,7 @@ def test_runs_meanwhile_are_of_one_model_or_the_other(plan: fasttrt.Plan, net: M
         with ThreadPoolExecutor(4) as pool:
             runs = [pool.submit(run) for _ in range(4)]
             try:
-                for model in (other, net) * 5:
+                for model in (other, mlp_model) * 5:
                     engine.refit(model.proto)
                     check(engine, model, times=1)
             finally:
@@ -149,7 +149,7 @@ def test_runs_meanwhile_are_of_one_model_or_the_other(plan: fasttrt.Plan, net: M
             assert all(future.result() > 0 for future in runs)
 
 
-def test_a_model_that_does_not_fit_changes_nothing(plan: fasttrt.Plan, net: Model) -> None:
+def test_a_model_that_does_not_fit_changes_nothing(plan: fasttrt.Plan, mlp_model: Model) -> None:
     relabelled = onnx.ModelProto()
     relabelled.CopyFrom(mlp().proto)
     relabelled.graph.node[1].op_type = "Sigmoid"
@@ -157,13 +157,15 @@ def test_a_model_that_does_not_fit_changes_nothing(plan: fasttrt.Plan, net: Mode
         for wrong in (mlp((16, 24, 8)).proto, mlp((16, 32, 32, 8)).proto, relabelled):
             with pytest.raises(fasttrt.InputError, match="refit: the model is not the one"):
                 engine.refit(wrong)
-            check(engine, net)
+            check(engine, mlp_model)
 
 
-def test_without_a_record_tensorrt_names_what_does_not_fit(plan: fasttrt.Plan, net: Model) -> None:
+def test_without_a_record_tensorrt_names_what_does_not_fit(
+    plan: fasttrt.Plan, mlp_model: Model
+) -> None:
     """A plan as another tool would have written it."""
     renamed = onnx.ModelProto()
-    renamed.CopyFrom(net.proto)
+    renamed.CopyFrom(mlp_model.proto)
     renamed.graph.initializer[0].name = renamed.graph.node[0].input[1] = "renamed"
     new = mlp()
     with fasttrt.Engine(plan.data, device="cuda") as engine:
@@ -172,7 +174,7 @@ def test_without_a_record_tensorrt_names_what_does_not_fit(plan: fasttrt.Plan, n
         assert "w0" in str(caught.value)
         with pytest.raises(fasttrt.InputError, match="do not fit the engine"):
             engine.refit(mlp((16, 24, 8)).proto)
-        check(engine, net)
+        check(engine, mlp_model)
         engine.refit(new.proto)
         check(engine, new)
 
@@ -199,11 +201,11 @@ def test_a_value_that_the_build_took_in_is_refused_or_counts() -> None:
         check(engine, old if refused else new)
 
 
-def test_an_engine_that_was_not_built_for_it(net: Model) -> None:
-    with open_engine(net, shapes=SHAPES) as engine:
+def test_an_engine_that_was_not_built_for_it(mlp_model: Model) -> None:
+    with open_engine(mlp_model, shapes=SHAPES) as engine:
         with pytest.raises(fasttrt.Error, match="not built to be refitted"):
             engine.refit(mlp().proto)
-        check(engine, net)
+        check(engine, mlp_model)
 
 
 def test_a_closed_engine(plan: fasttrt.Plan) -> None:
@@ -246,9 +248,9 @@ def test_a_plan_without_weights(tmp_path: Path) -> None:
         check(engine, other)
 
 
-def test_a_model_built_without_weights_still_has_them(net: Model) -> None:
-    with open_engine(net, config=STRIPPED, shapes=SHAPES) as engine:
-        check(engine, net)
+def test_a_model_built_without_weights_still_has_them(mlp_model: Model) -> None:
+    with open_engine(mlp_model, config=STRIPPED, shapes=SHAPES) as engine:
+        check(engine, mlp_model)
 
 
 def test_weights_in_place_of_a_plans_own(plan: fasttrt.Plan) -> None:
@@ -267,6 +269,6 @@ def test_streamed_weights(budget: int) -> None:
         check(engine, model, 64, 16)
 
 
-def test_a_budget_needs_a_plan_built_for_it(net: Model) -> None:
+def test_a_budget_needs_a_plan_built_for_it(mlp_model: Model) -> None:
     with pytest.raises(fasttrt.InputError, match="weight_streaming_budget: expected a plan built"):
-        open_engine(net, shapes=SHAPES, weight_streaming_budget=0)
+        open_engine(mlp_model, shapes=SHAPES, weight_streaming_budget=0)

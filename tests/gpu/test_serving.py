@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import fasttrt
+from support.assertions import assert_close
 from support.gpu import (
     ELEMENTWISE,
     EXACT,
     Array,
-    assert_close,
     need,
     normal,
     open_engine,
@@ -41,8 +41,8 @@ BATCHINGS = {
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,8 @@ def _requests(count: int) -> list[Array]:
     return [normal(rows, 16) for rows in new_rng().integers(1, 9, count)]
 
 
-def _right(y: Any, net: Model, x: Array) -> None:
-    assert_close(y, net.reference(x), product_tolerance())
+def _right(y: Any, mlp_model: Model, x: Array) -> None:
+    assert_close(y, mlp_model.reference(x), product_tolerance())
 
 
 def _pair(rows: int) -> tuple[Array, Array]:
@@ -105,25 +105,25 @@ def _pinned(x: Array) -> Array:
 
 
 @pytest.mark.parametrize("contexts", [1, 2, 3, 4])
-def test_submitted_runs(plan: fasttrt.Plan, net: Model, contexts: int) -> None:
+def test_submitted_runs(plan: fasttrt.Plan, mlp_model: Model, contexts: int) -> None:
     with fasttrt.Engine(plan, device="cuda", contexts=contexts) as engine:
         xs = _requests(200)
         runs = [engine.submit(x) for x in xs]
         for x, run in zip(xs, runs, strict=True):
-            _right(run.result(PATIENCE), net, x)
+            _right(run.result(PATIENCE), mlp_model, x)
 
 
-def test_submitted_into_memory_of_the_callers(engine: fasttrt.Engine, net: Model) -> None:
+def test_submitted_into_memory_of_the_callers(engine: fasttrt.Engine, mlp_model: Model) -> None:
     xs = _requests(60)
     outs = [np.full((len(x), 8), np.nan, np.float32) for x in xs[:30]]
     outs += [_pinned(np.full((len(x), 8), np.nan, np.float32)) for x in xs[30:]]
     runs = [engine.submit(_pinned(x), out=out) for x, out in zip(xs, outs, strict=True)]
     for x, out, run in zip(xs, outs, runs, strict=True):
         assert run.result(PATIENCE) is out
-        _right(out, net, x)
+        _right(out, mlp_model, x)
 
 
-def test_submitted_tensors(engine: fasttrt.Engine, net: Model) -> None:
+def test_submitted_tensors(engine: fasttrt.Engine, mlp_model: Model) -> None:
     torch = _torch()
     xs = _requests(60)
     tensors = [torch.from_numpy(x).cuda() for x in xs]
@@ -136,11 +136,13 @@ def test_submitted_tensors(engine: fasttrt.Engine, net: Model) -> None:
         y = run.result(PATIENCE)
         torch.cuda.synchronize()
         assert y.is_cuda
-        _right(y.cpu().numpy(), net, x)
-        _right(out.cpu().numpy(), net, x)
+        _right(y.cpu().numpy(), mlp_model, x)
+        _right(out.cpu().numpy(), mlp_model, x)
 
 
-def test_what_submit_refuses_comes_with_the_future(engine: fasttrt.Engine, net: Model) -> None:
+def test_what_submit_refuses_comes_with_the_future(
+    engine: fasttrt.Engine, mlp_model: Model
+) -> None:
     for _ in range(5):
         xs = _requests(6)
         bad = [normal(MOST + 1, 16), np.zeros((2, 16)), normal(2, 15), None]
@@ -151,10 +153,10 @@ def test_what_submit_refuses_comes_with_the_future(engine: fasttrt.Engine, net: 
             with pytest.raises(fasttrt.InputError, match=r"^x: expected"):
                 run.result(PATIENCE)
         for x, run in zip(xs, good, strict=True):
-            _right(run.result(PATIENCE), net, x)
+            _right(run.result(PATIENCE), mlp_model, x)
 
 
-def test_asyncio(engine: fasttrt.Engine, net: Model) -> None:
+def test_asyncio(engine: fasttrt.Engine, mlp_model: Model) -> None:
     xs = _requests(60)
 
     async def ask() -> list[Any]:
@@ -164,21 +166,21 @@ def test_asyncio(engine: fasttrt.Engine, net: Model) -> None:
 
     *results, refused = asyncio.run(asyncio.wait_for(ask(), PATIENCE))
     for x, y in zip(xs, results, strict=True):
-        _right(y, net, x)
+        _right(y, mlp_model, x)
     assert isinstance(refused, fasttrt.InputError)
 
 
-def test_close_with_runs_in_the_queue(plan: fasttrt.Plan, net: Model) -> None:
+def test_close_with_runs_in_the_queue(plan: fasttrt.Plan, mlp_model: Model) -> None:
     """Each is right or cancelled."""
     engine = fasttrt.Engine(plan, device="cuda", contexts=1)
     xs = _requests(300)
     runs = [engine.submit(x) for x in xs]
-    _right(runs[0].result(PATIENCE), net, xs[0])
+    _right(runs[0].result(PATIENCE), mlp_model, xs[0])
     engine.close()
     wait(runs, PATIENCE)
     for x, run in zip(xs, runs, strict=True):
         if not run.cancelled():
-            _right(run.result(0), net, x)
+            _right(run.result(0), mlp_model, x)
     with pytest.raises(fasttrt.Error, match="closed"):
         engine.submit(xs[0])
     with pytest.raises(fasttrt.Error, match="closed"):
@@ -189,16 +191,16 @@ def test_close_with_runs_in_the_queue(plan: fasttrt.Plan, net: Model) -> None:
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 4, None])
-def test_map_is_in_order(engine: fasttrt.Engine, net: Model, in_flight: int | None) -> None:
+def test_map_is_in_order(engine: fasttrt.Engine, mlp_model: Model, in_flight: int | None) -> None:
     xs = _requests(300)
     results = list(engine.map(iter(xs), in_flight=in_flight))
     for x, y in zip(xs, results, strict=True):
-        _right(y, net, x)
+        _right(y, mlp_model, x)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 4])
 def test_map_of_an_array_that_is_filled_anew(
-    engine: fasttrt.Engine, net: Model, in_flight: int
+    engine: fasttrt.Engine, mlp_model: Model, in_flight: int
 ) -> None:
     """As many arrays as there are items ahead will do, and one for the result at hand."""
     ring = [fasttrt.empty_pinned((8, 16), np.float32) for _ in range(in_flight + 1)]
@@ -213,10 +215,10 @@ def test_map_of_an_array_that_is_filled_anew(
 
     results = list(engine.map(items(), in_flight=in_flight))
     for x, y in zip(sent, results, strict=True):
-        _right(y, net, x)
+        _right(y, mlp_model, x)
 
 
-def test_map_of_tensors(engine: fasttrt.Engine, net: Model) -> None:
+def test_map_of_tensors(engine: fasttrt.Engine, mlp_model: Model) -> None:
     torch = _torch()
     xs = _requests(100)
 
@@ -230,7 +232,7 @@ def test_map_of_tensors(engine: fasttrt.Engine, net: Model) -> None:
         if i % 3:
             torch.cuda.synchronize()
             y = y.cpu().numpy()
-        _right(y, net, x)
+        _right(y, mlp_model, x)
 
 
 def test_map_of_tuples_and_mappings(pair_plan: fasttrt.Plan, pair_model: Model) -> None:
@@ -244,7 +246,7 @@ def test_map_of_tuples_and_mappings(pair_plan: fasttrt.Plan, pair_model: Model) 
             _right_pair(tuple(by_name.values()), pair_model, a, b)
 
 
-def test_map_with_bad_items(engine: fasttrt.Engine, net: Model) -> None:
+def test_map_with_bad_items(engine: fasttrt.Engine, mlp_model: Model) -> None:
     xs: list[Array] = _requests(60)
     bad = {7, 8, 31, 59}
     items = [normal(2, 17) if i in bad else x for i, x in enumerate(xs)]
@@ -255,20 +257,20 @@ def test_map_with_bad_items(engine: fasttrt.Engine, net: Model) -> None:
             assert f"item {i}" in str(y)
             seen.append(i)
         else:
-            _right(y, net, xs[i])
+            _right(y, mlp_model, xs[i])
     assert set(seen) == bad
     results = engine.map(items, in_flight=4)
     for x in xs[:7]:
-        _right(next(results), net, x)
+        _right(next(results), mlp_model, x)
     with pytest.raises(fasttrt.InputError, match="item 7"):
         next(results)
-    _right(engine.infer(xs[0]), net, xs[0])
+    _right(engine.infer(xs[0]), mlp_model, xs[0])
 
 
 # Batches
 
 
-def _ask(engine: fasttrt.Engine, net: Model, count: int) -> int:
+def _ask(engine: fasttrt.Engine, mlp_model: Model, count: int) -> int:
     rng = new_rng()
     for i in range(count):
         x = normal(int(rng.integers(1, 4)), 16)
@@ -280,7 +282,7 @@ def _ask(engine: fasttrt.Engine, net: Model, count: int) -> int:
             y = engine.infer({"x": x})["y"] if i % 3 else engine.infer(x)
         kept = x.copy()
         x[...] = np.nan
-        _right(y, net, kept)
+        _right(y, mlp_model, kept)
     return count
 
 
@@ -291,7 +293,7 @@ def _all(pool: ThreadPoolExecutor, work: list[Callable[[], int]]) -> int:
 @pytest.mark.parametrize("contexts", [1, 3])
 @pytest.mark.parametrize("graph", [True, False], ids=["graph", "no graph"])
 def test_batches_of_many_threads(
-    plan: fasttrt.Plan, net: Model, contexts: int, graph: bool
+    plan: fasttrt.Plan, mlp_model: Model, contexts: int, graph: bool
 ) -> None:
     for batching in BATCHINGS.values():
         with (
@@ -300,16 +302,16 @@ def test_batches_of_many_threads(
             ) as engine,
             ThreadPoolExecutor(THREADS) as pool,
         ):
-            assert _all(pool, [lambda: _ask(engine, net, 40)] * THREADS) == 40 * THREADS
+            assert _all(pool, [lambda: _ask(engine, mlp_model, 40)] * THREADS) == 40 * THREADS
 
 
-def test_one_caller_alone(batching: fasttrt.Engine, net: Model) -> None:
+def test_one_caller_alone(batching: fasttrt.Engine, mlp_model: Model) -> None:
     for rows in (*range(1, MOST + 1, 3), MOST):
         x = normal(rows, 16)
-        _right(batching.infer(x), net, x)
+        _right(batching.infer(x), mlp_model, x)
 
 
-def test_results_of_batches_are_the_callers_own(batching: fasttrt.Engine, net: Model) -> None:
+def test_results_of_batches_are_the_callers_own(batching: fasttrt.Engine, mlp_model: Model) -> None:
     """Each has its part of a batch, and may write to it."""
 
     def ask() -> int:
@@ -317,7 +319,7 @@ def test_results_of_batches_are_the_callers_own(batching: fasttrt.Engine, net: M
         for i in range(40):
             x = normal(1 + i % 3, 16)
             y = batching.infer(x)
-            _right(y, net, x)
+            _right(y, mlp_model, x)
             kept.append((y, y.copy()))
             if i % 4 == 0:
                 y[...] = np.nan
@@ -330,20 +332,20 @@ def test_results_of_batches_are_the_callers_own(batching: fasttrt.Engine, net: M
         assert _all(pool, [ask] * THREADS) == 30 * THREADS
 
 
-def test_batches_of_submitted_runs(batching: fasttrt.Engine, net: Model) -> None:
+def test_batches_of_submitted_runs(batching: fasttrt.Engine, mlp_model: Model) -> None:
     xs = _requests(300)
     runs: list[Future[Any]] = [batching.submit(x) for x in xs]
     for x, run in zip(xs, runs, strict=True):
-        _right(run.result(PATIENCE), net, x)
+        _right(run.result(PATIENCE), mlp_model, x)
     for x, y in zip(xs, batching.map(xs), strict=True):
-        _right(y, net, x)
+        _right(y, mlp_model, x)
 
     async def ask() -> list[Any]:
         results: list[Any] = await asyncio.gather(*map(batching.ainfer, xs))
         return results
 
     for x, y in zip(xs, asyncio.run(asyncio.wait_for(ask(), PATIENCE)), strict=True):
-        _right(y, net, x)
+        _right(y, mlp_model, x)
 
 
 # Whoever sends these may share a batch with others, and must not be able to spoil it.
@@ -359,7 +361,7 @@ BAD: dict[str, Callable[[fasttrt.Engine], Any]] = {
 }
 
 
-def test_bad_requests_hurt_nobody_else(batching: fasttrt.Engine, net: Model) -> None:
+def test_bad_requests_hurt_nobody_else(batching: fasttrt.Engine, mlp_model: Model) -> None:
     def spoil() -> int:
         for name in BAD:
             for _ in range(5):
@@ -368,26 +370,26 @@ def test_bad_requests_hurt_nobody_else(batching: fasttrt.Engine, net: Model) -> 
         return 0
 
     with ThreadPoolExecutor(THREADS) as pool:
-        work: list[Callable[[], int]] = [lambda: _ask(batching, net, 40)] * (THREADS // 2)
+        work: list[Callable[[], int]] = [lambda: _ask(batching, mlp_model, 40)] * (THREADS // 2)
         assert _all(pool, [*work, *[spoil] * (THREADS // 2)]) == 40 * (THREADS // 2)
 
 
-def test_not_a_number_stays_in_its_row(batching: fasttrt.Engine, net: Model) -> None:
+def test_not_a_number_stays_in_its_row(batching: fasttrt.Engine, mlp_model: Model) -> None:
     def poison() -> int:
         for _ in range(40):
             x = normal(3, 16)
             x[1] = (np.nan, np.inf) * 8
             y = batching.infer(x)
             assert y.shape == (3, 8)
-            _right(y[::2], net, x[::2])
+            _right(y[::2], mlp_model, x[::2])
         return 0
 
     with ThreadPoolExecutor(THREADS) as pool:
-        work: list[Callable[[], int]] = [lambda: _ask(batching, net, 40)] * (THREADS // 2)
+        work: list[Callable[[], int]] = [lambda: _ask(batching, mlp_model, 40)] * (THREADS // 2)
         assert _all(pool, [*work, *[poison] * (THREADS // 2)]) == 40 * (THREADS // 2)
 
 
-def test_arrays_of_every_kind_in_batches(batching: fasttrt.Engine, net: Model) -> None:
+def test_arrays_of_every_kind_in_batches(batching: fasttrt.Engine, mlp_model: Model) -> None:
     """Those on the GPU run alone; nobody is to notice."""
     torch = _torch()
 
@@ -395,10 +397,10 @@ def test_arrays_of_every_kind_in_batches(batching: fasttrt.Engine, net: Model) -
         for _ in range(20):
             x = normal(3, 16)
             y = batching.infer(torch.from_numpy(x).cuda())
-            _right(y.cpu().numpy(), net, x)
+            _right(y.cpu().numpy(), mlp_model, x)
             out = torch.full((3, 8), torch.nan, device="cuda")
             assert batching.infer(x, out=out) is out
-            _right(out.cpu().numpy(), net, x)
+            _right(out.cpu().numpy(), mlp_model, x)
         return 20
 
     def pinned() -> int:
@@ -406,12 +408,12 @@ def test_arrays_of_every_kind_in_batches(batching: fasttrt.Engine, net: Model) -
             x = normal(2, 16)
             out = fasttrt.empty_pinned((2, 8), np.float32)
             assert batching.infer(_pinned(x), out=out) is out
-            _right(out, net, x)
-            _right(batching.infer(np.asfortranarray(x)), net, x)
+            _right(out, mlp_model, x)
+            _right(batching.infer(np.asfortranarray(x)), mlp_model, x)
         return 20
 
     with ThreadPoolExecutor(12) as pool:
-        asked: list[Callable[[], int]] = [lambda: _ask(batching, net, 20)] * 4
+        asked: list[Callable[[], int]] = [lambda: _ask(batching, mlp_model, 20)] * 4
         assert _all(pool, [*asked, *[tensors] * 4, *[pinned] * 4]) == 20 * 12
 
 
@@ -457,7 +459,7 @@ def test_samples_of_several_extents() -> None:
         assert _all(pool, [lambda: ask(engine)] * THREADS) == 30 * THREADS
 
 
-def test_close_waits_for_no_batch_to_fill(plan: fasttrt.Plan, net: Model) -> None:
+def test_close_waits_for_no_batch_to_fill(plan: fasttrt.Plan, mlp_model: Model) -> None:
     """The delay is longer than any test may take."""
     hours = fasttrt.Batching(MOST, max_delay_us=2**31 - 1)
     engine = fasttrt.Engine(plan, device="cuda", batching=hours)
@@ -466,22 +468,22 @@ def test_close_waits_for_no_batch_to_fill(plan: fasttrt.Plan, net: Model) -> Non
     while not run.running():
         time.sleep(0.001)
     engine.close()
-    _right(run.result(PATIENCE), net, x)
+    _right(run.result(PATIENCE), mlp_model, x)
 
 
-def test_close_while_batches_fill(plan: fasttrt.Plan, net: Model) -> None:
+def test_close_while_batches_fill(plan: fasttrt.Plan, mlp_model: Model) -> None:
     """Each call either is right or says that the engine is closed; and none waits for long."""
     batching = fasttrt.Batching(MOST, max_delay_us=20_000)
     engine = fasttrt.Engine(plan, device="cuda", batching=batching)
     begun = threading.Barrier(THREADS + 1)
 
     def run() -> int:
-        _ask(engine, net, 2)
+        _ask(engine, mlp_model, 2)
         begun.wait(PATIENCE)
         runs, deadline = 0, time.monotonic() + 20
         with pytest.raises(fasttrt.Error, match="closed"):  # noqa: PT012
             while time.monotonic() < deadline:
-                _ask(engine, net, 1)
+                _ask(engine, mlp_model, 1)
                 runs += 1
         return runs
 
@@ -520,12 +522,12 @@ def test_batches_that_no_profile_takes(plan: fasttrt.Plan) -> None:
 @pytest.mark.parametrize(
     "where", [{"device": "cuda:0"}, {"devices": [0]}, {"devices": ["cuda:0"]}], ids=repr
 )
-def test_one_gpu_by_its_number(plan: fasttrt.Plan, net: Model, where: dict[str, Any]) -> None:
+def test_one_gpu_by_its_number(plan: fasttrt.Plan, mlp_model: Model, where: dict[str, Any]) -> None:
     with fasttrt.Engine(plan, **where) as engine:
         assert engine.device == "cuda:0"
         xs = _requests(30)
         for x, y in zip(xs, engine.map(xs), strict=True):
-            _right(y, net, x)
+            _right(y, mlp_model, x)
 
 
 def test_a_gpu_that_is_not_there(plan: fasttrt.Plan) -> None:
@@ -544,15 +546,15 @@ def both(plan: fasttrt.Plan) -> Iterator[fasttrt.Engine]:
         yield engine
 
 
-def test_two_gpus(both: fasttrt.Engine, net: Model) -> None:
+def test_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:
     xs = _requests(300)
     for x, y in zip(xs, both.map(xs), strict=True):
-        _right(y, net, x)
+        _right(y, mlp_model, x)
     with ThreadPoolExecutor(THREADS) as pool:
-        assert _all(pool, [lambda: _ask(both, net, 20)] * THREADS) == 20 * THREADS
+        assert _all(pool, [lambda: _ask(both, mlp_model, 20)] * THREADS) == 20 * THREADS
 
 
-def test_tensors_of_two_gpus(both: fasttrt.Engine, net: Model) -> None:
+def test_tensors_of_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:
     """They run where they are."""
     torch = _torch()
     for _ in range(10):
@@ -561,16 +563,16 @@ def test_tensors_of_two_gpus(both: fasttrt.Engine, net: Model) -> None:
             tensor = torch.from_numpy(x).to(f"cuda:{ordinal}")
             y = both.infer(tensor)
             assert y.device.index == ordinal
-            _right(y.cpu().numpy(), net, x)
+            _right(y.cpu().numpy(), mlp_model, x)
             out = torch.full((5, 8), torch.nan, device=f"cuda:{ordinal}")
             assert both.infer(x, out=out) is out
-            _right(out.cpu().numpy(), net, x)
+            _right(out.cpu().numpy(), mlp_model, x)
             other = torch.empty((5, 8), device=f"cuda:{1 - ordinal}")
             with pytest.raises(fasttrt.InputError, match=r"cuda:0.*cuda:1|cuda:1.*cuda:0"):
                 both.infer(tensor, out=other)
 
 
-def test_streams_of_two_gpus(both: fasttrt.Engine, net: Model) -> None:
+def test_streams_of_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:
     torch = _torch()
     for ordinal in (0, 1):
         side = torch.cuda.Stream(device=ordinal)
@@ -579,5 +581,5 @@ def test_streams_of_two_gpus(both: fasttrt.Engine, net: Model) -> None:
         torch.cuda.synchronize(ordinal)
         y = both.infer(tensor, stream=side)
         side.synchronize()
-        _right(y.cpu().numpy(), net, x)
-        _right(both.infer(x, stream=side), net, x)
+        _right(y.cpu().numpy(), mlp_model, x)
+        _right(both.infer(x, stream=side), mlp_model, x)

@@ -19,7 +19,8 @@ import pytest
 
 import fasttrt
 from fasttrt import _core
-from support.gpu import EXACT, Array, assert_close, need, normal, product_tolerance, report
+from support.assertions import assert_close
+from support.gpu import EXACT, Array, need, normal, product_tolerance, report
 from support.models import Model
 
 pytestmark = pytest.mark.gpu
@@ -77,9 +78,9 @@ def _assert_steady(call: Callable[[], Any], name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
+def plan(mlp_model: Model) -> fasttrt.Plan:
     return fasttrt.build(
-        net.proto, EXACT, shapes={"x": ((1, 16), (4, 16), (4096, 16))}, device="cuda"
+        mlp_model.proto, EXACT, shapes={"x": ((1, 16), (4, 16), (4096, 16))}, device="cuda"
     )
 
 
@@ -94,22 +95,22 @@ def x(request: pytest.FixtureRequest) -> Array:
     return normal(request.param, 16)
 
 
-def _right(y: Any, net: Model, x: Array) -> None:
-    assert_close(y, net.reference(x), product_tolerance())
+def _right(y: Any, mlp_model: Model, x: Array) -> None:
+    assert_close(y, mlp_model.reference(x), product_tolerance())
 
 
-def test_numpy(engine: fasttrt.Engine, net: Model, x: Array) -> None:
+def test_numpy(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
     _assert_steady(lambda: engine.infer(x), "numpy")
-    _right(engine.infer(x), net, x)
+    _right(engine.infer(x), mlp_model, x)
 
 
-def test_numpy_by_name(engine: fasttrt.Engine, net: Model, x: Array) -> None:
+def test_numpy_by_name(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
     _assert_steady(lambda: engine.infer({"x": x}), "numpy by name")
-    _right(engine.infer({"x": x})["y"], net, x)
+    _right(engine.infer({"x": x})["y"], mlp_model, x)
 
 
 @pytest.mark.parametrize("pinned", [False, True], ids=["numpy", "pinned"])
-def test_numpy_out(engine: fasttrt.Engine, net: Model, x: Array, pinned: bool) -> None:
+def test_numpy_out(engine: fasttrt.Engine, mlp_model: Model, x: Array, pinned: bool) -> None:
     given, out = x, np.empty((len(x), 8), np.float32)
     if pinned:
         given = fasttrt.empty_pinned(x.shape, x.dtype)
@@ -118,7 +119,7 @@ def test_numpy_out(engine: fasttrt.Engine, net: Model, x: Array, pinned: bool) -
     _assert_steady(lambda: engine.infer(given, out=out), "pinned out" if pinned else "numpy out")
     out[...] = np.nan
     engine.infer(given, out=out)
-    _right(out, net, x)
+    _right(out, mlp_model, x)
 
 
 def _torch() -> Any:
@@ -129,7 +130,7 @@ def _torch() -> Any:
 
 
 @pytest.mark.parametrize("explicit", [False, True], ids=["current", "explicit"])
-def test_torch_out(engine: fasttrt.Engine, net: Model, x: Array, explicit: bool) -> None:
+def test_torch_out(engine: fasttrt.Engine, mlp_model: Model, x: Array, explicit: bool) -> None:
     torch = _torch()
     given, out = torch.from_numpy(x).cuda(), torch.empty((len(x), 8), device="cuda")
     stream = torch.cuda.Stream() if explicit else None
@@ -152,30 +153,30 @@ def test_torch_out(engine: fasttrt.Engine, net: Model, x: Array, explicit: bool)
     torch.cuda.synchronize()
     call()
     torch.cuda.synchronize()
-    _right(out.cpu().numpy(), net, x)
+    _right(out.cpu().numpy(), mlp_model, x)
 
 
-def test_torch_results(engine: fasttrt.Engine, net: Model, x: Array) -> None:
+def test_torch_results(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
     torch = _torch()
     given = torch.from_numpy(x).cuda()
     _assert_steady(lambda: engine.infer(given), "torch")
-    _right(engine.infer(given).cpu().numpy(), net, x)
+    _right(engine.infer(given).cpu().numpy(), mlp_model, x)
 
 
-def test_device_arrays(engine: fasttrt.Engine, net: Model, x: Array) -> None:
+def test_device_arrays(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
     given = fasttrt.DeviceArray.from_numpy(x)
     _assert_steady(lambda: engine.infer(given), "DeviceArray")
-    _right(engine.infer(given).numpy(), net, x)
+    _right(engine.infer(given).numpy(), mlp_model, x)
 
 
-def test_cupy_results(engine: fasttrt.Engine, net: Model, x: Array) -> None:
+def test_cupy_results(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
     cupy = need("cupy")
     given = cupy.asarray(x)
     _assert_steady(lambda: engine.infer(given), "cupy")
-    _right(cupy.asnumpy(engine.infer(given)), net, x)
+    _right(cupy.asnumpy(engine.infer(given)), mlp_model, x)
 
 
-def test_refused_runs(engine: fasttrt.Engine, net: Model, x: Array) -> None:
+def test_refused_runs(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
     out = np.empty((len(x) + 1, 8), np.float32)
 
     def call() -> None:
@@ -185,15 +186,15 @@ def test_refused_runs(engine: fasttrt.Engine, net: Model, x: Array) -> None:
     for _ in range(3):
         engine.infer(x)
     _assert_steady(call, "refused")
-    _right(engine.infer(x), net, x)
+    _right(engine.infer(x), mlp_model, x)
 
 
-def test_submitted_runs(engine: fasttrt.Engine, net: Model, x: Array) -> None:
+def test_submitted_runs(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
     _assert_steady(lambda: engine.submit(x).result(60), "submit")
-    _right(engine.submit(x).result(60), net, x)
+    _right(engine.submit(x).result(60), mlp_model, x)
 
 
-def test_batches(plan: fasttrt.Plan, net: Model) -> None:
+def test_batches(plan: fasttrt.Plan, mlp_model: Model) -> None:
     x = normal(4, 16)
     batching = fasttrt.Batching(8, max_delay_us=0)
     with fasttrt.Engine(plan, device="cuda", batching=batching) as engine:
@@ -203,7 +204,7 @@ def test_batches(plan: fasttrt.Plan, net: Model) -> None:
                 run.result(60)
 
         _assert_steady(call, "batches")
-        _right(engine.infer(x), net, x)
+        _right(engine.infer(x), mlp_model, x)
 
 
 def test_growth_would_be_seen(engine: fasttrt.Engine) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import ELEMENTWISE, EXACT, Array, assert_close, is_v8, need, normal, open_engine
+from support.assertions import assert_close
+from support.gpu import ELEMENTWISE, EXACT, Array, is_v8, need, normal, open_engine
 from support.gpu_models import crossed
 from support.models import Model, elementwise, reshape
 from support.randomness import new_rng

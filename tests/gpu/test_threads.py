@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import fasttrt
+from support.assertions import assert_close
 from support.gpu import (
     ELEMENTWISE,
     EXACT,
-    assert_close,
     normal,
     open_engine,
     product_tolerance,
@@ -30,15 +30,15 @@ SHAPES = [{"x": ((1, 16), (4, 16), (8, 16))}, {"x": ((9, 16), (16, 16), (64, 16)
 
 
 @pytest.fixture(scope="module")
-def plan(net: Model) -> fasttrt.Plan:
-    return fasttrt.build(net.proto, EXACT, shapes=SHAPES, device="cuda")
+def plan(mlp_model: Model) -> fasttrt.Plan:
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
-def _run_checked(engine: fasttrt.Engine, net: Model, runs: int) -> int:
+def _run_checked(engine: fasttrt.Engine, mlp_model: Model, runs: int) -> int:
     rng = new_rng()
     for batch in rng.integers(1, 65, runs):
         x = normal(batch, 16)
-        assert_close(engine.infer(x), net.reference(x), product_tolerance())
+        assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
     return runs
 
 
@@ -49,14 +49,16 @@ def _all(work: Callable[[], int], threads: int = THREADS) -> list[int]:
 
 
 @pytest.mark.parametrize("contexts", [1, 4])
-def test_every_thread_gets_its_own_answers(plan: fasttrt.Plan, net: Model, contexts: int) -> None:
+def test_every_thread_gets_its_own_answers(
+    plan: fasttrt.Plan, mlp_model: Model, contexts: int
+) -> None:
     with fasttrt.Engine(plan, device="cuda", contexts=contexts) as engine:
-        assert _all(lambda: _run_checked(engine, net, 40)) == [40] * THREADS
+        assert _all(lambda: _run_checked(engine, mlp_model, 40)) == [40] * THREADS
 
 
 @pytest.mark.parametrize("contexts", [1, 4])
 def test_refusals_of_one_thread_do_not_reach_others(
-    plan: fasttrt.Plan, net: Model, contexts: int
+    plan: fasttrt.Plan, mlp_model: Model, contexts: int
 ) -> None:
     def wrong(engine: fasttrt.Engine) -> int:
         for rows in (65, 0, 100) * 10:
@@ -68,24 +70,24 @@ def test_refusals_of_one_thread_do_not_reach_others(
         fasttrt.Engine(plan, device="cuda", contexts=contexts) as engine,
         ThreadPoolExecutor(6) as pool,
     ):
-        right = [pool.submit(_run_checked, engine, net, 40) for _ in range(3)]
+        right = [pool.submit(_run_checked, engine, mlp_model, 40) for _ in range(3)]
         refused = [pool.submit(wrong, engine) for _ in range(3)]
         assert [done.result() for done in (*right, *refused)] == [40, 40, 40, 0, 0, 0]
 
 
 @pytest.mark.parametrize("contexts", [1, 4])
-def test_close_while_others_run(plan: fasttrt.Plan, net: Model, contexts: int) -> None:
+def test_close_while_others_run(plan: fasttrt.Plan, mlp_model: Model, contexts: int) -> None:
     """Each call either is right or says that the engine is closed."""
     engine = fasttrt.Engine(plan, device="cuda", contexts=contexts)
     begun = threading.Barrier(THREADS + 1)
 
     def run() -> int:
-        _run_checked(engine, net, 2)
+        _run_checked(engine, mlp_model, 2)
         begun.wait(60)
         runs, deadline = 0, time.monotonic() + 20
         with pytest.raises(fasttrt.Error, match="closed"):  # noqa: PT012
             while time.monotonic() < deadline:
-                _run_checked(engine, net, 1)
+                _run_checked(engine, mlp_model, 1)
                 runs += 1
         return runs
 
@@ -99,10 +101,10 @@ def test_close_while_others_run(plan: fasttrt.Plan, net: Model, contexts: int) -
         assert sum(done.result() for done in running) > 0
 
 
-def test_several_threads_close_the_same_engine(plan: fasttrt.Plan, net: Model) -> None:
+def test_several_threads_close_the_same_engine(plan: fasttrt.Plan, mlp_model: Model) -> None:
     for _ in range(3):
         engine = fasttrt.Engine(plan, device="cuda")
-        _run_checked(engine, net, 1)
+        _run_checked(engine, mlp_model, 1)
         begun = threading.Barrier(4)
 
         def close(engine: fasttrt.Engine = engine, begun: threading.Barrier = begun) -> int:
@@ -113,28 +115,28 @@ def test_several_threads_close_the_same_engine(plan: fasttrt.Plan, net: Model) -
         assert _all(close, 4) == [1] * 4
 
 
-def test_engines_come_and_go_in_threads(plan: fasttrt.Plan, net: Model) -> None:
+def test_engines_come_and_go_in_threads(plan: fasttrt.Plan, mlp_model: Model) -> None:
     def cycle() -> int:
         for _ in range(3):
             with fasttrt.Engine(plan, device="cuda") as engine:
-                _run_checked(engine, net, 5)
+                _run_checked(engine, mlp_model, 5)
         return 3
 
     with fasttrt.Engine(plan, device="cuda") as engine:
         with ThreadPoolExecutor(1) as pool:
-            beside = pool.submit(_run_checked, engine, net, 100)
+            beside = pool.submit(_run_checked, engine, mlp_model, 100)
             assert _all(cycle, 4) == [3] * 4
             assert beside.result() == 100
-        _run_checked(engine, net, 5)
+        _run_checked(engine, mlp_model, 5)
 
 
-def test_an_engine_outlives_the_thread_that_made_it(plan: fasttrt.Plan, net: Model) -> None:
+def test_an_engine_outlives_the_thread_that_made_it(plan: fasttrt.Plan, mlp_model: Model) -> None:
     made: list[fasttrt.Engine] = []
     maker = threading.Thread(target=lambda: made.append(fasttrt.Engine(plan, device="cuda")))
     maker.start()
     maker.join()
     with made[0] as engine:
-        _run_checked(engine, net, 5)
+        _run_checked(engine, mlp_model, 5)
 
 
 def test_models_built_side_by_side() -> None:

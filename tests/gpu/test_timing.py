@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import fasttrt
 from fasttrt._cli import app
-from support.gpu import assert_close, need, open_engine, product_tolerance
+from support.assertions import assert_close
+from support.gpu import need, open_engine, product_tolerance
 from support.models import Model, nonzero
 from support.randomness import new_rng
 
@@ -21,15 +22,15 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module", params=[False, "auto"])
-def engine(net: Model, request: pytest.FixtureRequest) -> Iterator[fasttrt.Engine]:
+def engine(mlp_model: Model, request: pytest.FixtureRequest) -> Iterator[fasttrt.Engine]:
     shapes = {"x": ((1, 16), (4, 16), (64, 16))}
     options: dict[str, Any] = {"shapes": shapes, "cuda_graph": request.param, "cache": False}
-    with open_engine(net, **options) as engine:
+    with open_engine(mlp_model, **options) as engine:
         yield engine
 
 
 def test_phases_are_of_every_run_and_leave_the_engine_right(
-    engine: fasttrt.Engine, net: Model, request: pytest.FixtureRequest
+    engine: fasttrt.Engine, mlp_model: Model, request: pytest.FixtureRequest
 ) -> None:
     core: Any = engine._backend.core  # type: ignore[attr-defined]
     x = new_rng().standard_normal((4, 16)).astype(np.float32)
@@ -40,12 +41,12 @@ def test_phases_are_of_every_run_and_leave_the_engine_right(
     parts = sum(map(sum, (found["h2d"], found["compute"], found["d2h"])))
     assert parts <= found["total"] * 1.01  # what is between the runs comes on top
     assert found["graph"] == (request.node.callspec.params["engine"] == "auto")
-    assert_close(engine.infer(x), net.reference(x), product_tolerance())
+    assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
 
 
 @pytest.mark.parametrize("call", ["time_replays", "time_phases", "profile"])
 def test_inputs_on_the_gpu_that_are_still_being_made(
-    engine: fasttrt.Engine, net: Model, call: str, request: pytest.FixtureRequest
+    engine: fasttrt.Engine, mlp_model: Model, call: str, request: pytest.FixtureRequest
 ) -> None:
     """Timed in a stream of the engine's own, which nothing orders after the tensor's."""
     torch = need("torch")
@@ -60,11 +61,11 @@ def test_inputs_on_the_gpu_that_are_still_being_made(
         getattr(core, call)([x], 3)
     assert done.query()
     data = x.cpu().numpy()
-    assert_close(engine.infer(data), net.reference(data), product_tolerance())
+    assert_close(engine.infer(data), mlp_model.reference(data), product_tolerance())
 
 
 def test_layers_are_reported_for_every_run_and_leave_the_engine_right(
-    engine: fasttrt.Engine, net: Model
+    engine: fasttrt.Engine, mlp_model: Model
 ) -> None:
     core: Any = engine._backend.core  # type: ignore[attr-defined]
     x = new_rng().standard_normal((4, 16)).astype(np.float32)
@@ -73,7 +74,7 @@ def test_layers_are_reported_for_every_run_and_leave_the_engine_right(
     assert all(name and len(times) == 7 and min(times) >= 0 for name, times in layers)
     assert sum(sum(times) for _, times in layers) > 0
     for _ in range(3):  # a recorded graph, too
-        assert_close(engine.infer(x), net.reference(x), product_tolerance())
+        assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
 
 
 def test_results_of_unknown_size_are_refused() -> None:
@@ -89,8 +90,8 @@ def test_results_of_unknown_size_are_refused() -> None:
             core.time_phases([np.ones(shape, spec.dtype)], 3)
 
 
-def test_the_commands_run(net: Model, tmp_path: Path) -> None:
-    path = net.save(tmp_path / "m.onnx")
+def test_the_commands_run(mlp_model: Model, tmp_path: Path) -> None:
+    path = mlp_model.save(tmp_path / "m.onnx")
     done = CliRunner().invoke(
         app,
         ["bench", str(path), "--batch", "1,4", "--duration", "0.2", "--device", "cuda", "--json"],

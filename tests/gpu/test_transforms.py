@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from support import models
+from support.assertions import assert_close
 from support.gpu import (
     EXACT,
-    assert_close,
     errors,
     is_v8,
     need,

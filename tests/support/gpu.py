@@ -63,18 +63,6 @@ def normal(*shape: int) -> Array:
     return new_rng().standard_normal(shape).astype(np.float32)
 
 
-def assert_close(actual: Any, expected: Array, tolerance: float) -> None:
-    """The same shape, and no difference above ``tolerance`` of the largest expected value."""
-    assert isinstance(actual, np.ndarray)
-    assert actual.shape == expected.shape
-    if expected.size == 0:
-        return
-    wide = expected.astype(np.float64)
-    limit = tolerance * np.abs(wide).max()
-    error = np.abs(actual.astype(np.float64) - wide).max()
-    assert error <= limit, f"off by {error:.3g}, {error / limit:.3g} times what is allowed"
-
-
 def report(test: str, **values: Any) -> None:
     """Print what was measured, and append it to the file $FASTTRT_REPORT if that is set."""
     line = json.dumps({"test": test, "library": str(library()), **values}, default=float)
