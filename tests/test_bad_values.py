@@ -177,7 +177,8 @@ def test_long_and_odd_values_are_shown_in_short() -> None:
 
 def test_devices_are_taken_in_every_form() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    run_engine(device=torch.device("cpu"))
+    with Engine(MADE.proto, device=torch.device("cpu")) as engine:
+        assert engine.device == "cpu"
 
 
 def test_a_number_is_a_gpu(no_gpu: str) -> None:

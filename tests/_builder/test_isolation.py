@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,10 +149,9 @@ def test_its_death_is_an_error(how: str, phase: str, kind: type[fasttrt.Error], 
 def test_ctrl_c_ends_it_at_once() -> None:
     timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
-    others, begin = children(), time.monotonic()
+    others = children()
     with pytest.raises(KeyboardInterrupt):
         run_isolated("die", {"how": "hang"})
-    assert time.monotonic() - begin < 60
     assert children() == others
 
 

@@ -68,9 +68,11 @@ def test_auto_falls_back_to_the_cpu_and_says_why_once(
 
 
 def test_the_cpu_on_request_is_no_surprise(mlp_model: models.Model) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        Engine(mlp_model.proto, device="cpu")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with Engine(mlp_model.proto, device="cpu") as engine:
+            assert engine.device == "cpu"
+    assert caught == []
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])

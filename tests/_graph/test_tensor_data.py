@@ -224,18 +224,23 @@ def test_data_in_the_model_is_counted(tensor: onnx.TensorProto, message: str) ->
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 5)])
 def test_whatever_onnx_writes_is_taken(dtype: Any, shape: tuple[int, ...]) -> None:
     array = np.ones(shape, dtype)
-    OnnxModel(with_tensor(numpy_helper.from_array(array, "t")))
+    raw = OnnxModel(with_tensor(numpy_helper.from_array(array, "t")))
     data_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     values = array.astype(complex if np.dtype(dtype).kind == "c" else float).ravel().tolist()
-    OnnxModel(with_tensor(helper.make_tensor("t", data_type, shape, values)))
+    typed = OnnxModel(with_tensor(helper.make_tensor("t", data_type, shape, values)))
+    for model in (raw, typed):
+        taken = numpy_helper.to_array(model.proto.graph.initializer[-1])
+        assert (taken.dtype, taken.shape) == (array.dtype, shape)
+        assert (taken == array).all()
 
 
 def test_strings_are_counted_too() -> None:
-    OnnxModel(
-        with_tensor(
-            helper.make_tensor("t", TensorProto.STRING, [2], np.array([b"a", b"\xff"], object))
-        )
-    )
+    tensor = helper.make_tensor("t", TensorProto.STRING, [2], np.array([b"a", b"\xff"], object))
+    model = OnnxModel(with_tensor(tensor))
+    assert list(model.proto.graph.initializer[-1].string_data) == [b"a", b"\xff"]
+    del tensor.string_data[1]
+    with pytest.raises(fasttrt.InputError, match="tensor 't'"):
+        OnnxModel(with_tensor(tensor))
 
 
 @pytest.mark.parametrize("suffix", [".onnxtxt", ".json", ".textproto"])

@@ -32,5 +32,7 @@ def test_what_came_first_counts(monkeypatch: pytest.MonkeyPatch, first: str | No
 def test_a_process_that_began_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "0")
     _tf32.check_tf32(EXACT)
+    monkeypatch.setenv(VARIABLE, "1")  # which comes too late to count
     _tf32.check_tf32(ROUNDED)
     _tf32.check_tf32(EXACT)
+    assert _tf32._first == ["0"]
