@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fasttrt._common.host_array import Array, host_array
 from fasttrt._common.tensor_spec import TensorSpec
-from fasttrt._runtime.arguments import as_array, ordered
+from fasttrt._runtime.arguments import ordered
 from fasttrt._runtime.arrays import is_device_array
 from fasttrt._runtime.reference_backend import check_array
 from fasttrt._runtime.sample_files import Named, saved_samples
@@ -30,14 +31,12 @@ def given_samples(inputs: Inputs, specs: Sequence[TensorSpec]) -> Iterator[Named
         MissingFileError: there is no such file.
         InputError: it is not a sample, or the files contain none.
     """
-    if isinstance(inputs, (str, os.PathLike)):
-        for _, sample in saved_samples(inputs, specs):
-            yield sample
-    elif _is_sample(inputs):
-        yield _named(inputs, specs)
-    else:
-        for item in inputs:
-            yield _named(item, specs)
+    is_one = not isinstance(inputs, (str, os.PathLike)) and _is_sample(inputs)
+    items = [("", inputs)] if is_one else _items(inputs, specs, "inputs")
+    for label, item in items:
+        with _named_errors("inputs", label):
+            sample = _by_name(item, specs)
+        yield sample
 
 
 def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[list[Array]]:
@@ -54,11 +53,10 @@ def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Itera
             message names the sample and the input.
     """
     count = 0
-    for label, sample in _labelled(specs, data, what):
-        try:
-            yield _matched(specs, sample)
-        except InputError as error:
-            raise InputError(f"{what}, {label}: {error}") from None
+    for label, item in _items(data, specs, what):
+        with _named_errors(what, label):
+            arrays = _checked(_by_name(item, specs), specs)
+        yield arrays
         count += 1
     if count == 0:
         raise InputError(f"{what}: expected at least one sample, got none")
@@ -70,25 +68,8 @@ def _is_sample(inputs: Any) -> bool:
     return is_array or isinstance(inputs, (Mapping, tuple)) or not isinstance(inputs, Iterable)
 
 
-def _named(item: Any, specs: Sequence[TensorSpec]) -> Named:
-    if isinstance(item, Mapping):
-        return {str(name): _array(str(name), value) for name, value in item.items()}
-    arrays = item if isinstance(item, tuple) else (item,)
-    if len(arrays) != len(specs):
-        names = ", ".join(spec.name for spec in specs)
-        raise InputError(f"inputs: expected {len(specs)} arrays ({names}), got {len(arrays)}")
-    return {spec.name: _array(spec.name, array) for spec, array in zip(specs, arrays, strict=True)}
-
-
-def _array(name: str, value: Any) -> Array:
-    if is_device_array(value):
-        raise InputError(
-            f"{name}: expected an array in host memory, got {type(value).__name__} on a GPU"
-        )
-    return host_array(name, value)
-
-
-def _labelled(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator[tuple[str, Any]]:
+def _items(data: Samples, specs: Sequence[TensorSpec], what: str) -> Iterator[tuple[str, Any]]:
+    """Yield what each sample is called in messages, and the sample as it was passed."""
     if isinstance(data, (str, os.PathLike)):
         yield from saved_samples(data, specs, what)
         return
@@ -101,18 +82,40 @@ def _labelled(specs: Sequence[TensorSpec], data: Samples, what: str) -> Iterator
         yield f"item {index}", sample
 
 
-def _matched(specs: Sequence[TensorSpec], sample: Any) -> list[Array]:
-    if isinstance(sample, Mapping):
-        values = ordered(specs, sample)
+@contextmanager
+def _named_errors(what: str, label: str) -> Iterator[None]:
+    """Let an error say which sample is wrong."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}, {label}: {error}" if label else f"{what}: {error}") from None
+
+
+def _by_name(item: Any, specs: Sequence[TensorSpec]) -> Named:
+    """Convert a sample (a mapping, an array, a tuple of arrays) to arrays by name."""
+    texts = {spec.name for spec in specs if spec.dtype.kind == "O"}
+    if isinstance(item, Mapping):
+        named = {str(name): value for name, value in item.items()}
     else:
-        values = list(sample) if isinstance(sample, tuple) else [sample]
-        if len(values) != len(specs):
+        arrays = item if isinstance(item, tuple) else (item,)
+        if len(arrays) != len(specs):
             names = ", ".join(spec.name for spec in specs)
-            raise InputError(f"expected {len(specs)} arrays ({names}), got {len(values)}")
-    arrays = [
-        check_array(spec, as_array(spec, value, cast=False))
-        for spec, value in zip(specs, values, strict=True)
-    ]
+            raise InputError(f"expected {len(specs)} arrays ({names}), got {len(arrays)}")
+        named = {spec.name: array for spec, array in zip(specs, arrays, strict=True)}
+    return {name: _array(name, value, name in texts) for name, value in named.items()}
+
+
+def _array(name: str, value: Any, text: bool) -> Array:
+    if is_device_array(value):
+        raise InputError(
+            f"{name}: expected an array in host memory, got {type(value).__name__} on a GPU"
+        )
+    return host_array(name, value, text)
+
+
+def _checked(sample: Named, specs: Sequence[TensorSpec]) -> list[Array]:
+    """Give the arrays in the inputs' order, if they fit the model and are finite."""
+    arrays = [check_array(s, a) for s, a in zip(specs, ordered(specs, sample), strict=True)]
     for spec, array in zip(specs, arrays, strict=True):
         is_float = array.dtype.kind not in "biuOSU"  # ml_dtypes' are of kind V
         if is_float and not np.isfinite(array.astype(np.float64)).all():
