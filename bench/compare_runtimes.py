@@ -6,7 +6,7 @@ python bench/picture.py runtimes.json docs/runtimes.svg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import models
@@ -15,12 +15,12 @@ import vendor
 from measure import Contestant
 from models import Network
 from options import arguments
+from picture import OURS, fastest
 from report import Report
 from subject import Subject
 from vision import vision
 
 NETWORKS = ("mlp", "resnet50-fp16", "resnet50-fp32")
-FASTTRT = "fasttrt"
 MEASURING = 10.0  # seconds, after torch.compile
 NEEDED = 30.0  # seconds for a network, without which it need not begin
 
@@ -32,56 +32,43 @@ def maker(name: str, device: str) -> Callable[[], Network]:
     return partial(vision, network, device, kind == "fp16")
 
 
-def contestants(report: Report, subject: Subject) -> dict[str, Sequence[Contestant]]:
-    """Each runtime's ways from numpy to numpy: all settings of others, fasttrt's as it comes."""
-    found = {FASTTRT: [subject.plain]}
+def contestants(report: Report, subject: Subject) -> list[Contestant]:
+    """Ways from numpy to numpy: all settings of other runtimes, fasttrt as it comes."""
+    found = [subject.plain]
     if subject.on_gpu:
-        provider = "ONNX Runtime, TensorRT-RTX provider"
-        found[provider] = report.attempt(provider, rivals.onnx_runtime_rtx, subject) or []
-        found["vendor's Python bindings"] = [
-            contestant
-            for suffix, graph in (("", False), (" + their graphs", True))
-            for contestant in report.attempt(f"bindings{suffix}", bindings, subject, suffix, graph)
-            or []
-        ]
+        found += report.attempt("TensorRT-RTX provider", rivals.onnx_runtime_rtx, subject) or []
+        for name, graph in (("bindings", False), ("bindings + their graphs", True)):
+            found += report.attempt(name, bindings, subject, graph) or []
     left = report.options.budget - report.elapsed - MEASURING
-    found["torch.compile"] = [
-        contestant
-        for contestant in report.attempt("torch.compile", rivals.compiled, subject, left) or []
-        if contestant.transfers == "host"
-    ]
-    return {runtime: ways for runtime, ways in found.items() if ways}
+    compiled = report.attempt("torch.compile", rivals.compiled, subject, left) or []
+    return found + [way for way in compiled if way.transfers == "host"]
 
 
-def bindings(subject: Subject, suffix: str, graph: bool) -> list[Contestant]:
-    """Those that begin and end with numpy arrays."""
+def bindings(subject: Subject, graph: bool) -> list[Contestant]:
+    """The loops of the vendor's bindings that begin and end with numpy arrays."""
+    suffix = " + their graphs" if graph else ""
     ways = vendor.Bindings(subject, graph=graph).contestants(subject.xs, suffix)
     return [way for way in ways if ", pinned," not in way.name]
 
 
 def compare(report: Report, make: Callable[[], Network], rounds: int, runs: int) -> None:
-    """All in turns, and then the best way of each runtime beside fasttrt."""
+    """Measure all in turns, and print the fastest way of each runtime beside fasttrt."""
     network = make()
     subject = Subject(report, network, 1, 1)
-    found = contestants(report, subject)
-    everything = [contestant for ways in found.values() for contestant in ways]
-    stats = report.compete(network, everything, subject.right, rounds, runs)
+    stats = report.compete(network, contestants(report, subject), subject.right, rounds, runs)
     subject.engine.close()
-    if subject.plain.name not in stats:
+    rows = [
+        {"network": network.name, "case": name, "us": times._asdict()}
+        for name, times in stats.items()
+    ]
+    found = fastest(rows).get(network.name, {})
+    if OURS not in found:
         return
-    own = stats[subject.plain.name].median
+    own = found[OURS]["us"]["median"]
     print(f"\n{network.name}, batch 1, numpy to numpy: median us, and as a multiple of fasttrt's")
-    for runtime, ways in found.items():
-        running = [way for way in ways if way.name in stats]
-        if not running:
-            continue
-        best = min(running, key=lambda way: stats[way.name].median)
-        median = stats[best.name].median
-        print(f"{runtime:36} {median:10.1f} {median / own:6.2f}   {best.name}")
-        report.row(
-            network=network.name, batch=1, runtime=runtime, case=best.name,
-            us=stats[best.name]._asdict(), ratio=median / own,
-        )  # fmt: skip
+    for row in found.values():
+        median = row["us"]["median"]
+        print(f"{row['case']:66} {median:10.1f} {median / own:6.2f}")
 
 
 def main() -> int:
