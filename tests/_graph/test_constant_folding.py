@@ -14,9 +14,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import fasttrt
-from fasttrt._graph.constant_folding import folded
+from fasttrt._graph.constant_folding import fold_constants
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import transformed
+from fasttrt._parser import passes
 from support import models
 from support.models import Array
 from support.randomness import new_rng
@@ -65,7 +66,7 @@ def test_computed_parameters_become_constants(
     ]
     lines = [record.message for record in caplog.records if record.name == "fasttrt"]
     assert lines == plan.metadata["changes"]
-    changed = folded(OnnxModel(proto))
+    changed = fold_constants(OnnxModel(proto))
     assert operators(changed.proto) == ["ReduceSum", "Mul"]
     x = models.random_array(np.float32, [5, 3, 4])
     np.testing.assert_array_equal(by_onnx_runtime(changed.proto, x), by_onnx_runtime(proto, x))
@@ -73,7 +74,8 @@ def test_computed_parameters_become_constants(
 
 def test_tensorrt_needs_it(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without folding the parser refuses the model."""
-    monkeypatch.setattr("fasttrt._parser.passes.folded", lambda model: model)
+    others = tuple(step for step in passes.PASSES if step is not fold_constants)
+    monkeypatch.setattr(passes, "PASSES", others)
     with pytest.raises(fasttrt.ParseError):
         build(computed_axes(), shapes={"x": (5, 3, 4)})
 
@@ -87,7 +89,7 @@ def test_tensorrt_needs_it(build: Build, monkeypatch: pytest.MonkeyPatch) -> Non
 )  # fmt: skip
 def test_what_has_nothing_to_fold_stays_as_it_is(made: models.Model) -> None:
     model = OnnxModel(made.proto)
-    assert folded(model) is model
+    assert fold_constants(model) is model
 
 
 def test_shapes_that_are_fixed_are_folded() -> None:
@@ -97,7 +99,7 @@ def test_shapes_that_are_fixed_are_folded() -> None:
     fixed = transformed(model, None, dims)
     inputs = made.inputs(**dims)
     for actual, expected in zip(
-        by_onnx_runtime(folded(fixed).proto, *inputs),
+        by_onnx_runtime(fold_constants(fixed).proto, *inputs),
         by_onnx_runtime(made.proto, *inputs),
         strict=True,
     ):
@@ -108,7 +110,7 @@ def test_shapes_that_are_fixed_are_folded() -> None:
 def test_a_known_condition_leaves_one_branch(build: Build, flag: bool) -> None:
     made = models.conditional()
     frozen = transformed(OnnxModel(made.proto), {"c": flag}, None)
-    changed = folded(frozen)
+    changed = fold_constants(frozen)
     assert operators(changed.proto) == ["Add" if flag else "Mul"]
     x = models.random_array(np.float32, [4])
     np.testing.assert_allclose(
@@ -128,7 +130,7 @@ def test_wrong_declarations_are_not_believed() -> None:
     ]
     proto = models.make(nodes, [x], [y])
     proto.graph.value_info.append(models.value("t", TensorProto.FLOAT, [1, 4]))
-    changed = folded(transformed(OnnxModel(proto), None, {"n": 3}))
+    changed = fold_constants(transformed(OnnxModel(proto), None, {"n": 3}))
     array = models.random_array(np.float32, [3, 4])
     np.testing.assert_array_equal(by_onnx_runtime(changed.proto, array)[0], [8, 6])
 
@@ -143,7 +145,7 @@ def test_large_weights_are_neither_read_nor_changed(tmp_path: Path) -> None:
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3000
     proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 3000
     x = models.random_array(np.float32, [3000, 3, 4])
-    changed = folded(OnnxModel(proto))
+    changed = fold_constants(OnnxModel(proto))
     assert changed.is_changed
     np.testing.assert_array_equal(by_onnx_runtime(changed.proto, x), by_onnx_runtime(proto, x))
 
@@ -153,7 +155,7 @@ def test_large_weights_are_neither_read_nor_changed(tmp_path: Path) -> None:
         model = OnnxModel(path)
         if is_missing:
             (tmp_path / "m.onnx.data").unlink()
-        changed = folded(model)
+        changed = fold_constants(model)
         (kept,) = (t for t in changed.proto.graph.initializer if t.name == "large")
         assert kept == original
         assert not kept.raw_data
@@ -168,7 +170,7 @@ def test_what_cannot_be_folded_goes_to_tensorrt_as_it_is(
     proto = computed_axes()
     proto.graph.node[2].output[0] = "two"  # given twice
     with caplog.at_level(logging.WARNING, logger="fasttrt"):
-        model = folded(OnnxModel(proto))
+        model = fold_constants(OnnxModel(proto))
     assert not model.is_changed
     (message,) = [record.message for record in caplog.records if record.name == "fasttrt"]
     assert message.startswith("constants were not folded: ")
@@ -186,8 +188,8 @@ def test_random_numbers_and_quantization_are_not_folded() -> None:
     half = np.asarray(0.5, np.float32)
     weights: dict[str, Any] = {"w": np.ones(4, np.float32), "scale": half, "half": half}
     proto = models.make(nodes, [x], [y], weights)
-    assert folded(OnnxModel(proto)).proto is proto
-    changed = folded(transformed(OnnxModel(proto), {"x": np.zeros(4, np.float32)}, None))
+    assert fold_constants(OnnxModel(proto)).proto is proto
+    changed = fold_constants(transformed(OnnxModel(proto), {"x": np.zeros(4, np.float32)}, None))
     kept = {"RandomUniformLike", "Bernoulli", "QuantizeLinear", "DequantizeLinear"}
     assert kept <= set(operators(changed.proto))
 
@@ -207,7 +209,7 @@ def test_outputs_keep_their_names_and_nodes(build: Build) -> None:
     assert [tensor["name"] for tensor in plan.metadata["outputs"]] == ["y", "z"]
     array = models.random_array(np.float32, [2])
     for actual, expected in zip(
-        by_onnx_runtime(folded(OnnxModel(proto)).proto, array),
+        by_onnx_runtime(fold_constants(OnnxModel(proto)).proto, array),
         (weight + weight, array + (weight + weight)),
         strict=True,
     ):
@@ -220,7 +222,7 @@ def test_trained_models_answer_the_same(model: RealModel) -> None:
         pytest.skip(model.missing)
     assert model.path is not None
     read = OnnxModel(model.path)
-    changed = folded(read)
+    changed = fold_constants(read)
     if not changed.is_changed:
         pytest.skip("nothing to fold")
     options = onnxruntime.SessionOptions()

@@ -149,14 +149,14 @@ def test_data_that_changes_while_it_is_parsed_is_refused(
     from fasttrt._parser import model_source as _handover
 
     path = external(tmp_path, W)
-    handed = _handover._hand_over
+    handed = _handover._feed_model
 
     def meanwhile(*arguments: Any) -> Any:
         result = handed(*arguments)
         (tmp_path / "w.data").write_bytes(RAW[::-1])
         return result
 
-    monkeypatch.setattr(_handover, "_hand_over", meanwhile)
+    monkeypatch.setattr(_handover, "_feed_model", meanwhile)
     with pytest.raises(fasttrt.InputError, match=r"w\.data has changed since"):
         fasttrt.build(path)
 

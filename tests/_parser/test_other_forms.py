@@ -12,10 +12,10 @@ from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._builder.build import parsed
 from fasttrt._graph.fingerprint import structure
 from fasttrt._graph.model import OnnxModel
 from fasttrt._library.discovery import find
+from fasttrt._parser.model_source import parse_network
 from fasttrt._parser.other_forms import parse_in_other_forms
 from fasttrt._parser.pipeline import Target, prepare
 from fasttrt._runtime.refit import as_built
@@ -36,7 +36,7 @@ def written(model: OnnxModel, library: _core.Library) -> OnnxModel:
 
     def parse(model: OnnxModel) -> _core.PlanBuilder:
         last[0] = model
-        return parsed(library, None, model)
+        return parse_network(library, None, model)
 
     parse_in_other_forms(prepare(last[0], target), target, parse)
     return last[0]

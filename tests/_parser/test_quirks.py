@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 import fasttrt
 from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target
-from fasttrt._parser.quirks import spelled_out
+from fasttrt._parser.quirks import write_default_attributes
 from fasttrt._parser.recurrent_layout import put_time_first
 from support import models
 from support.form_cases import run
@@ -45,7 +45,7 @@ def test_the_upper_part_is_onnxs_default_and_not_tensorrts(
 
 
 def test_what_is_written_out_means_the_same() -> None:
-    proto = spelled_out(OnnxModel(trilu())).proto
+    proto = write_default_attributes(OnnxModel(trilu())).proto
     x = new_rng().standard_normal((5, 4)).astype(np.float32)
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -64,14 +64,14 @@ def test_inner_graphs_too_and_nothing_else() -> None:
     inputs = [models.value("x", FLOAT, (5, 4)), models.value("c", TensorProto.BOOL, ())]
     graph = helper.make_graph([node], "g", inputs, [models.value("y", FLOAT, (5, 4))])
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    changed = spelled_out(OnnxModel(proto)).proto.graph.node[0]
+    changed = write_default_attributes(OnnxModel(proto)).proto.graph.node[0]
     branches = {each.name: each.g for each in changed.attribute}
     (mask,) = branches["then_branch"].node
     assert [(each.name, each.i) for each in mask.attribute] == [("upper", 1)]
     assert not branches["else_branch"].node[0].attribute
     for untouched in (trilu(upper=0), models.mlp().proto):
         model = OnnxModel(untouched)
-        assert spelled_out(model) is model
+        assert write_default_attributes(model) is model
 
 
 @pytest.mark.parametrize(("operator", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
@@ -168,7 +168,7 @@ def test_defaults_of_a_quantization_and_of_regions_are_written_out() -> None:
         graph = helper.make_graph(nodes, "g", *ends, arrays)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
-    model = spelled_out(OnnxModel(quantized(scales=scales, zeros=zeros)))
+    model = write_default_attributes(OnnxModel(quantized(scales=scales, zeros=zeros)))
     assert [[(a.name, a.i) for a in n.attribute] for n in model.proto.graph.node] == [
         [("axis", 1)]
     ] * 2
@@ -178,11 +178,11 @@ def test_defaults_of_a_quantization_and_of_regions_are_written_out() -> None:
     )
     np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, rtol=1e-6)
     single = OnnxModel(quantized(scales=scales[0], zeros=zeros[0]))
-    assert spelled_out(single) is single
+    assert write_default_attributes(single) is single
     regions = helper.make_node("RoiAlign", ["x", "r", "i"], ["y"], "roi")
     graph = helper.make_graph([regions], "g", *ends)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (changed,) = spelled_out(OnnxModel(proto)).proto.graph.node
+    (changed,) = write_default_attributes(OnnxModel(proto)).proto.graph.node
     assert [(a.name, a.i) for a in changed.attribute] == [("sampling_ratio", 0)]
 
 

@@ -14,7 +14,7 @@ import fasttrt
 from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.pipeline import Target
-from fasttrt._parser.quirks_v8 import warn_of_opset, written_for_v8
+from fasttrt._parser.quirks_v8 import downgrade_to_v8, warn_of_opset
 from fasttrt._precision.conversion import converted
 from fasttrt._precision.typed_parse import parse
 from support import models
@@ -41,7 +41,7 @@ def run(proto: onnx.ModelProto, opset: int, *arrays: Any) -> list[Any]:
 @pytest.mark.parametrize("name", NEWER_OPERATORS)
 def test_the_older_form_means_the_same(name: str) -> None:
     made = NEWER_OPERATORS[name]()
-    model = written_for_v8(write_exact_forms(OnnxModel(made.proto), TARGET), NAME)
+    model = downgrade_to_v8(write_exact_forms(OnnxModel(made.proto), TARGET), NAME)
     assert model.is_changed
     assert all("as TensorRT 8.6.0 " in line for line in model.changes)
     (x,) = models.random_inputs(made.proto)
@@ -210,7 +210,7 @@ AXES = models.value("axes", INT64, (1,))
 )  # fmt: skip
 def test_what_has_no_older_form_is_refused(model: OnnxModel, reason: str) -> None:
     with pytest.raises(fasttrt.ParseError) as caught:
-        written_for_v8(model, NAME)
+        downgrade_to_v8(model, NAME)
     (issue,) = caught.value.issues
     assert (issue.node, issue.name) == (0, "n")
     assert reason in issue.reason
@@ -236,8 +236,8 @@ def test_constants_of_the_same_name_are_not_mixed_up() -> None:
         return one_node(node, 18, models.value("c", TensorProto.BOOL, ()), X)
 
     with pytest.raises(fasttrt.ParseError, match="not a constant of the file"):
-        written_for_v8(chosen(0, 1), NAME)
-    changed = written_for_v8(chosen(1, 1), NAME).proto.graph.node[0]
+        downgrade_to_v8(chosen(0, 1), NAME)
+    changed = downgrade_to_v8(chosen(1, 1), NAME).proto.graph.node[0]
     for attribute in changed.attribute:
         reduction = attribute.g.node[1]
         assert list(reduction.input) == ["x"]
@@ -258,7 +258,7 @@ def test_a_name_of_a_constant_and_of_something_else() -> None:
     node = helper.make_node("If", ["c"], ["y"], then_branch=fixed, else_branch=moving)
     inputs = [models.value("c", TensorProto.BOOL, ()), X, models.value("k", INT64, (1,))]
     with pytest.raises(fasttrt.ParseError) as caught:
-        written_for_v8(one_node(node, 18, *inputs), NAME)
+        downgrade_to_v8(one_node(node, 18, *inputs), NAME)
     assert {issue.name for issue in caught.value.issues} == {"a", "b"}
 
 
@@ -272,7 +272,7 @@ def test_names_that_are_taken() -> None:
     graph = helper.make_graph(nodes, "g", [X], [models.value("y", FLOAT, ("batch", 6, 7))])
     opsets = [helper.make_opsetid("", 18)]
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    model = written_for_v8(OnnxModel(proto), NAME)
+    model = downgrade_to_v8(OnnxModel(proto), NAME)
     assert model.is_changed
     x = new_rng().standard_normal((2, 6, 7)).astype(np.float32)
     (y,) = run(model.proto, 17, x)
@@ -302,7 +302,7 @@ def test_a_conversion_comes_first() -> None:
         return found
 
     assert len(mean(result).input) == 2  # else the conversion is no longer what it was
-    older = mean(written_for_v8(result, NAME))
+    older = mean(downgrade_to_v8(result, NAME))
     assert len(older.input) == 1
     assert [list(a.ints) for a in older.attribute if a.name == "axes"] == [[-1]]
 
@@ -310,7 +310,7 @@ def test_a_conversion_comes_first() -> None:
 class Version8:
     """What is asked of TensorRT 8.6, which cannot be had for a machine without a GPU."""
 
-    generation = "v8"
+    generation, family, version = "v8", "tensorrt", "8.6.0"
 
     def __str__(self) -> str:
         return NAME
@@ -337,7 +337,7 @@ def test_shapes_that_cannot_be_inferred() -> None:
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("somewhere", 1)]
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     with pytest.raises(fasttrt.ParseError, match="is not known"):
-        written_for_v8(OnnxModel(proto), NAME)
+        downgrade_to_v8(OnnxModel(proto), NAME)
 
 
 def test_what_8_6_reads_stays() -> None:
@@ -354,7 +354,7 @@ def test_what_8_6_reads_stays() -> None:
         one_node(helper.make_node("GridSample", ["x", "x"], ["y"]), 17, IMAGE),
         conditional_of_two(constant=True),
     ):
-        assert written_for_v8(model, NAME) is model
+        assert downgrade_to_v8(model, NAME) is model
 
 
 def test_a_newer_opset_is_told(caplog: pytest.LogCaptureFixture) -> None:

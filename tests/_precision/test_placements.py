@@ -21,7 +21,7 @@ from fasttrt._precision.placements import (
     PLACEMENTS,
     REASON,
 )
-from fasttrt._precision.typed_parse import converted_as_built
+from fasttrt._precision.typed_parse import convert_as_built
 from support.attention_spellings import SPELLINGS, attention
 from support.models import Model, make, mlp, value
 
@@ -158,11 +158,11 @@ def test_values(spelling: str, placement: str) -> None:
 def test_new_weights_are_converted_by_the_same_placement(rtx: fasttrt.LibraryInfo) -> None:
     config = BuildConfig(precision="fp16", keep_fp32=["Where", "IsNaN"])
     plan = fasttrt.build(_projected().proto, config, library=rtx.path)
-    again, new = converted_as_built(OnnxModel(_projected().proto), plan.metadata)
+    again, new = convert_as_built(OnnxModel(_projected().proto), plan.metadata)
     assert not new
     assert any(AROUND_ATTENTION in line for line in again.changes)
     metadata = {**plan.metadata, "conversion": {"kept": {}}}  # of a plan from before placements
-    again, _ = converted_as_built(OnnxModel(_projected().proto), metadata)
+    again, _ = convert_as_built(OnnxModel(_projected().proto), metadata)
     assert not any(AROUND_ATTENTION in line for line in again.changes)
 
 

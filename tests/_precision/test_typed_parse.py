@@ -13,10 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from fasttrt import BuildConfig, _core
-from fasttrt._builder.build import parsed
 from fasttrt._graph.fingerprint import check_same, structure
 from fasttrt._graph.model import OnnxModel
 from fasttrt._library.discovery import find
+from fasttrt._parser.model_source import parse_network
 from fasttrt._parser.pipeline import Target
 from fasttrt._precision import DTYPES
 from fasttrt._precision import conversion as conversion
@@ -100,10 +100,10 @@ def test_the_network_is_of_the_precision(
     precision: Precision, build: Build, library: _core.Library
 ) -> None:
     model = models.mlp((64, 32, 8))
-    assert "float32" in parsed(library, None, OnnxModel(model.proto)).tensor_types()
+    assert "float32" in parse_network(library, None, OnnxModel(model.proto)).tensor_types()
     config = BuildConfig(precision=precision)
     network = applying.parse(
-        OnnxModel(model.proto), config, Target(library), lambda m: parsed(library, None, m)
+        OnnxModel(model.proto), config, Target(library), lambda m: parse_network(library, None, m)
     )
     types = network.builder.tensor_types()
     assert types["float32"] <= 2  # the output's cast, and what the parser adds to it
@@ -144,7 +144,7 @@ def test_a_network_without_it_is_a_downgrade(library: _core.Library) -> None:
             model,
             BuildConfig(precision="fp16"),
             Target(library),
-            lambda _: parsed(library, None, model),
+            lambda _: parse_network(library, None, model),
         )
 
 
@@ -174,7 +174,7 @@ def test_flags_are_for_libraries_that_choose_types(build: Build, library: _core.
     with pytest.raises(fasttrt.BuildError, match='conversion="flags" is not an option of TensorRT'):
         build(models.mlp().proto, BuildConfig(precision="fp16", conversion="flags"))
     # The flag gets as far as the builder's config, which has none here.
-    builder = parsed(library, None, OnnxModel(models.mlp(batch=2).proto))
+    builder = parse_network(library, None, OnnxModel(models.mlp(batch=2).proto))
     options = BuildConfig(precision="fp16").to_core(library)
     assert options.profiling_verbosity == "detailed"
     options.fp16 = True
@@ -186,7 +186,7 @@ def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) 
     model, other, wrong = models.mlp(), models.mlp(), models.mlp()
     config = BuildConfig(precision="fp16", keep_fp32=["gemm1"], refit=True)
     network = applying.parse(
-        OnnxModel(model.proto), config, Target(library), lambda m: parsed(library, None, m)
+        OnnxModel(model.proto), config, Target(library), lambda m: parse_network(library, None, m)
     )
     # The plan's, whose build would need a GPU.
     metadata: dict[str, Any] = {"config": config.to_json(), **network.metadata()}
@@ -221,9 +221,9 @@ def test_what_was_kept_for_its_weights_stays_so_with_others(library: _core.Libra
     assert {"gemm0", "moved"} <= changes.kept.keys()
     config = BuildConfig(precision="fp16", refit=True)
     metadata = {"config": config.to_json(), "conversion": vars(changes)}
-    other, wide = applying.converted_as_built(OnnxModel(new.proto), metadata)
+    other, wide = applying.convert_as_built(OnnxModel(new.proto), metadata)
     assert not wide
-    assert parsed(library, None, other).outputs()
+    assert parse_network(library, None, other).outputs()
     check_same(structure(built), other)
 
 

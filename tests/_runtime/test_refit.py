@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fasttrt
 from fasttrt import _core
-from fasttrt._graph.constant_folding import folded
+from fasttrt._graph.constant_folding import fold_constants
 from fasttrt._graph.fingerprint import check_same, structure
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import retransformed, transformed
@@ -49,7 +49,7 @@ def metadata_of(built: OnnxModel) -> dict[str, Any]:
 
 
 def test_other_weights_are_of_the_same_structure(rtx_library: _core.Library) -> None:
-    first = folded(transformed(OnnxModel(model(1)), {"axes": [1]}, {"x.0": 2}))
+    first = fold_constants(transformed(OnnxModel(model(1)), {"axes": [1]}, {"x.0": 2}))
     built = first.with_named_axes([("x", 1)])
     metadata = metadata_of(built)
     _, new = as_built(OnnxModel(model(2)), metadata, rtx_library)
@@ -85,7 +85,7 @@ def test_weights_go_through_all_the_passes_of_a_build(
 
 def test_what_was_changed_already_is_not_changed_again(rtx_library: _core.Library) -> None:
     changed = transformed(OnnxModel(model(2)), {"axes": [1]}, {"x.0": 2})
-    metadata = metadata_of(folded(changed))
+    metadata = metadata_of(fold_constants(changed))
     assert as_built(changed, metadata, rtx_library)[1]
 
 

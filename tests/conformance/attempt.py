@@ -8,11 +8,11 @@ from typing import Any
 
 import fasttrt
 from conformance.cases import Array, Case, difference
-from fasttrt._builder.build import parsed_as_stated
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import transformed
 from fasttrt._library.device import default_device
 from fasttrt._library.discovery import find
+from fasttrt._precision.typed_parse import parse_as_stated
 
 EXACT = fasttrt.BuildConfig(tf32=False)
 """TensorRT-RTX wants NVIDIA_TF32_OVERRIDE=0 in the environment besides."""
@@ -87,7 +87,7 @@ def _shapes(case: Case, freeze: Mapping[str, Array], library: str) -> dict[str, 
     found = find(library, ordinal)
     model = transformed(OnnxModel(case.model), freeze, None)
     shapes: dict[str, Any] = {}
-    for name, _, shape, _, is_shape in parsed_as_stated(found, ordinal, model).inputs():
+    for name, _, shape, _, is_shape in parse_as_stated(found, ordinal, model).inputs():
         if is_shape:
             shapes[name] = [int(value) for value in arrays[name].ravel()]
         elif -1 in shape:

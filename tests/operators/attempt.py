@@ -10,10 +10,10 @@ import onnx
 from onnx import compose
 
 import fasttrt
-from fasttrt._builder.build import parsed_as_stated
 from fasttrt._graph.model import OnnxModel
 from fasttrt._library.device import default_device
 from fasttrt._library.discovery import find
+from fasttrt._precision.typed_parse import parse_as_stated
 from operators.case import Array, Case
 from operators.check import NAN_LOST, problems
 from operators.models import extra_feeds, model
@@ -68,7 +68,7 @@ def build(
     rank_one = {n: a for n, a in feeds.items() if a.ndim <= 1 and a.dtype.kind in "iub"}
     profile = dict(profile)
     if rank_one:
-        for name, _, _, _, is_shape in parsed_as_stated(found, ordinal, OnnxModel(proto)).inputs():
+        for name, _, _, _, is_shape in parse_as_stated(found, ordinal, OnnxModel(proto)).inputs():
             if is_shape and name in rank_one:
                 profile[name] = [int(value) for value in rank_one[name].ravel()]
     return fasttrt.build(proto, EXACT, shapes=profile or None, library=library, progress=False)

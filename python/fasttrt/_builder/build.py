@@ -25,10 +25,8 @@ from fasttrt._library.device import Device, gpu_or_default
 from fasttrt._library.discovery import find
 from fasttrt._library.plugins import Plugins, Record, load
 from fasttrt._library.tensorrt_log import forward, forwarded
-from fasttrt._parser.int8_support import int8_problem
-from fasttrt._parser.model_source import hand_over
-from fasttrt._parser.other_forms import parse_in_other_forms
-from fasttrt._parser.pipeline import Target, finish, prepare
+from fasttrt._parser.model_source import parse_network
+from fasttrt._parser.pipeline import Target
 from fasttrt._parser.quirks import warn_of_other_shapes
 from fasttrt._parser.quirks_v8 import warn_of_opset
 from fasttrt._plan.build_config import BuildConfig, Precision, check_config
@@ -285,56 +283,14 @@ def _network(
 ) -> tuple[Parsed, list[dict[str, Range]]]:
     """The parsed model and its profiles."""
     target = Target(library, bool(plugins), config.nan == "propagate")
-    ready = prepare(model, target)
-    if problem := int8_problem(ready.skeleton.graph, library):
-        raise BuildError(problem)
-    network = parse(ready, config, target, partial(parsed, library, device), placement)
+    parse_here = partial(parse_network, library, device)
+    network = parse(model, config, target, parse_here, placement)
     inputs = [NetworkInput(*tensor) for tensor in network.builder.inputs()]
     profiles = resolve(inputs, shapes)
     if contradictory := ambiguous_dimensions(inputs, profiles):
         model = network.model.with_named_axes(contradictory)
-        network = network._replace(builder=parsed(library, device, model), model=model)
+        network = network._replace(builder=parse_here(model), model=model)
     return network, profiles
-
-
-def parsed_as_stated(
-    library: _core.Library,
-    device: int | None,
-    model: OnnxModel,
-    precision: Precision | None = None,
-    has_plugins: bool = False,
-) -> _core.PlanBuilder:
-    """A builder that has parsed the model as a build for a precision does, none as a default.
-
-    Raises:
-        ParseError: lists every node that cannot be given to TensorRT, or that it refused.
-    """
-    target = Target(library, has_plugins)
-
-    def parse_stated(model: OnnxModel) -> _core.PlanBuilder:
-        return parsed(library, device, finish(model, target))
-
-    if precision is None:
-        return parse_in_other_forms(prepare(model, target), target, parse_stated)
-    config = BuildConfig(precision=precision)
-    ready = prepare(model, target)
-    return parse(ready, config, target, partial(parsed, library, device)).builder
-
-
-def parsed(library: _core.Library, device: int | None, model: OnnxModel) -> _core.PlanBuilder:
-    """A builder that has parsed the model.
-
-    Raises:
-        ParseError: lists every node that TensorRT refused.
-    """
-    builder = _core.PlanBuilder(library, device)
-    try:
-        hand_over(model, builder.parse_file, builder.parse)
-    except ParseError as error:
-        from fasttrt._parser.parse_issues import explained
-
-        raise explained(error, model, str(library)) from None
-    return builder
 
 
 def _run_placed(

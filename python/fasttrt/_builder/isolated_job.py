@@ -82,15 +82,15 @@ def _build(connection: _Connection, source: Source, config: BuildConfig, **optio
 def _parse(
     connection: _Connection, source: Source, library: str, device: int | None, **options: Any
 ) -> None:
-    from fasttrt._builder.build import parsed_as_stated
     from fasttrt._library.discovery import find
     from fasttrt._library.plugins import load
     from fasttrt._library.tensorrt_log import forwarded
+    from fasttrt._precision.typed_parse import parse_as_stated
 
     found = find(library, device)
     load(found, options["plugins"])
     with forwarded():
-        builder = parsed_as_stated(
+        builder = parse_as_stated(
             found, device, model_of(source), options["precision"], bool(options["plugins"])
         )
     connection.say("done", layers=builder.layer_count)

@@ -32,8 +32,8 @@ _NOT_FOLDED = {
 }  # fmt: skip
 
 
-def folded(model: OnnxModel) -> OnnxModel:
-    """The model with its constant parameters folded; itself where there is nothing to fold.
+def fold_constants(model: OnnxModel, target: object = None) -> OnnxModel:
+    """Replace what follows from constants by its value; give the model itself if nothing does.
 
     Of a model that was changed already (inputs made constant, dimensions fixed) everything is
     looked at; of others only what follows from the file's constants without shape inference. Each

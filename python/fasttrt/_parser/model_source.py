@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from fasttrt import _core
 from fasttrt._common.input_file import is_utf8
 from fasttrt._graph.model import OnnxModel
+from fasttrt.errors import ParseError
 
 T = TypeVar("T")
 
 
-def hand_over(
+def feed_model(
     model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
 ) -> T:
     """Call one of the two: with a path, or with bytes and the path that their data is relative to.
@@ -25,7 +27,7 @@ def hand_over(
     """
     with model.unchanged():
         if model.path is None or is_utf8(model.path.absolute()):
-            return _hand_over(model, from_file, from_bytes)
+            return _feed_model(model, from_file, from_bytes)
         # The vendor's messages quote paths, and have to be text.
         folder = os.open(model.path.parent, os.O_PATH | os.O_CLOEXEC)
         try:
@@ -34,7 +36,7 @@ def hand_over(
             os.close(folder)
 
 
-def _hand_over(
+def _feed_model(
     model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
 ) -> T:
     if model.path is not None and model.is_in_file:
@@ -45,3 +47,21 @@ def _hand_over(
         path = Path(folder) / "model.onnx"
         model.save(path)
         return from_file(os.fspath(path))
+
+
+def parse_network(
+    library: _core.Library, device: int | None, model: OnnxModel
+) -> _core.PlanBuilder:
+    """Give a builder that has parsed a model, which `pipeline` has made ready for it.
+
+    Raises:
+        ParseError: lists every node that TensorRT refused.
+    """
+    builder = _core.PlanBuilder(library, device)
+    try:
+        feed_model(model, builder.parse_file, builder.parse)
+    except ParseError as error:
+        from fasttrt._parser.parse_issues import explained
+
+        raise explained(error, model, str(library)) from None
+    return builder

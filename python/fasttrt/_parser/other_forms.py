@@ -51,7 +51,7 @@ def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[Onnx
     raise ParseError(str(failure.args[0]), tuple(issues)) from None
 
 
-def with_other_forms(
+def write_other_forms(
     model: OnnxModel, rewritten: Iterable[Collection[str]], target: Target
 ) -> OnnxModel:
     """Write a prepared model in the forms that another one needed, whose ``rewritten`` is given."""

@@ -1,5 +1,17 @@
 """From the caller's model to what TensorRT's ONNX parser reads, by the lists in `passes`.
 
+The whole way, in order:
+
+1. `transforms.transformed`: ``freeze`` and ``dims``, which the caller asks for by name, and which
+   hold for other backends, too;
+2. `prepare`: the passes before a precision is applied;
+3. `other_forms`: nodes that the parser has refused, in another form, and `prepare` again;
+4. `conversion.converted`, where the precision is brought about by the graph;
+5. `finish`: the passes after it;
+6. `OnnxModel.with_named_axes`, where the parser takes dimensions for equal that are not.
+
+`typed_parse.parse` goes it for a build, and `typed_parse.prepare_as_built` for a refit.
+
 A pass is a function ``(model, target) -> model`` in a file of its own. It gives the model itself
 where it has nothing to do, and notes what it did in the model's ``changes``.
 """

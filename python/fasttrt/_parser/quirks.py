@@ -6,7 +6,6 @@ Found by ONNX's node tests with TensorRT-RTX 1.6.1, see tests/conformance/README
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fasttrt import _core
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.traversal import ONNX_DOMAINS, all_graphs, all_nodes
@@ -14,6 +13,8 @@ from fasttrt.errors import ParseError, ParseIssue
 
 if TYPE_CHECKING:
     import onnx
+
+    from fasttrt._parser.pipeline import Target
 
 _CLIP = (
     "of int8, for which TensorRT has no Clip: its parser may give it bounds beyond int8, and the "
@@ -33,13 +34,14 @@ _SAME = {("com.microsoft", name) for name in (*_QUANTIZATIONS, "Gelu")}
 _ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the process at the search"
 
 
-def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) -> None:
-    """See that the parser would not take the model for another one, or crash.
+def reject_unsupported(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Give the model itself, unless the parser would take it for another one, or crash.
 
     Raises:
         ParseError: names the nodes.
     """
     int8 = _int8_tensors(model.skeleton)
+    is_without_plugin = target.library.family == "rtx" and not target.has_plugins
     reasons = []
     for node in all_nodes(model.skeleton):
         reason = ""
@@ -47,11 +49,12 @@ def refuse_misread(model: OnnxModel, library: _core.Library, has_plugins: bool) 
             reason = domain_reason(node.domain) if _is_taken_for_onnxs(node) else ""
         elif node.op_type == "Clip" and not int8.isdisjoint((*node.input, *node.output)):
             reason = _CLIP
-        elif node.op_type == "RoiAlign" and library.family == "rtx" and not has_plugins:
+        elif node.op_type == "RoiAlign" and is_without_plugin:
             reason = _ROI_ALIGN
         if reason:
             reasons.append((node, reason))
-    refuse(model, str(library), reasons)
+    refuse(model, str(target.library), reasons)
+    return model
 
 
 def domain_reason(domain: str) -> str:
@@ -76,8 +79,8 @@ def refuse(model: OnnxModel, library: str, reasons: "Sequence[tuple[onnx.NodePro
     raise ParseError(f"{library} cannot be given the model", tuple(issues))
 
 
-def spelled_out(model: OnnxModel) -> OnnxModel:
-    """The model with what the parser gets wrong by default written out; itself if there is nothing.
+def write_default_attributes(model: OnnxModel, target: "Target | None" = None) -> OnnxModel:
+    """Write out the default attributes for which the parser takes other values.
 
     A Trilu without ``upper`` keeps the upper part; the parser takes it for the lower one. Releases
     before TensorRT-RTX 1.6.1 take 0 for the axis of a quantization with several scales, and 1 for

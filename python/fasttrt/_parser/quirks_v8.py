@@ -8,10 +8,14 @@ source of 10.1 not a Loop without a trip count, a ConvTranspose with an odd padd
 GlobalLpPool with an odd p.
 """
 
-from fasttrt import _core
+from typing import TYPE_CHECKING
+
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.traversal import ONNX_DOMAINS
+
+if TYPE_CHECKING:
+    from fasttrt._parser.pipeline import Target
 
 _LATEST = 17
 
@@ -27,21 +31,18 @@ def warn_of_opset(model: OnnxModel, library: str) -> None:
         )  # fmt: skip
 
 
-def written_for(model: OnnxModel, library: _core.Library) -> OnnxModel:
-    """The model as the library's parser reads it rightly; itself if it does so anyway.
-
-    Args:
-        model: to be parsed: its constants folded, and converted.
-        library: only TensorRT 8.6 is in need of it.
+def downgrade(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Write what TensorRT 8.6 does not know in the form of opset 17; other libraries need none.
 
     Raises:
         ParseError: names the nodes of which there is no older form.
     """
-    return written_for_v8(model, str(library)) if library.generation == "v8" else model
+    is_v8 = target.library.generation == "v8"
+    return downgrade_to_v8(model, str(target.library)) if is_v8 else model
 
 
-def written_for_v8(model: OnnxModel, library: str) -> OnnxModel:
-    """The same for TensorRT 8.6, whose name for messages is given."""
+def downgrade_to_v8(model: OnnxModel, library: str) -> OnnxModel:
+    """Do so for TensorRT 8.6, whose name for messages is given."""
     # Here, as the others need none of it. Of local functions its parser knows nothing, so they are
     # refused.
     from fasttrt._parser.downgrades_v8 import OPERATORS

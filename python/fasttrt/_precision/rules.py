@@ -155,18 +155,21 @@ def loss(
     """
     limits: Any = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     largest, tiny = float(limits.max), float(limits.smallest_normal)
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    if not sizes.size:
+    sizes = np.abs(values)
+    most = sizes.max(initial=0)
+    if not np.isfinite(most):
+        sizes = sizes[np.isfinite(sizes)]
+        most = sizes.max(initial=0)
+    if most == 0:
         return None
     with np.errstate(over="ignore"):
-        infinite = np.isinf(sizes.astype(dtype))
-    if infinite.any() and not _is_open_bound(values, operator, index):
-        most = float(sizes.max())
+        is_infinite = np.isinf(most.astype(dtype))
+    if is_infinite and not _is_open_bound(values, operator, index):
         return Loss(
             Kind.HUGE, f"a constant of {most:.3g} is beyond {dtype}, which ends at {largest:.5g}"
         )
     each = index in _EACH_COUNTS.get(operator, ())
-    least = float(sizes.min() if each else sizes.max())
+    least = float(sizes[sizes > 0].min() if each else most)
     if least < tiny and (is_guarded or operator not in _SUMS):
         return Loss(Kind.DELICATE, f"a constant of {least:.3g} is too small for {dtype}")
     return None

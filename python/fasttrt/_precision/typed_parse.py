@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fasttrt import _core
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
-from fasttrt._parser.other_forms import parse_in_other_forms
-from fasttrt._parser.pipeline import Target, finish
-from fasttrt._plan.build_config import BuildConfig
+from fasttrt._parser.int8_support import int8_problem
+from fasttrt._parser.model_source import parse_network
+from fasttrt._parser.other_forms import parse_in_other_forms, write_other_forms
+from fasttrt._parser.pipeline import Target, finish, prepare
+from fasttrt._plan.build_config import BuildConfig, Precision
 from fasttrt._precision import DTYPES
 from fasttrt._precision.placements import DEFAULT
 from fasttrt.errors import BuildError, ParseError
@@ -69,42 +72,94 @@ def parse(
     model: OnnxModel,
     config: BuildConfig,
     target: Target,
-    parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+    parse_network: Callable[[OnnxModel], _core.PlanBuilder],
     placement: str = DEFAULT,
 ) -> Parsed:
-    """Parse a model, converted first where that is how the library gets its precision.
+    """Parse the caller's model as a build does: prepared, converted to its precision, finished.
 
     A node that the parser refuses is written in another form if it has one; what it refuses in 16
     bits alone is kept in float32, which the log says. ``placement`` says where a conversion puts
     its casts.
 
     Raises:
-        BuildError: the network is not of the precision asked for.
+        BuildError: the network is not of the precision asked for, or has int8 nodes that the
+            library cannot build.
         ParseError, InputError: see `fasttrt.build`.
     """
-    library = target.library
+    check_library(config, target.library)
+    ready = prepare(model, target)
+    if problem := int8_problem(ready.skeleton.graph, target.library):
+        raise BuildError(problem)
+    return _parse_prepared(ready, config, target, parse_network, placement)
+
+
+def parse_as_stated(
+    library: _core.Library,
+    device: int | None,
+    model: OnnxModel,
+    precision: Precision | None = None,
+    has_plugins: bool = False,
+) -> _core.PlanBuilder:
+    """Give a builder that has parsed the caller's model, whether or not it then can be built.
+
+    Raises:
+        ParseError: lists every node that cannot be given to TensorRT, or that it refused.
+    """
+    target, config = Target(library, has_plugins), BuildConfig(precision=precision)
     check_library(config, library)
-    if config.precision not in DTYPES or (chooses_types(library) and config.conversion != "graph"):
+    ready = prepare(model, target)
+    return _parse_prepared(ready, config, target, partial(parse_network, library, device)).builder
 
-        def parse_stated(model: OnnxModel) -> Parsed:
-            written = finish(model, target)
-            return Parsed(parse_model(written), written, None)
 
-        parsed = parse_in_other_forms(model, target, parse_stated)
-        _check_unconverted(parsed.builder, config)
-        return parsed
+def prepare_as_built(
+    model: OnnxModel, metadata: Mapping[str, Any], target: Target
+) -> tuple[OnnxModel, dict[str, str]]:
+    """Take the caller's model with new weights the way of the build, without parsing it.
+
+    Args:
+        model: the model.
+        metadata: of the engine's plan.
+        target: what the engine was built for.
+
+    Returns:
+        The model as the parser would read it, and the nodes that stay in float32 although the build
+        converted theirs, and why.
+    """
+    ready = write_other_forms(prepare(model, target), metadata.get("rewritten", ()), target)
+    result, wide = convert_as_built(ready, metadata)
+    return finish(result, target), wide
+
+
+def _parse_prepared(
+    model: OnnxModel,
+    config: BuildConfig,
+    target: Target,
+    parse_network: Callable[[OnnxModel], _core.PlanBuilder],
+    placement: str = DEFAULT,
+) -> Parsed:
+    is_converted = config.precision in DTYPES and (
+        not chooses_types(target.library) or config.conversion == "graph"
+    )
+
+    def parse_stated(model: OnnxModel) -> Parsed:
+        written = finish(model, target)
+        return Parsed(parse_network(written), written, None)
 
     def parse_converted(model: OnnxModel) -> Parsed:
-        return _parse_converted(model, config, target, parse_model, placement)
+        return _parse_converted(model, config, target, parse_network, placement)
 
-    return parse_in_other_forms(model, target, parse_converted)
+    if is_converted:
+        return parse_in_other_forms(model, target, parse_converted)
+    network = parse_in_other_forms(model, target, parse_stated)
+    _check_unconverted(network.builder, config)
+    return network
 
 
 def _parse_converted(
     model: OnnxModel,
     config: BuildConfig,
     target: Target,
-    parse_model: Callable[[OnnxModel], _core.PlanBuilder],
+    parse_network: Callable[[OnnxModel], _core.PlanBuilder],
     placement: str,
 ) -> Parsed:
     from fasttrt._precision.conversion import converted
@@ -121,7 +176,7 @@ def _parse_converted(
         )
         try:
             result = finish(result, target)
-            builder = parse_model(result)
+            builder = parse_network(result)
         except ParseError as error:
             names = {issue.name for issue in error.issues} - refused - changes.kept.keys()
             found = names & {node.name for node in result.skeleton.graph.node}
@@ -136,7 +191,7 @@ def _parse_converted(
         return Parsed(builder, result, changes)
 
 
-def converted_as_built(
+def convert_as_built(
     model: OnnxModel, metadata: Mapping[str, Any]
 ) -> tuple[OnnxModel, dict[str, str]]:
     """A model with new weights for an engine, converted as the engine's was.

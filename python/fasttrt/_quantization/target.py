@@ -84,7 +84,7 @@ class Int8Target:
         """
         if self._library is None:
             return
-        from fasttrt._builder.build import parsed_as_stated  # which knows this module
+        from fasttrt._precision.typed_parse import parse_as_stated  # which knows this module
 
         with forwarded():
-            parsed_as_stated(self._library, self._ordinal, OnnxModel(model))
+            parse_as_stated(self._library, self._ordinal, OnnxModel(model))

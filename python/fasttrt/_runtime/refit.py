@@ -8,10 +8,9 @@ from fasttrt._graph.fingerprint import Structure, check_changes, check_same
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import retransformed
 from fasttrt._library.tensorrt_log import forwarded
-from fasttrt._parser.model_source import hand_over
-from fasttrt._parser.other_forms import with_other_forms
-from fasttrt._parser.pipeline import Target, finish, prepare
-from fasttrt._precision.typed_parse import converted_as_built
+from fasttrt._parser.model_source import feed_model
+from fasttrt._parser.pipeline import Target
+from fasttrt._precision.typed_parse import prepare_as_built
 from fasttrt.errors import EngineLoadError, InputError
 
 
@@ -32,7 +31,7 @@ def refit(
         if new is not None:
             check_changes(metadata["structure"], new, model, set(refittable))
         try:
-            hand_over(model, core.refit_file, core.refit)
+            feed_model(model, core.refit_file, core.refit)
         except InputError as error:
             raise InputError(f"refit: {error}{_unknown(refittable, model)}") from None
     _record(metadata, model)
@@ -59,10 +58,7 @@ def as_built(
             has_plugins="plugins" in metadata,
             propagate_nan=metadata.get("config", {}).get("nan") == "propagate",
         )
-        rewritten = metadata.get("rewritten", ())
-        prepared = with_other_forms(prepare(model, target), rewritten, target)
-        model, wide = converted_as_built(prepared, metadata)
-        model = finish(model, target)
+        model, wide = prepare_as_built(model, metadata, target)
     if "structure" not in metadata:
         return model, None
     try:
@@ -94,7 +90,7 @@ def set_weights(
             )
         return None
     model, new = as_built(model, metadata, library)
-    hand_over(model, options.set_weights_file, options.set_weights)
+    feed_model(model, options.set_weights_file, options.set_weights)
     return model, new
 
 
