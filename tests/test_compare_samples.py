@@ -123,7 +123,7 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
             fasttrt.compare(proto, inputs, device="cpu")
 
     refused(two, a, r"inputs: expected 2 arrays \(a, b\), got 1")
-    refused(two, [(a, a), (a,)], r"inputs, item 1: expected 2 arrays \(a, b\), got 1")
+    refused(two, [(a, b), (a,)], r"inputs, item 1: expected 2 arrays \(a, b\), got 1")
     refused(two, {"a": a}, r"expected inputs named \['a', 'b'\], got \['a'\]")
     refused(two, {"a": a.astype(np.float64), "b": b}, "a: expected dtype float32, got float64")
     refused(one, [], "expected at least one sample, got none")
