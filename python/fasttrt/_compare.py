@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fasttrt._accuracy.comparison import Comparison
@@ -21,7 +21,7 @@ from fasttrt._accuracy.runners import (
     gpu_label,
 )
 from fasttrt._accuracy.thresholds import ThresholdsLike, parse_thresholds
-from fasttrt._common.checks import check_mapping, refuse
+from fasttrt._common.checks import check_mapping, is_integer, refuse
 from fasttrt._common.host_array import Array
 from fasttrt._engine.engine import Engine, backend_of
 from fasttrt._graph.model import OnnxModel
@@ -147,10 +147,6 @@ def compare(
     return comparison
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def _check(
     samples: int,
     seed: int | None,
@@ -162,13 +158,13 @@ def _check(
     model: OnnxModel,
 ) -> None:
     """Check what nothing else checks before the build."""
-    if not (_is_integer(samples) and 1 <= samples <= _MAX_SAMPLES):
+    if not is_integer(samples, 1, _MAX_SAMPLES):
         refuse("samples", f"an integer from 1 to {_MAX_SAMPLES}", samples)
-    if not (seed is None or (_is_integer(seed) and seed >= 0)):
+    if not (seed is None or is_integer(seed, 0)):
         refuse("seed", "an integer >= 0 or None", seed)
     if not isinstance(bisect, bool):
         refuse("bisect", "True or False", bisect)
-    if not (_is_integer(max_builds) and max_builds >= 0):
+    if not is_integer(max_builds, 0):
         refuse("max_builds", "an integer >= 0", max_builds)
     if not (isinstance(time_budget, Real) and float(time_budget) >= 0):
         refuse("time_budget", "seconds >= 0", time_budget)

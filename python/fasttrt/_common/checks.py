@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,6 +51,13 @@ def host_memory(what: str) -> Iterator[None]:
 def is_one_of(value: object, choices: Sequence[Any]) -> bool:
     """Whether a value equals one of the choices and has the same type, so that 1 is not True."""
     return any(type(value) is type(choice) and value == choice for choice in choices)
+
+
+def is_integer(value: object, min_: int, max_: int | None = None) -> bool:
+    """Whether a value is an integer, numpy's included, within the limits; booleans are not."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        return False
+    return min_ <= int(value) and (max_ is None or int(value) <= max_)
 
 
 def check_mapping(name: str, value: Any, expected: str) -> None:

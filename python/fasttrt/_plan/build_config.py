@@ -4,12 +4,12 @@ import os
 import re
 from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fasttrt import _core
-from fasttrt._common.checks import as_path, is_one_of, refuse
+from fasttrt._common.checks import as_path, is_integer, is_one_of, refuse
 from fasttrt._common.file_kinds import MODEL, PLAN, TIMING_CACHE
 from fasttrt._common.input_file import check_file, read_file, reading
 from fasttrt.errors import BuildError, InputError
@@ -131,14 +131,13 @@ class BuildConfig:
         Raises:
             InputError: a value is out of range.
         """
-        self._check(
-            "workspace", _is_integer(self.workspace, 0, 2**63 - 1), "an integer >= 0, bytes"
-        )
-        level = self.optimization_level
-        self._check("optimization_level", _is_integer(level, 0, 5), "an integer from 0 to 5")
-        self._check(
-            "max_aux_streams", _is_integer(self.max_aux_streams, 0, 2**31 - 1), "an integer >= 0"
-        )
+        for name, max_, expected in (
+            ("workspace", 2**63 - 1, "an integer >= 0, bytes"),
+            ("optimization_level", 5, "an integer from 0 to 5"),
+            ("max_aux_streams", 2**31 - 1, "an integer >= 0"),
+        ):
+            value = getattr(self, name)
+            self._check(name, value is None or is_integer(value, 0, max_), expected)
         verbosities = ("names", "none", "detailed")
         self._check(
             "profiling_verbosity", is_one_of(self.profiling_verbosity, verbosities), verbosities
@@ -306,15 +305,6 @@ def check_config(config: BuildConfig | None) -> BuildConfig:
 def _is_list(value: object) -> bool:
     """Whether a value is a sequence, or a set, of other values."""
     return isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray))
-
-
-def _is_integer(value: object, min_: int, max_: int) -> bool:
-    """Whether a value is None or an integer within the limits."""
-    if value is None:
-        return True
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        return False
-    return min_ <= int(value) <= max_
 
 
 def parse_capability(capability: str | float) -> int:

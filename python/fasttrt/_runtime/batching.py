@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 from typing import Any
 
-from fasttrt._common.checks import refuse
+from fasttrt._common.checks import is_integer, refuse
 
 _INT32_MAX = 2**31 - 1
 
@@ -44,9 +43,11 @@ class Batching:
         Raises:
             InputError: a value is out of range.
         """
-        self._check("max_size", _is_integer(self.max_size, 1), "an integer >= 1")
+        self._check("max_size", is_integer(self.max_size, 1, _INT32_MAX), "an integer >= 1")
         self._check(
-            "max_delay_us", _is_integer(self.max_delay_us, 0), "an integer >= 0, microseconds"
+            "max_delay_us",
+            is_integer(self.max_delay_us, 0, _INT32_MAX),
+            "an integer >= 0, microseconds",
         )
         if self.sizes is not None:
             self._check("sizes", self._are_sizes(), f"ascending sizes that end in {self.max_size}")
@@ -67,7 +68,7 @@ class Batching:
         if not isinstance(sizes, (tuple, list)) or not sizes:
             return False
         return (
-            all(_is_integer(size, 1) for size in sizes)
+            all(is_integer(size, 1, _INT32_MAX) for size in sizes)
             and all(a < b for a, b in pairwise(sizes))
             and sizes[-1] == self.max_size
         )
@@ -75,10 +76,3 @@ class Batching:
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             refuse(f"Batching.{name}", expected, getattr(self, name))
-
-
-def _is_integer(value: object, min_: int) -> bool:
-    """Whether a value is an integer of at least ``min_`` that fits in 32 bits."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        return False
-    return min_ <= int(value) <= _INT32_MAX
