@@ -93,7 +93,7 @@ def test_another_engine_is_held_against() -> None:
         assert "gives no tensors from within" in found.note
         found = fasttrt.compare(wrong, engine=right)
         assert not found.passed
-        assert "takes a function for engine=" in found.note
+        assert "requires a function for engine=" in found.note
         right.infer(*made.inputs(batch=4))  # it is left open
 
 
@@ -236,7 +236,9 @@ def test_wrong_arguments_are_refused() -> None:
         pytest.raises(InputError, match="an engine takes no options of a build, got device too"),
     ):
         fasttrt.compare(made.proto, engine=engine, device="cpu")
-    with pytest.raises(InputError, match="is what takes its options, got device, shapes too"):
+    with pytest.raises(
+        InputError, match="function that creates the engine, got device, shapes too"
+    ):
         fasttrt.compare(made.proto, engine=lambda proto: never, device="cpu", shapes={})
 
 

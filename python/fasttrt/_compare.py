@@ -1,4 +1,4 @@
-"""`compare`: an engine's answers compared with ONNX Runtime's, or another reference's."""
+"""`compare`: an engine's outputs compared with ONNX Runtime's, or another reference's."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -58,48 +58,48 @@ def compare(
     time_budget: float = 300.0,
     **options: "Unpack[EngineOptions]",
 ) -> Comparison:
-    """Hold an engine's answers against ONNX Runtime's on the CPU, or another reference's.
+    """Compare an engine's outputs with ONNX Runtime's on the CPU, or another reference's.
 
-    Where an output fails, the first node of the model at which the two part is looked for:
-    tensors within are made outputs of copies of the model, and the copies are built and run on
-    both sides, about ``log2(nodes)`` times. An engine with more outputs is another engine, as
-    layers that were fused before may no longer be; `Divergence` says what was confirmed. A node
-    with subgraphs (If, Loop, Scan) counts as a whole.
+    If an output fails, the first node at which the two diverge is searched for: intermediate
+    tensors are made outputs of copies of the model, and the copies are built and run on both sides,
+    about ``log2(nodes)`` times. An engine with more outputs is a different engine, as layers that
+    were fused before may no longer be; `Divergence` says what was confirmed. A node with subgraphs
+    (If, Loop, Scan) is treated as a whole.
 
     Args:
         model: an ONNX model: a path, bytes, or a ModelProto.
-        inputs: what to run. One sample: a mapping from names, an array, or a tuple of arrays.
-            Several: an iterable of these. Saved ones: the path of a ``.npz`` (an array for each
-            input), of a ``.npy``, or of a folder of such files; pickled objects are refused. None:
-            random ones. A mapping may hold more than the engine takes, for ``against``.
-        engine: what to judge, if it is not to be built here: an engine, which is left open, or a
-            function that makes one of an ONNX model and is called again for each copy.
-        against: the reference. None: ONNX Runtime with the same model. Another ONNX model (as
-            before a conversion), run by ONNX Runtime; tensors within are compared where both have
-            them by one name. An engine, or a function of arrays in the order of the model's inputs
-            (which gives an array, a sequence in the outputs' order, or a mapping): no tensors
-            within can be had of these.
-        samples: how many random ones. They take turns in the extents of each profile's opt, min
-            and max.
-        seed: of the random ones; None: a new one. `Comparison` tells it.
-        ranges: ``{"input": (least, most)}``, most excluded: where random values come from.
-            Else floats are normally distributed, with variance 1; integers that are used as indices
-            stay below the extent of what they are looked up in, where the graph tells it; those of
-            8 bits and less take all values; other integers and booleans are 0 or 1.
-        thresholds: what passes, see `Thresholds`, also as a mapping of its fields, or of outputs'
-            names to such. None: limits that follow from the engine's precision and the model's
-            depth, derived in `fasttrt._accuracy.thresholds`.
-        bisect: whether to look for the node.
-        max_builds: at most so many engines are built to find it.
-        time_budget: and none is begun after so many seconds.
-        options: of `Engine`: device, shapes, config, library, ... Of these ``freeze`` and ``dims``
-            may come with ``engine``, too, for a model that was changed for it.
+        inputs: the samples to run. One sample: a mapping from names, an array, or a tuple of
+            arrays. Several: an iterable of these. Saved ones: the path of a ``.npz`` (an array for
+            each input), of a ``.npy``, or of a folder of such files; pickled objects are rejected.
+            None: random ones. A mapping may contain additional inputs, for ``against``.
+        engine: the engine to check, if it is not to be built here: an engine, which stays open, or
+            a function that creates one from an ONNX model and is called again for each copy.
+        against: the reference. None: ONNX Runtime with the same model. Another ONNX model (such as
+            the one before a conversion), run by ONNX Runtime; intermediate tensors are compared if
+            both have them by the same name. An engine, or a function of arrays in the order of the
+            model's inputs (which returns an array, a sequence in the outputs' order, or a mapping);
+            these have no intermediate tensors.
+        samples: the number of random samples. Their shapes alternate between each profile's opt,
+            min and max.
+        seed: the seed of random samples; None for a new one, which `Comparison` contains.
+        ranges: ``{"input": (min, max)}``, max excluded: the ranges of random values. By default,
+            floats are normally distributed with variance 1; integers that are used as indices are
+            below the size of the dimension that they index, where the graph determines it; those of
+            8 bits or fewer take all values; other integers and booleans are 0 or 1.
+        thresholds: what passes, see `Thresholds`; also as a mapping of its fields, or as a mapping
+            from outputs' names to either. None: limits that follow from the engine's precision and
+            the model's depth, derived in `fasttrt._accuracy.thresholds`.
+        bisect: whether to search for the first differing node.
+        max_builds: the maximum number of engines to build for the search.
+        time_budget: the time in seconds after which the search starts no build.
+        options: options of `Engine`: device, shapes, config, library, ... Of these, ``freeze`` and
+            ``dims`` may also be used with ``engine``, for a model that was changed for it.
 
     Returns:
-        A verdict for each output, and the first node that differs. Nothing is raised if they do.
+        A verdict for each output, and the first node that differs. Differences raise no error.
 
     Raises:
-        InputError: an argument or an input does not fit.
+        InputError: an argument or an input is invalid.
         ParseError, BuildError, LibraryNotFoundError, ...: see `Engine`.
     """
     build_options: dict[str, Any] = {**options}
@@ -111,11 +111,11 @@ def compare(
         )
     if engine is not None and build_options:
         raise InputError(
-            "engine: a function that makes the engine is what takes its options, got "
+            "engine: pass options to the function that creates the engine, got "
             f"{', '.join(sorted(build_options))} too"
         )
     source = transformed(OnnxModel(model), **changes)
-    # Before a build, which may take long.
+    # Before the build, which may take long.
     _check(samples, seed, bisect, max_builds, time_budget, ranges, thresholds, source)
     expected = _reference(against, source, changes.get("freeze"))
     with ExitStack() as stack:
@@ -125,9 +125,9 @@ def compare(
         elif engine is None:
 
             def make(proto: Any) -> Engine:
-                # Nobody wants the copies again, and they are of the changed model.
-                kept = changes if proto is model else {"cache": False, "advise": False}
-                return Engine(proto, **(build_options | kept))
+                # The copies are used once, and have the changes already.
+                extra = changes if proto is model else {"cache": False, "advise": False}
+                return Engine(proto, **(build_options | extra))
 
             candidate = stack.enter_context(make(model))
         else:
@@ -140,10 +140,11 @@ def compare(
             time_budget=time_budget,
         )  # fmt: skip
     if bisect and make is None and not comparison.passed:
-        why = (
-            "no node was looked for: that takes a function for engine=, which makes one of a model"
+        note = (
+            "the first differing node was not searched for: that requires a function for engine=, "
+            "which creates one from a model"
         )
-        return replace(comparison, note=why)
+        return replace(comparison, note=note)
     return comparison
 
 
@@ -157,7 +158,7 @@ def _check(
     thresholds: ThresholdsLike | None,
     model: OnnxModel,
 ) -> None:
-    """Check what nothing else checks before the build."""
+    """Check the arguments that nothing else checks before the build."""
     if not is_integer(samples, 1, _MAX_SAMPLES):
         refuse("samples", f"an integer from 1 to {_MAX_SAMPLES}", samples)
     if not (seed is None or is_integer(seed, 0)):
@@ -168,21 +169,21 @@ def _check(
         refuse("max_builds", "an integer >= 0", max_builds)
     if not (isinstance(time_budget, Real) and float(time_budget) >= 0):
         refuse("time_budget", "seconds >= 0", time_budget)
-    check_mapping("ranges", ranges, "(least, most) by input name")
+    check_mapping("ranges", ranges, "(min, max) by input name")
     parse_thresholds(thresholds, [tensor.name for tensor in model.outputs])
 
 
 def _make_runner(make: Callable[[Any], Engine]) -> MakeRunner:
     @contextmanager
-    def opened(proto: Any) -> Iterator[Runner]:
+    def open_runner(proto: Any) -> Iterator[Runner]:
         with make(proto) as engine:
             yield _runner(engine)
 
-    return opened
+    return open_runner
 
 
 def _runner(engine: Engine) -> Runner:
-    """Give an engine as a comparison sees it."""
+    """Wrap an engine as a runner."""
     backend = backend_of(engine)
     if engine.device == "cpu":
         return Runner("cpu (ONNX Runtime)", backend, False)
@@ -190,7 +191,7 @@ def _runner(engine: Engine) -> Runner:
 
 
 class _EngineReference:
-    """Another engine."""
+    """An engine as the reference."""
 
     model = None
 
@@ -199,16 +200,16 @@ class _EngineReference:
         self.label = self._runner.label
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
-        """Run it, and give the outputs by name."""
+        """Run the engine, and return the outputs by name."""
         return self._runner.run(feeds, widen=True)
 
 
 def _reference(
     against: "Against | None", model: OnnxModel, freeze: Freeze | None = None
 ) -> Reference:
-    """Give the reference that ``against`` means; None is ONNX Runtime with the same model.
+    """Return the reference for ``against``; None is ONNX Runtime with the same model.
 
-    Of another model those inputs are frozen as well that it has.
+    The frozen inputs are frozen in another model, too, if it has them.
     """
     if against is None:
         return OnnxReference(model)

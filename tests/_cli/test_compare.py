@@ -132,7 +132,7 @@ def test_a_config_file_gives_options(
     done = run(path, "--config", file, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["inputs"]["x"].startswith("7x16, 1x16, 9x16")
-    assert "precision=fp16 is for GPUs" in caplog.text
+    assert "precision=fp16 applies to GPUs" in caplog.text
     caplog.clear()
     assert run(path, "--config", file, "--precision", "bf16").exit_code == 0
     assert "precision=bf16 is for GPUs" in caplog.text
@@ -140,7 +140,7 @@ def test_a_config_file_gives_options(
 
 def test_the_precision_is_the_builds(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert run(path, "--precision", "fp16").exit_code == 0
-    assert "precision=fp16 is for GPUs" in caplog.text
+    assert "precision=fp16 applies to GPUs" in caplog.text
     wrong = run(path, "--precision", "half")
     assert wrong.exit_code == 2
     assert "precision: expected" in wrong.output

@@ -30,7 +30,7 @@ def test_a_machine_with_tensorrt_and_no_gpu(rtx: fasttrt.LibraryInfo, no_gpu: st
     assert no_gpu in done.output
     assert "self-test built: a plan of" in done.output
     assert "onnxruntime" in done.output
-    assert "without a GPU TensorRT-RTX is preferred" in done.output
+    assert "without a GPU, TensorRT-RTX is preferred" in done.output
     assert done.output.count(no_gpu) == 1
     assert done.output.endswith("no engine runs here\n")
 
@@ -59,7 +59,7 @@ def test_a_machine_with_nothing(
     assert "self-test" not in done.output
     for found in json.loads(run("--json").stdout)["libraries"]:  # elsewhere
         assert found["used"] is False
-        assert "nothing else is tried then" in found["why"]
+        assert "so nothing else is tried" in found["why"]
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])

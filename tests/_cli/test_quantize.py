@@ -45,7 +45,7 @@ def test_it_writes_a_model_and_says_what_was_lost(files: tuple[Path, Path]) -> N
     code, text, _ = run(path, folder, "--library", "none")
     assert code == 0
     written = path.with_name("net.int8.onnx")
-    assert text.startswith("int8: 2 nodes quantized, 0 left out; opset 17\n")
+    assert text.startswith("int8: 2 nodes quantized, 0 excluded; opset 17\n")
     assert text.endswith(f"written: {written}\n")
     operators = [node.op_type for node in onnx.load(written).graph.node]
     assert operators.count("QuantizeLinear") == 4

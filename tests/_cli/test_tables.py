@@ -133,8 +133,8 @@ models/encoder/layer.11/attention/output/LayerNorm/Add_1_output_0, as stated,
 contexts 2, concurrency 16
   infer() 8.1 calls/s; transfers yes, CUDA graph none, wait auto
   infer() wall time  123457  123458  123459  123460  123461  123462  123463
-ONNX Runtime ran these on the CPU: precision and contexts make no difference
-there, and only infer() wall time is measured
+ONNX Runtime ran these on the CPU: precision and contexts have no effect there,
+and only infer() wall time is measured
 """,
     "compare": """\
 logits
@@ -168,7 +168,7 @@ inputs, limits for fp32
 2 of 2 layers, medians add up to 0.2890 ms
 """,
     "quantize": """\
-int8: 1 nodes quantized, 0 left out; opset 17
+int8: 1 nodes quantized, 0 excluded; opset 17
 ranges: percentile 99.99 over 80 samples; loss: over 20 (held out)
 parser: rtx 1.6.1
 output                max abs  mean abs  peak rel  rms rel    cosine  top-1  NaN

@@ -64,7 +64,7 @@ def test_no_candidate_that_runs_is_an_error(path: Path) -> None:
     damaged.write_bytes(b"no library")
     done = run(path, "--device", "cuda", "--library", str(damaged))
     assert isinstance(done.exception, fasttrt.Error)
-    assert "nothing that was tried runs within the limits" in str(done.exception)
+    assert "no candidate runs within the limits" in str(done.exception)
     assert len(str(done.exception).splitlines()) > 1  # why
     assert not path.with_name("fasttrt.toml").exists()
 
@@ -133,12 +133,12 @@ class Scripted(Search):
 
     latencies: dict[Candidate, list[list[float]]]
 
-    def _measured(self, candidate: Candidate) -> Trial:
+    def _measure(self, candidate: Candidate) -> Trial:
         rounds = tuple(self.latencies[candidate].pop(0))
         return Trial(candidate, True, 0.0, rounds, tuple(1e6 / us for us in rounds))
 
-    def _measured_again(self, trial: Trial) -> Trial:
-        return self._measured(trial.candidate)
+    def _measure_again(self, trial: Trial) -> Trial:
+        return self._measure(trial.candidate)
 
 
 @pytest.mark.parametrize("goal", ["latency", "throughput"])

@@ -62,7 +62,7 @@ WRONG: list[tuple[tuple[str, ...], list[str], str]] = [
     (ENGINES, ["--shapes", "=1x16"], "got '=1x16'"),
     (ENGINES, ["--shapes", "x:1x16,y"], "got 'y'"),
     (ENGINES, ["--shapes", "x=1x16", "--shapes", "x=2x16"], "expected each name once, got 'x'"),
-    (ENGINES, ["--shapes", "x=1x16", "--minShapes", "x:1x16"], "--shapes: expected without"),
+    (ENGINES, ["--shapes", "x=1x16", "--minShapes", "x:1x16"], "--shapes: not with"),
     (ENGINES, ["--minShapes", "x=1x16"], "--minShapes: expected input:1x3, got 'x=1x16'"),
     (ENGINES, ["--optShapes", "x"], "--optShapes: expected input:1x3, got 'x'"),
     (ENGINES, ["--maxShapes", ""], "--maxShapes: expected input:1x3, got ''"),

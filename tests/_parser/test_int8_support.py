@@ -93,7 +93,7 @@ def test_gpus(gpu: tuple[int, int], expected: bool) -> None:
 def test_a_library_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTTRT_LIBRARY", str(tmp_path))
     target = Int8Target("auto", None)
-    assert target.name == "not asked: no TensorRT was found"
+    assert target.name == "not checked: no TensorRT was found"
     target.check(["Conv"])
     target.parse(models.unsupported().proto)
     with pytest.raises((fasttrt.LibraryNotFoundError, fasttrt.UnsupportedLibraryError)):

@@ -75,7 +75,9 @@ def test_each_sample_is_taken_up_before_the_next_is_read() -> None:
 def test_a_model_that_gives_no_numbers_is_refused() -> None:
     made = models.mlp((16, 8), 4)
     big = np.full((4, 16), 3e38, np.float32) * np.sign(normal(4, 16))
-    with pytest.raises(InputError, match="y: the float model gives NaN or Inf there on this data"):
+    with pytest.raises(
+        InputError, match="y: the float model computes NaN or Inf there on this data"
+    ):
         calibrate(made.proto, [{"x": big}], ["Gemm"], "minmax", 99.9)
 
 

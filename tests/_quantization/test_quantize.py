@@ -383,7 +383,7 @@ def test_options_are_checked(options: dict[str, Any], message: str) -> None:
 
 def test_models_that_are_not_float32_are_refused() -> None:
     quantized = quantize(models.mlp((8, 8), 2).proto, [normal(2, 8)]).model
-    with pytest.raises(InputError, match="quantized already"):
+    with pytest.raises(InputError, match="already quantized"):
         quantize(quantized, [normal(2, 8)])
     half = models.elementwise((2, 4), TensorProto.FLOAT16).proto
     with pytest.raises(InputError, match="factor: expected a float32 model, got FLOAT16 weights"):

@@ -131,12 +131,12 @@ def test_it_goes_to_json() -> None:
 
 def test_it_can_be_read() -> None:
     text = str(report()).splitlines()
-    assert text[0] == "int8: 2 nodes quantized, 1 left out; opset 17"
+    assert text[0] == "int8: 2 nodes quantized, 1 excluded; opset 17"
     assert text[1] == "ranges: minmax over 8 samples; loss: over 2 (held out)"
     assert text[2] == "parser: TensorRT-RTX 1.7.1"
     titles = "output max abs mean abs peak rel rms rel cosine top-1 NaN"
     assert " ".join(text[3].split()) == titles
     assert text[5].split()[:4] == ["y", "0.5", "0.25", "0.167"]
     assert text[5].split()[-2:] == ["100.0%", "0"]
-    assert text[7] == "y: 1 samples of another shape, not compared"
+    assert text[7] == "y: 1 samples of different shapes, not compared"
     assert len({len(line) for line in text[3:6]}) == 1

@@ -172,7 +172,7 @@ def test_nested_arguments_and_results(exporter: str) -> None:
             engine(x, states, scale=2.5, extra=list(extra))
         with pytest.raises(InputError, match=r"states\.h: expected a tensor .*, got float"):
             engine(x, states | {"h": 1.0}, scale=2.5, extra=extra)
-        with pytest.raises(InputError, match="do not fit forward"):
+        with pytest.raises(InputError, match="do not match forward"):
             engine(x, states, unknown=1)
         check(engine, module, x, states, scale=2.5, extra=extra)
 
@@ -205,7 +205,7 @@ def test_a_frozen_input_has_its_value_in_each_call(exporter: str) -> None:
             for args, kwargs in (((x, other), {}), ((x,), {"scale": other})):
                 with pytest.raises(InputError, match=f"{expected}.*, got {got}"):
                     engine(*args, **kwargs)
-        with pytest.raises(InputError, match="scale: expected a tensor that wants no gradient"):
+        with pytest.raises(InputError, match="scale: expected a tensor that requires no gradient"):
             engine(x, scale.clone().requires_grad_())
         check(engine, module, x, scale)  # as usable as before
 
@@ -221,7 +221,7 @@ def test_frozen_values_are_compared_bit_by_bit() -> None:
     with convert(module, (x, scale), freeze={"scale": scale.numpy()}) as engine:
         check(engine, module, x, scale)
         with pytest.raises(
-            InputError, match=r"^scale: expected float32\[9, 1, 2\], .* got others$"
+            InputError, match=r"^scale: expected float32\[9, 1, 2\], .* got other values$"
         ):
             engine(x, scale + 1)
 
@@ -341,7 +341,7 @@ def test_keys_with_dots_in_them() -> None:
             return x["a.b"] + x["a"]["b"]
 
     x = {"a.b": torch.ones(2), "a": {"b": torch.ones(2)}}
-    with pytest.raises(InputError, match=r"a name of its own for each value, got x\.a\.b, x\.a\.b"):
+    with pytest.raises(InputError, match=r"a unique name for each value, got x\.a\.b, x\.a\.b"):
         convert(Dots().eval(), (x,))
 
 
@@ -403,7 +403,7 @@ def test_it_behaves_as_a_module_in_evaluation() -> None:
 def test_gradients_are_not_lost_in_silence() -> None:
     with convert(nn.ReLU().eval(), torch.randn(3)) as engine:
         x = torch.randn(3, requires_grad=True)
-        with pytest.raises(InputError, match="input: expected a tensor that wants no gradient"):
+        with pytest.raises(InputError, match="input: expected a tensor that requires no gradient"):
             engine(x)
         with torch.no_grad():
             assert torch.equal(engine(x), x.relu())
@@ -416,7 +416,7 @@ def test_gradients_are_not_lost_in_silence() -> None:
 @pytest.mark.parametrize(
     ("dynamic", "message"),
     [
-        ({"x": {0: (1, 2, 4)}}, "dynamic: no input 'x'; there is input"),
+        ({"x": {0: (1, 2, 4)}}, "dynamic: there is no input 'x'; the inputs are input"),
         ({"input": {2: (1, 2, 4)}}, "dynamic: input: expected {axis: .*} with axes of rank 2 and"),
         ({"input": {0: (4, 2, 8)}}, r"0 < min <= opt <= max, got {0: \(4, 2, 8\)}"),
         ({"input": {0: (0, 2, 8)}}, r"0 < min <= opt <= max, got {0: \(0, 2, 8\)}"),
@@ -434,9 +434,9 @@ def test_dynamic_is_checked(dynamic: Any, message: str) -> None:
     ("make", "message"),
     [
         (lambda: convert(len, torch.randn(2)), "module: expected a torch.nn.Module, got builtin"),
-        (lambda: convert(nn.ReLU().eval(), ()), "the arguments do not fit forward"),
+        (lambda: convert(nn.ReLU().eval(), ()), "the arguments do not match forward"),
         (lambda: convert(nn.ReLU().eval(), 3.0), "example_inputs: expected at least one tensor"),
-        (lambda: convert(nn.ReLU().eval(), torch.ones(2), shapes={"input": (2,)}), "give dynamic="),
+        (lambda: convert(nn.ReLU().eval(), torch.ones(2), shapes={"input": (2,)}), "use dynamic="),
         (lambda: convert(nn.ReLU().eval(), torch.ones(2), exporter="jit"), "exporter: expected"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`quantize`: int8 models from float32 models and samples.
+"""Post-training quantization of float32 models to int8: `quantize`.
 
-May use `_runtime` and what is below it; it knows no `Engine`.
+May use `_runtime` and what is below it, but not `Engine`.
 """

@@ -1,4 +1,4 @@
-"""The ranges of a model's tensors on real data, by ONNX Runtime's calibrators."""
+"""Calibration: the ranges of a model's tensors on sample data, by ONNX Runtime's calibrators."""
 
 import io
 import tempfile
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Method: TypeAlias = Literal["minmax", "entropy", "percentile"]
 METHODS = ("minmax", "entropy", "percentile")
-# TensorRT's own calibrator looks for the range in 2048 bins, half of which are of one sign, that
-# are merged to the 128 levels of a sign.
+# TensorRT's own calibrator searches for the range in 2048 bins, half of them for each sign, which
+# are merged into the 128 levels of a sign.
 _BINS = 2048
 _LEVELS = 128
 
@@ -29,23 +29,23 @@ def calibrate(
     method: Method,
     percentile: float,
 ) -> Any:
-    """The ranges of inputs and outputs of all nodes of some operators.
+    """Determine the ranges of the inputs and outputs of all nodes of some operators.
 
-    Each sample is taken up before the next one is read, so that memory holds the tensors of one.
+    Each sample is processed before the next one is read, so that memory holds one sample's tensors.
 
     Args:
-        model: a float model with known types of its tensors.
-        samples: what to run it on.
-        operators: whose tensors are looked at.
-        method: ``"minmax"``: all that came. ``"entropy"``: the range that loses the least
-            information (Kullback-Leibler). ``"percentile"``: what holds that share of the values.
-        percentile: of the absolute values, 0 to 100.
+        model: a float model whose tensor types are known.
+        samples: the samples to run.
+        operators: the operators whose tensors are observed.
+        method: ``"minmax"``: the range of all values. ``"entropy"``: the range that loses the least
+            information (Kullback-Leibler). ``"percentile"``: the range of that share of the values.
+        percentile: the percentile of the absolute values, 0 to 100.
 
     Returns:
         ONNX Runtime's ``TensorsData``.
 
     Raises:
-        InputError: the model gives NaN or Inf.
+        InputError: a tensor of the model is NaN or Inf.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
@@ -75,7 +75,7 @@ def calibrate(
             path, list(operators), str(Path(folder) / "augmented.onnx"), kind, extra_options=options
         )
         for sample in samples:
-            with redirect_stdout(io.StringIO()):  # it prints what it does
+            with redirect_stdout(io.StringIO()):  # it prints its progress
                 calibrator.collect_data(One(sample))
         if method == "entropy":
             _coarsen(calibrator.collector.get_histogram_dict())
@@ -83,26 +83,26 @@ def calibrate(
             ranges = calibrator.compute_data()
     for name, data in ranges.items():
         if not np.isfinite(np.asarray(data.range_value, np.float64)).all():
-            raise InputError(f"{name}: the float model gives NaN or Inf there on this data")
+            raise InputError(f"{name}: the float model computes NaN or Inf there on this data")
     return ranges
 
 
 def _coarsen(histograms: dict[str, Any]) -> None:
-    """Merge bins of histograms that have grown beyond `_BINS`, as large values came late.
+    """Merge bins of histograms that have grown beyond `_BINS` because large values came late.
 
-    The search for the best range takes the square of their number: seconds become minutes.
+    The search for the best range is quadratic in their number: seconds would become minutes.
 
     Args:
-        histograms: of ONNX Runtime's collector: counts, edges, least, greatest value, threshold;
+        histograms: those of ONNX Runtime's collector: counts, edges, minimum, maximum, threshold;
             the edges go from minus to plus the threshold. Changed in place.
     """
-    for name, (counts, edges, least, most, threshold) in histograms.items():
+    for name, (counts, edges, min_, max_, threshold) in histograms.items():
         factor = -(-len(counts) // _BINS)
         if factor == 1:
             continue
-        half = -(-len(counts) // 2 // factor) * factor  # of the bins, with empty ones outside
+        half = -(-len(counts) // 2 // factor) * factor  # half of the bins, with empty ones outside
         padded = np.pad(counts, half - len(counts) // 2)
         merged = padded.reshape(-1, factor).sum(1)
         limit = threshold * half / (len(counts) // 2)
         bounds = np.linspace(-limit, limit, len(merged) + 1).astype(edges.dtype)
-        histograms[name] = (merged, bounds, least, most, limit)
+        histograms[name] = (merged, bounds, min_, max_, limit)

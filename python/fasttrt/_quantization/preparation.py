@@ -1,4 +1,4 @@
-"""A float model made ready for the quantizer: in one piece, of a late enough opset, folded."""
+"""Preparation of a float model for the quantizer: inline weights, a recent opset, folding."""
 
 import tempfile
 from pathlib import Path
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 13
-"""The first in which Q/DQ nodes have an axis, for weights by channel."""
+"""The first opset in which Q/DQ nodes have an axis, for per-channel weights."""
 _HALF_TYPES = ("FLOAT16", "BFLOAT16")
 
 
-def whole(model: OnnxModel) -> "onnx.ModelProto":
-    """A copy with its weights in it and a name for every node.
+def inline_weights(model: OnnxModel) -> "onnx.ModelProto":
+    """Copy a model with all its weights in it and a name for every node.
 
     Raises:
-        InputError: it is quantized already, or in half precision, or too large.
+        InputError: it is already quantized, in half precision, or too large.
     """
     import onnx
 
     if model.is_quantized:
         raise InputError(
-            "the model is quantized already (it has QuantizeLinear or DequantizeLinear nodes); "
+            "the model is already quantized (it has QuantizeLinear or DequantizeLinear nodes); "
             "expected a float32 model"
         )
     copy = model.with_weights()
@@ -35,8 +35,8 @@ def whole(model: OnnxModel) -> "onnx.ModelProto":
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
         if kind in _HALF_TYPES:
             raise InputError(
-                f"{tensor.name}: expected a float32 model, got {kind} weights; quantize the model "
-                "as it was before they were converted"
+                f"{tensor.name}: expected a float32 model, got {kind} weights; quantize the "
+                "original model, before its conversion"
             )
     _fix_initializers(copy)
     _name_nodes(copy.graph)
@@ -44,16 +44,16 @@ def whole(model: OnnxModel) -> "onnx.ModelProto":
 
 
 def _fix_initializers(model: "onnx.ModelProto") -> None:
-    """Take weights off the inputs, where they count as variable and as nothing to fold."""
+    """Remove weights from the inputs, where they would be variable and not foldable."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, 4)  # the first that allows it
+    model.ir_version = max(model.ir_version, 4)  # the first IR version that allows it
 
 
 def _name_nodes(graph: "onnx.GraphProto") -> None:
-    """Give every node a name of its own."""
+    """Give every node a unique name."""
     taken = {node.name for node in graph.node}
     seen: set[str] = set()
     for index, node in enumerate(graph.node):
@@ -67,15 +67,15 @@ def _name_nodes(graph: "onnx.GraphProto") -> None:
 
 
 def opset_of(model: "onnx.ModelProto") -> int:
-    """The version of ONNX's own operators that a model is written in."""
+    """Return a model's opset version of the ONNX domain."""
     return max((o.version for o in model.opset_import if o.domain in ONNX_DOMAINS), default=1)
 
 
-def upgraded(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The model in `OPSET` or later.
+def upgrade_opset(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Convert a model to `OPSET`, unless it has a later one.
 
     Raises:
-        InputError: ONNX's converter cannot bring it there.
+        InputError: ONNX's converter cannot convert it.
     """
     import onnx.version_converter
 
@@ -84,19 +84,19 @@ def upgraded(model: "onnx.ModelProto") -> "onnx.ModelProto":
     try:
         converted = onnx.version_converter.convert_version(model, OPSET)
         onnx.checker.check_model(converted)
-    except Exception as error:  # of the converter's and the checker's own classes
+    except Exception as error:  # the converter's and the checker's own classes
         raise InputError(
-            f"expected opset {OPSET} or later, which quantization by channel needs; this model of "
+            f"expected opset {OPSET} or later, which per-channel quantization needs; this model of "
             f"opset {opset_of(model)} cannot be converted: {error}"
         ) from error
     return converted
 
 
-def folded(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The model with constants folded and batch normalization merged into convolutions.
+def optimize_for_quantization(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Fold constants, and merge batch normalization into convolutions.
 
-    What is quantized has to be the weights that are multiplied in the end, and they have to be
-    seen as such. ONNX Runtime's basic optimizations do that; they keep to ONNX's own operators.
+    The quantizer must see the weights that are eventually multiplied, as constants. ONNX Runtime's
+    basic optimizations do that, using only ONNX's own operators.
 
     Raises:
         ParseError: ONNX Runtime cannot load the model.
@@ -114,9 +114,9 @@ def folded(model: "onnx.ModelProto") -> "onnx.ModelProto":
             _ort.open_session(
                 model.SerializeToString(),
                 options,
-                disabled=["MatMulAddFusion"],  # which gives nodes other names
+                disabled=["MatMulAddFusion"],  # it renames nodes
             )
-        except Exception as error:  # of classes that ONNX Runtime does not export
+        except Exception as error:  # ONNX Runtime does not export their classes
             issue = ParseIssue(-1, "", "", str(error))
             raise ParseError("ONNX Runtime cannot load the model", (issue,)) from error
         result = onnx.load(path)

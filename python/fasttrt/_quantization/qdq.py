@@ -1,12 +1,12 @@
-"""Int8 Q/DQ nodes in an ONNX graph, where TensorRT wants them.
+"""Insertion of int8 Q/DQ nodes into an ONNX graph, as TensorRT requires them.
 
-TensorRT's rules for explicit quantization: symmetric (zero point 0), weights by output channel,
-Q/DQ at the inputs of what computes in int8 and not at its output, so that bias, activation and
-residual sum stay in one kernel with it; biases stay float. Of a residual sum the branch that
-skips is quantized, and the one that comes from the convolution is not. Weights stay float in the
-file, with Q/DQ behind them, which all releases take. Convolutions state their ``kernel_shape``,
-which ONNX leaves to the weight's shape: the parser of TensorRT 8.6 takes it from there only where
-the weight is a constant, and a dequantized one is none to it.
+TensorRT's rules for explicit quantization: symmetric (zero point 0), weights per output channel,
+Q/DQ at the inputs of nodes that compute in int8 and not at their outputs, so that bias, activation
+and residual sum are fused into their kernel; biases stay float. Of a residual sum, the skip branch
+is quantized, and the one from the convolution is not. Weights stay float in the file, followed by
+Q/DQ, which all releases accept. Convolutions state their ``kernel_shape``, which ONNX otherwise
+infers from the weight: the parser of TensorRT 8.6 does so only for constant weights, and does not
+treat dequantized ones as constant.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""What is quantized: the operators with weights for which TensorRT has int8 kernels."""
+"""The operators that can be quantized: those with weights for which TensorRT has int8 kernels."""
 _OPTIONS = {
     "ActivationSymmetric": True,
     "WeightSymmetric": True,
@@ -35,25 +35,25 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which nodes are quantized, by name."""
+    """The nodes to quantize, by name."""
 
     weighted: tuple[str, ...]
-    """Those with weights."""
+    """Nodes with weights."""
     residual: dict[str, int]
-    """Sums, and which of their two inputs comes from a convolution and so stays float."""
+    """Residual sums, with the index of the input that comes from a convolution and stays float."""
     excluded: frozenset[str]
-    """Those that the caller left out."""
+    """Nodes that the caller excluded."""
 
 
 def choose(
     graph: "onnx.GraphProto", operators: Collection[str], excluded: Collection[str]
 ) -> Choice:
-    """Pick the nodes to quantize; all have names of their own.
+    """Choose the nodes to quantize.
 
     Args:
-        graph: of a prepared model.
-        operators: of `OPERATORS`.
-        excluded: names of nodes to leave out.
+        graph: the graph of a prepared model, whose nodes have unique names.
+        operators: the operators to quantize, out of `OPERATORS`.
+        excluded: the names of nodes to exclude.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
     producers = {name: node for node in graph.node for name in node.output}
@@ -75,7 +75,7 @@ def choose(
 
 
 def _has_channels(node: "onnx.NodeProto", weights: "dict[str, onnx.TensorProto]") -> bool:
-    """Whether it multiplies an activation by a float32 weight that has an output channel."""
+    """Whether a node multiplies an activation by a float32 weight with an output channel axis."""
     import onnx
 
     weight = weights.get(node.input[1])
@@ -84,19 +84,19 @@ def _has_channels(node: "onnx.NodeProto", weights: "dict[str, onnx.TensorProto]"
     if node.op_type in ("Gemm", "MatMul"):
         return len(weight.dims) == 2
     groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-    return node.op_type == "Conv" or groups == 1  # whose channels are on one axis
+    return node.op_type == "Conv" or groups == 1  # otherwise the channels are not on one axis
 
 
 def place(prepared: "onnx.ModelProto", ranges: Any, choice: Choice) -> "onnx.ModelProto":
-    """A copy with Q/DQ nodes.
+    """Copy a model with Q/DQ nodes inserted.
 
     Args:
         prepared: the float model.
-        ranges: ONNX Runtime's ``TensorsData``, of at least all inputs of the chosen nodes.
-        choice: the nodes.
+        ranges: ONNX Runtime's ``TensorsData``, for at least all inputs of the chosen nodes.
+        choice: the nodes to quantize.
 
     Raises:
-        Error: the quantizer broke one of TensorRT's rules.
+        Error: the quantizer violated one of TensorRT's rules.
     """
     import onnx
     from onnxruntime.quantization import QuantType
@@ -115,7 +115,9 @@ def place(prepared: "onnx.ModelProto", ranges: Any, choice: Choice) -> "onnx.Mod
     shapes = {tensor.name: tuple(tensor.dims) for tensor in prepared.graph.initializer}
     weights = {n.name: n.input[1] for n in prepared.graph.node if n.name in choice.weighted}
     for node in model.graph.node:
-        if node.name in choice.weighted:  # Gemm's beta is set to 1 as if its bias were quantized
+        if (
+            node.name in choice.weighted
+        ):  # the quantizer sets Gemm's beta to 1, as for a quantized bias
             del node.attribute[:]
             node.attribute.extend(attributes[node.name])
             _state_kernel(node, shapes[weights[node.name]])
@@ -131,15 +133,15 @@ def place(prepared: "onnx.ModelProto", ranges: Any, choice: Choice) -> "onnx.Mod
     for node in model.graph.node:
         if node.name in choice.weighted and not narrow >= set(node.input[:2]):
             raise InputError(
-                f"{node.name}: cannot be quantized, as the type of {node.input[0]} is not known; "
-                "leave it out with exclude="
+                f"{node.name}: cannot be quantized, as the type of {node.input[0]} is unknown; "
+                "use exclude="
             )
     onnx.checker.check_model(model)
     return model
 
 
 def _state_kernel(node: "onnx.NodeProto", weight: tuple[int, ...]) -> None:
-    """Give a convolution its ``kernel_shape`` by the weight's shape, if it does not have it."""
+    """Add the ``kernel_shape`` to a convolution that lacks it, from the weight's shape."""
     from onnx import helper
 
     has_kernel = node.op_type in ("Conv", "ConvTranspose")
@@ -148,7 +150,7 @@ def _state_kernel(node: "onnx.NodeProto", weight: tuple[int, ...]) -> None:
 
 
 def _release_outputs(graph: "onnx.GraphProto") -> None:
-    """Outputs of the model that also feed quantized nodes get their float values back."""
+    """Restore the float values of the model's outputs that also feed quantized nodes."""
     outputs = {output.name for output in graph.output}
     sources = _float_sources(graph)
     for dequantized in [name for name in sources if name in outputs]:
@@ -160,7 +162,7 @@ def _release_outputs(graph: "onnx.GraphProto") -> None:
 
 
 def _float_sources(graph: "onnx.GraphProto") -> dict[str, str]:
-    """For each dequantized tensor the one that was quantized."""
+    """Map each dequantized tensor to the one that was quantized."""
     producers = {name: node for node in graph.node for name in node.output}
     pairs = (
         (node.output[0], producers.get(node.input[0]))
@@ -171,7 +173,7 @@ def _float_sources(graph: "onnx.GraphProto") -> dict[str, str]:
 
 
 def _prune(graph: "onnx.GraphProto") -> None:
-    """Take out Q/DQ nodes and initializers that nobody reads any more."""
+    """Remove Q/DQ nodes and initializers that are no longer used."""
     while True:
         used = {name for node in with_inner(graph.node) for name in node.input}
         used |= {output.name for output in graph.output}
@@ -191,10 +193,10 @@ def _prune(graph: "onnx.GraphProto") -> None:
 
 
 def check_rules(graph: "onnx.GraphProto") -> None:
-    """See that every scale is positive and finite, and every zero point an int8 0.
+    """Check that every scale is positive and finite, and every zero point an int8 0.
 
     Raises:
-        Error: for one that is not; names the node.
+        Error: one is not; the message names the node.
     """
     from onnx.numpy_helper import to_array
 
@@ -212,15 +214,15 @@ def check_rules(graph: "onnx.GraphProto") -> None:
 def find_excluded(
     original: "onnx.GraphProto", prepared: "onnx.GraphProto", exclude: Sequence[str]
 ) -> set[str]:
-    """The prepared graph's nodes that stand for those which the caller names.
+    """Find the nodes of the prepared graph that correspond to those named by the caller.
 
     Args:
-        original: the model as the caller knows it.
-        prepared: what folding made of it, which may have merged nodes.
+        original: the caller's model.
+        prepared: the model after folding, which may have merged nodes.
         exclude: names of nodes, or operators.
 
     Raises:
-        InputError: one is neither.
+        InputError: a name is neither.
     """
     from difflib import get_close_matches
 

@@ -13,7 +13,12 @@ from fasttrt._common.host_array import Array
 from fasttrt._common.output_file import Output
 from fasttrt._graph.model import OnnxModel
 from fasttrt._quantization.calibration import METHODS, Method, calibrate
-from fasttrt._quantization.preparation import folded, opset_of, upgraded, whole
+from fasttrt._quantization.preparation import (
+    inline_weights,
+    opset_of,
+    optimize_for_quantization,
+    upgrade_opset,
+)
 from fasttrt._quantization.qdq import OPERATORS, choose, find_excluded, place
 from fasttrt._quantization.report import LossMeter, OutputLoss, QuantizationReport
 from fasttrt._quantization.target import Int8Target
@@ -24,32 +29,32 @@ from fasttrt.errors import InputError, LibraryNotFoundError
 if TYPE_CHECKING:
     import onnx
 
-_LEAST_ONNX_RUNTIME = (1, 20)  # the first whose quantizer takes what we give it
-_EVERY = 5  # one sample in so many is held out of calibration, to measure the loss on
+_MIN_ONNX_RUNTIME = (1, 20)  # the first whose quantizer supports our options
+_HOLD_OUT_EVERY = 5  # every fifth sample is held out of calibration, to measure the loss on
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A quantized model, and what was lost."""
+    """A quantized model, and a report on its accuracy."""
 
     model: "onnx.ModelProto" = field(repr=False)
-    """With Q/DQ nodes, for `Engine` and `build`."""
+    """The model with Q/DQ nodes, for `Engine` and `build`."""
     report: QuantizationReport
     path: Path | None = None
-    """Where it was written."""
+    """The file that it was written to; None if it was not written."""
     inputs: tuple[Path, ...] = field(default=(), repr=False)
-    """The files of the model that was quantized, which `save` does not replace."""
+    """The files of the original model, which `save` does not replace."""
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write an ONNX file. It appears whole or not at all.
+        """Write an ONNX file. The file is written atomically.
 
         Args:
-            path: of the file. What is there already is replaced if it is an ONNX model, but not the
-                one that was quantized.
-            force: replace whatever it is.
+            path: the file. An existing file is replaced if it is an ONNX model other than the
+                original one.
+            force: whether to replace any existing file.
 
         Raises:
-            InputError: the file that is there is not to be replaced.
+            InputError: the existing file must not be replaced.
             OSError: it cannot be written.
         """
         with Output(Path(path), MODEL, self.inputs, force).open() as stream:
@@ -70,43 +75,50 @@ def quantize(
     library: str | os.PathLike[str] | None = "auto",
     device: str | None = None,
 ) -> Quantized:
-    """Quantize a float32 model to int8 from real data, without training.
+    """Quantize a float32 model to int8 with calibration data, without training.
 
-    The result says itself where values are int8 (Q/DQ nodes), symmetric, weights by output channel,
-    as TensorRT wants it; the rest stays float32. Ranges come from ONNX Runtime's calibrators and
-    the nodes from its quantizer, so no GPU is needed. Constants are folded first, and batch
-    normalization is merged into convolutions. Graphs within ``If`` and ``Loop`` stay float.
+    The result has explicit quantization (Q/DQ nodes), symmetric and with per-channel weights, as
+    TensorRT requires it; everything else stays float32. Ranges come from ONNX Runtime's calibrators
+    and the nodes from its quantizer, so no GPU is needed. Constants are folded first, and batch
+    normalization is merged into convolutions. Subgraphs of ``If`` and ``Loop`` stay float.
 
     Args:
         model: a float32 ONNX model, of at most 2 GiB.
-        data: some hundred samples like those that the model will see: an iterable of what
-            `Engine.infer` takes; or saved ones: a folder of ``.npz`` files (an array for each
-            input, under its name) or of ``.npy`` files (a sample of a model with one input each, or
-            one sample of several inputs, named after them), or one such file.
-        output: where to write the model. What is there already is replaced if it is another ONNX
-            model than the one that is quantized.
-        force: replace whatever is there.
-        validation: samples to measure the loss on. None: every fifth of ``data``, which is then
-            not used for calibration; with fewer than five, all of it, and the report says so.
-        method: how ranges are found. ``"minmax"``: all values keep their place. ``"entropy"`` and
-            ``"percentile"`` cut off rare large values, for more digits of the others; they take
-            longer.
-        percentile: the share of absolute values that is kept, in percent.
+        data: a few hundred representative samples: an iterable of the inputs of `Engine.infer`; or
+            saved ones: a folder of ``.npz`` files (an array for each input, by name) or of ``.npy``
+            files (each a sample of a model with one input, or one sample of several inputs, named
+            after them), or one such file.
+        output: the file to write the model to. An existing file is replaced if it is an ONNX model
+            other than the original one.
+        force: whether to replace any existing file.
+        validation: samples to measure the loss on. None: every fifth of ``data``, which is then not
+            used for calibration; with fewer than five, all of it, as the report states.
+        method: how ranges are determined. ``"minmax"``: by the extreme values. ``"entropy"`` and
+            ``"percentile"`` clip rare large values in favour of finer steps for the others; they
+            take longer.
+        percentile: the share of absolute values that is not clipped, in percent.
         operators: which of `Conv`, `ConvTranspose`, `Gemm` and `MatMul` to quantize.
-        exclude: nodes to leave in float32, by name, or operators.
-        library: the TensorRT that has to take the result, see `fasttrt.library`; its parser reads
-            it. ``"auto"``: the one found here, if it builds here. None: none is asked.
-        device: the GPU that has to run it, ``"cuda"`` or ``"cuda:N"``. None: the first, if any.
+        exclude: nodes (by name) or operators to keep in float32.
+        library: the TensorRT that must support the result, see `fasttrt.library`; its parser parses
+            it. ``"auto"``: the one found here, if it can build here. None: no check.
+        device: the GPU that must be able to run it, ``"cuda"`` or ``"cuda:N"``. None: the first, if
+            any.
 
     Returns:
         The model and the report.
 
     Raises:
-        InputError: the model, an option or a sample does not fit; or nothing can be quantized.
-        ParseError: ONNX Runtime or TensorRT cannot read the model.
+        InputError: the model, an option or a sample is invalid; or nothing can be quantized.
+        ParseError: ONNX Runtime or TensorRT cannot parse the model.
         UnsupportedLibraryError: the GPU has no int8 arithmetic, or the library no int8 kernels for
             one of the operators (TensorRT-RTX before 1.7 has none for convolutions).
-        LibraryNotFoundError: no ONNX Runtime, or not the TensorRT asked for.
+        LibraryNotFoundError: ONNX Runtime or the requested TensorRT is missing.
+
+    Examples:
+        >>> quantized = fasttrt.quantize("m.onnx", "samples", library=None)
+        >>> quantized.report.quantized
+        (...)
+        >>> quantized.save("m.int8.onnx")
     """
     _check_options(method, percentile, operators, exclude)
     _require_onnxruntime()
@@ -115,8 +127,8 @@ def quantize(
     if output is not None:
         output = as_path("output", output)
         Output(output, MODEL, read.files, force).check("output")
-    original = whole(read)
-    prepared = folded(upgraded(original))
+    original = inline_weights(read)
+    prepared = optimize_for_quantization(upgrade_opset(original))
     excluded = find_excluded(original.graph, prepared.graph, exclude)
     choice = choose(prepared.graph, operators, excluded)
     if not choice.weighted:
@@ -124,7 +136,7 @@ def quantize(
             f"nothing to quantize: the model has no {' or '.join(operators)} with constant float32 "
             "weights that is not excluded"
         )
-    if target is not None:  # before the data is read, which may take long
+    if target is not None:  # before reading the data, which may take long
         target.check(n.op_type for n in prepared.graph.node if n.name in choice.weighted)
         target.parse(prepared)
     reference = ReferenceBackend(OnnxModel(original), None)
@@ -135,20 +147,20 @@ def quantize(
     result = place(prepared, ranges, choice)
     if target is not None:
         target.parse(result)
-    held: Iterable[list[Array]] = split.held or split.first
+    held_out: Iterable[list[Array]] = split.held_out or split.first
     if validation is not None:
-        held = read_samples(reference.inputs, validation, "validation")
-    outputs, count = _measured(reference, ReferenceBackend(OnnxModel(result), None), held)
+        held_out = read_samples(reference.inputs, validation, "validation")
+    outputs, count = _measure_loss(reference, ReferenceBackend(OnnxModel(result), None), held_out)
     report = QuantizationReport(
         method=f"percentile {percentile:g}" if method == "percentile" else method,
         calibration_samples=split.count,
         validation_samples=count,
-        held_out=validation is not None or bool(split.held),
+        held_out=validation is not None or bool(split.held_out),
         opset=(opset_of(original), opset_of(result)),
         quantized=choice.weighted,
         excluded=tuple(sorted(excluded)),
         outputs=outputs,
-        target="none was asked" if target is None else target.name,
+        target="not checked" if target is None else target.name,
     )
     path = None if output is None else Path(output)
     quantized = Quantized(result, report, path, read.files)
@@ -158,34 +170,34 @@ def quantize(
 
 
 class _Split:
-    """Gives the samples for calibration, and keeps copies of those to measure on.
+    """Iterates over the samples for calibration, and keeps copies of those to validate on.
 
-    Copies, as the caller may fill one buffer again and again.
+    Copies, as the caller may reuse one buffer.
     """
 
     def __init__(self, samples: Iterator[list[Array]], hold_out: bool) -> None:
         self._samples, self._hold_out = samples, hold_out
         self.count = 0
-        self.held: list[list[Array]] = []
+        self.held_out: list[list[Array]] = []
         self.first: list[list[Array]] = []
-        """Samples that were given, as long as none is held."""
+        """The samples for calibration, until one is held out."""
 
     def __iter__(self) -> Iterator[list[Array]]:
         for index, arrays in enumerate(self._samples):
-            if self._hold_out and index % _EVERY == _EVERY - 1:
-                self.held.append([array.copy() for array in arrays])
+            if self._hold_out and index % _HOLD_OUT_EVERY == _HOLD_OUT_EVERY - 1:
+                self.held_out.append([array.copy() for array in arrays])
                 self.first.clear()
                 continue
-            if self._hold_out and not self.held:
+            if self._hold_out and not self.held_out:
                 self.first.append([array.copy() for array in arrays])
             self.count += 1
             yield arrays
 
 
-def _measured(
+def _measure_loss(
     reference: ReferenceBackend, quantized: ReferenceBackend, samples: Iterable[list[Array]]
 ) -> tuple[tuple[OutputLoss, ...], int]:
-    """The loss by output, and over how many samples."""
+    """Measure the loss of each output, and count the samples."""
     meters = [LossMeter(spec.name) for spec in reference.outputs]
     count = 0
     for arrays in samples:
@@ -215,14 +227,14 @@ def _require_onnxruntime() -> None:
     try:
         import onnxruntime
     except ImportError:
-        found = "it is not installed"
+        status = "it is not installed"
     else:
         version: str = onnxruntime.__version__
-        if tuple(int(part) for part in version.split(".")[:2]) >= _LEAST_ONNX_RUNTIME:
+        if tuple(int(part) for part in version.split(".")[:2]) >= _MIN_ONNX_RUNTIME:
             return
-        found = f"this is {version}"
-    least = ".".join(map(str, _LEAST_ONNX_RUNTIME))
+        status = f"this is {version}"
+    minimum = ".".join(map(str, _MIN_ONNX_RUNTIME))
     raise LibraryNotFoundError(
-        f"quantize() needs ONNX Runtime {least} or later, {found}: "
-        f"pip install 'onnxruntime>={least}' (or fasttrt[cpu])"
+        f"quantize() needs ONNX Runtime {minimum} or later, {status}: "
+        f"pip install 'onnxruntime>={minimum}' (or fasttrt[cpu])"
     )

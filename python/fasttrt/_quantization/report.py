@@ -1,4 +1,4 @@
-"""How far a quantized model's outputs are from the float model's."""
+"""The report of a quantization: how far the outputs are from the float model's."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -17,61 +17,61 @@ _COLUMNS = (name("output"), *map(number, _NUMBERS))
 
 @dataclass(frozen=True)
 class OutputLoss:
-    """One output: the quantized model's values against the float model's."""
+    """The loss of one output: the quantized model's values compared with the float model's."""
 
     name: str
     values: int
-    """How many were compared."""
+    """The number of values compared."""
     max_abs_error: float
     mean_abs_error: float
     peak_rel_error: float
-    """The largest absolute error over the largest absolute value of the float model."""
+    """The maximum absolute error, relative to the float model's maximum absolute value."""
     rms_rel_error: float
-    """The root mean square of the error over that of the float model's values."""
+    """The root mean square of the error, relative to that of the float model's values."""
     cosine: float
-    """Of the angle between all values of the one and of the other; 1 for the same direction."""
+    """The cosine similarity of the two models' values."""
     top1_agreement: float | None
     """The share of rows (along the last axis) whose largest value is in the same place. None for
-    outputs without rows: of rank below 2, or one value a row."""
+    outputs without rows: of rank below 2, or with one value per row."""
     not_finite: int
-    """Values of the quantized model that are NaN or Inf where the float model's are not."""
+    """The number of values that are NaN or Inf only in the quantized model."""
     other_shapes: int
-    """Samples whose output has another shape, which are not compared."""
+    """The number of samples whose outputs have different shapes, which are not compared."""
 
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """What was quantized, on what data, and what was lost by it."""
+    """What was quantized, with which data, and the loss of accuracy."""
 
     method: str
-    """How ranges were found."""
+    """How ranges were determined."""
     calibration_samples: int
     validation_samples: int
     held_out: bool
-    """Whether the loss was measured on data that the ranges do not come from."""
+    """Whether the loss was measured on data that was not used for calibration."""
     opset: tuple[int, int]
-    """Of the model as it was given, and as it is now."""
+    """The opset of the original model, and of the quantized one."""
     quantized: tuple[str, ...]
     """The nodes that compute in int8, by name."""
     excluded: tuple[str, ...]
-    """The nodes that were left out as asked."""
+    """The nodes that the caller excluded."""
     outputs: tuple[OutputLoss, ...]
-    """The loss by output: both models in ONNX Runtime, Q/DQ computed as written."""
+    """The loss of each output, with both models in ONNX Runtime and Q/DQ computed as written."""
     target: str
-    """The TensorRT whose parser took the model, or why none was asked."""
+    """The TensorRT whose parser accepted the model, or why it was not checked."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values; NaN becomes None, which JSON lacks."""
+        """Return the report as JSON values; NaN, which JSON lacks, becomes None."""
         plain: dict[str, Any] = json_value(asdict(self))
         return plain
 
     def __str__(self) -> str:
-        """A table of the outputs, as wide as the terminal, if any, and what it rests on."""
+        """Format a table of the outputs as wide as the terminal, and how it was measured."""
         return "\n".join(self.lines(output_width()))
 
     def lines(self, width: int | None = None) -> list[str]:
-        """The same, for a terminal of that width."""
-        data = "held out" if self.held_out else "the calibration data itself: too few to hold out"
+        """Format the report for a terminal of that width."""
+        data = "held out" if self.held_out else "the calibration data: too few to hold out"
         before, after = self.opset
         opset = f"opset {after}" if before == after else f"opset {before}, converted to {after}"
         rows = []
@@ -85,12 +85,12 @@ class QuantizationReport:
                 str(loss.not_finite),
             ])  # fmt: skip
         odd = [
-            f"{loss.name}: {loss.other_shapes} samples of another shape, not compared"
+            f"{loss.name}: {loss.other_shapes} samples of different shapes, not compared"
             for loss in self.outputs
             if loss.other_shapes
         ]
         about = [
-            f"int8: {len(self.quantized)} nodes quantized, {len(self.excluded)} left out; {opset}",
+            f"int8: {len(self.quantized)} nodes quantized, {len(self.excluded)} excluded; {opset}",
             f"ranges: {self.method} over {self.calibration_samples} samples; "
             f"loss: over {self.validation_samples} ({data})",
             f"parser: {self.target}",
@@ -99,7 +99,7 @@ class QuantizationReport:
 
 
 class LossMeter:
-    """Adds up an output's loss, sample by sample."""
+    """Accumulates an output's loss over samples."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -141,5 +141,5 @@ class LossMeter:
 
 
 def _ratio(part: float, whole: float) -> float:
-    """NaN where there is nothing to relate to."""
+    """Divide; NaN if the denominator is 0."""
     return part / whole if whole else math.nan

@@ -1,4 +1,4 @@
-"""What of int8 the TensorRT and the GPU at hand cannot run, said before anything is built."""
+"""The TensorRT and the GPU that must run an int8 model, checked before anything is built."""
 
 import os
 from collections.abc import Iterable
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class Int8Target:
-    """What shall run an int8 model."""
+    """The library and the GPU that an int8 model is for."""
 
     def __init__(self, library: str | os.PathLike[str], device: str | None) -> None:
-        """Find it.
+        """Find the library and the GPU.
 
         Args:
             library: see `fasttrt.library`; with ``"auto"`` there may be none.
             device: ``"cuda"`` or ``"cuda:N"``. None: the first GPU, if there is one.
 
         Raises:
-            InputError: for another ``device``.
-            LibraryNotFoundError, UnsupportedLibraryError: there is not what was asked for, or the
-                GPU has no int8 arithmetic.
+            InputError: ``device`` is not a GPU.
+            LibraryNotFoundError, UnsupportedLibraryError: the requested library cannot be used, or
+                the GPU has no int8 arithmetic.
         """
         self._ordinal = gpu_or_default(device)
         gpu = capability(self._ordinal)
@@ -44,27 +44,27 @@ class Int8Target:
                 "arithmetic; library=None quantizes for another machine"
             )
         self._library: _core.Library | None = None
-        self.name = "not asked: no TensorRT was found"
-        """Which it is, or why there is none."""
+        self.name = "not checked: no TensorRT was found"
+        """The library, or why there is none."""
         try:
-            found = find(library, self._ordinal)
+            handle = find(library, self._ordinal)
         except (LibraryNotFoundError, UnsupportedLibraryError):
             if library != "auto":
                 raise
             return
-        info = describe(found, self._ordinal)
+        info = describe(handle, self._ordinal)
         if info.can_build:
-            self._library, self.name = found, str(found)
+            self._library, self.name = handle, str(handle)
         elif library == "auto":
-            self.name = f"not asked: {found} cannot build here: {info.problem}"
+            self.name = f"not checked: {handle} cannot build here: {info.problem}"
         else:
-            raise UnsupportedLibraryError(f"{found} cannot build here: {info.problem}")
+            raise UnsupportedLibraryError(f"{handle} cannot build here: {info.problem}")
 
     def check(self, operators: Iterable[str]) -> None:
-        """See that the library has int8 kernels for operators.
+        """Check that the library has int8 kernels for operators.
 
         Raises:
-            UnsupportedLibraryError: it has not.
+            UnsupportedLibraryError: it does not.
         """
         if self._library is None or has_int8_convolutions(self._library):
             return
@@ -72,15 +72,15 @@ class Int8Target:
         if missing:
             raise UnsupportedLibraryError(
                 f"{no_convolutions(self._library)}, and the model has {' and '.join(missing)} to "
-                'quantize. operators=("Gemm", "MatMul") leaves them in float32; library=None '
+                'quantize. operators=("Gemm", "MatMul") keeps them in float32; library=None '
                 "quantizes for another TensorRT"
             )
 
     def parse(self, model: "onnx.ModelProto") -> None:
-        """Let the library's parser read a model, as a build does.
+        """Parse a model with the library, as a build does.
 
         Raises:
-            ParseError: it cannot; lists every node that it refused.
+            ParseError: it cannot; the message lists every node that it rejected.
         """
         if self._library is None:
             return

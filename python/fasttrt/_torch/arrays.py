@@ -1,4 +1,4 @@
-"""PyTorch's tensors in host memory as numpy arrays, and back, in the same memory."""
+"""Conversion between PyTorch tensors in host memory and numpy arrays, sharing the memory."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from fasttrt.errors import InputError
 
 
 def to_array(tensor: Any) -> Any:
-    """The same memory as numpy sees it; a GPU's tensor as it is."""
+    """Return a numpy array that shares a tensor's memory; a tensor on a GPU is returned as is."""
     import torch
 
     if tensor.device.type != "cpu":
@@ -17,19 +17,21 @@ def to_array(tensor: Any) -> Any:
     tensor = tensor.resolve_conj().resolve_neg()
     try:
         return tensor.numpy()
-    except TypeError:  # a type of which numpy has none: its bits, and their name
+    except TypeError:  # a dtype that numpy lacks: reinterpret the bits
         import ml_dtypes
 
         name = str(tensor.dtype).rpartition(".")[2]
         own = getattr(ml_dtypes, name, None)
         if own is None:
-            raise InputError(f"expected a tensor that numpy can hold, got {tensor.dtype}") from None
+            raise InputError(
+                f"expected a tensor of a dtype that numpy supports, got {tensor.dtype}"
+            ) from None
         bits = torch.int16 if tensor.element_size() == 2 else torch.uint8
         return tensor.view(bits).numpy().view(own)
 
 
 def to_tensor(array: Any) -> Any:
-    """The same memory as PyTorch sees it; what is no numpy array as it is."""
+    """Return a tensor that shares a numpy array's memory; anything else is returned as is."""
     import torch
 
     if not isinstance(array, np.ndarray):
@@ -38,16 +40,16 @@ def to_tensor(array: Any) -> Any:
         return torch.from_numpy(array)
     own = getattr(torch, array.dtype.name, None)
     if own is None:
-        raise InputError(f"expected a result of a type that PyTorch has, got {array.dtype}")
+        raise InputError(f"expected a result of a dtype that PyTorch supports, got {array.dtype}")
     bits = np.int16 if array.itemsize == 2 else np.uint8
     return torch.from_numpy(array.view(bits)).view(own)
 
 
 def check_frozen(name: str, value: np.ndarray[Any, Any], tensor: Any) -> None:
-    """See that a frozen input is given as it was frozen, bit by bit.
+    """Check that a frozen input has its frozen value, bit by bit.
 
     Raises:
-        InputError: it is not; or it is on a GPU, where looking at it would take waiting for it.
+        InputError: it has not, or is on a GPU, where comparing would mean waiting for it.
     """
     expected = f"{name}: expected {described(value)}, which freeze= has made a constant"
     if tensor.device.type != "cpu":
@@ -55,9 +57,9 @@ def check_frozen(name: str, value: np.ndarray[Any, Any], tensor: Any) -> None:
             f"{expected}, in host memory, where it can be compared without waiting, got a tensor "
             f"on {tensor.device}"
         )
-    given = to_array(tensor.detach())
-    if (given.dtype, given.shape) != (value.dtype, value.shape):
-        raise InputError(f"{expected}, got {described(given)}")
-    if given.tobytes() != value.tobytes():
-        got = described(given)
-        raise InputError(f"{expected}, got {'others' if got == described(value) else got}")
+    array = to_array(tensor.detach())
+    if (array.dtype, array.shape) != (value.dtype, value.shape):
+        raise InputError(f"{expected}, got {described(array)}")
+    if array.tobytes() != value.tobytes():
+        got = described(array)
+        raise InputError(f"{expected}, got {'other values' if got == described(value) else got}")

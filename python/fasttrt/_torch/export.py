@@ -1,4 +1,4 @@
-"""From a PyTorch module to an ONNX file, by PyTorch's own exporters."""
+"""Export of a PyTorch module to an ONNX file, by PyTorch's own exporters."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fasttrt._common.tensor_spec import Range
-from fasttrt._torch.pytree import Call, Structure, flatten
+from fasttrt._torch.pytree import Call, TreeSpec, flatten
 from fasttrt.errors import Error, InputError
 
 Dynamic: TypeAlias = Mapping[str, Mapping[int, tuple[int, int, int]]]
-"""For inputs by name, axes whose extents vary: (min, opt, max)."""
+"""The dynamic axes of inputs, by input name and axis: (min, opt, max)."""
 Exporter: TypeAlias = Literal["auto", "dynamo", "torchscript"]
 
 
 def choose_exporter(exporter: Exporter) -> bool:
-    """Whether it is the one on torch.export ("dynamo"), which needs onnxscript and PyTorch 2.6.
+    """Choose between "dynamo" (True), which needs onnxscript and PyTorch 2.6, and "torchscript".
 
     Raises:
-        InputError: there is no such exporter, or it lacks what it needs.
+        InputError: there is no such exporter, or its requirements are missing.
     """
     if exporter not in ("auto", "dynamo", "torchscript"):
         raise InputError(f'exporter: expected "auto", "dynamo" or "torchscript", got {exporter!r}')
@@ -39,61 +39,63 @@ def choose_exporter(exporter: Exporter) -> bool:
 def ranges_of(
     dynamic: Dynamic | None, shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, dict[int, tuple[int, int, int]]]:
-    """What varies, checked, with axes counted from 0.
+    """Check ``dynamic``, and return it with non-negative axes.
 
     Raises:
-        InputError: an input, an axis or a range that cannot be.
+        InputError: an input or axis does not exist, or a range is invalid.
     """
-    found: dict[str, dict[int, tuple[int, int, int]]] = {}
+    ranges: dict[str, dict[int, tuple[int, int, int]]] = {}
     for name, axes in (dynamic or {}).items():
         if name not in shapes:
-            raise InputError(f"dynamic: no input {name!r}; there is {', '.join(shapes)}")
+            raise InputError(
+                f"dynamic: there is no input {name!r}; the inputs are {', '.join(shapes)}"
+            )
         rank = len(shapes[name])
         expected = f"dynamic: {name}: expected {{axis: (min, opt, max)}} with axes of rank {rank}"
         if not isinstance(axes, Mapping):
             raise InputError(f"{expected}, got {axes!r}")
-        found[name] = {}
-        for axis, extents in axes.items():
+        ranges[name] = {}
+        for axis, sizes in axes.items():
             try:
                 place = index(axis)
-                least, best, most = (index(extent) for extent in extents)
+                min_, opt, max_ = (index(size) for size in sizes)
             except (TypeError, ValueError):
-                raise InputError(f"{expected}, got {{{axis!r}: {extents!r}}}") from None
-            if not -rank <= place < rank or not 0 < least <= best <= most:
+                raise InputError(f"{expected}, got {{{axis!r}: {sizes!r}}}") from None
+            if not -rank <= place < rank or not 0 < min_ <= opt <= max_:
                 raise InputError(
-                    f"{expected} and 0 < min <= opt <= max, got {{{axis!r}: {extents!r}}}"
+                    f"{expected} and 0 < min <= opt <= max, got {{{axis!r}: {sizes!r}}}"
                 )
-            found[name][place % rank] = (least, best, most)
-    return found
+            ranges[name][place % rank] = (min_, opt, max_)
+    return ranges
 
 
 def profile_of(
     ranges: Mapping[str, Mapping[int, tuple[int, int, int]]], shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, Range]:
-    """(min, opt, max) shapes of the inputs that vary, for ``shapes=``."""
+    """Return the (min, opt, max) shapes of the dynamic inputs, for ``shapes=``."""
     profile = {}
     for name, axes in ranges.items():
-        fixed = tuple((extent, extent, extent) for extent in shapes[name])
-        extents = [axes.get(axis, same) for axis, same in enumerate(fixed)]
-        least, best, most = (tuple(extent[i] for extent in extents) for i in range(3))
-        profile[name] = (least, best, most)
+        fixed = tuple((size, size, size) for size in shapes[name])
+        sizes = [axes.get(axis, same) for axis, same in enumerate(fixed)]
+        min_, opt, max_ = (tuple(size[i] for size in sizes) for i in range(3))
+        profile[name] = (min_, opt, max_)
     return profile
 
 
 def as_function(
-    module: Any, call: Call, inputs: Structure, outputs: Structure
+    module: Any, call: Call, inputs: TreeSpec, outputs: TreeSpec
 ) -> tuple[Any, set[str]]:
-    """A module as one that takes tensors by position and gives a tuple of tensors.
+    """Wrap a module in one that takes positional tensors and returns a tuple of tensors.
 
     Args:
-        module: in evaluation mode; it becomes a part of the result, and is not changed.
+        module: the module, in evaluation mode; it becomes part of the result, and is not changed.
         call: how to call it.
-        inputs: its arguments, by name.
-        outputs: its results.
+        inputs: the structure of its arguments, by name.
+        outputs: the structure of its results.
 
     Returns:
-        The module, and a set into which a run under an exporter puts the names of results that are
-        numbers here, and not constant there: they follow the extents of the arguments.
+        The module, and a set to which a run under an exporter adds the names of results that are
+        numbers here but not constant there: they depend on the shapes of the arguments.
     """
     import torch
 
@@ -103,7 +105,7 @@ def as_function(
         def __init__(self) -> None:
             super().__init__()
             self.inner = module
-            self.training = False  # it alone: eval() would reach into the module
+            self.training = False  # of the wrapper only: eval() would change the module
 
         def forward(self, *tensors: Any) -> tuple[Any, ...]:
             _, results = flatten(call.invoke(self.inner, inputs.restore(tensors)), "output")
@@ -126,17 +128,17 @@ def export(
     dynamo: bool,
     opset: int | None,
 ) -> None:
-    """Write an ONNX file.
+    """Export a module to an ONNX file.
 
     Args:
-        module: of `as_function`.
-        tensors: an example.
-        input_names: for the tensors, in order.
-        output_names: for the results, in order.
-        ranges: see `ranges_of`.
-        path: of the file.
-        dynamo: see `choose_exporter`.
-        opset: None: the exporter's choice.
+        module: the module, from `as_function`.
+        tensors: example inputs.
+        input_names: names for the tensors, in order.
+        output_names: names for the results, in order.
+        ranges: the dynamic axes, see `ranges_of`.
+        path: the file.
+        dynamo: whether to use that exporter, see `choose_exporter`.
+        opset: the opset; None for the exporter's choice.
 
     Raises:
         Error: PyTorch cannot export it.
@@ -144,7 +146,7 @@ def export(
     import torch
 
     example = tuple(
-        _grown(tensor, ranges.get(name, {}))
+        _double_ones(tensor, ranges.get(name, {}))
         for name, tensor in zip(input_names, tensors, strict=True)
     )
     options: dict[str, Any] = {} if opset is None else {"opset_version": opset}
@@ -159,13 +161,13 @@ def export(
         }
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            for kind in (DeprecationWarning, FutureWarning):  # of PyTorch about itself
+            for kind in (DeprecationWarning, FutureWarning):  # PyTorch's, about its own code
                 warnings.simplefilter("ignore", kind)
             torch.onnx.export(
                 module, example, str(path), dynamo=dynamo, input_names=list(input_names),
                 output_names=list(output_names), **options,
             )  # fmt: skip
-    except Exception as error:  # of many classes, most of them private
+    except Exception as error:  # many classes, most of them private
         name, other = ("dynamo", "torchscript") if dynamo else ("torchscript", "dynamo")
         raise Error(
             f'torch.onnx.export cannot export the module with exporter="{name}" '
@@ -173,11 +175,11 @@ def export(
         ) from error
 
 
-def _grown(tensor: Any, axes: Mapping[int, tuple[int, int, int]]) -> Any:
-    """Twice the tensor along varying axes of extent 1, which torch.export takes for fixed."""
+def _double_ones(tensor: Any, axes: Mapping[int, tuple[int, int, int]]) -> Any:
+    """Double a tensor along dynamic axes of size 1, which torch.export would treat as fixed."""
     import torch
 
-    for axis, (_, _, most) in axes.items():
-        if tensor.shape[axis] == 1 and most > 1:
+    for axis, (_, _, max_) in axes.items():
+        if tensor.shape[axis] == 1 and max_ > 1:
             tensor = torch.cat([tensor, tensor], axis)
     return tensor

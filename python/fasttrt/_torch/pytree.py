@@ -1,4 +1,4 @@
-"""The arguments and results of a PyTorch module as flat lists of named tensors, and back."""
+"""A PyTorch module's arguments and results as flat lists of named tensors."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -9,53 +9,51 @@ from fasttrt.errors import InputError
 
 
 @dataclass(frozen=True)
-class Structure:
-    """How values lie in tuples, lists, dicts and what else PyTorch knows as trees."""
+class TreeSpec:
+    """The structure of values in tuples, lists, dicts and other PyTorch trees."""
 
     spec: Any
     """PyTorch's TreeSpec."""
     names: tuple[str, ...]
-    """Of the leaves: ``"x"``, ``"states.0"``."""
+    """The names of the leaves, as in ``"x"`` and ``"states.0"``."""
     constants: Mapping[int, Any]
-    """Leaves that are no tensors, by place."""
+    """The leaves that are not tensors, by index."""
     is_tensor: bool
-    """Whether the value is a tensor itself."""
+    """Whether the value is itself a tensor."""
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """The names of those that are."""
+        """The names of the leaves that are tensors."""
         return tuple(n for i, n in enumerate(self.names) if i not in self.constants)
 
     def restore(self, tensors: Sequence[Any]) -> Any:
-        """The values with these tensors in place."""
+        """Rebuild the value with these tensors."""
         from torch.utils import _pytree
 
         if self.is_tensor:
             return tensors[0]
-        given = iter(tensors)
+        remaining = iter(tensors)
         leaves = [
-            self.constants[i] if i in self.constants else next(given)
+            self.constants[i] if i in self.constants else next(remaining)
             for i in range(len(self.names))
         ]
         return _pytree.tree_unflatten(leaves, self.spec)
 
     def take(self, value: Any, root: str) -> list[Any]:
-        """The tensors of a value that has to lie the same way.
+        """Return the tensors of a value that must have the same structure.
 
         Raises:
-            InputError: it does not, or has another constant.
+            InputError: its structure or a constant differs.
         """
-        found, leaves = flatten(value, root)
-        if found.names != self.names:
+        spec, leaves = flatten(value, root)
+        if spec.names != self.names:
             raise InputError(
-                f"expected {', '.join(self.names)} as in the example, got {', '.join(found.names)}"
+                f"expected {', '.join(self.names)} as in the example, got {', '.join(spec.names)}"
             )
-        if found.spec != self.spec:
-            raise InputError(
-                f"expected arguments like the example's, {self.spec}; got {found.spec}"
-            )
+        if spec.spec != self.spec:
+            raise InputError(f"expected arguments like the example's, {self.spec}; got {spec.spec}")
         for i, name in enumerate(self.names):
-            if (i in self.constants) != (i in found.constants):
+            if (i in self.constants) != (i in spec.constants):
                 kinds = ("a constant", "a tensor")
                 expected = kinds[i not in self.constants]
                 raise InputError(
@@ -69,31 +67,31 @@ class Structure:
         return [leaf for i, leaf in enumerate(leaves) if i not in self.constants]
 
 
-def flatten(value: Any, root: str = "") -> tuple[Structure, list[Any]]:
-    """The structure of a value and its leaves, tensors and constants.
+def flatten(value: Any, root: str = "") -> tuple[TreeSpec, list[Any]]:
+    """Split a value into its structure and its leaves, both tensors and constants.
 
     Args:
-        value: for instance a dict from parameters' names.
-        root: the name of a value that is a leaf itself.
+        value: the value, for instance a dict of arguments by parameter name.
+        root: the name for a value that is itself a leaf.
 
     Raises:
-        InputError: two leaves have the same name, as a key with a dot in it may give.
+        InputError: two leaves have the same name, which a key with a dot can cause.
     """
     import torch
     from torch.utils import _pytree
 
-    found, spec = _pytree.tree_flatten_with_path(value)
-    names = tuple(".".join(map(_key, path)) or root for path, _ in found)
-    leaves = [leaf for _, leaf in found]
+    pairs, spec = _pytree.tree_flatten_with_path(value)
+    names = tuple(".".join(map(_key, path)) or root for path, _ in pairs)
+    leaves = [leaf for _, leaf in pairs]
     constants = {i: leaf for i, leaf in enumerate(leaves) if not isinstance(leaf, torch.Tensor)}
     if len(set(names)) != len(names):
-        raise InputError(f"expected a name of its own for each value, got {', '.join(names)}")
+        raise InputError(f"expected a unique name for each value, got {', '.join(names)}")
     is_tensor = isinstance(value, torch.Tensor)
-    return Structure(spec, names, constants, is_tensor), leaves
+    return TreeSpec(spec, names, constants, is_tensor), leaves
 
 
 def _key(part: Any) -> str:
-    """What stands between dots for a step of a path into a tree: an index, a key, an attribute."""
+    """Return the name of a step of a path into a tree: an index, a key or an attribute."""
     for attribute in ("idx", "key", "name"):
         if hasattr(part, attribute):
             return str(getattr(part, attribute))
@@ -103,21 +101,21 @@ def _key(part: Any) -> str:
 def _same(one: Any, other: Any) -> bool:
     try:
         return one is other or (type(one) is type(other) and bool(one == other))
-    except (TypeError, ValueError, RuntimeError):  # arrays: not one answer
+    except (TypeError, ValueError, RuntimeError):  # arrays have no single truth value
         return False
 
 
 class Call:
-    """The parameters of a module's ``forward`` that an example gives."""
+    """The parameters of a module's ``forward`` that the example uses."""
 
     def __init__(self, signature: inspect.Signature, names: Sequence[str]) -> None:
-        """Take the signature, and the names of the parameters; see `bind`."""
+        """Store the signature and the names of the parameters; see `bind`."""
         self._signature = signature
         self._names = tuple(names)
 
     @classmethod
     def bind(cls, forward: Any, example: Any) -> "tuple[Call, dict[str, Any]]":
-        """Bind an example.
+        """Bind example inputs to a method's parameters.
 
         Args:
             forward: the method.
@@ -128,7 +126,7 @@ class Call:
             How to call it, and the arguments by name.
 
         Raises:
-            InputError: the example does not fit the signature.
+            InputError: the example does not match the signature.
         """
         signature = inspect.signature(forward)
         if isinstance(example, Mapping):
@@ -139,16 +137,16 @@ class Call:
         return cls(signature, tuple(arguments)), arguments
 
     def is_plain(self, names: Sequence[str]) -> bool:
-        """Whether the example's arguments are the first parameters, each of them a leaf."""
+        """Whether the example's arguments are the first parameters, and all of them leaves."""
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         first = list(self._signature.parameters.values())[: len(names)]
         return [p.name for p in first if p.kind in kinds] == list(self._names) == list(names)
 
     def match(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call, by the names that the example has.
+        """Return a call's arguments, by the names in the example.
 
         Raises:
-            InputError: it gives others.
+            InputError: it passes other arguments.
         """
         bound = _bound(self._signature, args, kwargs)
         for name in bound.keys() - set(self._names):
@@ -160,7 +158,7 @@ class Call:
         return {name: bound[name] if name in bound else self._default(name) for name in self._names}
 
     def invoke(self, function: Any, arguments: Mapping[str, Any]) -> Any:
-        """Call a function of the same signature."""
+        """Call a function with the same signature."""
         bound = self._signature.bind_partial()
         bound.arguments.update(arguments)
         return function(*bound.args, **bound.kwargs)
@@ -176,4 +174,4 @@ def _bound(
     try:
         return dict(signature.bind(*args, **kwargs).arguments)
     except TypeError as error:
-        raise InputError(f"the arguments do not fit forward{signature}: {error}") from None
+        raise InputError(f"the arguments do not match forward{signature}: {error}") from None

@@ -22,7 +22,7 @@ from fasttrt._torch.export import (
     profile_of,
     ranges_of,
 )
-from fasttrt._torch.pytree import Call, Structure, flatten
+from fasttrt._torch.pytree import Call, TreeSpec, flatten
 from fasttrt.errors import InputError, LibraryNotFoundError
 
 if TYPE_CHECKING:
@@ -57,36 +57,45 @@ def from_torch(
     opset: int | None = None,
     **engine_options: "Unpack[FixedShapeOptions]",
 ) -> "TorchModule[P, ResultT]":
-    """Export a PyTorch module, build it, and give what can be called in its place.
+    """Export a PyTorch module, build it, and return a callable that replaces it.
 
-    The module itself stays as it is, where it is. What is exported is one path through its code:
-    arguments that are no tensors, and branches that depend on values, are those of the example.
+    The module itself is not changed or moved. One path through its code is exported: arguments that
+    are not tensors, and branches that depend on values, are those of the example.
 
     Args:
-        module: a ``torch.nn.Module`` in evaluation mode, all of it on one device.
-        example_inputs: what ``forward`` takes: a tensor; a tuple or list of positional arguments;
-            or a mapping of keyword arguments. Tensors may lie in tuples, lists and dicts, and are
-            moved to the module's device.
-        dynamic: extents that vary, as in ``{"x": {0: (1, 8, 32)}}``: by input (the name of
+        module: a ``torch.nn.Module`` in evaluation mode, entirely on one device.
+        example_inputs: the arguments of ``forward``: a tensor; a tuple or list of positional
+            arguments; or a mapping of keyword arguments. Tensors may be in tuples, lists and dicts,
+            and are moved to the module's device.
+        dynamic: the dynamic dimensions, as in ``{"x": {0: (1, 8, 32)}}``: by input (the name of
             ``forward``'s parameter; ``"states.0"`` within a tuple), axis and (min, opt, max). All
             others are fixed to the example's.
-        exporter: ``"dynamo"``: PyTorch's exporter on torch.export, which needs onnxscript.
-            ``"torchscript"``: the older one, by tracing, which needs nothing and is quicker.
-            ``"auto"``: the first where onnxscript is installed (and PyTorch 2.6 or later), else
-            the second.
-        opset: of the ONNX model; None: the exporter's choice. TensorRT 8.6 wants at most 17.
-        engine_options: of `Engine`: ``device``, ``library``, ``config`` and so on, but ``shapes``.
-            The device of a module on a GPU is that GPU unless given. Inputs in ``freeze`` must have
-            the value there in the example and in each call.
+        exporter: ``"dynamo"``: PyTorch's exporter based on torch.export, which needs onnxscript.
+            ``"torchscript"``: the older one, by tracing, which needs nothing else and is faster.
+            ``"auto"``: the first if onnxscript is installed (and PyTorch 2.6 or later), else the
+            second.
+        opset: the opset of the ONNX model; None for the exporter's choice. TensorRT 8.6 requires at
+            most 17.
+        engine_options: options of `Engine` except ``shapes``: ``device``, ``library``, ``config``
+            and so on. The default device for a module on a GPU is that GPU. Inputs in ``freeze``
+            must have that value in the example and in each call.
 
     Returns:
-        The engine as a callable that takes and gives tensors as the module does.
+        The engine as a callable with the module's arguments and results.
 
     Raises:
         LibraryNotFoundError: PyTorch is not installed.
-        InputError: the module is in training mode or on several devices, or an argument does not
-            fit.
-        Error: PyTorch cannot export it; and all that `Engine` raises.
+        InputError: the module is in training mode or on several devices, or an argument is invalid.
+        Error: PyTorch cannot export the module; also everything that `Engine` raises.
+
+    Examples:
+        <!-- needs: torch -->
+        >>> import torch
+        >>> module = torch.nn.Linear(784, 10).eval()
+        >>> dynamic = {"input": {0: (1, 8, 32)}}
+        >>> fast = fasttrt.from_torch(module, torch.rand(8, 784), dynamic=dynamic)
+        >>> fast(torch.rand(2, 784)).shape
+        torch.Size([2, 10])
     """
     if find_spec("torch") is None:
         raise LibraryNotFoundError("from_torch() needs PyTorch: pip install torch")
@@ -95,7 +104,7 @@ def from_torch(
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
     if "shapes" in engine_options:
-        raise InputError("shapes: give dynamic= instead; fixed extents are the example's")
+        raise InputError("shapes: use dynamic= instead; fixed dimensions are the example's")
     training = [name or "itself" for name, part in module.named_modules() if part.training]
     if training:
         raise InputError(
@@ -126,7 +135,7 @@ def from_torch(
         if ranges and varying:
             raise InputError(
                 f"the result {', '.join(sorted(varying))} is a number that may depend on the "
-                "extents in dynamic=; expected tensors and constants"
+                "dimensions in dynamic=; expected tensors and constants"
             )
         frozen = frozen_values(OnnxModel(path), engine_options.get("freeze") or {})
         for name, tensor in zip(inputs.tensors, tensors, strict=True):
@@ -137,7 +146,7 @@ def from_torch(
 
 
 def _output_names(results: Sequence[str], inputs: Sequence[str]) -> list[str]:
-    """Names for the ONNX model's outputs: no numbers, and none that an input has."""
+    """Choose names for the ONNX model's outputs: not numbers, and distinct from the inputs'."""
     names: list[str] = []
     for result in results:
         name = f"output.{result}" if result[0].isdigit() else result
@@ -148,10 +157,10 @@ def _output_names(results: Sequence[str], inputs: Sequence[str]) -> list[str]:
 
 
 def _device(module: Any) -> Any:
-    """Where a module's parameters and buffers are; None for one without any.
+    """Return the device of a module's parameters and buffers; None if it has none.
 
     Raises:
-        InputError: on several devices.
+        InputError: they are on several devices.
     """
     devices = {t.device for part in (module.parameters(), module.buffers()) for t in part}
     if len(devices) > 1:
@@ -160,7 +169,7 @@ def _device(module: Any) -> Any:
 
 
 class TorchModule(Generic[P, ResultT]):
-    """An `Engine` that takes and gives what a PyTorch module did."""
+    """An `Engine` with the arguments and results of a PyTorch module."""
 
     training = False
     """An engine is never in training mode."""
@@ -169,41 +178,43 @@ class TorchModule(Generic[P, ResultT]):
         self,
         engine: Engine,
         call: Call,
-        inputs: Structure,
-        outputs: Structure,
+        inputs: TreeSpec,
+        outputs: TreeSpec,
         output_names: Sequence[str],
         frozen: Mapping[str, np.ndarray[Any, Any]],
     ) -> None:
-        """Take over an engine; see `from_torch`."""
+        """Wrap an engine; see `from_torch`."""
         self.engine = engine
-        """What runs the module."""
+        """The engine that runs the module."""
         self._call, self._inputs, self._outputs = call, inputs, outputs
         plain = not inputs.constants and call.is_plain(inputs.names)
         self._plain = len(inputs.names) if plain else -1
-        """How many tensors in a row are all that there is, which need not be looked up."""
+        """The number of arguments if all are positional tensors, which are not matched; else -1."""
         place = {name: i for i, name in enumerate(inputs.tensors)}
         self._frozen = {place[name]: value for name, value in frozen.items()}
-        # An exporter may drop an input that nothing depends on.
+        # An exporter may drop an unused input.
         self._order = [place[spec.name] for spec in engine.inputs]
-        given = {spec.name: i for i, spec in enumerate(engine.outputs)}
-        self._results = [given[name] for name in output_names]
+        outputs_by_name = {spec.name: i for i, spec in enumerate(engine.outputs)}
+        self._results = [outputs_by_name[name] for name in output_names]
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> ResultT:
         """Run the module once.
 
-        Tensors on the engine's GPU are read where they are, in the order of PyTorch's current
-        stream, and give tensors there. Tensors in host memory give tensors in host memory.
+        Tensors on the engine's GPU are read in place, in the order of PyTorch's current stream, and
+        results are on the GPU. For tensors in host memory, results are in host memory.
 
         Args:
-            args: as ``forward`` takes them.
-            kwargs: the same. What is no tensor has to be as in the example, and what ``freeze`` has
-                made a constant has to be a tensor in host memory of that value.
+            args: the positional arguments of ``forward``.
+            kwargs: its keyword arguments. Arguments that are not tensors must be as in the example,
+                and inputs that ``freeze`` has made constant must be tensors in host memory with
+                that value.
 
         Returns:
-            What ``forward`` returns, in the same tuples, lists and dicts.
+            The results of ``forward``, in the same tuples, lists and dicts.
 
         Raises:
-            InputError: an argument does not fit; or a gradient is wanted, which an engine has not.
+            InputError: an argument is invalid, or requires a gradient, which an engine cannot
+                compute.
         """
         import torch
 
@@ -213,8 +224,8 @@ class TorchModule(Generic[P, ResultT]):
         for i in (*self._order, *self._frozen):
             if tensors[i].requires_grad and torch.is_grad_enabled():
                 raise InputError(
-                    f"{self._inputs.tensors[i]}: expected a tensor that wants no gradient, as an "
-                    "engine gives none; call it under torch.no_grad() or with tensor.detach()"
+                    f"{self._inputs.tensors[i]}: expected a tensor that requires no gradient, as "
+                    "an engine computes none; call it under torch.no_grad() or with tensor.detach()"
                 )
         for i, value in self._frozen.items():
             check_frozen(self._inputs.tensors[i], value, tensors[i])
@@ -225,33 +236,33 @@ class TorchModule(Generic[P, ResultT]):
         return cast(ResultT, self._outputs.restore([to_tensor(results[i]) for i in self._results]))
 
     def eval(self) -> "TorchModule[P, ResultT]":
-        """Itself, as for ``torch.nn.Module``."""
+        """Return the module itself, as ``torch.nn.Module`` does."""
         return self
 
     def train(self, mode: bool = True) -> "TorchModule[P, ResultT]":
-        """Itself, for ``mode=False``.
+        """Return the module itself for ``mode=False``.
 
         Raises:
-            InputError: for ``mode=True``.
+            InputError: ``mode`` is True.
         """
         if mode:
             raise InputError("train: an engine cannot be trained")
         return self
 
     def to(self, device: Any) -> "TorchModule[P, ResultT]":
-        """Itself, if it is there already.
+        """Return the module itself if it is already on that device.
 
         Raises:
-            InputError: for another device, or a dtype.
+            InputError: it is another device, or a dtype.
         """
         import torch
 
         try:
-            wanted = torch.device(device)
+            target = torch.device(device)
         except (RuntimeError, TypeError):
             raise InputError(f"to: expected the engine's device, got {device!r}") from None
         here = self.engine.device.split(",")[0]
-        if wanted != torch.device(here) and str(wanted) != here.partition(":")[0]:
+        if target != torch.device(here) and str(target) != here.partition(":")[0]:
             raise InputError(
                 f"to: the engine is on {self.engine.device} and stays there, got {device!r}"
             )
@@ -262,7 +273,7 @@ class TorchModule(Generic[P, ResultT]):
         self.engine.close()
 
     def __enter__(self) -> "TorchModule[P, ResultT]":
-        """Itself."""
+        """Return the module itself."""
         return self
 
     def __exit__(
@@ -271,9 +282,9 @@ class TorchModule(Generic[P, ResultT]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the engine."""
         self.close()
 
     def __repr__(self) -> str:
-        """With the engine's."""
+        """Show the engine."""
         return f"<fasttrt.TorchModule of {self.engine!r}>"
