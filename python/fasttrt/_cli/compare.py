@@ -15,8 +15,6 @@ from fasttrt._common.tables import output_width
 from fasttrt._graph.transforms import changes_of
 from fasttrt._terminal import message
 
-_LIMITS = "Limits"
-
 
 def compare(
     model: _options.Model,
@@ -56,38 +54,11 @@ def compare(
             rich_help_panel=_options.INPUTS,
         ),
     ] = 4,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="The seed of random inputs.", min=0, metavar="N", show_default="a new one",
-            rich_help_panel=_options.INPUTS,
-        ),
-    ] = None,
-    atol: Annotated[
-        float | None,
-        typer.Option(
-            help="The maximum absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    rtol: Annotated[
-        float | None,
-        typer.Option(
-            help="The maximum relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    cosine: Annotated[
-        float | None,
-        typer.Option(
-            help="The minimum cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    top1: Annotated[
-        float | None,
-        typer.Option(
-            help="The minimum share of rows with equal top-1.", min=0, max=1, metavar="X",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = None,
+    seed: _options.RandomSeed = None,
+    atol: _options.MaxAbsError = None,
+    rtol: _options.MaxRelError = None,
+    cosine: _options.MinCosine = None,
+    top1: _options.MinTop1 = None,
     precision: _options.Precision = None,
     tf32: Annotated[
         bool,

@@ -20,6 +20,7 @@ from fasttrt.errors import Error, InputError
 MODEL = "Model"
 ENGINE = "Engine"
 INPUTS = "Inputs"
+LIMITS = "Limits"
 OUTPUT = "Output"
 
 Model: TypeAlias = Annotated[
@@ -111,6 +112,38 @@ Samples: TypeAlias = Annotated[
 ]  # fmt: skip
 Seed: TypeAlias = Annotated[
     int, typer.Option(help="The seed of random inputs.", min=0, metavar="N", rich_help_panel=INPUTS)
+]
+RandomSeed: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="The seed of random inputs.",
+        min=0,
+        metavar="N",
+        show_default="a new one",
+        rich_help_panel=INPUTS,
+    ),
+]
+MaxAbsError: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="The maximum absolute error.", min=0, metavar="X", rich_help_panel=LIMITS),
+]
+MaxRelError: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="The maximum relative error.", min=0, metavar="X", rich_help_panel=LIMITS),
+]
+MinCosine: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="The minimum cosine similarity.", max=1, metavar="X", rich_help_panel=LIMITS),
+]
+MinTop1: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        help="The minimum share of rows with equal top-1.",
+        min=0,
+        max=1,
+        metavar="X",
+        rich_help_panel=LIMITS,
+    ),
 ]
 Verbose: TypeAlias = Annotated[
     bool,

@@ -34,13 +34,7 @@ def run(
             "samples, or in a folder (a name ending in /), with a .npz for each sample.",
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="The seed of random inputs.", min=0, metavar="N", show_default="a new one",
-            rich_help_panel=_options.INPUTS,
-        ),
-    ] = None,
+    seed: _options.RandomSeed = None,
     shapes: _options.Shapes = None,
     min_shapes: _options.MinShapes = None,
     opt_shapes: _options.OptShapes = None,

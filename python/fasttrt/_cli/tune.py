@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from fasttrt._bench.tuning import Goal, Search, Trial
 
 _NOISE = "these options have no effect on the CPU: any difference is noise"
-_LIMITS = "Limits"
 
 
 def tune(
@@ -64,31 +63,10 @@ def tune(
     ] = 1.0,
     inputs: _options.Samples = None,
     seed: _options.Seed = 0,
-    atol: Annotated[
-        float | None,
-        typer.Option(
-            help="The maximum absolute error.", min=0, metavar="X", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    rtol: Annotated[
-        float | None,
-        typer.Option(
-            help="The maximum relative error.", min=0, metavar="X", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    cosine: Annotated[
-        float | None,
-        typer.Option(
-            help="The minimum cosine similarity.", max=1, metavar="X", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    top1: Annotated[
-        float | None,
-        typer.Option(
-            help="The minimum share of rows with equal top-1.", min=0, max=1, metavar="X",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = None,
+    atol: _options.MaxAbsError = None,
+    rtol: _options.MaxRelError = None,
+    cosine: _options.MinCosine = None,
+    top1: _options.MinTop1 = None,
     shapes: _options.Shapes = None,
     min_shapes: _options.MinShapes = None,
     opt_shapes: _options.OptShapes = None,
