@@ -13,6 +13,7 @@
 
 #include "bindings/device_array.hpp"
 #include "bindings/text.hpp"
+#include "bindings/type_attribute.hpp"
 #include "common/error.hpp"
 
 namespace fasttrt::bindings {
@@ -48,7 +49,7 @@ auto ask(const Request& request, py::handle object, Function function) {
   } catch (const py::value_error& error) {
     reason = error.what();
   }
-  request.refuse(type_name(object) + " does not give its memory: " + reason);
+  request.refuse(type_name(object) + " does not give access to its memory: " + reason);
 }
 
 // How numpy converts numbers to the type that is wanted; empty if that is none of its own.
@@ -114,8 +115,6 @@ bool is_aligned(const ArrayView& view) {
 }
 
 ArrayView of_numpy(const Request& request, const py::array& array) {
-  constexpr int plain = static_cast<int>(py::array::c_style) |
-                        static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
   ArrayView view;
   view.shape = make_dims(request, array.ndim());
   std::copy_n(array.shape(), view.shape.rank(), &view.shape[0]);
@@ -123,7 +122,7 @@ ArrayView of_numpy(const Request& request, const py::array& array) {
   view.dtype = check_dtype(request, to_data_type(dtype),
                            [&] { return text_of(dtype) + cure(request, dtype); });
   view.data = const_cast<void*>(array.data());
-  view.contiguous = (array.flags() & plain) == plain;
+  view.contiguous = (array.flags() & plain_array_flags) == plain_array_flags;
   view.read_only = !array.writeable();
   view.owner = array;
   return view;
@@ -174,7 +173,7 @@ ArrayView of_imported(const Request& request, const dlpack::ImportedTensor& loan
 // a single element; a contiguous copy has the signs.
 bool is_negated(py::handle object) {
   static PyObject* const name = PyUnicode_InternFromString("is_neg");
-  PyObject* const method = name == nullptr ? nullptr : _PyType_Lookup(Py_TYPE(object.ptr()), name);
+  PyObject* const method = type_attribute(object, name);
   if (method == nullptr) return false;
   const auto result = py::reinterpret_steal<py::object>(PyObject_CallOneArg(method, object.ptr()));
   if (!result) throw py::error_already_set();

@@ -9,6 +9,7 @@
 
 #include "bindings/capsule.hpp"
 #include "bindings/text.hpp"
+#include "bindings/type_attribute.hpp"
 #include "common/error.hpp"
 
 namespace fasttrt::bindings::dlpack {
@@ -166,8 +167,7 @@ py::object wrap(std::unique_ptr<Export<Managed>> exported, const char* name) {
 
 const ExchangeApi* exchange_api(py::handle object) noexcept {
   static PyObject* const name = PyUnicode_InternFromString("__dlpack_c_exchange_api__");
-  // Python keeps what types hold in a cache of its own, so this takes a few nanoseconds.
-  PyObject* const capsule = name == nullptr ? nullptr : _PyType_Lookup(Py_TYPE(object.ptr()), name);
+  PyObject* const capsule = type_attribute(object, name);
   if (capsule == nullptr || PyCapsule_IsValid(capsule, "dlpack_exchange_api") == 0) return nullptr;
   const auto* header =
       static_cast<const ExchangeHeader*>(PyCapsule_GetPointer(capsule, "dlpack_exchange_api"));

@@ -94,10 +94,9 @@ void RunArguments::check_device(const std::string& name, const ArrayView& array)
 
 py::object RunArguments::make_contiguous(const std::string& name, const ArrayView& array,
                                          const py::object& object) {
-  constexpr int plain = static_cast<int>(py::array::c_style) |
-                        static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
-  auto made = array.framework == Framework::numpy ? py::object(py::array::ensure(object, plain))
-                                                  : to_contiguous(object);
+  auto made = array.framework == Framework::numpy
+                  ? py::object(py::array::ensure(object, plain_array_flags))
+                  : to_contiguous(object);
   if (!made) throw OutOfMemoryError(name + ": no memory for a contiguous copy");
   if (!made.is_none()) return made;
   throw InputError(name + ": expected a C-contiguous array, got a strided " + type_name(object) +

@@ -205,7 +205,7 @@ void Session::bind_outputs(std::span<OutputArray> results, std::span<const Dims>
     const auto& tensor = shared_.outputs[i];
     auto& slot = outputs_[i];
     if (tensor.on_host && !shapes[i].known()) {
-      throw Error("TensorRT knows no shape for the output " + tensor.name);
+      throw Error("TensorRT does not know the shape of the output " + tensor.name);
     }
     if (tensor.on_host || (shapes[i].known() && slot.allocator() == nullptr)) {
       slot.prepare(results[i], shapes[i]);

@@ -72,7 +72,7 @@ void SessionContext::bind(const std::string& tensor, void* address) {
 // memory must hold the most that can come; the others ask for what they need.
 void SessionContext::bind(const std::string& output, nvinfer::OutputAllocator& allocator) {
   const auto most = is_v8_ ? context_->max_output_size(output) : 0;
-  if (most < 0) throw Error("TensorRT gives no upper bound for the output " + output);
+  if (most < 0) throw Error("TensorRT gives no upper bound for the size of the output " + output);
   allocator.reset(static_cast<std::size_t>(most));
   if (!context_->set_output_allocator(output, allocator)) {
     throw Error("the output allocator of " + output + " was refused");

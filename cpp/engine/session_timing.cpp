@@ -171,7 +171,7 @@ std::vector<LayerTimes> Session::time_layers(std::size_t profile,
     throw;
   }
   drop_profiler();
-  if (layers.empty() && count > 0) throw Error("TensorRT reported no times of layers");
+  if (layers.empty() && count > 0) throw Error("TensorRT reported no layer times");
   return layers;
 }
 

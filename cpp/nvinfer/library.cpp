@@ -18,7 +18,8 @@ SharedLibrary open_shared(const std::string& name) {
   } catch (const LibraryNotFoundError& error) {
     std::error_code ignored;
     if (!std::filesystem::exists(name, ignored)) throw;
-    throw UnsupportedLibraryError(name + " is no library that can be loaded here: " + error.what());
+    throw UnsupportedLibraryError(name +
+                                  " is not a library that can be loaded here: " + error.what());
   }
 }
 
@@ -39,7 +40,7 @@ std::int32_t version_number(const SharedLibrary& library) {
   auto* const get_version = library.find<std::int32_t()>("getInferLibVersion");
   if (get_version == nullptr) {
     throw UnsupportedLibraryError(library.path().string() +
-                                  " is no TensorRT library: it has no getInferLibVersion()");
+                                  " is not a TensorRT library: it has no getInferLibVersion()");
   }
   return get_version();
 }
@@ -105,7 +106,7 @@ void Library::load_parser() {
   auto* const create = parser_->find<CreateFromFunction>("createNvOnnxParser_INTERNAL");
   auto* const version = parser_->find<std::int32_t()>("getNvOnnxParserVersion");
   if (create == nullptr || version == nullptr) {
-    parser_problem_ = parser_->path().string() + " is no ONNX parser";
+    parser_problem_ = parser_->path().string() + " is not an ONNX parser";
   } else if (parser_->soname() != soname) {
     parser_problem_ = "the ONNX parser " + parser_->path().string() + " is " + parser_->soname() +
                       " and does not match " + str() + ", which needs " + soname;

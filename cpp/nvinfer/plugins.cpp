@@ -18,7 +18,7 @@ void Library::load_plugins(const std::string& path) const {
   if (failed) throw Error("the plugin library " + path + " cannot be read: " + failed.message());
   auto* const registry = library_.find<void*()>("getPluginRegistry");
   if (registry == nullptr || create_runtime_ == nullptr) {
-    throw UnsupportedLibraryError(str() + " takes no plugins: it has no registry of them");
+    throw UnsupportedLibraryError(str() + " does not support plugins: it has no plugin registry");
   }
   ensure_initialized();
   const std::lock_guard lock(plugins_mutex_);

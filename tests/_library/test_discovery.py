@@ -327,7 +327,7 @@ def test_a_path_that_is_not_there_is_not_found(choice: str) -> None:
 
 
 UNUSABLE = {
-    "text": "is no library that can be loaded here",
+    "text": "is not a library that can be loaded here",
     "other": "libother.so, which is none of libnvinfer, libnvinfer_lean and libtensorrt_rtx",
     "without version": "has no getInferLibVersion()",
     "too new": "TensorRT 12.0.0 is not supported: fasttrt binds TensorRT 8.6, 10.x and 11.x",
@@ -383,13 +383,13 @@ def test_every_unusable_library_is_listed(tmp_path: Path) -> None:
     claim_version(tmp_path, RTX, 10400)
     found = look(FASTTRT_LIBRARY=str(tmp_path))
     assert found["error"] == "UnsupportedLibraryError"
-    assert "libnvinfer.so.10 is no library" in found["text"]
+    assert "libnvinfer.so.10 is not a library" in found["text"]
     assert "TensorRT-RTX 1.4.0" in found["text"]
 
 
 PARSERS = {
     "text": "no ONNX parser for TensorRT-RTX",
-    "without entry points": "is no ONNX parser",
+    "without entry points": "is not an ONNX parser",
     "of another name": "and does not match TensorRT-RTX",
 }
 
