@@ -154,7 +154,8 @@ def documented() -> Iterator[tuple[str, str]]:
     public += [(f"cache.{name}", getattr(fasttrt.cache, name)) for name in fasttrt.cache.__all__]
     for name, value in public:
         if isinstance(value, type) and not issubclass(value, BaseException):
-            for member, function in vars(value).items():
+            for member in dir(value):
+                function = inspect.getattr_static(value, member)
                 function = getattr(function, "__func__", function)
                 if inspect.isfunction(function) and ">>>" in (function.__doc__ or ""):
                     yield f"{name}.{member}", inspect.getdoc(function) or ""
