@@ -159,18 +159,9 @@ def build(
         try:
             network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
         except BuildError as error:
-            from fasttrt._parser.reasons import explain_build, without_driver_errors
-
-            error.args = (without_driver_errors(str(error)),)
-            if _OLD_DRIVER in str(error):
-                error.advice = (
-                    "The driver is older than the CUDA release of this TensorRT "
-                    "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
-                    "an older CUDA, such as fasttrt[rtx-cu12]"
-                )
-            elif meaning := explain_build(str(error), network.model.skeleton, str(found)):
-                error.advice = meaning
-            elif advise and builder.can_cancel:  # else a trial could take as long as it likes
+            is_explained = _explain(error, network.model, found)
+            # Where a build cannot be cancelled, a trial could take as long as it likes.
+            if advise and not is_explained and builder.can_cancel:
                 _advise_building(
                     error, found, ordinal, model, config, options, shapes or profiles, plugins,
                     begin,
@@ -182,13 +173,35 @@ def build(
 
         metadata[GROUPED_CONVOLUTIONS] = convolutions_at_risk(network.model)
     if config.timing_cache is not None and timing_cache is not None:
-        try:
-            # What was there has been looked at before.
-            with Output(Path(config.timing_cache), TIMING_CACHE, force=True).open() as stream:
-                stream.write(timing_cache)
-        except (OSError, InputError) as error:  # no reason to lose the plan
-            logger.warning("the timing cache was not written: %s", error)
+        _write_timing_cache(Path(config.timing_cache), timing_cache)
     return Plan(data, metadata)
+
+
+def _explain(error: BuildError, model: OnnxModel, library: _core.Library) -> bool:
+    """Add what an error means, if that is known, and return whether it is."""
+    from fasttrt._parser.reasons import explain_build, without_driver_errors
+
+    error.args = (without_driver_errors(str(error)),)
+    if _OLD_DRIVER in str(error):
+        error.advice = (
+            "The driver is older than the CUDA release of this TensorRT "
+            "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
+            "an older CUDA, such as fasttrt[rtx-cu12]"
+        )
+    elif meaning := explain_build(str(error), model.skeleton, str(library)):
+        error.advice = meaning
+    else:
+        return False
+    return True
+
+
+def _write_timing_cache(path: Path, content: bytes) -> None:
+    try:
+        # What was there has been looked at before.
+        with Output(path, TIMING_CACHE, force=True).open() as stream:
+            stream.write(content)
+    except (OSError, InputError) as error:  # no reason to lose the plan
+        logger.warning("the timing cache was not written: %s", error)
 
 
 def check_isolate(isolate: object) -> None:
