@@ -1,13 +1,14 @@
 """Which values a model's inputs may take, as far as its graph tells."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fasttrt._accuracy.dataflow import constant_shape
+from fasttrt._graph.graph_tensors import GraphTensors
 from fasttrt._graph.traversal import with_inner
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
 
 # Operators whose result holds nothing but values of an input: which inputs those are.
@@ -49,7 +50,11 @@ def integer_ranges(proto: "onnx.ModelProto") -> dict[str, tuple[int, int]]:
     """
     graph = proto.graph
     shapes = constant_shape(graph)
-    depths = _constants(graph)
+    depths = {
+        name: int(values.reshape(-1)[0])
+        for name, values in GraphTensors(proto).constants.items()
+        if values.size == 1 and values.dtype in (np.int32, np.int64)
+    }
     nodes = list(with_inner(graph.node))
     ranges: dict[str, tuple[int, int]] = {}
     for value in graph.input:
@@ -86,22 +91,6 @@ def _extent(
     else:
         return None
     return min(known) if known and min(known) > 0 else None
-
-
-def _constants(graph: "onnx.GraphProto") -> dict[str, int]:
-    """Single integers that the file gives."""
-    import onnx
-
-    kinds = {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in with_inner(graph.node):
-        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-            tensors[node.output[0]] = node.attribute[0].t
-    return {
-        name: int(onnx.numpy_helper.to_array(tensor).reshape(-1)[0])
-        for name, tensor in tensors.items()
-        if tensor.data_type in kinds and math.prod(tensor.dims) == 1 and not tensor.external_data
-    }
 
 
 def default_range(dtype: "np.dtype[Any]") -> tuple[int, int]:

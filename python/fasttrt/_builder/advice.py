@@ -226,19 +226,12 @@ def _value(
 
 def _compared_with(model: OnnxModel, name: str) -> np.ndarray[Any, Any] | None:
     """The constant with which the model compares an input, as for a sampling rate that it knows."""
-    from onnx import numpy_helper
-
-    graph = model.skeleton.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            value = next((a.t for a in node.attribute if a.HasField("t")), None)
-            if value is not None:
-                constants[node.output[0]] = value
-        elif node.op_type == "Equal" and name in node.input:
+    constants = model.tensors.constants
+    for node in model.skeleton.graph.node:
+        if node.op_type == "Equal" and name in node.input:
             for other in node.input:
-                if other in constants and not constants[other].external_data:
-                    return np.asarray(numpy_helper.to_array(constants[other]))
+                if other in constants:
+                    return constants[other]
     return None
 
 

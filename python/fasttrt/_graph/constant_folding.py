@@ -13,8 +13,8 @@ import numpy as np
 
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.traversal import ONNX_DOMAINS, all_nodes, replace_all, subgraphs
-from fasttrt._graph.weights import MAX_ELEMENTS
+from fasttrt._graph.traversal import ONNX_DOMAINS, all_nodes, subgraphs
+from fasttrt._graph.weights import MAX_ELEMENTS, drop_weight_inputs
 
 if TYPE_CHECKING:
     import onnx
@@ -155,8 +155,7 @@ def _without_claims(model: OnnxModel) -> "onnx.ModelProto":
     Files were seen in which they are wrong. Inputs with an initializer are none for folding.
     """
     light = model.copy_skeleton()
-    given = {tensor.name for tensor in light.graph.initializer}
-    replace_all(light.graph.input, [v for v in light.graph.input if v.name not in given])
+    drop_weight_inputs(light)
     del light.graph.value_info[:]
     for output in light.graph.output:
         if output.type.HasField("tensor_type"):

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from fasttrt._graph.graph_tensors import Described, GraphTensors
 from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.traversal import unused_name
 
 if TYPE_CHECKING:
     import onnx
@@ -93,7 +94,4 @@ class TensorInfo:
 
     def unused(self, name: str) -> str:
         """Make a name like this one that nothing has, and take it."""
-        while name in self.names:
-            name += "_"
-        self.names.add(name)
-        return name
+        return unused_name(name, self.names)

@@ -74,6 +74,14 @@ def all_names(graph: "onnx.GraphProto") -> Iterator[str]:
             yield from all_names(inner)
 
 
+def unused_name(name: str, taken: set[str]) -> str:
+    """Make a name like this one that is not taken, and add it to those that are."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
 def replace_all(field_: Any, messages: Sequence[Any]) -> None:
     """New content for a repeated field of a protobuf message."""
     del field_[:]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttrt._common.host_array import Array
 from fasttrt._graph.external_data import load_external_data
+from fasttrt._graph.traversal import replace_all
 
 if TYPE_CHECKING:
     import onnx
@@ -171,6 +172,12 @@ def becomes_input(tensor: "onnx.TensorProto") -> bool:
 def allow_constants(proto: "onnx.ModelProto") -> None:
     """Raise a model's IR version to the one from which on initializers need not be inputs."""
     proto.ir_version = max(proto.ir_version, _FIRST_IR_VERSION_WITH_CONSTANTS)
+
+
+def drop_weight_inputs(proto: "onnx.ModelProto") -> None:
+    """Take weights off the inputs of a model's graph."""
+    given = {tensor.name for tensor in proto.graph.initializer}
+    replace_all(proto.graph.input, [v for v in proto.graph.input if v.name not in given])
 
 
 def needs_constants_as_inputs(proto: "onnx.ModelProto") -> bool:

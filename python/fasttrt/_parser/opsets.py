@@ -5,7 +5,14 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.opset import onnx_version
-from fasttrt._graph.traversal import ONNX_DOMAINS, all_names, graphs_of, replace_all, with_inner
+from fasttrt._graph.traversal import (
+    ONNX_DOMAINS,
+    all_names,
+    graphs_of,
+    replace_all,
+    unused_name,
+    with_inner,
+)
 from fasttrt._graph.weights import with_weight_inputs
 
 if TYPE_CHECKING:
@@ -74,7 +81,7 @@ def convert_nodes(
     part = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
     result = version_converter.convert_version(part, newer).graph
     replace_all(result.node, [*map(_constant, result.initializer), *result.node])
-    new = {name: _unused(name, taken) for name in {*all_names(result)} - old if name}
+    new = {name: unused_name(name, taken) for name in {*all_names(result)} - old if name}
     for inner in graphs_of(result):
         for node in inner.node:
             for names in (node.input, node.output):
@@ -105,10 +112,3 @@ def _constant(tensor: "onnx.TensorProto") -> "onnx.NodeProto":
     from onnx import helper
 
     return helper.make_node("Constant", [], [tensor.name], value=tensor)
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.traversal import ONNX_DOMAINS
+from fasttrt._graph.opset import onnx_version
 
 if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
@@ -22,12 +22,12 @@ _LATEST = 17
 
 def warn_of_opset(model: OnnxModel, library: str) -> None:
     """Log that a model is newer than TensorRT 8.6's parser."""
-    opsets = [o.version for o in model.skeleton.opset_import if o.domain in ONNX_DOMAINS]
-    if max(opsets, default=0) > _LATEST:
+    version = onnx_version(model.skeleton.opset_import)
+    if version > _LATEST:
         logger.warning(
             "the model is of ONNX's opset %d, and %s knows up to %d. What it is known to misread "
             "is written otherwise or refused; fasttrt compare tells whether its answers are right",
-            max(opsets), library, _LATEST,
+            version, library, _LATEST,
         )  # fmt: skip
 
 

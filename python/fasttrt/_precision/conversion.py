@@ -9,6 +9,7 @@ import numpy as np
 
 from fasttrt._common.log import logger
 from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.opset import onnx_version
 from fasttrt._graph.traversal import with_inner
 from fasttrt._graph.weights import Weights, becomes_input, with_weight_inputs
 from fasttrt._precision import DTYPES
@@ -137,7 +138,7 @@ def _prepared(proto: "onnx.ModelProto", opset: int, precision: str) -> "onnx.Mod
     import onnx
 
     try:
-        if any(entry.version < opset for entry in proto.opset_import if not entry.domain):
+        if 0 < onnx_version(proto.opset_import) < opset:
             proto = onnx.version_converter.convert_version(proto, opset)
         return onnx.shape_inference.infer_shapes(proto)
     except Exception as error:  # of several classes, RuntimeError among them

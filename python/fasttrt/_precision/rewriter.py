@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttrt._common.host_array import Array
+from fasttrt._graph.opset import onnx_version
 from fasttrt._graph.traversal import all_names, declared_types, has_graph, replace_all
 from fasttrt._precision import rules as rules
 from fasttrt._precision.rules import Kind
@@ -54,8 +55,7 @@ class Rewriter:
 
         self._dtype, self._keep, self._read = dtype, keep, read
         self._low = int(helper.np_dtype_to_tensor_dtype(dtype))
-        versions = {entry.domain: entry.version for entry in model.opset_import}
-        self._opset = versions.get("", versions.get("ai.onnx", 0))
+        self._opset = onnx_version(model.opset_import)
         self._taken = set(all_names(model.graph))
         self.changes = Changes(self._opset)
         self.reduced: set[str] = set()

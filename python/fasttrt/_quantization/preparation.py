@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
-from fasttrt._graph.traversal import ONNX_DOMAINS
+from fasttrt._graph.opset import onnx_version
+from fasttrt._graph.weights import allow_constants, drop_weight_inputs
 from fasttrt._runtime import ort_session as _ort
 from fasttrt.errors import InputError, ParseError, ParseIssue
 
@@ -38,18 +39,10 @@ def inline_weights(model: OnnxModel) -> "onnx.ModelProto":
                 f"{tensor.name}: expected a float32 model, got {kind} weights; quantize the "
                 "original model, before its conversion"
             )
-    _fix_initializers(copy)
+    drop_weight_inputs(copy)  # where they would be variable and not foldable
+    allow_constants(copy)
     _name_nodes(copy.graph)
     return copy
-
-
-def _fix_initializers(model: "onnx.ModelProto") -> None:
-    """Remove weights from the inputs, where they would be variable and not foldable."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, 4)  # the first IR version that allows it
 
 
 def _name_nodes(graph: "onnx.GraphProto") -> None:
@@ -66,11 +59,6 @@ def _name_nodes(graph: "onnx.GraphProto") -> None:
         seen.add(node.name)
 
 
-def opset_of(model: "onnx.ModelProto") -> int:
-    """Return a model's opset version of the ONNX domain."""
-    return max((o.version for o in model.opset_import if o.domain in ONNX_DOMAINS), default=1)
-
-
 def upgrade_opset(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """Convert a model to `OPSET`, unless it has a later one.
 
@@ -79,7 +67,7 @@ def upgrade_opset(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """
     import onnx.version_converter
 
-    if opset_of(model) >= OPSET:
+    if onnx_version(model.opset_import) >= OPSET:
         return model
     try:
         converted = onnx.version_converter.convert_version(model, OPSET)
@@ -87,7 +75,7 @@ def upgrade_opset(model: "onnx.ModelProto") -> "onnx.ModelProto":
     except Exception as error:  # the converter's and the checker's own classes
         raise InputError(
             f"expected opset {OPSET} or later, which per-channel quantization needs; this model of "
-            f"opset {opset_of(model)} cannot be converted: {error}"
+            f"opset {onnx_version(model.opset_import)} cannot be converted: {error}"
         ) from error
     return converted
 

@@ -12,10 +12,10 @@ from fasttrt._common.file_kinds import MODEL
 from fasttrt._common.host_array import Array
 from fasttrt._common.output_file import Output
 from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.opset import onnx_version
 from fasttrt._quantization.calibration import METHODS, Method, calibrate
 from fasttrt._quantization.preparation import (
     inline_weights,
-    opset_of,
     optimize_for_quantization,
     upgrade_opset,
 )
@@ -156,7 +156,7 @@ def quantize(
         calibration_samples=split.count,
         validation_samples=count,
         held_out=validation is not None or bool(split.held_out),
-        opset=(opset_of(original), opset_of(result)),
+        opset=(onnx_version(original.opset_import), onnx_version(result.opset_import)),
         quantized=choice.weighted,
         excluded=tuple(sorted(excluded)),
         outputs=outputs,
