@@ -135,7 +135,7 @@ def test_a_config_file_gives_options(
     assert "precision=fp16 applies to GPUs" in caplog.text
     caplog.clear()
     assert run(path, "--config", file, "--precision", "bf16").exit_code == 0
-    assert "precision=bf16 is for GPUs" in caplog.text
+    assert "precision=bf16 applies to GPUs" in caplog.text
 
 
 def test_the_precision_is_the_builds(path: Path, caplog: pytest.LogCaptureFixture) -> None:

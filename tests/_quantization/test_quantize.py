@@ -349,7 +349,7 @@ def test_what_the_quantizer_left_float_is_no_success() -> None:
     y, z = (models.value(name, TensorProto.FLOAT, [4, 8]) for name in "yz")
     w = {"w": normal(16, 8)}
     proto = models.make(nodes, [x], [y, z], w, domains=["com.microsoft"])
-    with pytest.raises(InputError, match="dense: cannot be quantized, as the type of h is not kno"):
+    with pytest.raises(InputError, match="dense: cannot be quantized, as the type of h is unkno"):
         quantize(proto, [normal(4, 16)])
     model = quantize(proto, [normal(4, 16)], exclude=["dense"]).model
     assert dequantized(model, named(model, "dense")) == [False, False]  # which shares its weight
