@@ -11,10 +11,12 @@ from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
+from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import Replacement, apply_rules, attribute, input_name
-from fasttrt._parser.node_writer import NodeWriter
 from fasttrt._parser.origins import origins
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from fasttrt._parser.pipeline import Target
 
-_INT64, _BOOL, _FLOAT16, _BFLOAT16 = 7, 9, 10, 16  # TensorProto.DataType
+_BOOL, _FLOAT16, _BFLOAT16 = 9, 10, 16  # TensorProto.DataType
 _INFINITY = float("inf")
 _FUSED_HEADS = range(9, 257)
 _BEFORE_SOFTCAP, _AFTER_SOFTCAP, _WITH_MASK, _PROBABILITIES = range(4)  # qk_matmul_output_mode
@@ -103,9 +105,12 @@ class _Attention:
     def __init__(
         self, node: "onnx.NodeProto", facts: TensorInfo, dtype: int, has_three_axes: bool
     ) -> None:
+        from onnx import helper
+
         self._node, self._facts, self._dtype = node, facts, dtype
         self._has_three_axes = has_three_axes
-        self._write = NodeWriter(node, facts)
+        self._kind = helper.tensor_dtype_to_np_dtype(dtype)
+        self._write = NodeChain(node, facts)
         self._results = [*node.output, "", "", ""][:4]
 
     def written_out(self, q_heads: int, kv_heads: int, scale: float) -> "list[onnx.NodeProto]":
@@ -116,7 +121,7 @@ class _Attention:
         v = self._with_past(self._heads(node.input[2], kv_heads), 5, present_v)
         bias = self._bias(q, k)
         if scale != 1:
-            q = write("Mul", q, self._write.constant(scale, self._dtype))
+            q = write("Mul", q, self._write.constant(scale, self._kind))
         if q_heads != kv_heads:  # queries of the same keys one behind the other
             q = self._reshape(q, [0, kv_heads, -1, 0])
         scores = write("MatMul", q, write("Transpose", k, perm=[0, 1, 3, 2]))
@@ -126,7 +131,7 @@ class _Attention:
         if mode == _BEFORE_SOFTCAP:
             write("Identity", scores, output=shown)
         if softcap := attribute(node, "softcap", 0.0):
-            cap = self._write.constant(softcap, self._dtype)
+            cap = self._write.constant(softcap, self._kind)
             scores = write("Mul", write("Tanh", write("Div", scores, cap)), cap)
         if mode == _AFTER_SOFTCAP:
             write("Identity", scores, output=shown)
@@ -134,9 +139,9 @@ class _Attention:
             write("Add" if bias else "Identity", *filter(None, (scores, bias)), output=shown)
         live = ""
         if bias and self._may_mask_rows():  # they give zero, not what is left of infinities
-            zero = self._write.constant(0.0, self._dtype)
-            most = write("ReduceMax", bias, self._write.constant([-1], _INT64), keepdims=1)
-            live = write("Greater", most, self._write.constant(-_INFINITY, self._dtype))
+            zero = self._write.constant(0.0, self._kind)
+            most = write("ReduceMax", bias, self._write.constant([-1]), keepdims=1)
+            live = write("Greater", most, self._write.constant(-_INFINITY, self._kind))
             bias = write("Where", live, bias, zero)
         if bias:
             scores = write("Add", scores, bias)
@@ -164,7 +169,7 @@ class _Attention:
         )
 
     def _reshape(self, name: str, shape: list[int], output: str = "") -> str:
-        shape_name = self._write.constant(shape, _INT64)
+        shape_name = self._write.constant(shape)
         return self._write.add("Reshape", name, shape_name, output=output)
 
     def _with_past(self, name: str, index: int, present: str) -> str:
@@ -184,7 +189,7 @@ class _Attention:
     def _zero_dead(self, name: str, live: str, output: str = "") -> str:
         """Zeros for queries that may attend to nothing."""
         if live:
-            zero = self._write.constant(0.0, self._dtype)
+            zero = self._write.constant(0.0, self._kind)
             return self._write.add("Where", live, name, zero, output=output)
         return self._write.add("Identity", name, output=output) if output else name
 
@@ -202,8 +207,8 @@ class _Attention:
                 allowed, mask = (write("And", allowed, mask) if allowed else mask), ""
         if not allowed:
             return mask
-        least = self._write.constant(-_INFINITY, self._dtype)
-        return write("Where", allowed, mask or self._write.constant(0.0, self._dtype), least)
+        least = self._write.constant(-_INFINITY, self._kind)
+        return write("Where", allowed, mask or self._write.constant(0.0, self._kind), least)
 
     def missing_mask(self) -> int:
         """Give by how many keys the mask is too short, as far as that is known."""
@@ -224,8 +229,9 @@ class _Attention:
             mask = self._write.add("Cast", mask, to=self._dtype)
         if shape and (missing := self.missing_mask()):
             pads = [0] * (2 * len(shape) - 1) + [missing]
-            value = self._write.constant(*((0, _BOOL) if is_bool else (-_INFINITY, self._dtype)))
-            mask = self._write.add("Pad", mask, self._write.constant(pads, _INT64), value)
+            least, kind = (False, np.bool_) if is_bool else (-_INFINITY, self._kind)
+            value = self._write.constant(least, kind)
+            mask = self._write.add("Pad", mask, self._write.constant(pads), value)
         return mask, is_bool
 
     def _allowed(self, q: str, k: str) -> str:
@@ -240,10 +246,10 @@ class _Attention:
         keys = self._positions(k)  # [Sk]
         conditions = []
         if valid:  # [B, 1, 1, 1]
-            valid = write("Unsqueeze", valid, constant([1, 2, 3], _INT64))
+            valid = write("Unsqueeze", valid, constant([1, 2, 3]))
             conditions.append(write("Less", keys, valid))
         if max(windows) >= 0:
-            queries = write("Unsqueeze", self._positions(q), constant([1], _INT64))  # [Sq, 1]
+            queries = write("Unsqueeze", self._positions(q), constant([1]))  # [Sq, 1]
             if past:
                 queries = write("Add", queries, write("Shape", past, start=2, end=3))
             elif valid:
@@ -252,9 +258,9 @@ class _Attention:
             distance = write("Sub", queries, keys)
             left, right = windows
             if left >= 0:
-                conditions.append(write("LessOrEqual", distance, constant(left, _INT64)))
+                conditions.append(write("LessOrEqual", distance, constant(left)))
             if right >= 0:
-                conditions.append(write("GreaterOrEqual", distance, constant(-right, _INT64)))
+                conditions.append(write("GreaterOrEqual", distance, constant(-right)))
         allowed = conditions[0]
         for condition in conditions[1:]:
             allowed = write("And", allowed, condition)
@@ -264,4 +270,4 @@ class _Attention:
         """0, 1, ... for the sequence of [B, H, S, D]."""
         write, constant = self._write.add, self._write.constant
         length = write("Squeeze", write("Shape", name, start=2, end=3))
-        return write("Range", constant(0, _INT64), length, constant(1, _INT64))
+        return write("Range", constant(0), length, constant(1))

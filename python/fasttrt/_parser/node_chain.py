@@ -28,9 +28,9 @@ class NodeChain:
         self.nodes.append(constant_node(name, value, dtype=dtype))
         return name
 
-    def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node of one output; give the output's name."""
-        output = self._facts.unused(f"{self._node.output[0]}_{op_type}")
+    def add(self, op_type: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node of one output; give the output's name, ``output`` or a new one."""
+        output = output or self._facts.unused(f"{self._node.output[0]}_{op_type}")
         self._append(op_type, inputs, output, output, attributes)
         return output
 
