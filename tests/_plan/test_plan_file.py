@@ -155,7 +155,7 @@ def test_metadata_that_is_not_json_is_found() -> None:
         fields = struct.pack("<8sIIQQQ", b"FASTTRT\0", 2, 0, len(metadata), 4096, len(data))
         inner = hashlib.sha256(data).digest()
         digest = hashlib.sha256(fields + padded + inner).digest()
-        with pytest.raises(EngineLoadError, match="its metadata is not (JSON|a JSON object)"):
+        with pytest.raises(EngineLoadError, match=r"its metadata is not (JSON|a JSON object)"):
             Plan.from_bytes(fields + digest + padded + data)
 
 
