@@ -504,7 +504,7 @@ def test_the_process_may_end_while_daemon_threads_build(rtx: fasttrt.LibraryInfo
         import fasttrt
         from support.models import deep
         warnings.simplefilter("ignore")  # forking with threads
-        proto = deep(200).proto
+        proto = deep(40).proto  # its builds end soon, which the exit waits for
         started = threading.Semaphore(0)
 
         def run():
@@ -517,7 +517,7 @@ def test_the_process_may_end_while_daemon_threads_build(rtx: fasttrt.LibraryInfo
 
         for _ in range(2):
             threading.Thread(target=run, daemon=True).start()
-        for _ in range(400):
+        for _ in range(100):
             started.acquire()
         print("ending", flush=True)
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,11 @@ import fasttrt
 from fasttrt._cli.build import _workspace
 from fasttrt._cli.values import shapes as parse_shapes
 from support import models
+from support.command_line import run_command
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fasttrt", "build", *map(str, arguments)],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    return run_command("build", *arguments)
 
 
 @pytest.fixture

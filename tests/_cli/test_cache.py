@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,11 @@ from fasttrt._cache.key import digest_of
 from fasttrt._cache.store import Store
 from fasttrt._graph.model import OnnxModel
 from support import models
+from support.command_line import run_command
 
 
 def fasttrt_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "fasttrt", *arguments],
-        env=os.environ | {"COLUMNS": "200"} | environment,
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    return run_command(*arguments, COLUMNS="200", **environment)
 
 
 def output(*arguments: str, code: int = 0, **environment: str) -> str:

@@ -13,12 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.weights import MAX_ELEMENTS
+from support.randomness import new_rng
 
 
 @pytest.fixture
 def proto() -> onnx.ModelProto:
     """Two products with large weights, and a small addend."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     weights = {
         name: rng.standard_normal(shape).astype(np.float32)
         for name, shape in (("a", (128, 96)), ("b", (96, 128)), ("c", (128,)))
@@ -89,7 +90,7 @@ def test_new_weights_are_kept_by_the_model_that_has_them(
     proto: onnx.ModelProto,
 ) -> None:
     model = OnnxModel(proto)
-    array = np.random.default_rng().standard_normal((96, 128)).astype(np.float32)
+    array = new_rng().standard_normal((96, 128)).astype(np.float32)
     copy = model.copy_skeleton()
     copy.graph.initializer[1].CopyFrom(numpy_helper.from_array(array, "b"))
     changed = model.changed(copy, ["b is another"])
