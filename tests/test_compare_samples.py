@@ -146,7 +146,7 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     refused(two, tmp_path / "each", r"b\.npy cannot be read: .*allow_pickle")
     with pytest.raises(FileNotFoundError):
         fasttrt.compare(one, tmp_path / "none.npy", device="cpu")
-    with pytest.raises(InputError, match="ranges: is for random inputs"):
+    with pytest.raises(InputError, match="ranges: only for random inputs"):
         fasttrt.compare(one, models.mlp().inputs(), ranges={"x": (0, 1)}, device="cpu")
 
 

@@ -186,6 +186,18 @@ def test_the_examples_of_a_docstring_run(name: str, folder: Path) -> None:
                 value.close()
 
 
+HAVE_EXAMPLES = {
+    "Batching", "BuildConfig", "Engine", "Engine.infer", "Engine.map", "LibraryInfo", "Plan",
+    "TensorSpec", "Thresholds", "build", "compare", "from_torch", "library", "load_config",
+    "quantize",
+}  # fmt: skip
+
+
+def test_public_names_have_examples() -> None:
+    functions = {f"cache.{name}" for name in fasttrt.cache.__all__ if name != "Entry"}
+    assert EXAMPLES.keys() >= HAVE_EXAMPLES | functions
+
+
 def test_help_shows_the_fields_of_options() -> None:
     for kind in (fasttrt.BuildConfig, fasttrt.TensorSpec, fasttrt.Batching, fasttrt.LibraryInfo):
         text = inspect.getdoc(kind) or ""

@@ -101,6 +101,11 @@ def compare(
     Raises:
         InputError: an argument or an input is invalid.
         ParseError, BuildError, LibraryNotFoundError, ...: see `Engine`.
+
+    Examples:
+        >>> comparison = fasttrt.compare("m.onnx", seed=7)
+        >>> comparison.passed, comparison.samples
+        (True, 4)
     """
     build_options: dict[str, Any] = {**options}
     changes = {n: build_options.pop(n) for n in ("freeze", "dims") if n in build_options}

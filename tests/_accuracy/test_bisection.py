@@ -161,7 +161,7 @@ def test_a_tensor_that_cannot_be_an_output_is_passed_over() -> None:
     found = found_in(proto, make)
     assert found.tensor == "sum4"
     assert not found.confirmed
-    assert found.note == "not confirmed: could not look at its input hidden3"
+    assert found.note == "not confirmed: could not compare its input hidden3"
 
 
 def test_what_vanishes_when_it_is_looked_at_is_not_confirmed() -> None:
@@ -176,7 +176,7 @@ def test_what_vanishes_when_it_is_looked_at_is_not_confirmed() -> None:
     found = found_in(proto, fused)
     assert found.tensor == "hidden1"
     assert not found.confirmed
-    assert "may differ where fused" in found.note
+    assert "may differ when fused" in found.note
 
 
 def _probe(right: onnx.ModelProto, wrong: onnx.ModelProto, x: models.Array) -> object:

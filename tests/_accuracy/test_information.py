@@ -69,7 +69,7 @@ def test_what_holds_nothing_does_not_pass(kind: str, thresholds: Any) -> None:
         y = found.outputs[0]
         assert not y.passed
         assert not found.passed
-        assert "so this proves nothing: give inputs" in y.reasons[-1]
+        assert "so this proves nothing: use inputs" in y.reasons[-1]
         assert "so this proves nothing" in str(found)
         assert found.to_json()["passed"] is False
     allowed = (thresholds or {}) | {"allow_trivial": True}

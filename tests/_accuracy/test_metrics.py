@@ -165,9 +165,9 @@ def test_types_of_other_widths_are_compared_and_told() -> None:
 @pytest.mark.parametrize(
     ("actual", "reason"),
     [
-        (np.zeros((2, 3), np.float32), "sample 0: shape (2, 3), the reference has (2, 4)"),
-        (np.zeros((2, 4), np.int32), "sample 0: dtype int32, the reference has float32"),
-        (np.zeros((2, 4), bool), "sample 0: dtype bool, the reference has float32"),
+        (np.zeros((2, 3), np.float32), "sample 0: shape (2, 3), but the reference has (2, 4)"),
+        (np.zeros((2, 4), np.int32), "sample 0: dtype int32, but the reference has float32"),
+        (np.zeros((2, 4), bool), "sample 0: dtype bool, but the reference has float32"),
     ],
 )
 def test_other_shapes_and_kinds_fail(actual: Array, reason: str) -> None:

@@ -182,8 +182,8 @@ def test_types_that_numpy_lacks_are_drawn(dtype: int) -> None:
     ("ranges", "message"),
     [
         ({"z": (0, 1)}, "the model has no input 'z'; it has a, b"),
-        ({"a": (1, 1)}, r"a: expected \(least, most\), most excluded, got \(1, 1\)"),
-        ({"a": 3}, r"a: expected \(least, most\)"),
+        ({"a": (1, 1)}, r"a: expected \(min, max\), max excluded, got \(1, 1\)"),
+        ({"a": 3}, r"a: expected \(min, max\)"),
     ],
 )
 def test_wrong_ranges_are_refused(ranges: Any, message: str) -> None:
@@ -206,5 +206,5 @@ def test_an_index_beyond_never_reaches_the_engine(monkeypatch: pytest.MonkeyPatc
         assert len(runs) == 2
         with pytest.raises(InputError, match="indices element out of data bounds") as caught:
             fasttrt.compare(lookup(), engine=engine, ranges={"ids": (11, 50)})
-        assert "Give ranges={name: (least, most)}" in str(caught.value)
+        assert "Pass ranges={name: (min, max)}" in str(caught.value)
         assert len(runs) == 2

@@ -64,7 +64,7 @@ def test_wrong_answers_are_a_build_error_with_the_table() -> None:
     with pytest.raises(BuildError) as caught:
         verified(models.mlp(), True, 1.5, plan)
     message = str(caught.value)
-    assert "its answers are not the model's" in message
+    assert "its outputs do not match the reference" in message
     assert "FAILED" in message
     assert "max abs" in message
     assert "elements are off by more than" in message
@@ -107,7 +107,7 @@ def test_what_cannot_be_verified_is_refused(tmp_path: Path) -> None:
         fasttrt.Engine(made.proto, device="cuda", verify=1)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="expected True, False or thresholds, got None"):
         fasttrt.Engine(made.proto, device="cuda", verify=None)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="got weights= of another besides"):
+    with pytest.raises(InputError, match="got weights= of another one"):
         fasttrt.Engine(made.proto, device="cuda", weights=models.mlp().to_bytes(), verify=True)
 
 

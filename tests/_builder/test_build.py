@@ -148,7 +148,7 @@ def test_names_are_text(build: Build) -> None:
     """ONNX wants UTF-8, and neither protobuf nor TensorRT looks."""
     content = models.mlp().to_bytes()
     assert content.count(b"batch") > 0
-    with pytest.raises(fasttrt.ParseError, match=r"the name b'b\\xfftch' is no UTF-8"):
+    with pytest.raises(fasttrt.ParseError, match=r"the name b'b\\xfftch' is not UTF-8"):
         build(content.replace(b"batch", b"b\xfftch"), shapes=FIXED)
 
 
@@ -206,8 +206,8 @@ def test_axes_of_one_name_and_two_extents_are_told_apart(
         plan = build(models.same_name(name).proto, shapes=shapes)
     assert plan.metadata["profiles"] == [{"x": [list(s) for s in shapes["x"]]}]
     assert [r.message for r in caplog.records if r.name == "fasttrt"] == [
-        "x: axis 2 is told apart from others of its name",
-        "x: axis 3 is told apart from others of its name",
+        "x: axis 2 is renamed, as its name is ambiguous",
+        "x: axis 3 is renamed, as its name is ambiguous",
     ]
 
 

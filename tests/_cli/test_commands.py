@@ -46,6 +46,8 @@ def test_what_is_no_model_is_a_message_and_a_code(command: str, tmp_path: Path) 
         capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == (2 if command == "compare" else 1)
-    assert done.stderr.startswith("error: no ONNX model\n  m.onnx cannot be read as an ONNX model")
+    assert done.stderr.startswith(
+        "error: not an ONNX model\n  m.onnx cannot be read as an ONNX model"
+    )
     assert not done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]

@@ -62,7 +62,7 @@ def test_computed_parameters_become_constants(
         plan = build(proto, shapes={"x": (5, 3, 4)})
     assert plan.metadata["changes"] == [
         "axes: the result of Unsqueeze is a constant, [1]",
-        "nodes folded, or needed no more: 1 Add, 1 Constant, 1 Sub, 1 Unsqueeze",
+        "nodes folded, or no longer needed: 1 Add, 1 Constant, 1 Sub, 1 Unsqueeze",
     ]
     lines = [record.message for record in caplog.records if record.name == "fasttrt"]
     assert lines == plan.metadata["changes"]

@@ -148,9 +148,9 @@ def opset(proto: onnx.ModelProto) -> None:
         (fewer, r"it has \d+ nodes, not \d+"),
         (renamed_weight, r"it has no weight .*its weight other is new"),
         (reshaped_weight, r" is FLOAT\[.*\], not FLOAT\["),
-        (wider_input, "inputs, outputs, operator sets"),
+        (wider_input, "inputs, outputs, opsets"),
         (function, "operator sets or functions"),
-        (opset, "inputs, outputs, operator sets"),
+        (opset, "inputs, outputs, opsets"),
     ],
 )
 def test_another_structure_is_refused_and_named(change: Change, expected: str) -> None:

@@ -172,13 +172,13 @@ def test_saving_writes_the_same_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0", b"this is no ONNX model", b"\xff" * 100, models.mlp().to_bytes()[:-7]],
+    [b"", b"\0", b"this is not an ONNX model", b"\xff" * 100, models.mlp().to_bytes()[:-7]],
     ids=["empty", "zero", "text", "ones", "cut"],
 )
 def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(content)
     for source in (content, tmp_path / "m.onnx"):
-        with pytest.raises(fasttrt.ParseError, match="no ONNX model") as caught:
+        with pytest.raises(fasttrt.ParseError, match="not an ONNX model") as caught:
             OnnxModel(source)
         (issue,) = caught.value.issues
         assert issue.node == -1

@@ -178,7 +178,7 @@ def raw(data_type: int, dims: list[int], data: bytes) -> onnx.TensorProto:
         (raw(TensorProto.FLOAT, [3], b"x" * 11), r"FLOAT\[3\]: expected 12 bytes of data, got 11"),
         (raw(TensorProto.FLOAT, [3], b"x" * 13), "expected 12 bytes of data, got 13"),
         (raw(TensorProto.FLOAT, [3], b""), "expected 12 bytes of data, got 0"),
-        (raw(TensorProto.FLOAT, [-3], b"x" * 12), "expected extents >= 0"),
+        (raw(TensorProto.FLOAT, [-3], b"x" * 12), "expected dimensions >= 0"),
         (raw(TensorProto.FLOAT, [2**62, 4], b""), "expected fewer elements"),
         (raw(TensorProto.FLOAT, [2**62, 0], b""), "expected fewer elements"),
         (raw(TensorProto.INT4, [3], b"x"), "expected 2 bytes of data, got 1"),
@@ -197,7 +197,7 @@ def raw(data_type: int, dims: list[int], data: bytes) -> onnx.TensorProto:
         (TensorProto(name="t", data_type=22, dims=[3], int32_data=[1]), "expected 2 values"),
         (
             TensorProto(name="t", data_type=1, dims=[1], float_data=[1], raw_data=b"abcd"),
-            "expected its data in raw_data alone, got some in float_data",
+            "expected its data only in raw_data, got some in float_data",
         ),
     ],
 )
@@ -261,7 +261,7 @@ def test_text_formats_build_and_run(
     assert w.tobytes() in bytes(build(path).data)
     for content in (b"", b"{", b"no model", b"\xff\xfe", path.read_bytes()[:60], b"{" * 10_000):
         path.write_bytes(content)
-        with pytest.raises(fasttrt.ParseError, match="no ONNX model"):
+        with pytest.raises(fasttrt.ParseError, match="not an ONNX model"):
             fasttrt.build(path)
 
 
@@ -270,7 +270,7 @@ def test_names_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
     for name in (b"hidden0", b"gemm0", b"batch", b"small", b"w0"):
         damaged = content.replace(name, name[:-1] + b"\xff")
         assert damaged != content
-        with pytest.raises(fasttrt.ParseError, match=r"the name .* is no UTF-8"):
+        with pytest.raises(fasttrt.ParseError, match=r"the name .* is not UTF-8"):
             fasttrt.Engine(damaged, device="cpu")
 
 

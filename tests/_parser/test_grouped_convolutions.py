@@ -9,7 +9,7 @@ import pytest
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.grouped_convolutions import convolutions_at_risk
-from fasttrt._precision.conversion import converted
+from fasttrt._precision.conversion import convert_model
 from support.grouped_convolutions import PAIRS, SAFE, SINGLE, Chain, in_branch
 
 
@@ -38,11 +38,11 @@ def test_kernels_that_differ_are_those_of_equal_channels() -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_depthwise_ones_of_16_bits_are_not(precision: Literal["fp16", "bf16"]) -> None:
-    model, _ = converted(OnnxModel(PAIRS[0].proto()), precision)
+    model, _ = convert_model(OnnxModel(PAIRS[0].proto()), precision)
     assert convolutions_at_risk(model) == []
-    model, _ = converted(OnnxModel(SINGLE[0].proto()), precision)
+    model, _ = convert_model(OnnxModel(SINGLE[0].proto()), precision)
     assert convolutions_at_risk(model) == SINGLE[0].names
-    model, _ = converted(OnnxModel(Chain(8, 1, 9, (3, 5, 3)).proto()), precision,
+    model, _ = convert_model(OnnxModel(Chain(8, 1, 9, (3, 5, 3)).proto()), precision,
                          keep_fp32=["conv0", "conv1"])  # fmt: skip
     assert convolutions_at_risk(model) == ["conv0", "conv1"]
 

@@ -15,7 +15,7 @@ from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.pipeline import Target
 from fasttrt._parser.quirks_v8 import downgrade_to_v8, warn_of_opset
-from fasttrt._precision.conversion import converted
+from fasttrt._precision.conversion import convert_model
 from fasttrt._precision.typed_parse import parse
 from support import models
 from support.assertions import assert_close
@@ -294,7 +294,7 @@ def test_a_conversion_comes_first() -> None:
     )
     opsets = [helper.make_opsetid("", 17)]
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    result, _ = converted(OnnxModel(proto), "fp16")
+    result, _ = convert_model(OnnxModel(proto), "fp16")
 
     def mean(model: OnnxModel) -> onnx.NodeProto:
         nodes: list[onnx.NodeProto] = list(model.proto.graph.node)

@@ -16,7 +16,7 @@ import fasttrt
 from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target
 from fasttrt._parser.transposed_products import write_transposed_products
-from fasttrt._precision.conversion import converted
+from fasttrt._precision.conversion import convert_model
 from support.transposed_products import BLOCKS, Block
 
 RTX = Target(SimpleNamespace(family="rtx"))  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_blocks_are_written_so_and_stay_what_they_are(block: Block) -> None:
 @pytest.mark.parametrize("block", BLOCKS[::3], ids=str)
 def test_after_the_conversion_too(block: Block, precision: Literal["fp16", "bf16"]) -> None:
     model = OnnxModel(block.proto("batch"))
-    reduced, _ = converted(model, precision, keep_fp32=["Transpose"])
+    reduced, _ = convert_model(model, precision, keep_fp32=["Transpose"])
     names = [line.split(":")[0] for line in write_transposed_products(reduced, RTX).changes]
     assert names == [*(line.split(":")[0] for line in reduced.changes), "y"]
 

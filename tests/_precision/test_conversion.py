@@ -18,9 +18,9 @@ from onnx.reference import ReferenceEvaluator
 
 import fasttrt
 from fasttrt._graph.model import OnnxModel
-from fasttrt._precision.conversion import converted
+from fasttrt._precision.conversion import convert_model
 from fasttrt._precision.rewriter import Rewriter
-from fasttrt._precision.rules import Kind
+from fasttrt._precision.rules import Sensitivity
 from support import models
 from support.models import Array, Model, make, value
 from support.precision_models import TRAPS, quantized, quantized_range
@@ -39,7 +39,7 @@ TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 def convert(
     proto: onnx.ModelProto, precision: Precision = "fp16", **options: Any
 ) -> onnx.ModelProto:
-    return converted(OnnxModel(proto), precision, **options)[0].proto
+    return convert_model(OnnxModel(proto), precision, **options)[0].proto
 
 
 def evaluate(proto: onnx.ModelProto, *inputs: Array) -> list[Array]:
@@ -134,12 +134,12 @@ def test_what_does_not_fit_stays_in_float32(name: str, precision: Precision) -> 
 @pytest.mark.parametrize("name", TRAPS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of overflows
 def test_each_trap_snaps_without_the_rules(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fate(rewriter: Rewriter, *rest: Any) -> tuple[bool, Kind]:
+    def fate(rewriter: Rewriter, *rest: Any) -> tuple[bool, Sensitivity]:
         *_, slots, _ = rest
         rewriter.changes.converted += 1
-        return slots is not None, Kind.PLAIN
+        return slots is not None, Sensitivity.NONE
 
-    monkeypatch.setattr(Rewriter, "_fate", fate)
+    monkeypatch.setattr(Rewriter, "_choose_precision", fate)
     model, inputs = TRAPS[name]()
     proto = convert(model.proto)
     assert errors(evaluate(proto, *inputs), model.reference(*inputs)) > 4 * BOUNDS["fp16"]
@@ -150,7 +150,7 @@ def test_open_bounds_stay_open() -> None:
     nodes = [helper.make_node("Clip", ["x", "zero", "most"], ["y"], "clip")]
     weights = {"zero": np.array(0, np.float32), "most": np.array(most)}
     proto = make(nodes, [value("x", 1, [64])], [value("y", 1, [64])], weights)
-    result, changes = converted(OnnxModel(proto), "fp16")
+    result, changes = convert_model(OnnxModel(proto), "fp16")
     assert (changes.converted, changes.kept) == (1, {})
     x = new_rng().standard_normal(64).astype(np.float32) * 1000
     (y,) = evaluate(result.proto, x)
@@ -159,16 +159,16 @@ def test_open_bounds_stay_open() -> None:
 
 def test_the_reasons_are_told() -> None:
     model, _ = TRAPS["layer_norm"]()
-    _, changes = converted(OnnxModel(model.proto), "fp16")
+    _, changes = convert_model(OnnxModel(model.proto), "fp16")
     assert changes.kept["safe"] == "Add: a constant of 1e-12 is too small for float16"
     assert changes.kept["squares"].startswith("Pow: ")
     assert "normal" in changes.kept
     assert changes.converted == 1  # the MatMul
     model, _ = TRAPS["large_constants"]()
-    _, changes = converted(OnnxModel(model.proto), "fp16")
-    why = "Mul: a constant of 1e+06 is beyond float16, which ends at 65504"
+    _, changes = convert_model(OnnxModel(model.proto), "fp16")
+    why = "Mul: a constant of 1e+06 is beyond float16, whose maximum is 65504"
     assert changes.kept["large"] == why
-    assert changes.kept["positive"] == "Relu: an input may need float32 (huge)"
+    assert changes.kept["positive"] == "Relu: an input may need float32 (overflow)"
 
 
 @pytest.mark.parametrize("operator", ["Add", "Sub", "Sum"])
@@ -184,7 +184,7 @@ def test_small_addends_are_converted(operator: str) -> None:
     ]
     weights = {"w": w, "v": v, "small": np.array(small)}
     proto = make(nodes, [value("x", 1, [4, 16])], [value("y", 1, [4, 16])], weights)
-    result, changes = converted(OnnxModel(proto), "fp16")
+    result, changes = convert_model(OnnxModel(proto), "fp16")
     assert (changes.converted, changes.kept) == (3, {})
     x = rng.standard_normal((4, 16)).astype(np.float32)
     addend = -small if operator == "Sub" else small
@@ -225,7 +225,7 @@ def _with_guard(use: str, epsilon: float) -> onnx.ModelProto:
 @pytest.mark.parametrize("use", ["Log", "Sqrt", "Reciprocal", "divisor", "inner graph"])
 def test_small_addends_that_guard_stay_in_float32(use: str) -> None:
     epsilon = 1e-8  # zero in float16
-    result, changes = converted(OnnxModel(_with_guard(use, epsilon)), "fp16")
+    result, changes = convert_model(OnnxModel(_with_guard(use, epsilon)), "fp16")
     assert changes.kept["guard"] == "Add: a constant of 1e-08 is too small for float16"
     x = np.random.default_rng(12).standard_normal((4, 8)).astype(np.float32)
     safe = np.maximum(x, 0).astype(float) + np.float32(epsilon)
@@ -244,9 +244,9 @@ def test_elements_that_vanish_among_large_ones_are_counted() -> None:
     values = numpy_helper.to_array(w).copy()
     values[:3, 0] = 1e-9
     w.CopyFrom(numpy_helper.from_array(values, "w0"))
-    _, changes = converted(OnnxModel(model.proto), "fp16")
+    _, changes = convert_model(OnnxModel(model.proto), "fp16")
     assert changes.zeroed == {"w0": 3}
-    assert converted(OnnxModel(model.proto), "bf16")[1].zeroed == {}
+    assert convert_model(OnnxModel(model.proto), "bf16")[1].zeroed == {}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -276,7 +276,7 @@ def test_inputs_and_outputs_keep_their_types_unless_asked(precision: Precision) 
 )
 def test_the_keep_list_takes_operators_nodes_and_tensors(entry: str, kept: set[str]) -> None:
     model = models.mlp((16, 8, 8, 4))
-    result, changes = converted(OnnxModel(model.proto), "fp16", keep_fp32=[entry])
+    result, changes = convert_model(OnnxModel(model.proto), "fp16", keep_fp32=[entry])
     assert changes.kept.keys() == kept  # what follows a node that overflows stays, too
     assert "keep_fp32 names it" in changes.kept[min(kept)]
     types = types_of(result.proto)
@@ -288,22 +288,22 @@ def test_the_keep_list_takes_operators_nodes_and_tensors(entry: str, kept: set[s
 
 def test_a_keep_list_that_names_nothing_is_refused() -> None:
     model = OnnxModel(models.mlp().proto)
-    with pytest.raises(fasttrt.InputError, match=r"keep_fp32: expected .*, got Sofmax, gemm9,"):
-        converted(model, "fp16", keep_fp32=["Sofmax", "Gemm", "gemm9"])
+    with pytest.raises(fasttrt.InputError, match=r"keep_fp32: .* named Sofmax, gemm9"):
+        convert_model(model, "fp16", keep_fp32=["Sofmax", "Gemm", "gemm9"])
 
 
 def test_nothing_to_convert_is_an_error() -> None:
     for model in (models.arange(), models.logical_not()):
         with pytest.raises(fasttrt.BuildError, match="nothing in the model can compute in float16"):
-            converted(OnnxModel(model.proto), "fp16")
+            convert_model(OnnxModel(model.proto), "fp16")
     whole = OnnxModel(models.mlp().proto)
     with pytest.raises(fasttrt.BuildError, match=r"gemm0 \(Gemm: keep_fp32 names it\)"):
-        converted(whole, "fp16", keep_fp32=["Gemm", "Relu"])
+        convert_model(whole, "fp16", keep_fp32=["Gemm", "Relu"])
 
 
 def test_what_is_of_16_bits_already_stays() -> None:
     half = models.elementwise((3, 5), TensorProto.FLOAT16)
-    result, changes = converted(OnnxModel(half.proto), "fp16")
+    result, changes = convert_model(OnnxModel(half.proto), "fp16")
     assert changes.converted == 0
     assert types_of(result.proto) == types_of(half.proto)
 
@@ -361,7 +361,7 @@ def test_weights_wherever_they_are(how: str, tmp_path: Path) -> None:
     before = path.read_bytes()
     source = OnnxModel(path)
     untouched = source.proto.SerializeToString()
-    result, _ = converted(source, "fp16", keep_fp32=["gemm1"])
+    result, _ = convert_model(source, "fp16", keep_fp32=["gemm1"])
     assert source.proto.SerializeToString() == untouched
     assert path.read_bytes() == before
     (tmp_path / "m.onnx.data").unlink(missing_ok=True)
@@ -387,7 +387,7 @@ def test_new_names_avoid_those_that_are_taken() -> None:
 def test_float64_and_unknown_operators_are_left_alone() -> None:
     double = models.elementwise((3, 5), TensorProto.DOUBLE)
     with pytest.raises(fasttrt.BuildError, match="nothing in the model"):
-        converted(OnnxModel(double.proto), "fp16")
+        convert_model(OnnxModel(double.proto), "fp16")
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], "before"),
         helper.make_node("Whirl", ["a"], ["b"], "whirl", domain="com.example"),
@@ -395,7 +395,7 @@ def test_float64_and_unknown_operators_are_left_alone() -> None:
     ]
     declared = [value("x", 1, [4])], [value("y", 1, [4])]
     proto = make(nodes, *declared, domains=["com.example"])
-    result, changes = converted(OnnxModel(proto), "fp16")
+    result, changes = convert_model(OnnxModel(proto), "fp16")
     (whirl,) = (n for n in result.proto.graph.node if n.op_type == "Whirl")
     assert (types_of(result.proto)[whirl.input[0]], whirl.output[0]) == (TensorProto.FLOAT, "b")
     assert (changes.converted, set(changes.kept)) == (1, {"whirl", "after"})
@@ -413,7 +413,7 @@ def test_what_onnx_cannot_check_is_converted_all_the_same() -> None:
     proto = make(nodes, inputs, [value("y", 1, [4]), value("z", 1, ["n"])], domains=["com.example"])
     proto.graph.node[1].ClearField("domain")
     proto.graph.output[1].type.tensor_type.ClearField("shape")
-    result, changes = converted(OnnxModel(proto), "fp16")
+    result, changes = convert_model(OnnxModel(proto), "fp16")
     assert (changes.converted, set(changes.kept)) == (1, {"whirl", "after"})
     (whirl,) = (n for n in result.proto.graph.node if n.op_type == "Whirl_TRT")
     (relu,) = (n for n in result.proto.graph.node if n.name == "before")
@@ -462,7 +462,7 @@ def test_trained_models_give_the_right_answers(real: RealModel) -> None:
     if real.missing:
         pytest.skip(real.missing)
     assert real.path is not None
-    result, changes = converted(OnnxModel(real.path), "fp16")
+    result, changes = convert_model(OnnxModel(real.path), "fp16")
     assert changes.converted > len(changes.kept)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from fasttrt._graph.model import OnnxModel
-from fasttrt._precision.conversion import converted
+from fasttrt._precision.conversion import convert_model
 from fasttrt._precision.scales import FAINT, Scales, faint
 from support.models import Array, make, value
 
@@ -41,7 +41,7 @@ def _convolutions(scales: Sequence[float], activation: str = "Relu") -> onnx.Mod
 
 
 def _faint(proto: onnx.ModelProto, precision: Any = "fp16") -> dict[str, float]:
-    return converted(OnnxModel(proto), precision)[1].faint
+    return convert_model(OnnxModel(proto), precision)[1].faint
 
 
 def test_values_that_vanish_are_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,7 +71,7 @@ def test_what_stays_in_float32_is_not_told() -> None:
     proto = _convolutions([1e-2] * 4)
     assert list(_faint(proto)) == ["c2", "a2", "c3", "y"]
     names = ["conv2", "act2", "conv3", "act3"]
-    assert converted(OnnxModel(proto), "fp16", keep_fp32=names)[1].faint == {}
+    assert convert_model(OnnxModel(proto), "fp16", keep_fp32=names)[1].faint == {}
 
 
 def test_a_branch_of_small_weight_is_no_loss() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import fasttrt
 from fasttrt._library.inspector import layers_of
-from fasttrt._precision.engine_check import account
+from fasttrt._precision.engine_check import layer_types
 from support.gpu import Array, errors, is_v8, library, need, report
 from support.models import Model, convolution, mlp
 from support.precision_models import TRAPS, quantized, quantized_range
@@ -200,7 +200,7 @@ def test_a_downgrade_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     with fasttrt.Engine(plan, device="cuda") as engine:
         backend: Any = engine._backend
         information = backend.core.layer_information()
-    told = account(information)
+    told = layer_types(information)
     report("inspector", types=dict(told.types), hidden=told.hidden, layers=layers_of(information))
     metadata = plan.metadata | {"config": plan.metadata["config"] | {"precision": "fp16"}}
     doctored = fasttrt.Plan(plan.data, metadata)

@@ -1,4 +1,4 @@
-"""The first node of a model at which an engine and the reference part."""
+"""Search for the first node at which an engine and the reference diverge."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,35 +10,35 @@ from fasttrt._common.log import logger
 from fasttrt.errors import Error
 
 Probe = Callable[[Sequence[str]], Mapping[str, OutputComparison]]
-"""Compares these tensors; raises `Error` where they cannot be had."""
+"""Compares these tensors; raises `Error` if they cannot be computed."""
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where an engine and the reference part.
+    """The first node at which an engine and the reference diverge.
 
-    An engine whose inner tensors are looked at is another engine: layers that were fused before may
-    no longer be. ``confirmed`` says that in one engine, with its inputs and its result exposed, the
-    inputs agreed and the result did not.
+    An engine with intermediate tensors as outputs is a different engine: layers that were fused
+    before may no longer be. ``confirmed`` means that in one engine that outputs the node's inputs
+    and its result, the inputs agreed and the result did not.
     """
 
     node: int
-    """Index in the model's graph."""
+    """The node's index in the model's graph."""
     name: str
-    """The node's name, empty if it has none."""
+    """The node's name; empty if it has none."""
     operator: str
     tensor: str
-    """What it makes, and where the two differ."""
+    """The node's output that differs."""
     comparison: OutputComparison
-    """Of that tensor."""
+    """The comparison of that tensor."""
     confirmed: bool
     note: str
-    """What is to be known of it; why it is not confirmed."""
+    """A remark, such as why it is not confirmed."""
     builds: int
     seconds: float
 
     def __str__(self) -> str:
-        """As lines of a report."""
+        """Format the divergence as lines of a report."""
         name = f" '{self.name}'" if self.name else ""
         lines = [
             f"first divergence: node {self.node}{name} ({self.operator}), tensor {self.tensor}: "
@@ -50,88 +50,90 @@ class Divergence:
 
 @dataclass
 class Bisection:
-    """A search among a node's ancestors, as ``git bisect`` does among a commit's.
+    """A search among a node's ancestors, like that of ``git bisect`` among a commit's.
 
-    A tensor that agrees clears whatever it depends on, one that differs leaves only that. Where
-    errors cancel out the first is wrong, so the node that is found is checked: its inputs have to
-    agree. If one differs, the search goes on there.
+    A tensor that agrees clears all its ancestors; one that differs leaves only these as suspects.
+    If errors cancel out, the former is wrong, so the resulting node is checked: its inputs must
+    agree. If one differs, the search continues there.
     """
 
     graph: Graph
     probe: Probe
     probeable: frozenset[str]
-    """Tensors that both sides can give."""
+    """Tensors that both sides can output."""
     max_builds: int
     time_budget: float
     _begin: float = field(default_factory=time.monotonic)
     _builds: int = 0
     _agreeing: int = 0
-    """The nodes whose tensors were seen to agree."""
+    """The nodes whose outputs agreed."""
     _refused: int = 0
-    """Those that could not be looked at."""
+    """The nodes whose outputs could not be compared."""
 
     def find(self, failing: Mapping[str, OutputComparison]) -> Divergence | None:
-        """The first node that differs, given the outputs that do; None if no node makes those."""
-        made = {name: found for name, found in failing.items() if name in self.graph.producer}
-        if not made:
+        """Find the first node that differs, given the failing outputs; None if there is none."""
+        computed = {name: c for name, c in failing.items() if name in self.graph.producer}
+        if not computed:
             return None
-        # Of several, the one that depends on the least.
-        tensor = min(made, key=lambda name: self._ancestors(name).bit_count())
-        comparison = made[tensor]
+        # Start from the one with the fewest ancestors.
+        tensor = min(computed, key=lambda name: self._ancestors(name).bit_count())
+        comparison = computed[tensor]
         while True:
             tensor, comparison, exhausted = self._narrow(tensor, comparison)
             node = self.graph.producer[tensor]
             if exhausted or self._spent:
                 left = (self._suspects(node)).bit_count()
-                note = f"not the first for sure: the budget ended with {left} nodes left"
+                note = f"possibly not the first: the budget ended with {left} nodes left"
                 return self._result(node, tensor, comparison, False, note)
             inputs = [name for name in node.inputs if self._is_open(name)]
             try:
-                found = self._compare([*inputs, tensor])
+                compared = self._compare([*inputs, tensor])
             except Error as error:
-                note = f"not confirmed: with its inputs exposed it does not run: {error}"
+                note = f"not confirmed: with its inputs as outputs the model does not run: {error}"
                 return self._result(node, tensor, comparison, False, note)
-            differing = next((name for name in inputs if not found[name].passed), None)
+            differing = next((name for name in inputs if not compared[name].passed), None)
             if differing is not None:
-                tensor, comparison = differing, found[differing]
-                # What was only inferred to agree is open again.
+                tensor, comparison = differing, compared[differing]
+                # Nodes that were only inferred to agree are suspects again.
                 continue
-            if found[tensor].passed:
-                note = "not confirmed: with its inputs exposed it agrees; it may differ where fused"
+            if compared[tensor].passed:
+                note = (
+                    "not confirmed: with its inputs as outputs it agrees; it may differ when fused"
+                )
                 return self._result(node, tensor, comparison, False, note)
             unseen = [n for n in node.inputs if self._is_fed(n) and n not in inputs]
             if unseen:
-                note = f"not confirmed: could not look at its input {', '.join(unseen)}"
-                return self._result(node, tensor, found[tensor], False, note)
+                note = f"not confirmed: could not compare its input {', '.join(unseen)}"
+                return self._result(node, tensor, compared[tensor], False, note)
             note = "its inputs agree"
-            return self._result(node, tensor, found[tensor], True, note)
+            return self._result(node, tensor, compared[tensor], True, note)
 
     def _narrow(
         self, tensor: str, comparison: OutputComparison
     ) -> tuple[str, OutputComparison, bool]:
-        """Go up from a tensor that differs until all before it is cleared, or the budget ends."""
+        """Narrow from a differing tensor until its ancestors are cleared, or the budget ends."""
         suspects = self._suspects(self.graph.producer[tensor])
         while node := self._middle(suspects, self.graph.producer[tensor]):
             if self._spent:
                 return tensor, comparison, True
             names = [name for name in node.outputs if name in self.probeable]
             try:
-                found = self._compare(names)
+                compared = self._compare(names)
             except Error as error:
-                logger.info("cannot look at %s: %s", ", ".join(names), error)
+                logger.info("cannot compare %s: %s", ", ".join(names), error)
                 self._refused |= 1 << node.index
                 continue
-            differing = next((name for name in names if not found[name].passed), None)
+            differing = next((name for name in names if not compared[name].passed), None)
             if differing is None:
                 self._agreeing |= 1 << node.index
                 suspects &= ~self.graph.ancestors[node.index]
             else:
-                tensor, comparison = differing, found[differing]
+                tensor, comparison = differing, compared[differing]
                 suspects &= self.graph.ancestors[node.index]
         return tensor, comparison, False
 
     def _middle(self, suspects: int, target: Node) -> Node | None:
-        """The node that halves the suspects best."""
+        """Return the node that best halves the suspects."""
         best, chosen = -1, None
         total = suspects.bit_count()
         for node in self.graph.nodes:
@@ -152,7 +154,7 @@ class Bisection:
         return self.graph.ancestors[self.graph.producer[tensor].index]
 
     def _is_fed(self, tensor: str) -> bool:
-        """Whether a tensor comes from a node that the model's inputs reach."""
+        """Whether a tensor is computed by a node that depends on the model's inputs."""
         node = self.graph.producer.get(tensor)
         return node is not None and bool(self.graph.fed >> node.index & 1)
 

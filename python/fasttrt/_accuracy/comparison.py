@@ -1,4 +1,4 @@
-"""What `fasttrt.compare` found."""
+"""`Comparison`: the result of `fasttrt.compare`."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,33 +17,33 @@ _NUMBERS = ("max abs", "max rel", "mean abs", "cosine", "top-1")
 
 @dataclass(frozen=True)
 class Comparison:
-    """An engine held against a reference. ``print`` it for a table."""
+    """A comparison of an engine with a reference. ``print`` it for a table."""
 
     outputs: tuple[OutputComparison, ...]
-    """One for each of the engine's outputs."""
+    """The comparison of each of the engine's outputs."""
     samples: int
-    """How many inputs were run."""
+    """The number of samples."""
     inputs: dict[str, str]
-    """Where each input came from: for random ones the shapes and values drawn."""
+    """The origin of each input: for random ones, the shapes and the distribution."""
     seed: int | None
-    """Of random inputs: ``compare(..., seed=seed)`` draws the same."""
+    """The seed of random inputs: ``compare(..., seed=seed)`` generates the same ones."""
     engine: str
-    """Where the engine ran, and by which library."""
+    """The engine's device and library."""
     reference: str
     precision: str
-    """Whose rounding the limits allow for, unless ``thresholds`` say else."""
+    """The precision that the limits allow for, unless ``thresholds`` override it."""
     divergence: Divergence | None = None
-    """The first node that differs, if it was looked for and found."""
+    """The first node that differs, if it was searched for and found."""
     note: str = ""
-    """Why no node was looked for or found, where an output fails."""
+    """Why no node was searched for or found, if an output fails."""
 
     @property
     def passed(self) -> bool:
-        """Whether every output did."""
+        """Whether every output passed."""
         return all(output.passed for output in self.outputs)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON has it: numbers, strings, lists and mappings; None for infinity."""
+        """Return everything as JSON values; None for infinity and NaN."""
         found = asdict(self) | {"passed": self.passed}
         for output, compared in zip(found["outputs"], self.outputs, strict=True):
             output["passed"] = compared.passed
@@ -51,11 +51,11 @@ class Comparison:
         return plain
 
     def __str__(self) -> str:
-        """A table as wide as the terminal, if this is printed on one, and why what fails does."""
+        """Format a table as wide as the terminal, if any, and the reasons for failures."""
         return "\n".join(self.lines(output_width()))
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        """The same for rich, in colour."""
+        """Print the table with rich, in colour."""
         from rich.text import Text
 
         text = Text("\n".join(self.lines(options.max_width)))
@@ -64,7 +64,7 @@ class Comparison:
         yield text
 
     def lines(self, width: int | None = None) -> list[str]:
-        """The table, for a terminal of that width, and the remarks on it."""
+        """Format the table for a terminal of that width, and the remarks on it."""
         counts = [
             kind
             for kind in ("nan", "inf")  # most have neither, and a terminal is narrow
@@ -101,11 +101,11 @@ class Comparison:
             f"limits for {self.precision}"
         ]
         if self.engine.startswith("cpu"):
-            lines.append("the engine ran on the CPU, which tells nothing about TensorRT")
+            lines.append("the engine ran on the CPU, which proves nothing about TensorRT")
         lines += [f"{o.name}: {reason}" for o in self.outputs for reason in o.reasons]
         lines += [
-            f"{o.name}: hardly depends on these inputs, so this proves little: give inputs that "
-            "mean something to the model"
+            f"{o.name}: hardly depends on these inputs, so this proves little: use inputs that "
+            "are meaningful to the model"
             for o in self.outputs
             if o.input_sensitive is False
         ]

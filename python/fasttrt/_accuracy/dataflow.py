@@ -1,4 +1,4 @@
-"""An ONNX graph seen as who makes which tensor, and from what."""
+"""The dataflow of an ONNX graph: the producer and the ancestors of each tensor."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from fasttrt._runtime import ort_session as _ort
 if TYPE_CHECKING:
     import onnx
 
-# What sums many products, or divides by such a sum. TensorRT rounds there; what is done to each
-# element alone it mostly does within the same kernel, before the result is rounded.
+# Operators that sum many products, or divide by such a sum. TensorRT rounds there; elementwise
+# operators are mostly fused into the same kernel, before the result is rounded.
 _ROUNDING = frozenset(
     {
         "Attention", "BatchNormalization", "Conv", "ConvInteger", "ConvTranspose", "DeformConv",
@@ -31,12 +31,12 @@ class Node:
     name: str
     operator: str
     inputs: tuple[str, ...]
-    """Tensors that it reads, those that its subgraphs read from outside included."""
+    """The tensors that it reads, including those that its subgraphs read from outside."""
     outputs: tuple[str, ...]
 
 
 class Graph:
-    """The main graph of a model. A set of nodes is an integer with their bits set."""
+    """The main graph of a model. Sets of nodes are integers with the nodes' bits set."""
 
     def __init__(self, proto: "onnx.ModelProto") -> None:
         """Read the nodes, which ONNX has in topological order."""
@@ -46,14 +46,14 @@ class Graph:
         self.inputs = frozenset(fed)
         self.nodes: list[Node] = []
         self.producer: dict[str, Node] = {}
-        """The node that makes a tensor."""
+        """The node that computes a tensor."""
         self.ancestors: list[int] = []
-        """For each node, the set of nodes that its result depends on, itself included."""
+        """For each node, the set of nodes that it depends on, itself included."""
         self.fed = 0
-        """The nodes that the model's inputs reach."""
+        """The set of nodes that depend on the model's inputs."""
         self.roundings: list[int] = []
-        """For each node, how many products, normalizations and softmaxes are on the longest path to
-        it; those of subgraphs all count, those of loops once."""
+        """For each node, the number of products, normalizations and softmaxes on the longest path
+        to it; those in subgraphs all count, those in loops once."""
         for index, proto_node in enumerate(graph.node):
             inputs = tuple(dict.fromkeys(name for name in _reads(proto_node) if name))
             outputs = tuple(name for name in proto_node.output if name)
@@ -72,21 +72,21 @@ class Graph:
                 self.fed |= 1 << index
 
     def depends_on_inputs(self, tensor: str) -> bool:
-        """Whether a tensor is an input, or one reaches it."""
+        """Whether a tensor is an input or depends on one."""
         node = self.producer.get(tensor)
         return bool(self.fed >> node.index & 1) if node else tensor in self.inputs
 
     def roundings_to(self, tensor: str) -> int:
-        """How many roundings are on the longest path to a tensor; at least 1."""
+        """Count the roundings on the longest path to a tensor; at least 1."""
         node = self.producer.get(tensor)
         return max(1, self.roundings[node.index]) if node else 1
 
 
 def _reads(node: "onnx.NodeProto") -> Iterable[str]:
-    """Names that a node reads.
+    """Yield the names that a node reads.
 
-    Those of a subgraph's own tensors are among them, and harmless: ONNX wants them to differ from
-    those outside.
+    They include names of a subgraph's own tensors, which is harmless: ONNX requires these to differ
+    from the outer ones.
     """
     yield from node.input
     for graph in subgraphs(node):
@@ -101,16 +101,16 @@ def _roundings(node: "onnx.NodeProto") -> int:
 
 
 def self_contained(model: OnnxModel) -> "onnx.ModelProto":
-    """A copy with all weights in it.
+    """Copy a model with all its weights in it.
 
     Raises:
-        InputError: if they take 2 GiB or more, protobuf's limit.
+        InputError: they take 2 GiB or more, protobuf's limit.
     """
     return model.with_weights()
 
 
 def tensor_types(proto: "onnx.ModelProto") -> dict[str, int]:
-    """The ONNX type of every tensor that the main graph's nodes make, as ONNX Runtime infers it."""
+    """Return the ONNX type of every tensor that the main graph's nodes compute, by ONNX Runtime."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -130,7 +130,7 @@ def tensor_types(proto: "onnx.ModelProto") -> dict[str, int]:
 def with_outputs(
     proto: "onnx.ModelProto", names: Iterable[str], types: Mapping[str, int]
 ) -> "onnx.ModelProto":
-    """A copy that gives these tensors too."""
+    """Copy a model with these tensors as additional outputs."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -143,7 +143,7 @@ def with_outputs(
 
 
 def constant_shape(graph: "onnx.GraphProto") -> dict[str, tuple[int, ...]]:
-    """Shapes that are fixed: of weights, of constants, and of tensors that the file declares."""
+    """Return the known shapes: of weights, of constants, and of tensors that the file declares."""
     shapes: dict[str, tuple[int, ...]] = {}
     for value in (*graph.value_info, *graph.input):
         dims: Any = value.type.tensor_type.shape.dim

@@ -1,4 +1,4 @@
-"""The node where two sides part, looked for in copies of the model with more outputs."""
+"""Search for the node at which two runners diverge, in copies of the model with more outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ from fasttrt._common.host_array import Array
 from fasttrt._graph.model import OnnxModel
 
 MakeRunner: TypeAlias = Callable[[Any], AbstractContextManager[Runner]]
-"""Make a runner of an ONNX model, for as long as the context lasts."""
+"""A function that opens a runner for an ONNX model, as a context manager."""
 
 
 def find_divergence(
@@ -27,14 +27,18 @@ def find_divergence(
     max_builds: int,
     time_budget: float,
 ) -> tuple[Divergence | None, str]:
-    """Give the first node that differs, or why none is known."""
+    """Return the first node that differs, or why it is unknown."""
     if reference.model is None:
-        return None, f"no node was looked for: {reference.label} gives no tensors from within"
+        note = f"{reference.label} has no intermediate tensors"
+        return None, f"the first differing node was not searched for: {note}"
     try:
         ours, theirs = self_contained(model), self_contained(reference.model)
         types, their_types = tensor_types(ours), tensor_types(theirs)
     except Exception as error:  # ONNX Runtime's, whose classes it does not export, and ours
-        return None, f"no node was looked for: the types of the tensors are not known: {error}"
+        return (
+            None,
+            f"the first differing node was not searched for: tensor types are unknown: {error}",
+        )
 
     def probe(names: Sequence[str]) -> Mapping[str, OutputComparison]:
         with make(with_outputs(ours, names, types)) as runner:

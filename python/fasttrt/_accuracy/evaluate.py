@@ -1,4 +1,4 @@
-"""A runner's answers compared with a reference's."""
+"""Comparison of a runner's outputs with a reference's."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ def compare_runners(
         fed: Iterator[dict[str, Array]] = generator.samples(samples)
     else:
         if ranges is not None:
-            raise InputError("ranges: is for random inputs, but inputs are given")
+            raise InputError("ranges: only for random inputs, not with inputs=")
         seed, fed = None, given_samples(inputs, specs)
     names = [spec.name for spec in candidate.backend.outputs]
     found: dict[str, list[Sample]] = {name: [] for name in names}
@@ -59,7 +59,7 @@ def compare_runners(
                 failing = {name: array.copy() for name, array in feeds.items()}
     if not all(found.values()):
         raise InputError("inputs: expected at least one sample, got none")
-    described = {spec.name: generator.described(spec) for spec in specs} if generator else {}
+    descriptions = {spec.name: generator.describe(spec) for spec in specs} if generator else {}
     comparison = Comparison(
         outputs=tuple(
             combine(
@@ -73,7 +73,8 @@ def compare_runners(
         ),
         samples=len(found[names[0]]),
         inputs={
-            name: f"{_listed(seen)} {described.get(name, 'given')}" for name, seen in shapes.items()
+            name: f"{_listed(seen)} {descriptions.get(name, 'given')}"
+            for name, seen in shapes.items()
         },
         seed=seed,
         engine=candidate.label,
@@ -91,28 +92,27 @@ def compare_runners(
 def _run_both(
     candidate: Runner, reference: Reference, feeds: dict[str, Array], *, drawn: bool
 ) -> dict[str, tuple[Array, Array]]:
-    """Each output of the engine, with the reference's."""
-    # The reference comes first: ONNX Runtime checks indices, TensorRT reads past the end.
+    """Run both sides, and return each output of the engine with the reference's."""
+    # The reference runs first: ONNX Runtime checks indices, TensorRT reads out of bounds.
     try:
         expected = reference.run(feeds)
     except InputError as error:
         if not drawn:
             raise
         raise InputError(
-            f"{error}\nThe inputs were drawn at random. Give ranges={{name: (least, most)}}, or "
-            "inputs= of your own"
+            f"{error}\nThe inputs are random. Pass ranges={{name: (min, max)}}, or your own inputs="
         ) from error
     actual = candidate.run(feeds)
     if missing := actual.keys() - expected.keys():
         raise InputError(
-            f"against: expected outputs {', '.join(actual)}, the reference lacks "
+            f"against: expected outputs {', '.join(actual)}, but the reference lacks "
             f"{', '.join(sorted(missing))}"
         )
     return {name: (array, expected[name]) for name, array in actual.items()}
 
 
 class _InputSensitivity:
-    """Whether answers depend on the inputs by more than the limits."""
+    """Determines whether outputs depend on the inputs by more than the limits."""
 
     def __init__(self, judge: Judge) -> None:
         self.found: dict[str, bool] = {}
@@ -120,7 +120,7 @@ class _InputSensitivity:
         self._first: dict[tuple[str, object], Array] = {}
 
     def note(self, name: str, feeds: dict[str, Array], expected: Array) -> None:
-        """Compare the reference's answer with its first one to inputs of the same shapes."""
+        """Compare the reference's output with its first one for inputs of the same shapes."""
         shapes = tuple((given, array.shape) for given, array in feeds.items())
         first = self._first.setdefault((name, shapes), expected)
         if first is not expected:

@@ -1,4 +1,4 @@
-"""Comparisons that prove nothing: what an output must hold for its agreement to mean something."""
+"""Detection of comparisons that prove nothing, whatever the errors are."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,19 +10,19 @@ from fasttrt._common.array_errors import ErrorSums
 if TYPE_CHECKING:
     from fasttrt._accuracy.metrics import Sample
 
-_LOST = 0.5  # of the reference's rms: an error as large as this leaves nothing of the values
+_LOST = 0.5  # of the reference's rms: with such an error nothing is left of the values
 _VANISHED = 2.0**-10  # of the reference's norm
 
 
 def lost_values(limits: Limits, samples: "Sequence[Sample]") -> Iterator[str]:
-    """Why elements within the limits are wrong all the same: the limits are above all values.
+    """Say why elements within the limits are still wrong: the limits exceed all values.
 
-    An absolute limit (the steps of float16 near 0, or one that was given) takes zeros for whatever
-    is smaller than it, as where float16 underflows.
+    An absolute limit (the step of float16 near 0, or one that the caller set) accepts zeros in
+    place of anything smaller, as where float16 underflows.
 
     Args:
-        limits: of the output.
-        samples: what was measured, of the same output.
+        limits: the output's limits.
+        samples: the measurements of the output.
     """
     errors = sum((sample.errors for sample in samples), ErrorSums())
     expected = math.sqrt(errors.expected_squares)
@@ -35,7 +35,7 @@ def lost_values(limits: Limits, samples: "Sequence[Sample]") -> Iterator[str]:
         found = "0" if actual == 0 else f"{actual / math.sqrt(errors.count):.3g}"
         yield (
             f"the values have vanished: their root mean square is {found}, the reference's "
-            f"{rms:.3g}, as where 16 bits underflow"
+            f"{rms:.3g}, as when 16 bits underflow"
         )
     elif limits.integers_exact and limits.atol <= FLOAT16_STEP and error > _LOST * expected:
         yield (
@@ -45,19 +45,19 @@ def lost_values(limits: Limits, samples: "Sequence[Sample]") -> Iterator[str]:
 
 
 def nothing_to_compare(samples: "Sequence[Sample]") -> Iterator[str]:
-    """Why agreement proves nothing: any other engine with this fault would agree as well.
+    """Say why agreement proves nothing: an engine that is wrong would agree as well.
 
     Args:
-        samples: what was measured, of the same output.
+        samples: the measurements of the output.
     """
     if any(sample.mismatch or sample.is_text for sample in samples):
         return
-    cure = "so this proves nothing: give inputs that mean something to the model"
+    conclusion = "so this proves nothing: use inputs that are meaningful to the model"
     if sum(sample.elements for sample in samples) == 0:
-        yield f"it is empty in every sample, {cure}"
+        yield f"it is empty in every sample, {conclusion}"
     elif any(sample.discrete for sample in samples):
-        return  # equality of integers is exact, and 0 is a value like others
+        return  # equality of integers is exact, and 0 is a value like any other
     elif all(sample.errors.count == 0 for sample in samples):
-        yield f"nothing in it is finite on both sides, {cure}"
+        yield f"nothing in it is finite on both sides, {conclusion}"
     elif all(sample.errors.expected_squares == 0 for sample in samples):
-        yield f"the reference is 0 everywhere, {cure}"
+        yield f"the reference is 0 everywhere, {conclusion}"

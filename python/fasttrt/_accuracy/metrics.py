@@ -1,4 +1,4 @@
-"""How far an array is from what it should be, in one sample and over several."""
+"""Metrics: how far an array is from the expected one, in one sample and over several."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,77 +12,77 @@ from fasttrt._accuracy.thresholds import Limits
 from fasttrt._common.array_errors import ErrorSums, equal_maxima
 from fasttrt._common.host_array import Array
 
-_LEAST_PRECISE = 0.9  # cosines above it are computed from the vectors' difference
+_DIFFERENCE_ABOVE = 0.9  # cosines above it are computed from the vectors' difference
 
 
 @dataclass(frozen=True)
 class OutputComparison:
-    """One output (or tensor within the model), over all samples.
+    """The comparison of one output (or intermediate tensor) over all samples.
 
-    Errors are of elements that are finite on both sides, in float64; None where there is none, and
-    for strings.
+    Errors are those of elements that are finite on both sides, in float64; None if there are none,
+    and for strings.
     """
 
     name: str
     dtype: str
-    """The engine's."""
+    """The engine's dtype."""
     reference_dtype: str
     shape: tuple[int, ...]
-    """The engine's, of the first sample that fails, else of the first."""
+    """The engine's shape in the first sample that fails, or else in the first."""
     reference_shape: tuple[int, ...]
     max_abs_error: float | None
-    """The largest ``|engine - reference|``."""
+    """The maximum of ``|engine - reference|``."""
     max_rel_error: float | None
-    """The largest ``|engine - reference| / |reference|``, of elements whose reference is not 0."""
+    """The maximum of ``|engine - reference| / |reference|`` where the reference is not 0."""
     mean_abs_error: float | None
     rms: float | None
-    """The reference's root mean square, of all samples: what its errors are to be seen against."""
+    """The reference's root mean square over all samples, to relate errors to."""
     cosine: float | None
-    """The least cosine similarity of any sample; None for integers and where one side is 0."""
+    """The minimum cosine similarity of all samples; None for integers and if one side is 0."""
     top1: float | None
-    """The share of rows along the last axis whose largest element is at the same place; for floats
+    """The share of rows along the last axis whose largest element is in the same place; for floats
     of rank 2 or more with more than one column."""
     equal: float | None
-    """The share of equal elements; for integers, booleans and strings."""
+    """The share of equal elements, for integers, booleans and strings."""
     nan: int
-    """NaNs of the engine."""
+    """The number of NaNs of the engine."""
     reference_nan: int
     inf: int
-    """Infinities of the engine, of both signs."""
+    """The number of infinities of the engine, of both signs."""
     reference_inf: int
     nonfinite_mismatches: int
-    """Elements that are NaN or infinite on one side only, or infinite with another sign."""
+    """The number of elements that are NaN or infinite on one side only, or differ in sign."""
     out_of_tolerance: int
-    """Elements beyond the limit, of those that are finite."""
+    """The number of finite elements beyond the limit."""
     elements: int
     limit: str
-    """What was judged, in words."""
+    """The limit, in words."""
     input_sensitive: bool | None
-    """Whether the reference's answers to different samples differ by more than the limit. Where
-    they do not, a wrong engine may pass. None if no two samples had the same shapes."""
+    """Whether the reference's outputs for different samples differ by more than the limit. If they
+    do not, a wrong engine may pass. None if no two samples had the same shapes."""
     reasons: tuple[str, ...]
     """Why it fails."""
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there is no reason for failure."""
         return not self.reasons
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What `measure` finds in one sample."""
+    """The measurements of one sample."""
 
     dtypes: tuple[str, str]
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     mismatch: str = ""
-    """Why the two cannot be compared, if so."""
+    """Why the two cannot be compared; empty if they can."""
     elements: int = 0
     errors: ErrorSums = field(default_factory=ErrorSums)
     is_text: bool = False
     cosine: float | None = None
     judged_cosine: float = 1.0
-    """The cosine if it means something, else 1."""
+    """The cosine if it is meaningful, else 1."""
     rows: int = 0
     rows_equal: int = 0
     discrete: int = 0
@@ -98,11 +98,11 @@ class Sample:
 
 
 def measure(actual: Array, expected: Array, limits: Limits) -> Sample:
-    """Compare one array with what it should be."""
+    """Compare an array with the expected one."""
     dtypes, shapes = (actual.dtype.name, expected.dtype.name), (actual.shape, expected.shape)
     if mismatch := _mismatch(actual, expected):
         return Sample(dtypes=dtypes, shapes=shapes, mismatch=mismatch)
-    with np.errstate(over="ignore", invalid="ignore"):  # of values near float64's largest
+    with np.errstate(over="ignore", invalid="ignore"):  # for values near float64's maximum
         if is_float(actual.dtype):
             return _measure_floats(
                 _wide(actual), _wide(expected), limits, dtypes=dtypes, shapes=shapes
@@ -138,16 +138,16 @@ def _measure_floats(actual: Array, expected: Array, limits: Limits, **described:
 
 
 def _wide(array: Array) -> Array:
-    """As float64; complex numbers as pairs."""
+    """Convert to float64; complex numbers to pairs."""
     if array.dtype.kind == "c":
         return np.stack([array.real, array.imag], -1).astype(np.float64)
     return array.astype(np.float64)
 
 
 def _cosine(a: Array, b: Array) -> float:
-    """The cosine of unit vectors: exactly 1 of equal ones, where the products' rounding is not."""
+    """Return the cosine of unit vectors: exactly 1 for equal ones, in spite of rounding."""
     product = float(np.dot(a, b))
-    if product > _LEAST_PRECISE:
+    if product > _DIFFERENCE_ABOVE:
         return 1 - float(np.square(a - b).sum()) / 2
     return max(product, -1.0)
 
@@ -169,7 +169,7 @@ def _measure_discrete(actual: Array, expected: Array, limits: Limits, **describe
 
 
 def _distances(actual: Array, expected: Array) -> Array:
-    """How far integers are apart, which float64 cannot tell of large ones."""
+    """Return the distances of integers, exactly even where float64 could not represent them."""
     if actual.dtype.itemsize < 8 and expected.dtype.itemsize < 8:
         return np.abs(actual.astype(np.float64) - expected.astype(np.float64))
     a, b = actual.astype(object), expected.astype(object)  # Python's integers
@@ -177,7 +177,7 @@ def _distances(actual: Array, expected: Array) -> Array:
 
 
 def _norm(values: Array) -> float:
-    """The Euclidean norm, of values whose squares overflow too."""
+    """Return the Euclidean norm, also of values whose squares overflow."""
     largest = float(np.abs(values).max(initial=0.0))
     return largest * math.sqrt(np.square(values / largest).sum()) if largest > 0 else 0.0
 
@@ -190,14 +190,14 @@ def combine(
     *,
     must_hold: bool = False,
 ) -> OutputComparison:
-    """What the samples of one output show together, and the verdict.
+    """Combine the samples of one output into its comparison and verdict.
 
     Args:
-        name: the output's.
-        limits: what passes.
-        samples: at least one.
+        name: the output's name.
+        limits: the limits.
+        samples: the measurements of at least one sample.
         input_sensitive: see `OutputComparison`.
-        must_hold: whether it fails where it holds nothing to compare, see `nothing_to_compare`.
+        must_hold: whether it fails if there is nothing to compare, see `nothing_to_compare`.
     """
     shown = samples[0]
     if len(samples) > 1:
@@ -263,18 +263,18 @@ def _judge(limits: Limits, samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
-    """Whether it is a type of floats, also one of ml_dtypes."""
+    """Whether a dtype is floating-point, ml_dtypes' ones included."""
     return dtype.kind not in "biuOSU" and not dtype.name.startswith(("int", "uint"))
 
 
 def _mismatch(actual: Array, expected: Array) -> str:
     if actual.shape != expected.shape:
-        return f"shape {actual.shape}, the reference has {expected.shape}"
+        return f"shape {actual.shape}, but the reference has {expected.shape}"
     kinds = [
         (is_float(x.dtype), x.dtype.kind in "OSU", x.dtype == bool) for x in (actual, expected)
     ]
     if kinds[0] != kinds[1]:
-        return f"dtype {actual.dtype}, the reference has {expected.dtype}"
+        return f"dtype {actual.dtype}, but the reference has {expected.dtype}"
     return ""
 
 

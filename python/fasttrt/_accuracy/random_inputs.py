@@ -18,13 +18,13 @@ Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 
 class InputGenerator:
-    """Draws samples.
+    """Generates random samples.
 
-    Floats are normally distributed with variance 1; integers and booleans uniformly within what
-    `integer_ranges` finds; what ``ranges`` names uniformly within that.
+    Floats are normally distributed with variance 1; integers and booleans uniformly within
+    `integer_ranges`; inputs in ``ranges`` uniformly within their range.
 
-    The first sample has the extents that the first profile is tuned for, then come its least and
-    its greatest ones, then those of the next profile, and so on again.
+    The first sample has the opt shapes of the first profile, the next ones its min and max shapes,
+    then follow those of the next profile, and so on in turn.
     """
 
     def __init__(
@@ -34,94 +34,91 @@ class InputGenerator:
         ranges: Ranges | None,
         seed: int,
     ) -> None:
-        """Find out what to draw.
+        """Determine the shapes and the distributions.
 
         Args:
             specs: the inputs.
-            model: tells which integers are indices; None for a plan, whose profiles are whole.
-            ranges: ``{"input": (least, most)}``.
-            seed: of the values.
+            model: the model, which shows which integers are indices; None for a plan, whose
+                profiles are complete.
+            ranges: ``{"input": (min, max)}``, max excluded.
+            seed: the seed of the values.
 
         Raises:
-            InputError: ``ranges`` does not fit the model, or an extent cannot be guessed.
+            InputError: ``ranges`` does not match the model, or a shape cannot be derived.
         """
         self._specs = specs
         self._rng = np.random.default_rng(seed)
         self._profiles = _profiles(specs, model)
-        self._given = _checked(ranges or {}, specs)
+        self._user_ranges = _check_ranges(ranges or {}, specs)
         self._inferred = {} if model is None else integer_ranges(model.proto)
 
     def samples(self, count: int) -> Iterator[dict[str, Array]]:
-        """So many samples, arrays by name."""
+        """Generate ``count`` samples, each a mapping from names to arrays."""
         for number in range(count):
             profile = self._profiles[number // 3 % len(self._profiles)]
             which = (1, 0, 2)[number % 3]  # opt, min, max
             yield {spec.name: self._draw(spec, profile[spec.name][which]) for spec in self._specs}
 
     def sample(self, batch: int | None = None) -> dict[str, Array]:
-        """One sample of the extents that the first profile is tuned for.
+        """Generate one sample with the opt shapes of the first profile.
 
         Args:
-            batch: the first extent of every input whose first one is not fixed.
+            batch: the first dimension of every input for which it is dynamic.
         """
-        extents = {spec.name: self._profiles[0][spec.name][1] for spec in self._specs}
+        shape = {spec.name: self._profiles[0][spec.name][1] for spec in self._specs}
         if batch is not None:
             for spec in self._specs:
                 if not spec.is_shape and spec.shape[:1] == (-1,):
-                    extents[spec.name] = (batch, *extents[spec.name][1:])
-        return {spec.name: self._draw(spec, extents[spec.name]) for spec in self._specs}
+                    shape[spec.name] = (batch, *shape[spec.name][1:])
+        return {spec.name: self._draw(spec, shape[spec.name]) for spec in self._specs}
 
-    def described(self, spec: TensorSpec) -> str:
-        """What is drawn for an input, in words."""
+    def describe(self, spec: TensorSpec) -> str:
+        """Describe an input's distribution in words."""
         if spec.is_shape:
             return "the profile's values"
-        if spec.name in self._given:
-            least, most = self._given[spec.name]
-            return f"{least:g} to {most:g} (given)"
+        if spec.name in self._user_ranges:
+            min_, max_ = self._user_ranges[spec.name]
+            return f"{min_:g} to {max_:g} (given)"
         if is_float(spec.dtype):
             return "normal"
-        least, most = self._inferred.get(spec.name) or default_range(spec.dtype)
-        return f"{least} to {most - 1}" + (" (indices)" if spec.name in self._inferred else "")
+        min_, max_ = self._inferred.get(spec.name) or default_range(spec.dtype)
+        return f"{min_} to {max_ - 1}" + (" (indices)" if spec.name in self._inferred else "")
 
-    def _draw(self, spec: TensorSpec, extents: Shape) -> Array:
-        with host_memory(f"{spec.name}: random values of shape {extents}"):
+    def _draw(self, spec: TensorSpec, shape: Shape) -> Array:
+        with host_memory(f"{spec.name}: random values of shape {shape}"):
             try:
-                return self._drawn(spec, extents)
-            except ValueError as error:  # numpy's, of shapes beyond any address
+                return self._generate(spec, shape)
+            except ValueError as error:  # numpy's, for shapes beyond the address space
                 if isinstance(error, InputError):
                     raise
-                raise InputError(
-                    f"{spec.name}: random values of shape {extents}: {error}"
-                ) from error
+                raise InputError(f"{spec.name}: random values of shape {shape}: {error}") from error
 
-    def _drawn(self, spec: TensorSpec, extents: Shape) -> Array:
+    def _generate(self, spec: TensorSpec, shape: Shape) -> Array:
         if spec.is_shape:
-            return np.array(extents, spec.dtype).reshape(spec.shape)
-        given = self._given.get(spec.name)
+            return np.array(shape, spec.dtype).reshape(spec.shape)
+        range_ = self._user_ranges.get(spec.name)
         if is_float(spec.dtype):
-            if given is None:
-                return np.asarray(self._rng.standard_normal(extents)).astype(spec.dtype)
-            return np.asarray(self._rng.uniform(*given, extents)).astype(spec.dtype)
-        least, most = self._inferred.get(spec.name) or default_range(spec.dtype)
-        if given is not None:
-            least, most = int(given[0]), int(given[1])
-        return np.asarray(self._rng.integers(least, most, extents)).astype(spec.dtype)
+            if range_ is None:
+                return np.asarray(self._rng.standard_normal(shape)).astype(spec.dtype)
+            return np.asarray(self._rng.uniform(*range_, shape)).astype(spec.dtype)
+        min_, max_ = self._inferred.get(spec.name) or default_range(spec.dtype)
+        if range_ is not None:
+            min_, max_ = int(range_[0]), int(range_[1])
+        return np.asarray(self._rng.integers(min_, max_, shape)).astype(spec.dtype)
 
 
-def _checked(ranges: Ranges, specs: Sequence[TensorSpec]) -> dict[str, tuple[float, float]]:
+def _check_ranges(ranges: Ranges, specs: Sequence[TensorSpec]) -> dict[str, tuple[float, float]]:
     known = {spec.name: spec for spec in specs}
-    for name, given in ranges.items():
+    for name, range_ in ranges.items():
         if name not in known:
             raise InputError(f"ranges: the model has no input {name!r}; it has {', '.join(known)}")
         try:
-            least, most = given
-            valid = least < most
+            min_, max_ = range_
+            valid = min_ < max_
         except (TypeError, ValueError):
             valid = False
         if not valid:
-            raise InputError(
-                f"ranges: {name}: expected (least, most), most excluded, got {given!r}"
-            )
+            raise InputError(f"ranges: {name}: expected (min, max), max excluded, got {range_!r}")
     return dict(ranges)
 
 
@@ -133,7 +130,7 @@ def _profiles(specs: Sequence[TensorSpec], model: OnnxModel | None) -> list[dict
     missing = [s for s in specs if -1 in s.shape and not s.profiles]
     if missing and model is not None:
         inputs = [_network_input(spec, model) for spec in specs]
-        guessed = resolve(inputs, profiles[0] or None, use="drawing inputs of")[0]
+        guessed = resolve(inputs, profiles[0] or None, use="random inputs of")[0]
         for profile in profiles:
             profile |= {spec.name: guessed[spec.name] for spec in missing}
     for profile in profiles:
@@ -145,5 +142,5 @@ def _profiles(specs: Sequence[TensorSpec], model: OnnxModel | None) -> list[dict
 def _network_input(spec: TensorSpec, model: OnnxModel) -> NetworkInput:
     declared = next((t for t in model.inputs if t.name == spec.name), None)
     shape = (declared and declared.shape) or spec.shape
-    names = tuple(extent if isinstance(extent, str) else "" for extent in shape)
+    names = tuple(size if isinstance(size, str) else "" for size in shape)
     return NetworkInput(spec.name, str(spec.dtype), spec.shape, names, spec.is_shape)

@@ -1,4 +1,4 @@
-"""The two sides of a comparison: what runs the model, and the reference."""
+"""The two sides of a comparison: the runner under test, and the reference."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ Named: TypeAlias = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Runner:
-    """Whatever runs a model, as a comparison sees it."""
+    """A backend with a label, as the side of a comparison."""
 
     label: str
     backend: Backend
     on_gpu: bool
 
     def run(self, feeds: Named, *, widen: bool = False) -> dict[str, Array]:
-        """The outputs by name; ``feeds`` may hold more than the inputs.
+        """Run the model and return the outputs by name; ``feeds`` may contain additional arrays.
 
-        With ``widen`` arrays get the input's type where that changes no value: a reference takes
-        what an engine whose inputs were converted to 16 bits takes.
+        With ``widen``, arrays are converted to the input's dtype if that is lossless: so a
+        reference accepts the arrays for an engine whose inputs were converted to 16 bits.
         """
         names = {spec.name for spec in self.backend.inputs}
         fed = {name: array for name, array in feeds.items() if name in names}
@@ -46,7 +46,7 @@ class Runner:
 
     @property
     def precision(self) -> str:
-        """What it was asked to compute float32 in."""
+        """The precision in which it was built to compute float32."""
         if not self.on_gpu:
             return "fp32"
         config = self.backend.metadata.get("config", {})
@@ -54,28 +54,28 @@ class Runner:
 
 
 def gpu_label(device: str, metadata: Mapping[str, Any]) -> str:
-    """A GPU with the library that built a plan."""
+    """Return a label of a GPU and the library that built a plan."""
     library = metadata.get("library")
     return f"{device} ({library['family']} {library['version']})" if library else device
 
 
 class Reference(Protocol):
-    """What an engine is compared with."""
+    """The side that an engine is compared with."""
 
     label: str
 
     @property
     def model(self) -> OnnxModel | None:
-        """Whose tensors can be asked for one by one; None if there is no such model."""
+        """The model whose intermediate tensors can be computed; None if there is none."""
         ...
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
-        """The outputs by name."""
+        """Run the reference and return the outputs by name."""
         ...
 
 
 class OnnxReference:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime on the CPU as the reference."""
 
     def __init__(self, model: OnnxModel) -> None:
         """Load the model; errors are those of `ReferenceBackend`."""
@@ -84,12 +84,12 @@ class OnnxReference:
         self._runner = Runner("", ReferenceBackend(model, None), False)
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
-        """The outputs by name."""
+        """Run the model and return the outputs by name."""
         return self._runner.run(feeds, widen=True)
 
 
 class FunctionReference:
-    """A function of the caller's."""
+    """A function of the caller as the reference."""
 
     model = None
 
@@ -100,10 +100,10 @@ class FunctionReference:
         self.label = getattr(function, "__name__", type(function).__name__)
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
-        """The outputs by name.
+        """Call the function and return the outputs by name.
 
         Raises:
-            InputError: it gives more or fewer arrays than the model has outputs.
+            InputError: it returns more or fewer arrays than the model has outputs.
         """
         results = self._function(*(feeds[name] for name in self._inputs))
         if isinstance(results, Mapping):
@@ -118,5 +118,5 @@ class FunctionReference:
 
 
 def _own(name: str, array: Any) -> Array:
-    """A copy: a function may give the same memory again, and results are kept."""
+    """Copy an array, as a function may reuse its memory while results are kept."""
     return np.array(host_array(f"against: {name}", array))

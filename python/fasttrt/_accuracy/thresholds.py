@@ -1,18 +1,18 @@
-"""How far two right answers may be apart.
+"""Thresholds: how far two correct results may be apart.
 
-Where nothing is said, the limits follow from the rounding of the engine's precision. Each of the
-``L`` products, normalizations and softmaxes on the longest path to an output rounds its factors
+By default, the limits follow from the rounding of the engine's precision. Each of the ``L``
+products, normalizations and softmaxes on the longest path to an output rounds its operands
 with a relative error of at most ``u``, the unit roundoff. Such errors are independent enough to add
 up as a random walk (Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis",
 SIAM J. Sci. Comput. 41, 2019), so an output is off by about ``u * sqrt(L)`` of its own root mean
-square: ``rms``, times what the model itself makes of small changes. So
+square: ``rms``, times the model's own amplification of small changes. So
 
 * an element may be off by ``32 * u * sqrt(L) * (rms + |element|)``,
 * the cosine similarity is at least ``1 - (10 * u * sqrt(L))**2 / 2``, which is an error of
   ``10 * u * sqrt(L)`` in the Euclidean norm.
 
-The two factors are measured. In ten trained models, on inputs that mean something to them, the
-factors of every product were rounded to float16 (in seven of them to bfloat16 too) in ONNX Runtime:
+The two factors are measured. In ten trained models, on meaningful inputs, the operands of every
+product were rounded to float16 (in seven of them to bfloat16 too) in ONNX Runtime:
 no element was off by more than 22.4 in these terms (a text detector, a recurrent state), and no
 output by more than 6.4 in the norm.
 """
@@ -40,7 +40,7 @@ ROUNDOFF = {
     "int8": 2.0**-8,
     "fp8": 2.0**-7,
 }
-"""Unit roundoffs. Of float32 (2**-24) times 2**7: a sum of 1024 products in another order differs
+"""Unit roundoffs. Float32's (2**-24) is times 2**7: a sum of 1024 products in another order differs
 by sqrt(1024) = 2**5 roundings, and GPUs compute exponentials, divisions and square roots to 2**-22
 only. (With 2**-19 one value of a trained model, magika, was 2.6 times beyond on TensorRT-RTX 1.6.1
 and an H100; TF32's limit is 64 times as high.) For quantized models, both sides quantize alike, but
@@ -49,53 +49,59 @@ a share of ``2**-11 / s`` of the elements, which is an error of ``sqrt(2**-11 * 
 is about 2**-5 of the root mean square (127 of them for a range of 4), one of fp8 2**-3 of the
 value."""
 FLOAT16_STEP = 2.0**-24
-"""Between values of float16 near 0."""
+"""The distance between values of float16 near 0."""
 _ELEMENT, _NORM = 32, 10
-_MAX_TOLERANCE = 0.5  # of rms: beyond it nothing would be proven
+_MAX_TOLERANCE = 0.5  # of rms: beyond it, passing would prove nothing
 _SATURATING = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """When an output passes. What is None follows from the precision, see this module.
+    """The limits within which an output passes. None: it follows from the precision.
 
-    With ``atol`` or ``rtol`` given, the other one is 0 unless it is given too, and the cosine is
-    judged only if it is given.
+    If ``atol`` or ``rtol`` is set, the other one defaults to 0, and the cosine is checked only if
+    it is set too.
+
+    Examples:
+        >>> limits = fasttrt.Thresholds(atol=1e-3, cosine=0.999)
+        >>> fasttrt.compare("m.onnx", x, device="cpu", thresholds=limits).passed
+        True
     """
 
     atol: float | None = None
-    """An element may be off by ``atol + rtol * |reference|``."""
+    """Absolute tolerance: an element may differ by ``atol + rtol * |reference|``."""
     rtol: float | None = None
-    """See ``atol``. Both hold for integers too, if given."""
+    """Relative tolerance, see ``atol``. Both apply to integers too, if set."""
     cosine: float | None = None
-    """The least cosine similarity, of any sample."""
+    """The minimum cosine similarity of any sample."""
     top1: float | None = None
-    """The least share of rows along the last axis whose largest element is at the same place. None:
-    reported, not judged: on random inputs near ties are common, and ``atol`` covers the rest."""
+    """The minimum share of rows along the last axis whose largest element is in the same place.
+    None: it is reported but not checked, as near ties are common on random inputs."""
     equal: float = 1.0
-    """The least share of integers, booleans and strings that are equal."""
+    """The minimum share of equal elements, for integers, booleans and strings."""
     allow_trivial: bool = False
-    """Whether an output passes that holds nothing to compare: no element, nothing that is finite on
-    both sides, or nothing but 0 in the reference. (One that no input reaches always may.)"""
+    """Whether an output passes if there is nothing to compare: no element, no element that is
+    finite on both sides, or only zeros in the reference. (Outputs that depend on no input always
+    may.)"""
     precision: str | None = None
-    """Whose rounding the limits are for: ``"fp32"``, ``"tf32"``, ``"fp16"``, ``"bf16"``, ``"int8"``
-    or ``"fp8"``. None: the engine's."""
+    """The precision that the limits allow for: ``"fp32"``, ``"tf32"``, ``"fp16"``, ``"bf16"``,
+    ``"int8"`` or ``"fp8"``. None: the engine's."""
 
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            InputError: for a value out of range.
+            InputError: a value is out of range.
         """
-        for name, least, most in (
+        for name, min_, max_ in (
             ("atol", 0, math.inf), ("rtol", 0, math.inf), ("cosine", -1, 1), ("top1", 0, 1),
             ("equal", 0, 1),
         ):  # fmt: skip
             value = getattr(self, name)
-            is_number = isinstance(value, Real) and least <= float(value) <= most
+            is_number = isinstance(value, Real) and min_ <= float(value) <= max_
             if value is not None and not is_number:
                 raise InputError(
-                    f"thresholds: {name}: expected a number from {least} to {most}, got {value!r}"
+                    f"thresholds: {name}: expected a number from {min_} to {max_}, got {value!r}"
                 )
         if not isinstance(self.allow_trivial, bool):
             raise InputError(
@@ -114,28 +120,28 @@ ThresholdsLike: TypeAlias = Thresholds | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Limits:
-    """What is judged of one tensor."""
+    """The limits of one tensor."""
 
     atol: float
     rtol: float
     rms_fraction: float
-    """How much of the reference's root mean square an element may be off besides."""
+    """An additional absolute tolerance, as a fraction of the reference's root mean square."""
     min_rms: float
-    """A root mean square below this is too small for the cosine to mean anything."""
+    """The root mean square below which the cosine is meaningless."""
     cosine: float | None
     top1: float | None
     equal: float
     integers_exact: bool
-    """Whether integers have to be equal, as no limit was given for them."""
+    """Whether integers must be equal, as no limit was set for them."""
 
 
 def parse_thresholds(
     given: ThresholdsLike | None, outputs: Sequence[str]
 ) -> tuple[Thresholds, dict[str, Thresholds]]:
-    """Those of all tensors, and those of some outputs by name.
+    """Return the thresholds of all tensors, and those of some outputs by name.
 
     Raises:
-        InputError: for an unknown field or output, or a value out of range.
+        InputError: a field or an output is unknown, or a value is out of range.
     """
     if given is None:
         return Thresholds(), {}
@@ -164,7 +170,7 @@ def _parse_one(given: Any) -> Thresholds:
 
 
 def limits_for(thresholds: Thresholds, precision: str, graph: Graph, tensor: str) -> Limits:
-    """The limits of one tensor of a graph that was computed in this precision."""
+    """Return the limits of a tensor of a graph that was computed in a precision."""
     given = thresholds.atol is not None or thresholds.rtol is not None
     precision = thresholds.precision or precision
     error = ROUNDOFF[precision] * math.sqrt(graph.roundings_to(tensor))
@@ -172,7 +178,7 @@ def limits_for(thresholds: Thresholds, precision: str, graph: Graph, tensor: str
     node = graph.producer.get(tensor)
     min_rms = FLOAT16_STEP if precision == "fp16" else 0.0
     if node is not None and node.operator in _SATURATING:
-        min_rms = ROUNDOFF[precision]  # what is all but 0 in a range up to 1
+        min_rms = ROUNDOFF[precision]  # values that are almost 0 in a range up to 1
     cosine = thresholds.cosine
     if cosine is None and not given:
         cosine = 1 - min(_NORM * error, _MAX_TOLERANCE) ** 2 / 2
@@ -192,12 +198,12 @@ class Judge:
     """The limits of each tensor of a model."""
 
     def __init__(self, model: OnnxModel, asked: str, thresholds: ThresholdsLike | None) -> None:
-        """Read the model; errors are those of `parse_thresholds`.
+        """Analyze the model; errors are those of `parse_thresholds`.
 
         Args:
-            model: the engine's.
+            model: the engine's model.
             asked: the precision that the engine was built for.
-            thresholds: as `fasttrt.compare` takes them.
+            thresholds: see `fasttrt.compare`.
         """
         self.graph = Graph(model.proto)
         self.precision = precision_of(model.proto, asked)
@@ -205,20 +211,20 @@ class Judge:
         self._all, self._by_name = parse_thresholds(thresholds, names)
 
     def must_hold(self, output: str, shape: Sequence[int]) -> bool:
-        """Whether an output of that shape fails where it holds nothing to compare."""
+        """Whether an output of that shape fails if there is nothing to compare."""
         thresholds = self._by_name.get(output, self._all)
         return (
             not thresholds.allow_trivial and 0 not in shape and self.graph.depends_on_inputs(output)
         )
 
     def limits(self, tensor: str) -> Limits:
-        """Those of an output or of a tensor within."""
+        """Return the limits of an output or an intermediate tensor."""
         thresholds = self._by_name.get(tensor, self._all)
         return limits_for(thresholds, self.precision, self.graph, tensor)
 
 
 def precision_of(proto: "onnx.ModelProto", asked: str) -> str:
-    """The least exact of the precision asked for and those that the model states itself."""
+    """Return the lowest of the requested precision and those of the model's own types."""
     import onnx
 
     kinds = {

@@ -1,4 +1,4 @@
-"""Which values a model's inputs may take, as far as its graph tells."""
+"""Inference of the values that a model's integer inputs may have, from its graph."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from fasttrt._graph.traversal import with_inner
 if TYPE_CHECKING:
     import onnx
 
-# Operators whose result holds nothing but values of an input: which inputs those are.
+# Operators whose outputs contain only values of inputs, and which inputs these are.
 _PASSING: dict[str, slice] = {
     **dict.fromkeys(
         (
@@ -35,18 +35,18 @@ _PASSING: dict[str, slice] = {
     "Concat": slice(None),
     "Where": slice(1, None),
 }
-_NARROW = 8  # bits: pixels and quantized values, which use their type's whole range
+_NARROW = 8  # bits: pixels and quantized values use their type's full range
 
 
 def integer_ranges(proto: "onnx.ModelProto") -> dict[str, tuple[int, int]]:
-    """For inputs that end up as indices: from 0 to the extent of what they are looked up in.
+    """Find the ranges of inputs that are used as indices: from 0 to the size of the dimension.
 
-    Followed are operators that only move values, into subgraphs too. Indices are of Gather,
-    GatherElements, ScatterElements, GatherND and ScatterND into something of a fixed extent, and
-    of OneHot with a constant depth.
+    Operators that only move values are followed, into subgraphs too. Indices are those of Gather,
+    GatherElements, ScatterElements, GatherND and ScatterND into a dimension of fixed size, and of
+    OneHot with a constant depth.
 
     Returns:
-        (least, most), most excluded, by the name of the input.
+        (min, max), max excluded, by input name.
     """
     graph = proto.graph
     shapes = constant_shape(graph)
@@ -58,26 +58,26 @@ def integer_ranges(proto: "onnx.ModelProto") -> dict[str, tuple[int, int]]:
     nodes = list(with_inner(graph.node))
     ranges: dict[str, tuple[int, int]] = {}
     for value in graph.input:
-        carrying, extents = {value.name}, []
+        carrying, sizes = {value.name}, []
         for node in nodes:
-            extent = _extent(node, carrying, shapes, depths)
-            if extent is not None:
-                extents.append(extent)
+            size = _indexed_size(node, carrying, shapes, depths)
+            if size is not None:
+                sizes.append(size)
             passing = _PASSING.get(node.op_type)
             if passing is not None and carrying.intersection(node.input[passing]):
                 carrying.update(node.output)
-        if extents:
-            ranges[value.name] = (0, min(extents))
+        if sizes:
+            ranges[value.name] = (0, min(sizes))
     return ranges
 
 
-def _extent(
+def _indexed_size(
     node: "onnx.NodeProto",
     carrying: set[str],
     shapes: dict[str, tuple[int, ...]],
     depths: dict[str, int],
 ) -> int | None:
-    """The extent that a node takes these values for indices into, if it is known."""
+    """Return the size of the dimension that a node indexes with these values; None if unknown."""
     if node.op_type == "OneHot":
         return depths.get(node.input[1]) if node.input[0] in carrying else None
     if len(node.input) < 2 or node.input[1] not in carrying:
@@ -87,17 +87,17 @@ def _extent(
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
         known = shape[axis : axis + 1 or None] if -len(shape) <= axis < len(shape) else ()
     elif node.op_type in {"GatherND", "ScatterND"}:
-        known = shape  # which axes depends on the indices' shape: the least is safe for all
+        known = shape  # the axes depend on the indices' shape: the minimum is safe for all
     else:
         return None
     return min(known) if known and min(known) > 0 else None
 
 
 def default_range(dtype: "np.dtype[Any]") -> tuple[int, int]:
-    """Of integers of which the graph tells nothing: 0 and 1; of 8 bits and less, all there are.
+    """Return the default range of integers: 0 and 1, or all values of 8 bits or fewer.
 
     Returns:
-        (least, most), most excluded.
+        (min, max), max excluded.
     """
     import ml_dtypes
 

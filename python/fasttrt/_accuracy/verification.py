@@ -1,4 +1,4 @@
-"""``Engine(..., verify=True)``: a verdict that goes along with the plan."""
+"""``Engine(..., verify=True)``: a verdict that is stored with the plan."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,15 +20,15 @@ _KEY = "verification"
 def check_verify(
     verify: Verify, source: OnnxModel | Plan, on_cpu: bool, weights: OnnxModel | None = None
 ) -> None:
-    """Check the argument before anything takes time.
+    """Check the argument before anything that takes time.
 
     Raises:
-        InputError: it is neither a boolean nor thresholds that fit, or nothing can be compared.
+        InputError: it is neither a boolean nor valid thresholds, or there is nothing to compare.
     """
     if isinstance(source, Plan):
         raise InputError(
-            "verify: expected an ONNX model to compare with, got a plan; the verdict that a plan "
-            "carries is Engine.verification"
+            "verify: expected an ONNX model to compare with, got a plan; the verdict stored with "
+            "a plan is Engine.verification"
         )
     if on_cpu:
         raise InputError(
@@ -36,44 +36,44 @@ def check_verify(
         )
     if weights is not None:
         raise InputError(
-            "verify: compares with the model that is built, got weights= of another besides; give "
-            "the model that has them"
+            "verify: compares with the model that is built, got weights= of another one; pass the "
+            "model that has them"
         )
     if verify is None:
         raise InputError("verify: expected True, False or thresholds, got None")
-    _asked(verify, source)
+    _thresholds_of(verify, source)
 
 
 def verify_plan(
     plan: Plan, backend: Backend, ordinal: int, model: OnnxModel, verify: Verify
 ) -> dict[str, Any] | None:
-    """Run a plan that has just been built against ONNX Runtime.
+    """Compare a newly built plan with ONNX Runtime.
 
-    A plan that has a verdict for the same thresholds is taken at its word. The inputs are random,
-    as `compare` draws them; the seed is in the verdict.
+    A plan that has a verdict for the same thresholds is not compared again. The inputs are random,
+    as in `compare`; the seed is in the verdict.
 
     Args:
-        plan: what is looked at for a verdict.
+        plan: the plan, which may have a verdict already.
         backend: the plan, loaded.
-        ordinal: the GPU where it is.
-        model: what it was built from.
-        verify: True, or thresholds as `compare` takes them.
+        ordinal: its GPU.
+        model: the model that it was built from.
+        verify: True, or thresholds as in `compare`.
 
     Returns:
-        The verdict, for the plan's ``metadata["verification"]``: what `Comparison.to_json` gives,
-        and the thresholds that were asked for. None if the plan has it already.
+        The verdict, for the plan's ``metadata["verification"]``: the content of
+        `Comparison.to_json`, and the requested thresholds. None if the plan has it already.
 
     Raises:
-        BuildError: an output fails; quotes the table.
-        InputError: ONNX Runtime refuses the inputs that were drawn.
+        BuildError: an output fails; the message includes the table.
+        InputError: ONNX Runtime rejects the random inputs.
         LibraryNotFoundError: ONNX Runtime is not installed.
     """
-    wanted = _asked(verify, model)
+    requested = _thresholds_of(verify, model)
     verdict = plan.metadata.get(_KEY)
-    if isinstance(verdict, Mapping) and verdict.get("thresholds") == wanted:
+    if isinstance(verdict, Mapping) and verdict.get("thresholds") == requested:
         return None
     try:
-        held = OnnxReference(model)
+        reference = OnnxReference(model)
     except LibraryNotFoundError:
         raise LibraryNotFoundError(
             "verify= compares with ONNX Runtime: pip install 'fasttrt[cpu]'"
@@ -81,30 +81,30 @@ def verify_plan(
     label = gpu_label(f"cuda:{ordinal}", plan.metadata)
     runner = Runner(label, backend, on_gpu=True)
     thresholds = None if isinstance(verify, bool) else verify
-    comparison = compare_runners(runner, held, model, thresholds=thresholds)
+    comparison = compare_runners(runner, reference, model, thresholds=thresholds)
     if not comparison.passed:
         raise BuildError(
-            "the engine was built, but its answers are not the model's, or prove nothing:\n"
-            f"{comparison}\nfasttrt.compare() finds the node where they part"
+            "the engine was built, but its outputs do not match the reference, or prove nothing:\n"
+            f"{comparison}\nfasttrt.compare() finds the node where they diverge"
         )
-    return comparison.to_json() | {"thresholds": wanted}
+    return comparison.to_json() | {"thresholds": requested}
 
 
-def _asked(verify: Verify, model: OnnxModel) -> dict[str, Any]:
-    """The thresholds as JSON gives them back."""
-    given = None if isinstance(verify, bool) else verify
-    everywhere, by_name = parse_thresholds(given, [tensor.name for tensor in model.outputs])
+def _thresholds_of(verify: Verify, model: OnnxModel) -> dict[str, Any]:
+    """Return the requested thresholds as JSON values."""
+    thresholds = None if isinstance(verify, bool) else verify
+    everywhere, by_name = parse_thresholds(thresholds, [tensor.name for tensor in model.outputs])
     if by_name:
-        return {name: _given(thresholds) for name, thresholds in by_name.items()}
-    return _given(everywhere)
+        return {name: _to_json(own) for name, own in by_name.items()}
+    return _to_json(everywhere)
 
 
-def _given(thresholds: Thresholds) -> dict[str, Any]:
-    given = asdict(thresholds)
-    if not thresholds.allow_trivial:  # as verdicts had it before there was such a field
-        del given["allow_trivial"]
+def _to_json(thresholds: Thresholds) -> dict[str, Any]:
+    values = asdict(thresholds)
+    if not thresholds.allow_trivial:  # as in verdicts from before this field existed
+        del values["allow_trivial"]
     return {
         name: value if isinstance(value, str) else float(value)
-        for name, value in given.items()
+        for name, value in values.items()
         if value is not None
     }

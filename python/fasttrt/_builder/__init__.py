@@ -1,4 +1,4 @@
-"""`build`: from a model to a plan, in this process or in one that may die.
+"""`build`: from a model to a plan, in this process or an isolated one.
 
 May use `_precision` and what is below it.
 """

@@ -1,9 +1,9 @@
-"""What would help a model that does not parse or build: found by trying, within a few seconds.
+"""Advice for a model that does not parse or build, found by trial within a few seconds.
 
-TensorRT wants many parameters as constants, and some nodes only with fixed extents. The trials fix
-the dimensions, to their optimum or else their minimum, and make parameters of a few values
-constant, those of integers first, and the exception names the least of it that helps. Nothing of it
-becomes the build: that is for the caller to say.
+TensorRT requires many parameters to be constants, and supports some nodes only with fixed shapes.
+The trials fix dimensions, to their opt or else their min, and make parameters of a few values
+constant, integers first. The exception names the smallest change that helps; it is never applied,
+as that is up to the caller.
 """
 
 import time
@@ -25,16 +25,16 @@ from fasttrt._plan.profiles import Shapes, default_sizes, is_placeholder, parse_
 from fasttrt.errors import Error
 
 _SECONDS = 10.0
-"""For all trials together."""
+"""The time limit for all trials together."""
 _MAX_VALUES = 64
-"""Values of a parameter: an input with more is data."""
-_UNKNOWN_EXTENT = 64
-"""Where neither the caller nor the dimension's name says anything."""
-# Values for inputs of which nothing is known: axes, repeats and sizes are mostly among them.
+"""The maximum number of values of a parameter; larger inputs are data."""
+_UNKNOWN_SIZE = 64
+"""The size of a dimension about which neither the caller nor its name says anything."""
+# Values for unknown inputs: valid axes, repeats and sizes are mostly among them.
 _EXAMPLES: tuple[Callable[[int], Any], ...] = (np.ones, np.zeros, np.arange)
 
 Attempt: TypeAlias = Callable[[OnnxModel, Shapes | None, float], object]
-"""Parses or builds a changed model with shapes until a moment of time.monotonic(), or raises."""
+"""Parses or builds a changed model with shapes until a deadline (time.monotonic()), or raises."""
 
 
 class _Change(NamedTuple):
@@ -50,7 +50,7 @@ class _OutOfTimeError(Error):
 
 
 def stop_at(deadline: float) -> ProgressCallback:
-    """A callback that ends a build at a moment of time.monotonic()."""
+    """Return a progress callback that ends a build at a deadline (time.monotonic())."""
 
     def check(_: BuildProgress) -> None:
         if time.monotonic() > deadline:
@@ -60,7 +60,7 @@ def stop_at(deadline: float) -> ProgressCallback:
 
 
 def builds_too(build: Callable[[], object] | None) -> None:
-    """See that what parses builds, as far as the time allows that; None: it cannot be stopped."""
+    """Check that a parsed model builds, within the time; None if the build cannot be stopped."""
     if build is None:
         return
     try:
@@ -72,14 +72,15 @@ def builds_too(build: Callable[[], object] | None) -> None:
 def advise(
     model: OnnxModel, shapes: Shapes | None, does: str, attempt: Attempt, took: float
 ) -> str:
-    """A sentence that names the changes with which a model parses or builds; empty if none does.
+    """Find the changes with which a model parses or builds, as a sentence; empty if none helps.
 
     Args:
-        model: what failed, before any folding.
-        shapes: the caller's, or the profiles.
+        model: the model that failed, before folding.
+        shapes: the caller's shapes, or the profiles.
         does: ``"parses"`` or ``"builds"``, for the sentence.
-        attempt: parses or builds.
-        took: seconds that the failure took. Trials take as long, so if it was long none is made.
+        attempt: parses or builds a model.
+        took: the duration of the failure in seconds. Trials take as long, so there is no trial if
+            it was long.
     """
     deadline = time.monotonic() + _SECONDS
 
@@ -101,13 +102,13 @@ def advise(
             for candidate in _candidates(model, _first(shapes)):
                 if helps(candidate):
                     return _sentence(_needed(candidate, helps), does)
-    except Exception as error:  # the caller is to see what failed, not what failed to help
+    except Exception as error:  # the caller must see the original error
         logger.debug("no advice: %s", error)
     return ""
 
 
 def _needed(changes: list[_Change], helps: Callable[[list[_Change]], bool]) -> list[_Change]:
-    """The changes without those that do nothing for it."""
+    """Remove the changes that are not needed."""
     for change in reversed(changes):
         fewer = [other for other in changes if other is not change]
         if fewer and helps(fewer):
@@ -116,10 +117,10 @@ def _needed(changes: list[_Change], helps: Callable[[list[_Change]], bool]) -> l
 
 
 def _candidates(model: OnnxModel, profile: Mapping[str, Any]) -> Iterator[list[_Change]]:
-    """What to try, the least first."""
-    best = _extents(model, profile, 1)
+    """Yield the changes to try, the smallest first."""
+    best = _sizes(model, profile, 1)
     alternatives = [_dims(model, best)]
-    least = _dims(model, _extents(model, profile, 0))
+    least = _dims(model, _sizes(model, profile, 0))
     if least != alternatives[0]:  # some models hold for a batch of 1 only
         alternatives.append(least)
     if alternatives[0]:
@@ -148,13 +149,13 @@ def _candidates(model: OnnxModel, profile: Mapping[str, Any]) -> Iterator[list[_
             ]
 
 
-def _extents(model: OnnxModel, profile: Mapping[str, Any], which: int) -> dict[str, Shape]:
-    """The extents to try for each input: as given, or by the same name, or likely.
+def _sizes(model: OnnxModel, profile: Mapping[str, Any], which: int) -> dict[str, Shape]:
+    """Choose a shape to try for each input: the caller's, or one derived or guessed from names.
 
     Args:
-        model: the one that failed.
-        profile: the caller's.
-        which: of (min, opt, max).
+        model: the model that failed.
+        profile: the caller's shapes.
+        which: the index into (min, opt, max).
     """
     named: dict[str, int] = {}
     for tensor in model.inputs:
@@ -165,7 +166,7 @@ def _extents(model: OnnxModel, profile: Mapping[str, Any], which: int) -> dict[s
 
 
 def _dims(model: OnnxModel, best: Mapping[str, Shape]) -> list[_Change]:
-    """All dimensions of the inputs at their optimum: by name, where a name has one extent."""
+    """Return changes that fix all dimensions of the inputs: by name, if it has a single size."""
     extents: dict[str, dict[str, int]] = {}
     for tensor in model.inputs:
         for axis, extent in enumerate(tensor.shape or ()):
@@ -182,7 +183,7 @@ def _dims(model: OnnxModel, best: Mapping[str, Shape]) -> list[_Change]:
 
 
 def _given(tensor: DeclaredTensor, profile: Mapping[str, Any], which: int) -> Shape:
-    """The extents that the caller gave for an input; none where it gave values, or nothing."""
+    """Return the shape that the caller passed for an input; empty if there is none, or values."""
     if tensor.name not in profile:
         return ()
     given = parse_range(tensor.name, profile[tensor.name])[which]
@@ -200,7 +201,7 @@ def _likely(
             extents.append(extent)
             continue
         likely = default_sizes(extent)
-        default = likely[which] if likely else _UNKNOWN_EXTENT
+        default = likely[which] if likely else _UNKNOWN_SIZE
         extents.append(wanted or named.get(extent, default))
     return tuple(extents)
 
@@ -212,7 +213,7 @@ def _value(
     profile: Mapping[str, Any],
     example: Callable[[int], Any],
 ) -> np.ndarray[Any, Any]:
-    """What the caller gave for a shape tensor, what the model compares it with, or an example."""
+    """Return the caller's value of an input, one that the model compares with, or an example."""
     size = prod(extents)
     array = np.asarray(example(size))
     if tensor.name in profile:
@@ -225,7 +226,7 @@ def _value(
 
 
 def _compared_with(model: OnnxModel, name: str) -> np.ndarray[Any, Any] | None:
-    """The constant with which the model compares an input, as for a sampling rate that it knows."""
+    """Return the constant that the model compares an input with, such as a known sampling rate."""
     constants = model.tensors.constants
     for node in model.skeleton.graph.node:
         if node.op_type == "Equal" and name in node.input:
@@ -241,7 +242,7 @@ def _first(shapes: Shapes | None) -> Mapping[str, Any]:
 
 
 def _narrowed(before: OnnxModel, after: OnnxModel, shapes: Shapes | None) -> Shapes | None:
-    """The shapes for a changed model: of the inputs that are left, with the extents now fixed."""
+    """Adapt shapes to a changed model: for the remaining inputs, with the fixed dimensions."""
     if shapes is None:
         return None
     was = {tensor.name: tensor.shape or () for tensor in before.inputs}
@@ -273,7 +274,7 @@ def _arguments(changes: Sequence[_Change]) -> dict[str, dict[str, Any]]:
 
 
 def _sentence(changes: Sequence[_Change], does: str) -> str:
-    """For instance ``The model parses with freeze={"axes": [1]}: this was tried. ...``."""
+    """Format advice as in ``Verified: the model parses with freeze={"axes": [1]}. ...``."""
     arguments = _arguments(changes)
     written = []
     for argument, entries in arguments.items():
@@ -282,10 +283,8 @@ def _sentence(changes: Sequence[_Change], does: str) -> str:
                 f'"{key}": {np.asarray(value).tolist()}' for key, value in entries.items()
             )
             written.append(f"{argument}={{{listed}}}")
-    what = (
-        "values and extents" if len(written) > 1 else "values" if arguments["freeze"] else "extents"
-    )
+    what = "values and sizes" if len(written) > 1 else "values" if arguments["freeze"] else "sizes"
     return (
-        f"The model {does} with {' and '.join(written)}: this was tried. The {what} are examples; "
-        "give those that you will run with."
+        f"Verified: the model {does} with {' and '.join(written)}. The {what} are examples; use "
+        "your own."
     )

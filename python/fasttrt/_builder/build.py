@@ -1,4 +1,4 @@
-"""From an ONNX model to a `Plan`."""
+"""`build`: builds a `Plan` from an ONNX model."""
 
 import json
 import os
@@ -48,10 +48,10 @@ from fasttrt.errors import BuildError, InputError, ParseError
 if TYPE_CHECKING:
     import onnx
 
-_LONGEST = 1e8
-"""Seconds that Python can wait for: some three years."""
+_MAX_SECONDS = 1e8
+"""The maximum timeout that Python supports: about three years."""
 _OLD_DRIVER = "CUDA error 222"
-"""Seen where TensorRT-RTX 1.6.1 for CUDA 13 built refittable engines with driver 580.159."""
+"""Seen when TensorRT-RTX 1.6.1 for CUDA 13 built refittable engines with driver 580.159."""
 _Described: TypeAlias = tuple[str, str, tuple[int, ...], tuple[str, ...], bool]
 
 
@@ -72,54 +72,59 @@ def build(
 ) -> Plan:
     """Build an engine from an ONNX model.
 
-    TensorRT-RTX builds on machines without a GPU too; the other libraries need one. Ctrl-C stops a
-    build at TensorRT's next step (TensorRT 8.6 cannot be stopped: the interrupt is raised when it
-    is done).
+    TensorRT-RTX also builds on machines without a GPU; the other libraries need one. Ctrl-C stops a
+    build at TensorRT's next step (TensorRT 8.6 cannot be stopped: the interrupt is raised when the
+    build is complete).
 
     Args:
-        model: a path (external data is found beside it), the bytes of a file, or a ModelProto.
+        model: a path (external data is read from beside it), a file's bytes, or a ModelProto.
         config: options of the build.
-        precision: ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``: what to compute in, as in
-            `BuildConfig.precision`. None: as ``config`` says, else the types that the model states.
-        shapes: for dynamic inputs, by name: one shape, or (min, opt, max), or trtexec's
+        precision: the precision to compute in, ``"fp32"``, ``"tf32"``, ``"fp16"`` or ``"bf16"``,
+            see `BuildConfig`. None: that of ``config``, or else the model's own types.
+        shapes: the shapes of dynamic inputs, by name: a shape, (min, opt, max), or trtexec's
             ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
-            its values. Where not given, extents named after a batch or a sequence get a default
-            that is logged.
-        freeze: values by input name. These inputs become constants of the model, as many of
+            its values. By default, dimensions named after a batch or a sequence get a default
+            range, which is logged.
+        freeze: values by input name. These inputs become constants of the model, which many of
             TensorRT's parameters (axes, pads, sizes) must be. Arrays must have the input's dtype;
-            Python's numbers get it if they mean the same in it.
-        dims: extents by the name of a dimension, wherever the model has it, or by
-            ``"input.axis"`` for a single axis of an input. They are fixed before TensorRT sees the
-            model; ``shapes`` are extents that stay dynamic for its parser.
-        library: see `fasttrt.library`.
-        device: ``"cuda"``, ``"cuda:N"``, N or a ``torch.device``, the GPU to build for. None: the
-            first, or none at all.
-        plugins: libraries of TensorRT plugins that the model needs, as in ``["libmy.so"]``. They
+            Python numbers must be representable in it.
+        dims: sizes by dimension name, wherever the model uses it, or by ``"input.axis"`` for a
+            single axis of an input. These dimensions are fixed before TensorRT parses the model,
+            whereas those in ``shapes`` stay dynamic.
+        library: the TensorRT to use, see `fasttrt.library`.
+        device: the GPU to build for, ``"cuda"``, ``"cuda:N"``, N or a ``torch.device``. None: the
+            first, or none.
+        plugins: the TensorRT plugin libraries that the model needs, as in ``["libmy.so"]``. They
             are loaded into this process before the model is parsed, so their code runs here; the
             plan records their names and digests.
-        progress: a callback, True for a bar, False for nothing. None: a bar on a terminal. TensorRT
-            8.6 reports no steps.
-        isolate: whether TensorRT reads and builds the model in a process of its own, so that a
-            crash in it, as models of others may bring about, is an error here. A number: seconds
-            that it may take as well. Costs a second or two; the plan is not copied.
-        advise: where the model does not parse or build, try for some 10 seconds at most which
-            ``freeze`` or ``dims`` would help, and say so in the error (its ``advice``).
+        progress: a callback, True for a progress bar, False for none. None: a bar on a terminal.
+            TensorRT 8.6 reports no steps.
+        isolate: whether TensorRT parses and builds the model in a separate process, so that a
+            crash, which untrusted models may cause, is an error here. A number also sets a timeout
+            in seconds. It costs a second or two; the plan is not copied.
+        advise: whether to try, if the model does not parse or build, for up to about 10 seconds
+            which ``freeze`` or ``dims`` would help, and add that to the error (its ``advice``).
 
     Returns:
-        The plan, with what it was built from, with and for. Its metadata lists under ``changes``
-        what was changed of the model: what ``freeze`` and ``dims`` did, constants that were
-        folded because TensorRT wants them as such, axes that were told apart, defaults that are
-        written out because TensorRT takes another one.
+        The plan, with metadata on how and for what it was built. ``changes`` in the metadata lists
+        the changes to the model: those of ``freeze`` and ``dims``, folded constants, renamed
+        dimensions, and defaults that are made explicit because TensorRT's differ.
 
     Raises:
-        ParseError: TensorRT cannot parse the model; lists every node that it refused. With
-            ``isolate`` also where it died of it, or took too long.
-        BuildError: it cannot build it as configured, or, with ``isolate``, died of it.
-        InputError: ``shapes``, ``freeze`` or ``dims`` does not fit the model, ``shapes`` is
-            needed, the model's external data leaves its folder, or a file of ``plugins`` is
+        ParseError: TensorRT cannot parse the model; the message lists every node that it rejected.
+            With ``isolate``, also if it crashed or took too long.
+        BuildError: it cannot build the model as configured or, with ``isolate``, crashed.
+        InputError: ``shapes``, ``freeze`` or ``dims`` does not match the model, ``shapes`` is
+            required, the model's external data is outside its folder, or a file of ``plugins`` is
             missing.
         Error: TensorRT cannot load a plugin library.
         LibraryNotFoundError, UnsupportedLibraryError, CudaError, OutOfMemoryError: see there.
+
+    Examples:
+        <!-- needs: builder -->
+        >>> plan = fasttrt.build("m.onnx", precision="fp16", shapes={"x": "1x784:8x784:64x784"})
+        >>> plan.metadata["config"]["precision"]
+        'fp16'
     """
     config = check_config(config).with_precision(precision)
     check_progress(progress)
@@ -131,44 +136,44 @@ def build(
         model = OnnxModel(model)
     model = transformed(model, freeze, dims)
     ordinal = gpu_or_default(device)
-    found = find(library, ordinal)
+    handle = find(library, ordinal)
     if isolate:
         return _isolated(
-            model, config, progress, isolate, shapes=shapes, library=found.path,
+            model, config, progress, isolate, shapes=shapes, library=handle.path,
             device=None if device is None else f"cuda:{ordinal}", plugins=plugins, advise=advise,
         )  # fmt: skip
-    if found.generation == "v8":
-        warn_of_opset(model, str(found))
-    loaded = load(found, plugins)
+    if handle.generation == "v8":
+        warn_of_opset(model, str(handle))
+    loaded = load(handle, plugins)
     begin = time.monotonic()
     with forwarded():
         try:
-            network, profiles = _network(found, ordinal, model, config, shapes, plugins)
+            network, profiles = _network(handle, ordinal, model, config, shapes, plugins)
         except ParseError as error:
             if advise:
-                _advise_parsing(error, found, ordinal, model, config, shapes, plugins, begin)
+                _advise_parsing(error, handle, ordinal, model, config, shapes, plugins, begin)
             raise
         builder = network.builder
-        options = config.to_core(found)
-        options.fp16 = config.precision == "fp16" and chooses_types(found)
+        options = config.to_core(handle)
+        options.fp16 = config.precision == "fp16" and chooses_types(handle)
         options.quantized = network.model.is_quantized
         warn_of_other_shapes(network.model, [(o[0], o[2]) for o in builder.outputs()])
-        # Before the build, which may take long: of the model as it was read, and no reason to fail.
-        metadata = _metadata(network, found, ordinal, config, profiles, loaded)
-        place = partial(_network, found, ordinal, model, config, shapes, plugins)
+        # Before the build, which may take long: the model's file may change meanwhile.
+        metadata = _metadata(network, handle, ordinal, config, profiles, loaded)
+        place = partial(_network, handle, ordinal, model, config, shapes, plugins)
         try:
             network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
         except BuildError as error:
-            is_explained = _explain(error, network.model, found)
-            # Where a build cannot be cancelled, a trial could take as long as it likes.
+            is_explained = _explain(error, network.model, handle)
+            # If a build cannot be cancelled, a trial has no time limit.
             if advise and not is_explained and builder.can_cancel:
                 _advise_building(
-                    error, found, ordinal, model, config, options, shapes or profiles, plugins,
+                    error, handle, ordinal, model, config, options, shapes or profiles, plugins,
                     begin,
                 )  # fmt: skip
             raise
     metadata |= {"changes": list(network.model.changes), **network.metadata()}
-    if found.family == "rtx" and varies(profiles):
+    if handle.family == "rtx" and varies(profiles):
         from fasttrt._parser.grouped_convolutions import convolutions_at_risk
 
         metadata[GROUPED_CONVOLUTIONS] = convolutions_at_risk(network.model)
@@ -178,7 +183,7 @@ def build(
 
 
 def _explain(error: BuildError, model: OnnxModel, library: _core.Library) -> bool:
-    """Add what an error means, if that is known, and return whether it is."""
+    """Add the meaning of an error to it, if it is known; return whether it is."""
     from fasttrt._parser.reasons import explain_build, without_driver_errors
 
     error.args = (without_driver_errors(str(error)),)
@@ -197,15 +202,15 @@ def _explain(error: BuildError, model: OnnxModel, library: _core.Library) -> boo
 
 def _write_timing_cache(path: Path, content: bytes) -> None:
     try:
-        # What was there has been looked at before.
+        # An existing file was checked before the build.
         with Output(path, TIMING_CACHE, force=True).open() as stream:
             stream.write(content)
-    except (OSError, InputError) as error:  # no reason to lose the plan
+    except (OSError, InputError) as error:  # the plan must not be lost
         logger.warning("the timing cache was not written: %s", error)
 
 
 def check_isolate(isolate: object) -> None:
-    """See that ``isolate`` is a boolean, or a time.
+    """Check that ``isolate`` is a boolean or a time.
 
     Raises:
         InputError: it is not.
@@ -222,12 +227,12 @@ def _isolated(
     limit: float,
     **options: Any,
 ) -> Plan:
-    """Build in a process of its own."""
+    """Build in a separate process."""
     from fasttrt._builder.isolated_job import source_of
     from fasttrt._builder.isolation import run_isolated
 
     arguments = {"source": source_of(model), "config": config, **options}
-    seconds = None if limit is True else min(float(limit), _LONGEST)
+    seconds = None if limit is True else min(float(limit), _MAX_SECONDS)
     with reporter(progress) as report:
         result, data = run_isolated("build", arguments, timeout=seconds, progress=report)
     return Plan(data, result["metadata"])
@@ -243,7 +248,7 @@ def _advise_parsing(
     plugins: Plugins,
     begin: float,
 ) -> None:
-    """Add to an error what would help the model to parse, and then to build."""
+    """Add advice to an error, with which the model parses and then builds."""
     from fasttrt._builder.advice import (  # here, as most builds need none
         advise,
         builds_too,
@@ -275,7 +280,7 @@ def _advise_building(
     plugins: Plugins,
     begin: float,
 ) -> None:
-    """Add to an error what would help the model to build."""
+    """Add advice to an error, with which the model builds."""
     from fasttrt._builder.advice import advise, stop_at
 
     def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
@@ -294,7 +299,7 @@ def _network(
     plugins: Plugins,
     placement: str = DEFAULT,
 ) -> tuple[Parsed, list[dict[str, Range]]]:
-    """The parsed model and its profiles."""
+    """Parse a model, and resolve its profiles."""
     target = Target(library, bool(plugins), config.nan == "propagate")
     parse_here = partial(parse_network, library, device)
     network = parse(model, config, target, parse_here, placement)
@@ -313,17 +318,17 @@ def _run_placed(
     profiles: Sequence[Mapping[str, Range]],
     progress: ProgressCallback | bool | None,
 ) -> tuple[Parsed, bytes, bytes | None]:
-    """Build a network; with casts in other places where TensorRT fails to fuse its operators.
+    """Build a network; try other placements of casts if TensorRT fails to fuse operators.
 
     Args:
-        network: with casts by operator, if it was converted.
-        place: gives the network with casts placed otherwise.
-        options: of the build.
-        profiles: of dynamic inputs.
+        network: the network, with the default placement of casts, if it was converted.
+        place: returns the network with another placement.
+        options: options of the build.
+        profiles: the optimization profiles.
         progress: see `build`.
 
     Raises:
-        BuildError: the first one.
+        BuildError: the error of the first attempt.
     """
     try:
         return network, *_run(network.builder, options, profiles, progress)
@@ -359,7 +364,7 @@ def _run(
             return builder.build(options, core_profiles, poll)
         except KeyboardInterrupt:
             if not builder.can_cancel:
-                logger.warning("this TensorRT cannot stop a build; it ran to its end")
+                logger.warning("this TensorRT cannot stop a build; it ran to completion")
             raise
 
 
@@ -409,11 +414,11 @@ def _metadata(
         metadata["structure"] = structure(model)
         metadata["arguments"] = model.arguments
         metadata["rewritten"] = model.rewritten
-    # As it will be read back.
+    # As it will be read from the file.
     plain: dict[str, Any] = json.loads(json.dumps(metadata, default=_plain))
     return plain
 
 
 def _plain(value: Any) -> Any:
-    """Numpy's scalars, which options may be, as JSON has them."""
+    """Convert numpy scalars, which options may be, to JSON values."""
     return value.item()

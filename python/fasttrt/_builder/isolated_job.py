@@ -1,4 +1,4 @@
-"""The process of `isolation`: does one job, says what becomes of it, and may die of it."""
+"""The process of `isolation`: runs one job, reports its result, and may crash."""
 
 import ctypes
 import json
@@ -20,11 +20,11 @@ from fasttrt._plan.build_config import BuildConfig
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 Source = tuple[Path | bytes, dict[str, Any]]
-"""A model's file or bytes, and the arguments that it was changed with."""
+"""A model's file or bytes, and the arguments of its changes."""
 
 
 def source_of(model: OnnxModel) -> Source:
-    """Give what `model_of` makes the same model of.
+    """Return what `model_of` needs to restore a model.
 
     Raises:
         InputError: a model in memory is larger than 2 GiB.
@@ -34,7 +34,7 @@ def source_of(model: OnnxModel) -> Source:
 
 
 def model_of(source: Source) -> OnnxModel:
-    """Read a model, and change it as it was."""
+    """Read a model, and apply its changes."""
     content, arguments = source
     return retransformed(OnnxModel(content), arguments)
 
@@ -100,11 +100,11 @@ _JOBS: dict[str, Callable[..., None]] = {"build": _build, "parse": _parse}
 
 
 def main() -> None:
-    """Do the job that standard input names."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # not to outlive who waits
+    """Run the job that is passed on standard input."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # end with the parent process
     connection = _Connection(*map(int, sys.argv[1:3]))
     job, arguments, levels = pickle.load(sys.stdin.buffer)
-    os.dup2(2, 1)  # what libraries print is no answer of a command
+    os.dup2(2, 1)  # libraries' output must not mix with a command's
     for name in LOGGERS:
         logging.getLogger(name).setLevel(levels[name])
     forwarding = logging.getLogger("fasttrt")

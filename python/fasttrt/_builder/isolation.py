@@ -1,4 +1,4 @@
-"""Run TensorRT's parser and builder in a process of their own, which may die or never end."""
+"""Running TensorRT's parser and builder in a separate process, which may crash or hang."""
 
 import builtins
 import json
@@ -20,7 +20,7 @@ from fasttrt._common.progress import BuildProgress, ProgressCallback
 from fasttrt.errors import BuildError, Error, ParseError, ParseIssue
 
 HEADER = struct.Struct("<Q")
-"""The size of a message, before it. A message is JSON: nothing that the process says is run."""
+"""The size that precedes a message. Messages are JSON, so nothing in them is executed."""
 LOGGERS = ("fasttrt", "fasttrt.tensorrt")
 
 
@@ -31,23 +31,23 @@ def run_isolated(
     timeout: float | None = None,
     progress: ProgressCallback = lambda step: None,
 ) -> tuple[dict[str, Any], memoryview]:
-    """Run a job of `isolated_job` in a process of its own.
+    """Run a job of `isolated_job` in a separate process.
 
-    Whatever ends this call ends that process, Ctrl-C and an exception of ``progress`` too.
+    However this call ends, it ends that process, even on Ctrl-C and exceptions of ``progress``.
 
     Args:
-        job: its name.
+        job: the job's name.
         arguments: its keyword arguments, which are pickled.
-        timeout: seconds that it may take; None: as long as it likes.
-        progress: is called with each step of a build.
+        timeout: the time limit in seconds; None for no limit.
+        progress: called with each step of a build.
 
     Returns:
-        What it says, and the bytes that it made.
+        The job's result, and the bytes that it produced.
 
     Raises:
-        ParseError: the process died or took too long while the model was read and parsed.
-        BuildError: the same while the engine was built.
-        Exception: what the job raised.
+        ParseError: the process crashed or timed out while the model was read and parsed.
+        BuildError: it crashed or timed out while the engine was built.
+        Exception: the job's own exception.
     """
     made = os.memfd_create("fasttrt-plan")
     reading, writing = os.pipe()
@@ -57,7 +57,7 @@ def run_isolated(
         process = subprocess.Popen(
             [*command("_builder.isolated_job", str(writing), str(made))],
             stdin=subprocess.PIPE, env=environment(), pass_fds=(writing, made),
-            start_new_session=True,  # so that Ctrl-C is ours alone
+            start_new_session=True,  # so that only this process gets Ctrl-C
         )  # fmt: skip
         os.close(writing)
         writing = -1
@@ -78,7 +78,7 @@ def run_isolated(
 
 
 class _Watch:
-    """What a process says, until it ends."""
+    """Receives a process's messages until it ends."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class _Watch:
         self._phase = ""
 
     def follow(self, request: bytes) -> dict[str, Any]:
-        """Send the request and give the last message.
+        """Send the request, and return the last message.
 
         Raises:
             Exception: see `run_isolated`.
@@ -146,12 +146,12 @@ class _Watch:
         where = "the process that reads and parses the model"
         if not self._phase:
             issue = ParseIssue(-1, "", "", f"{where}: {reason}")
-            raise ParseError("TensorRT did not get through the model", (issue,))
+            raise ParseError("TensorRT did not finish parsing the model", (issue,))
         raise BuildError(f'the process that builds the engine, in "{self._phase}": {reason}')
 
 
 def describe_exception(error: BaseException) -> dict[str, Any]:
-    """What `_exception` makes the same of."""
+    """Convert an exception to JSON values, from which `_exception` restores it."""
     names = ("advice", "code", "call", "issues", "outputs")
     values = {name: value for name, value in vars(error).items() if name in names}
     arguments = [a if isinstance(a, (int, str)) else str(a) for a in error.args]

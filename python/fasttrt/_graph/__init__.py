@@ -1,4 +1,4 @@
-"""ONNX models: read, walked over, typed, changed. It knows no TensorRT.
+"""ONNX models: reading, traversal, types, changes, all without TensorRT.
 
 May use `_common`.
 """

@@ -1,8 +1,8 @@
-"""What a model computes from constants alone becomes a constant, before TensorRT sees it.
+"""Constant folding, before TensorRT parses a model.
 
-Many parameters (axes, pads, sizes, the condition of an ``If``) must be constants for TensorRT's
-parser, which does not look through the nodes that exporters compute them with. onnxscript's
-folding does. It gets the model's skeleton, so that no large weight is read or copied.
+TensorRT's parser requires many parameters (axes, pads, sizes, the condition of an ``If``) to be
+constants, and does not evaluate the nodes with which exporters compute them. onnxscript's folding
+does. It gets the model's skeleton, so that no large weight is read or copied.
 """
 
 from collections import Counter
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import onnx_ir
 
 _LIMIT = MAX_ELEMENTS
-"""Elements of a parameter, at most: onnxscript's own limit. Weights beyond it stay TensorRT's."""
+"""The maximum size of a folded constant, in elements: onnxscript's own limit."""
 _ROUNDS = 3
-"""Folding the condition of an ``If`` brings its branch into view of the next round."""
+"""The number of rounds: folding the condition of an ``If`` exposes its branch to the next one."""
 
-# What says where values are quantized, and what gives something else each time.
+# Operators that define quantization, and random ones.
 _NOT_FOLDED = {
     "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "Bernoulli", "Dropout",
     "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
@@ -33,17 +33,17 @@ _NOT_FOLDED = {
 
 
 def fold_constants(model: OnnxModel, target: object = None) -> OnnxModel:
-    """Replace what follows from constants by its value; give the model itself if nothing does.
+    """Fold constants; return the model itself if there is nothing to fold.
 
-    Of a model that was changed already (inputs made constant, dimensions fixed) everything is
-    looked at; of others only what follows from the file's constants without shape inference. Each
-    change is in the result's ``changes``, and in the log.
+    A model that has been changed (inputs made constant, dimensions fixed) is folded completely,
+    with shape inference; others only if a node has nothing but constant inputs. Each change is
+    added to the result's ``changes``, and logged.
     """
     if not (model.is_changed or _has_foldable(model.skeleton.graph)):
         return model
     try:
         proto = _fold(model)
-    except Exception as error:  # of any class: the model goes to TensorRT as it is
+    except Exception as error:  # any class: TensorRT then gets the original model
         logger.warning("constants were not folded: %s", error)
         return model
     lines = _differences(model.skeleton, proto)
@@ -53,8 +53,7 @@ def fold_constants(model: OnnxModel, target: object = None) -> OnnxModel:
 def _has_foldable(graph: "onnx.GraphProto") -> bool:
     """Whether some node has only small constants as inputs, in the graph or in its subgraphs.
 
-    An ``If`` counts by its condition. Constants are TensorRT's own affair where nothing but a
-    Constant node gives them.
+    For an ``If``, its condition counts. Constant nodes themselves are left to TensorRT.
     """
     constants = {t.name for t in graph.initializer if prod(t.dims) <= _LIMIT}
     return _any_foldable(graph, constants)
@@ -112,14 +111,14 @@ def _fold(model: OnnxModel) -> "onnx.ModelProto":
 
 
 def _should_fold(node: "onnx_ir.Node") -> bool | None:
-    """None: as onnxscript decides."""
+    """Decide whether to fold a node; None leaves it to onnxscript."""
     constants = [value.const_value for value in node.inputs if value is not None]
     if not all(constant is None or _is_usable(constant) for constant in constants):
         return False
     if node.op_type in _NOT_FOLDED or _divides_by_zero(node):
         return False
     if any(value.is_graph_output() for value in node.outputs):
-        return False  # TensorRT wants a node behind every output
+        return False  # TensorRT requires a node behind every output
     if len(node.outputs) > 1 or node.op_type.startswith("Sequence"):
         return False  # onnxscript folds none of them, and would warn
     if node.op_type == "ConstantOfShape" and constants[0] is not None:
@@ -129,7 +128,7 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
 
 
 def _divides_by_zero(node: "onnx_ir.Node") -> bool:
-    """Whether it divides integers by 0, or the least by -1, of which numpy makes a number."""
+    """Whether a node divides integers by 0, or the minimum by -1, to which numpy gives a value."""
     if node.op_type not in ("Div", "Mod"):
         return False
     constant = node.inputs[1].const_value if node.inputs[1] is not None else None
@@ -139,7 +138,7 @@ def _divides_by_zero(node: "onnx_ir.Node") -> bool:
 
 
 def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:
-    """Whether it is small and can be read. What cannot, the parser reports with its name."""
+    """Whether a constant is small and readable; the parser reports unreadable ones by name."""
     if constant.size > _LIMIT:
         return False
     try:
@@ -150,9 +149,9 @@ def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:
 
 
 def _without_claims(model: OnnxModel) -> "onnx.ModelProto":
-    """Copy the skeleton without declared shapes, which folding would take for true.
+    """Copy the skeleton without declared shapes, which folding would rely on.
 
-    Files were seen in which they are wrong. Inputs with an initializer are none for folding.
+    In some files they are wrong. Inputs with an initializer are removed, too.
     """
     light = model.copy_skeleton()
     drop_weight_inputs(light)
@@ -164,7 +163,7 @@ def _without_claims(model: OnnxModel) -> "onnx.ModelProto":
 
 
 def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[str]:
-    """What folding did to the graph: a line for each new constant, one for all nodes."""
+    """Describe the changes by folding: a line for each new constant, and one for all nodes."""
     old = {name: node.op_type for node in all_nodes(before) for name in node.output}
     known = {tensor.name for tensor in before.graph.initializer}
     lines = [
@@ -174,7 +173,7 @@ def _differences(before: "onnx.ModelProto", after: "onnx.ModelProto") -> list[st
         if tensor.name not in known
     ]
     had, has = (Counter(n.op_type for n in all_nodes(proto)) for proto in (before, after))
-    for counts, what in ((had - has, "folded, or needed no more"), (has - had, "put in")):
+    for counts, what in ((had - has, "folded, or no longer needed"), (has - had, "inserted")):
         if counts:
             listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
             lines.append(f"nodes {what}: {listed}")

@@ -1,4 +1,4 @@
-"""Control flow: whether a model's course depends on values, or on its inputs' shapes alone."""
+"""Control flow: whether a model's execution depends on values, or only on its inputs' shapes."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import onnx
 
 CONTROL_FLOW = "control_flow"
-"""In a plan's metadata: what `control_flow` gave."""
+"""The result of `control_flow` in a plan's metadata."""
 _DEPENDS_ON_VALUES = frozenset({"If", "Loop"})
 
 
@@ -24,9 +24,9 @@ _SHAPED_BY_SHAPES = _operators(
     "Mul Neg PRelu Pow RNN Reciprocal Relu Sigmoid Softmax Softplus Split Sqrt Sub Tanh Transpose "
     "Where"
 )
-"""Operators that give tensors whose shapes follow from their inputs' shapes and attributes."""
+"""Operators whose output shapes follow from their inputs' shapes and attributes."""
 _SHAPED_BY_ARGUMENTS = _operators("Expand Pad Reshape Slice Squeeze Tile Unsqueeze")
-"""Operators whose result's shape follows from the first input's shape and the others' values."""
+"""Operators whose output shape follows from the first input's shape and the others' values."""
 _COMPUTED = (
     _SHAPED_BY_SHAPES
     | _SHAPED_BY_ARGUMENTS
@@ -35,11 +35,11 @@ _COMPUTED = (
         "Range ReduceMax ReduceMin ReduceProd ReduceSum Round"
     )
 )
-"""Operators that give the same values for the same inputs."""
+"""Deterministic operators."""
 
 
 class CountedLoops:
-    """Proves of Loops of a model that values of its inputs do not change their course."""
+    """Proves that the trip counts of a model's Loops do not depend on values of its inputs."""
 
     def __init__(self, model: OnnxModel) -> None:
         """Take a model, its local functions inlined."""
@@ -57,13 +57,13 @@ class CountedLoops:
         self._known: dict[tuple[str, bool], bool] = {}
 
     def is_counted(self, node: "onnx.NodeProto") -> bool:
-        """Tell whether a Loop runs as often as its trip count says, which follows from shapes."""
+        """Return whether a Loop has a trip count that follows from shapes, and no other end."""
         return bool(node.input[0]) and self.goes_on(node) and self._values_follow(node.input[0])
 
     def goes_on(self, node: "onnx.NodeProto") -> bool:
-        """Tell whether a Loop's condition stays true, or is not there."""
+        """Return whether a Loop's condition stays true, or is absent."""
         condition = node.input[1] if len(node.input) > 1 else ""
-        if not condition:  # then the one that the body gives is ignored
+        if not condition:  # then that of the body is ignored
             return True
         (body,) = subgraphs(node)
         makers = {name: inner for inner in body.node for name in inner.output}
@@ -74,17 +74,17 @@ class CountedLoops:
         return stays and self._facts.is_true(condition)
 
     def _values_follow(self, name: str) -> bool:
-        """Tell whether a tensor's values follow from constants and the shapes of inputs."""
+        """Return whether a tensor's values follow from constants and the shapes of inputs."""
         return self._proved(name, shape=False)
 
     def _shape_follows(self, name: str) -> bool:
-        """Tell whether a tensor's shape follows from the shapes of inputs."""
+        """Return whether a tensor's shape follows from the shapes of inputs."""
         return self._proved(name, shape=True)
 
     def _proved(self, name: str, *, shape: bool) -> bool:
         key = name, shape
         if key not in self._known:
-            self._known[key] = False  # while it is looked into
+            self._known[key] = False  # during the proof
             self._known[key] = self._prove(name, shape)
         return self._known[key]
 
@@ -112,10 +112,10 @@ class CountedLoops:
 
 
 def control_flow(model: OnnxModel) -> list[str]:
-    """Give the operators of a model whose course depends on values, in alphabetical order.
+    """Return the control flow operators of a model that depend on values, in alphabetical order.
 
-    A Loop is none of them if it runs as often as the shapes of the inputs say: a graph is of one
-    set of shapes.
+    A Loop whose trip count follows from the inputs' shapes is not one of them, as a CUDA graph is
+    captured for one set of shapes.
     """
     nodes = [node for node in all_nodes(model.skeleton) if node.op_type in _DEPENDS_ON_VALUES]
     if not nodes:

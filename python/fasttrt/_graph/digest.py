@@ -1,4 +1,4 @@
-"""What a model's content is: the SHA-256 of all that TensorRT reads of it."""
+"""The digest of a model: the SHA-256 of everything that TensorRT reads of it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ from fasttrt._common.file_digest import add_file
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-_MAX_MESSAGE = 2**31 - 1  # bytes that protobuf serializes at once
+_MAX_MESSAGE = 2**31 - 1  # the maximum size that protobuf serializes, in bytes
 
 
 def model_sha256(
     contents: "Iterable[Path | bytes | Message]", files: Iterable[str], folder: Path
 ) -> str:
-    """The hash of a model and of the external data that it names.
+    """Hash a model and its external data.
 
     Args:
-        contents: the model's file, its bytes, or the parts of what would be serialized.
-        files: names of the external data.
-        folder: what these are relative to.
+        contents: the model's file, its bytes, or the messages that would be serialized.
+        files: the names of the external data's files.
+        folder: the folder that these are relative to.
     """
     digest = hashlib.sha256()
     for content in contents:
@@ -33,8 +33,8 @@ def model_sha256(
             _add_message(digest, content)
     for name in sorted(set(files)):
         file = folder / name
-        # Names and sizes too: the same bytes cut into other files are another model. The parser
-        # reports a file that is missing, with the tensor's name.
+        # Names and sizes too: the same bytes split differently are another model. A missing file
+        # is reported by the parser, with the tensor's name.
         size = file.stat().st_size if file.is_file() else -1
         digest.update(f"\0{name}\0{size}\0".encode())
         if size >= 0:
@@ -42,9 +42,9 @@ def model_sha256(
     return digest.hexdigest()
 
 
-def _add_message(digest: "hashlib._Hash", message: "Message", most: int = _MAX_MESSAGE) -> None:
-    """The serialized message; field by field where it is larger than protobuf can serialize."""
-    if message.ByteSize() <= most:
+def _add_message(digest: "hashlib._Hash", message: "Message", max_size: int = _MAX_MESSAGE) -> None:
+    """Hash a serialized message; field by field if it is too large for protobuf to serialize."""
+    if message.ByteSize() <= max_size:
         digest.update(message.SerializeToString(deterministic=True))
         return
     for field, value in message.ListFields():
@@ -54,13 +54,13 @@ def _add_message(digest: "hashlib._Hash", message: "Message", most: int = _MAX_M
                 digest.update(f"{len(item)}\0".encode())
                 digest.update(item)
             elif hasattr(item, "ListFields"):
-                _add_message(digest, item, most)
+                _add_message(digest, item, max_size)
                 digest.update(b"\0")
             else:
                 digest.update(f"{item!r}\0".encode())
 
 
 def _items(value: Any) -> Iterable[Any]:
-    """What a field holds: one value, or those of a repeated field."""
+    """Return the values of a field, which may be a single or a repeated one."""
     is_single = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
     return [value] if is_single else value

@@ -1,9 +1,9 @@
-"""Weights in files beside a model: that they lie within the model's folder, and are all there.
+"""External data: checks that the files are in the model's folder, and complete.
 
-A model names these files itself. One that comes from elsewhere could have any file of this machine
-read, so fasttrt refuses names that lead out of the folder before anything reads them: TensorRT's
-parser, ONNX Runtime and the hash included. And TensorRT's parser looks at no file's size: of one
-that is cut short it takes what follows in memory, or dies.
+A model names these files itself. A model from an untrusted source could have any file of this
+machine read, so names that lead out of the folder are rejected before anything reads them:
+TensorRT's parser, ONNX Runtime and the hash included. Also, TensorRT's parser does not check the
+size of files: for a truncated one, it reads beyond its memory, or crashes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _KEY = b"location"
 _BLOCK = 1 << 20
 _IN_MEMORY = "*/_ORT_"
-"""With such names ONNX Runtime means the address of its own memory that follows, not a file."""
+"""The prefix of names that ONNX Runtime uses for addresses in its own memory, not for files."""
 
 
 def external_tensors(proto: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
-    """(tensor, file) of every tensor that lies in a file, also within subgraphs and functions.
+    """Yield (tensor, file) for all external data, in subgraphs and functions too.
 
-    A tensor that names several files is given with each, as readers differ in which one they take.
+    A tensor that names several files is yielded with each, as readers differ in which one they use.
     """
     for tensor in tensors(proto):
         if tensor.data_location == tensor.EXTERNAL:
@@ -36,11 +36,11 @@ def external_tensors(proto: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
 
 
 def has_no_external_data(path: Path) -> bool:
-    """Whether a file surely names no other, which its bytes tell sooner than its graph.
+    """Whether a model file certainly has no external data, found without parsing it.
 
-    Protobuf writes strings as they are, so a model that names a file has the entry's key in it.
-    False for ONNX's text formats, which can write it otherwise, and where the word has other
-    reasons.
+    Protobuf stores strings verbatim, so a model with external data contains the entry's key. The
+    result is False for ONNX's text formats, which may encode it differently, and if the word occurs
+    for another reason.
     """
     if path.suffix != ".onnx":
         return False
@@ -56,22 +56,22 @@ def has_no_external_data(path: Path) -> bool:
 def check_external_data(
     tensors: "Iterable[onnx.TensorProto]", path: Path | None
 ) -> dict[Path, Version]:
-    """See that all external data lies within the model's folder, and that the files have it all.
+    """Check that all external data is in the model's folder, and that the files are complete.
 
-    The folder is that of ``path``, and, where ``path`` is a link (as in caches that keep files by
-    their hash), that of the file that it leads to. Only the files' sizes are looked at.
+    The folder is that of ``path`` and, if ``path`` is a link (as in caches that store files by
+    hash), that of its target. Only the sizes of files are checked.
 
     Args:
-        tensors: of the model; others than external ones are passed over.
-        path: of the model; None for one without a folder.
+        tensors: the model's tensors; those without external data are skipped.
+        path: the model's path; None for a model without a folder.
 
     Returns:
-        The files, as they are now.
+        The files, with their current versions.
 
     Raises:
-        FileError: naming the tensor and its file, which leaves the folder (by an absolute path,
-            by ``..`` or by a link), is missing, is no regular file or a Git LFS pointer, is shorter
-            than the tensor needs, or belongs to a model without a folder.
+        FileError: a file is outside the folder (by an absolute path, ``..`` or a link), is missing,
+            is not a regular file, is a Git LFS pointer, is too short for the tensor, or belongs to
+            a model without a folder. The message names the tensor and the file.
     """
     files: dict[str, Version] = {}
     for tensor in tensors:
@@ -80,14 +80,14 @@ def check_external_data(
                 _check(tensor, path, files)
             except InputError as error:
                 raise FileError(f"external data of {tensor.name!r}: {error}") from None
-    return {} if path is None else {path.parent / name: found for name, found in files.items()}
+    return {} if path is None else {path.parent / name: version for name, version in files.items()}
 
 
 def load_external_data(tensor: "onnx.TensorProto", folder: Path) -> None:
-    """Read into a tensor what it has in a file, as `check_external_data` has found it.
+    """Load a tensor's external data into it, after `check_external_data`.
 
     Raises:
-        FileError: the file does not have it any more.
+        FileError: the file has become shorter.
         OSError: it cannot be read.
     """
     location, offset = _place(tensor)
@@ -96,14 +96,16 @@ def load_external_data(tensor: "onnx.TensorProto", folder: Path) -> None:
         stream.seek(offset)
         data = stream.read(needed)
     if len(data) != needed:
-        raise FileError(f"external data of {tensor.name!r}: {location} was cut short meanwhile")
+        raise FileError(
+            f"external data of {tensor.name!r}: {location} has been truncated meanwhile"
+        )
     tensor.raw_data = data
     tensor.data_location = tensor.DEFAULT
     del tensor.external_data[:]
 
 
 def _check(tensor: "onnx.TensorProto", path: Path | None, files: dict[str, Version]) -> None:
-    """See that a tensor's data is there; files that were looked at before are in ``files``."""
+    """Check a tensor's external data; ``files`` contains those checked before."""
     for entry in tensor.external_data:
         if entry.key == _KEY.decode() and entry.value not in files:
             if problem := _problem(entry.value, path):
@@ -122,10 +124,10 @@ def _check(tensor: "onnx.TensorProto", path: Path | None, files: dict[str, Versi
 
 
 def _place(tensor: "onnx.TensorProto") -> tuple[str, int]:
-    """The name of the file, and the offset in it.
+    """Return the name of a tensor's file, and the offset in it.
 
     Raises:
-        FileError: an entry is there twice, is no number, or does not fit the tensor.
+        FileError: an entry occurs twice, is not a number, or does not match the tensor.
     """
     entries: dict[str, str] = {}
     for entry in tensor.external_data:
@@ -140,7 +142,7 @@ def _place(tensor: "onnx.TensorProto") -> tuple[str, int]:
             f"expected a length of {needed} bytes, which {described(tensor)} needs, got {length}"
         )
     if any(len(getattr(tensor, name)) for name in ("raw_data", *VALUE_FIELDS)):
-        raise FileError("expected it in the file alone, got values in the model, too")
+        raise FileError("expected values in the file only, got values in the model, too")
     return entries.get(_KEY.decode(), ""), offset
 
 
@@ -155,21 +157,21 @@ def _number(entries: dict[str, str], key: str, default: int) -> int:
 
 def _version(file: Path) -> Version:
     try:
-        found = check_file(file)
-        problem = lfs_problem(file, found.size)
+        version = check_file(file)
+        problem = lfs_problem(file, version.size)
     except OSError as error:
         raise FileError(f"expected the file {file}: {error.strerror}") from None
     if problem:
         raise FileError(problem)
-    return found
+    return version
 
 
 def _problem(location: str, path: Path | None) -> str:
-    """Why a file is refused; empty if it is not."""
+    """Say why a file is rejected; empty if it is not."""
     if path is None:
         return (
-            "expected the weights in the model, as it comes without a folder, got a file "
-            f"{location!r}; give the model's path instead"
+            "expected the weights in the model, as it has no folder, got a file "
+            f"{location!r}; pass the model's path instead"
         )
     expected = f"expected a file within the model's folder {path.parent}"
     if not location or "\0" in location or location.startswith(_IN_MEMORY):
@@ -186,12 +188,12 @@ def _problem(location: str, path: Path | None) -> str:
     if not any(file.is_relative_to(folder) for folder in folders):
         return f"{expected}, got {location!r}, which leads to {file}"
     if is_odd:
-        return f"{expected}, got {location!r}, which is no regular file"
+        return f"{expected}, got {location!r}, which is not a regular file"
     return ""
 
 
 def tensors(proto: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
-    """All constants of a model, also within subgraphs and functions."""
+    """Yield all constants of a model, in subgraphs and functions too."""
     yield from _graph_tensors(proto.graph)
     for function in proto.functions:
         yield from _node_tensors(function.node)

@@ -1,8 +1,8 @@
-"""What of a model is structure and what are weights, so that a refit can tell the two apart.
+"""Fingerprints of a model's structure and weights, with which a refit checks the new model.
 
-TensorRT matches the weights of a refit by name and size, and looks at nothing else: a model with
-another activation would be taken, and so would a new value of a constant that the build has made
-part of the engine. So the plan of an engine that can be refitted keeps digests of both.
+TensorRT matches the weights of a refit by name and size only: it would accept a model with another
+activation, or a new value of a constant that the build has made part of the engine. So the plan of
+a refittable engine contains digests of both.
 """
 
 import hashlib
@@ -16,41 +16,41 @@ from fasttrt.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
-Structure: TypeAlias = dict[str, Any]
-_MAX_LISTED = 10  # differences that a message lists
+ModelFingerprint: TypeAlias = dict[str, Any]
+_MAX_LISTED = 10  # differences in a message
 _DIGITS = 16  # of a SHA-256
 
 
-def structure(model: OnnxModel) -> Structure:
-    """Digests of a model, as JSON has them.
+def structure(model: OnnxModel) -> ModelFingerprint:
+    """Compute the fingerprint of a model, as JSON values.
 
-    ``interface`` is one of the inputs, outputs, operator sets and functions; ``nodes`` has one a
-    node, of its operator, attributes and where its inputs come from, whatever names it gives to
-    what it makes; ``weights`` has for each tensor that the file gives a value its type, extents and
-    a digest of the values.
+    ``interface`` is a digest of the inputs, outputs, opsets and functions; ``nodes`` has a digest
+    for each node, of its operator, its attributes and the origins of its inputs, independent of the
+    names of intermediate tensors; ``weights`` has the type, the shape and a digest of the values of
+    each constant.
 
     Raises:
-        InputError: external data cannot be read; names the tensor.
+        InputError: external data cannot be read; the message names the tensor.
     """
     return _Reader(model).structure
 
 
-def check_same(built: Mapping[str, Any], model: OnnxModel) -> Structure:
-    """The structure of a model that has to be that of another, but for the values of weights.
+def check_same(built: Mapping[str, Any], model: OnnxModel) -> ModelFingerprint:
+    """Check that a model has another one's structure, apart from weights, and return its own.
 
     Raises:
-        InputError: it differs; lists where.
+        InputError: it differs; the message lists the differences.
     """
     reader = _Reader(model)
     new = reader.structure
     problems = []
     if new["interface"] != built["interface"]:
-        problems.append("its inputs, outputs, operator sets or functions are others")
+        problems.append("its inputs, outputs, opsets or functions differ")
     if len(new["nodes"]) != len(built["nodes"]):
         problems.append(f"it has {len(new['nodes'])} nodes, not {len(built['nodes'])}")
     for before, now, title in zip(built["nodes"], new["nodes"], reader.titles, strict=False):
         if now != before:
-            problems.append(f"{title} is another or elsewhere")
+            problems.append(f"{title} differs, or its inputs do")
     for name, (dtype, shape, _) in built["weights"].items():
         if name not in new["weights"]:
             problems.append(f"it has no weight {name}")
@@ -69,18 +69,18 @@ def check_same(built: Mapping[str, Any], model: OnnxModel) -> Structure:
 def check_changes(
     built: Mapping[str, Any], new: Mapping[str, Any], model: OnnxModel, refittable: Collection[str]
 ) -> None:
-    """See that TensorRT can replace all the values that differ.
+    """Check that TensorRT can replace all values that differ.
 
     Args:
-        built: the structure of the model that the engine was built from.
+        built: the fingerprint of the model that the engine was built from.
         new: that of the model with the new weights.
-        model: the latter.
-        refittable: names of the weights that the engine can replace.
+        model: the model with the new weights.
+        refittable: the names of the weights that the engine can replace.
 
     Raises:
-        InputError: names the values that the build has made part of the engine.
+        InputError: the build has made some of them part of the engine; the message names them.
     """
-    # The parser folds these into a scale and a shift of its own, which it refits.
+    # The parser folds these into its own scale and shift, which it refits.
     folded = {
         name
         for node in model.skeleton.graph.node
@@ -94,20 +94,20 @@ def check_changes(
     ]
     if fixed:
         raise InputError(
-            "refit: TensorRT cannot replace these values, which are part of the engine; build it "
-            f"anew: {_listed(fixed, ', ')}"
+            "refit: TensorRT cannot replace these values, which are part of the engine; rebuild "
+            f"it: {_listed(fixed, ', ')}"
         )
 
 
 class _Reader:
-    """Walks over a graph and those within its nodes."""
+    """Traverses a graph and its subgraphs."""
 
     def __init__(self, model: OnnxModel) -> None:
         self._constants = model.weights
         self._nodes: list[str] = []
         self._weights: dict[str, list[Any]] = {}
         self.titles: list[str] = []
-        """What to call each node."""
+        """The name of each node in messages."""
         graph = model.skeleton.graph
         opsets = sorted((opset.domain, opset.version) for opset in model.skeleton.opset_import)
         types = [
@@ -116,14 +116,14 @@ class _Reader:
         ]
         functions = [f.SerializeToString(deterministic=True) for f in model.skeleton.functions]
         self._read(graph, {})
-        self.structure: Structure = {
+        self.structure: ModelFingerprint = {
             "interface": _short(repr((opsets, types, functions)).encode()),
             "nodes": self._nodes,
             "weights": self._weights,
         }
 
     def _read(self, graph: "onnx.GraphProto", outer: Mapping[str, str]) -> None:
-        """Take in a graph; `outer` has where the values around it come from."""
+        """Add a graph; `outer` has the origins of the values around it."""
         origins = dict(outer)
         origins |= {value.name: f"input {value.name}" for value in graph.input}
         for tensor in graph.initializer:
@@ -136,7 +136,7 @@ class _Reader:
         for node in graph.node:
             self._node(node, origins)
         ends = [origins.get(value.name, value.name) for value in graph.output]
-        self._add("where the outputs come from", ends)
+        self._add("the origin of the outputs", ends)
 
     def _add(self, title: str, parts: list[Any]) -> None:
         self.titles.append(title)
@@ -151,7 +151,7 @@ class _Reader:
             parts.append(attribute.name)
             if node.op_type == "Constant" and attribute.name == "value":
                 self._weigh(node.output[0], attribute.t)
-                parts.append(node.output[0])  # which TensorRT knows it by
+                parts.append(node.output[0])  # its name in TensorRT
             elif attribute.HasField("g"):
                 graphs.append(attribute.g)
             else:
@@ -168,14 +168,14 @@ class _Reader:
         digest = hashlib.sha256()
         for part in _content(tensor, self._constants):
             digest.update(part)
-        if name in self._weights:  # of another branch
+        if name in self._weights:  # in another branch
             digest.update(self._weights[name][2].encode())
         dtype = onnx.TensorProto.DataType.Name(tensor.data_type)
         self._weights[name] = [dtype, list(tensor.dims), digest.hexdigest()[:_DIGITS]]
 
 
 def _content(tensor: "onnx.TensorProto", constants: Weights) -> Iterator[bytes]:
-    """The values in one form, whichever of its fields the file has them in."""
+    """Yield a tensor's values in a form independent of the field that stores them."""
     import onnx
 
     try:
@@ -191,7 +191,7 @@ def _content(tensor: "onnx.TensorProto", constants: Weights) -> Iterator[bytes]:
 
 
 def _unnamed(kind: "onnx.TypeProto") -> "onnx.TypeProto":
-    """A type without the names of its dimensions, which the build may have made distinct."""
+    """Copy a type without the names of its dimensions, which the build may have changed."""
     import onnx
 
     copy = onnx.TypeProto()

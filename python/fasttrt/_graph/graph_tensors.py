@@ -1,4 +1,4 @@
-"""What a graph says of its tensors, found out once."""
+"""Cached facts about a graph's tensors: names, types, shapes, constants."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import onnx
 
 _MAX_ELEMENTS = 64
-"""Of a constant that is read here: axes, say."""
+"""The maximum size of constants that are read here, such as axes."""
 
 Described: TypeAlias = tuple[int, list[int | None] | None]
-"""A type, a value of ``TensorProto.DataType`` or 0; and the dimensions as far as they are known."""
+"""A type (a value of ``TensorProto.DataType``, or 0) and the known dimensions."""
 
 
 class GraphTensors:
-    """What a model says of its tensors. It has to stay as it is meanwhile.
+    """Facts about the tensors of a model, which must not be changed meanwhile.
 
-    Of a name that several graphs use, such as the branches of an If, only what is the same in all.
+    For a name that several graphs use, such as the branches of an If, only what all have in common.
     """
 
     def __init__(self, proto: "onnx.ModelProto") -> None:
@@ -35,12 +35,12 @@ class GraphTensors:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """All that a new name must differ from."""
+        """All names in use."""
         return frozenset(all_names(self._proto.graph))
 
     @cached_property
     def opset(self) -> int:
-        """The version of ONNX's own operators that the model is written in; at least 1."""
+        """The model's opset version of the ONNX domain; at least 1."""
         return onnx_version(self._proto.opset_import) or 1
 
     @cached_property
@@ -53,7 +53,7 @@ class GraphTensors:
 
     @cached_property
     def ambiguous(self) -> frozenset[str]:
-        """Names that several graphs give something."""
+        """Names that several graphs define."""
         return frozenset(name for name, count in self._uses.items() if count > 1)
 
     @cached_property
@@ -63,7 +63,7 @@ class GraphTensors:
 
     @cached_property
     def held(self) -> "dict[str, onnx.TensorProto]":
-        """The tensors of Constant nodes, by what they give."""
+        """The tensors of Constant nodes, by output name."""
         return {
             node.output[0]: attribute.t
             for graph in self._graphs
@@ -75,7 +75,7 @@ class GraphTensors:
 
     @cached_property
     def constants(self) -> dict[str, npt.NDArray[Any]]:
-        """The values of small constants, from the file itself."""
+        """The values of small constants that are stored in the model file."""
         found: dict[str, list[npt.NDArray[Any]]] = {}
         for name, value in _constants(self._graphs):
             found.setdefault(name, []).append(value)
@@ -87,7 +87,7 @@ class GraphTensors:
 
     @cached_property
     def inferred(self) -> dict[str, Described]:
-        """Types and shapes as far as ONNX infers them; shapes that files state may be wrong."""
+        """Types and shapes inferred by ONNX, without the file's shapes, which may be wrong."""
         from onnx.shape_inference import infer_shapes
 
         copy = with_weight_inputs(self._proto)
@@ -98,7 +98,7 @@ class GraphTensors:
                     output.type.tensor_type.ClearField("shape")
         try:
             copy = infer_shapes(copy)
-        except Exception as error:  # of several classes; a node that needs them is refused then
+        except Exception as error:  # several classes; a node that needs shapes is rejected later
             logger.debug("no shapes were inferred: %s", error)
         return {
             value.name: (value.type.tensor_type.elem_type, _shape(value.type.tensor_type))
@@ -109,7 +109,7 @@ class GraphTensors:
 
 
 def _constants(graphs: "list[onnx.GraphProto]") -> "Iterator[tuple[str, npt.NDArray[Any]]]":
-    """Small ones. External data is not read."""
+    """Yield small constants, without reading external data."""
     from onnx import TensorProto
     from onnx.numpy_helper import to_array
 

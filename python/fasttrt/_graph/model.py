@@ -1,4 +1,4 @@
-"""Reading ONNX models: what a model declares, apart from what TensorRT makes of it."""
+"""Reading of ONNX models: their declarations, weights and changes."""
 
 import os
 import sys
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from fasttrt._graph.graph_tensors import GraphTensors
 
 _LIMIT = 2**31 - 1
-"""Bytes of a model without its external data, at most: protobuf's limit."""
+"""The maximum size of a model without its external data, in bytes: protobuf's limit."""
 _EXPECTED = "a path, the bytes of a file, or an onnx.ModelProto"
 _SHOWN = 500
-"""Characters of another's error that are quoted."""
+"""The maximum length of quoted errors."""
 
 
 @dataclass(frozen=True)
@@ -47,53 +47,52 @@ class DeclaredTensor:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...] | None
-    """Extents, a name for one that has a name, ``""`` for one that has none; None if the file does
-    not say."""
+    """The dimensions; a name for a named dynamic one, ``""`` for an unnamed one; None if the shape
+    is not declared."""
 
 
 class OnnxModel:
-    """An ONNX model in a file or in memory, read as far as needed: its weights are TensorRT's."""
+    """An ONNX model in a file or in memory, read lazily; weights are left to TensorRT."""
 
     def __init__(
         self, source: "str | os.PathLike[str] | bytes | onnx.ModelProto", *, later: bool = False
     ) -> None:
-        """Take a path, the bytes of a file, or an ``onnx.ModelProto``.
+        """Open a path, the bytes of a file, or an ``onnx.ModelProto``.
 
         Args:
             source: the model.
-            later: parse a file only when its graph is asked for, which its hash needs not; what is
-                raised for its content is raised then. A file that may have external data is parsed
-                at once.
+            later: whether to parse a file only when its graph is needed, which its hash does not;
+                errors in its content are then raised later, too. A file that may have external data
+                is parsed immediately.
 
         Raises:
-            MissingFileError: if there is no such file.
-            ParseError: if it holds no ONNX model, or is a Git LFS pointer.
-            InputError: if it is no ordinary file, its external data is missing, cut short or
-                outside of its folder, see `check_external_data`, or a constant has not the values
-                that its shape says.
-            InputError: for anything else, too.
+            MissingFileError: there is no such file.
+            ParseError: it is not an ONNX model, or is a Git LFS pointer.
+            InputError: it is not a regular file, its external data is missing, truncated or outside
+                of its folder (see `check_external_data`), the number of a constant's values does
+                not match its shape, or ``source`` is something else.
         """
         self.path: Path | None = None
-        """Where it came from; external data is relative to it."""
+        """The file; external data is relative to it."""
         self.original = self
         """The model as it was read."""
         self.changes: tuple[str, ...] = ()
-        """What is different from it, a line each."""
+        """The changes to it, one line each."""
         self.arguments: dict[str, dict[str, Any]] = {}
-        """The ``freeze`` and ``dims`` that it was changed with, as JSON has them."""
+        """The ``freeze`` and ``dims`` that were applied, as JSON values."""
         self.rewritten: tuple[tuple[str, ...], ...] = ()
-        """The nodes that were written in another form since the parser had refused them, by their
-        first outputs; a tuple for each time that it was asked."""
+        """The nodes that were rewritten because the parser rejected them, by their first outputs;
+        a tuple for each attempt to parse."""
         self.wide: frozenset[str] = frozenset()
-        """Names of nodes that compute with integers in float32, which 16 bits do not hold."""
+        """The names of nodes that compute with integers in float32, needing more than 16 bits."""
         self.callers: dict[str, int] = {}
-        """By what a node of a local function gives, written out: where the call was in `original`,
-        its index in the graph."""
+        """For the outputs of nodes inlined from a local function: the call's index in the graph of
+        `original`."""
         self._bytes: bytes | None = None
         self._versions: dict[Path, Version] = {}
-        """The files, as they were when they were read."""
+        """The versions of the files when they were read."""
         self._first: Version | None = None
-        """The model's own, as it was before; it may be read later."""
+        """The version of the model's file when it was opened, which may be before it is read."""
         if isinstance(source, (str, os.PathLike)):
             self.path = Path(source)
             self._versions[self.path] = self._first = version = check_file(self.path)
@@ -118,10 +117,10 @@ class OnnxModel:
 
     @cached_property
     def proto(self) -> "onnx.ModelProto":
-        """The graph, its weights included unless they lie beside it.
+        """The graph, with its weights unless they are external data.
 
         Raises:
-            ParseError, InputError: as the constructor.
+            ParseError, InputError: see the constructor.
         """
         if self.is_changed:
             return self.weights.restored(self.skeleton)
@@ -135,14 +134,12 @@ class OnnxModel:
             self._versions[self.path] = check_file(self.path)
             content = read_file(self.path, _LIMIT, "a model")
         try:
-            with warnings.catch_warnings():  # that a format is experimental
+            with warnings.catch_warnings():  # about experimental formats
                 warnings.simplefilter("ignore")
                 proto = onnx.load_model_from_string(content, _format_of(self.path))
         except MemoryError:
-            raise OutOfMemoryError(
-                f"{where}: there is no memory for {len(content)} bytes"
-            ) from None
-        except Exception as error:  # of each format's own classes
+            raise OutOfMemoryError(f"{where}: not enough memory for {len(content)} bytes") from None
+        except Exception as error:  # each format has its own classes
             kind = "" if self.is_binary else f" in the format of {self.path and self.path.suffix}"
             text = _brief(str(error) or repr(error))
             raise _no_model(f"{where} cannot be read as an ONNX model{kind}: {text}") from None
@@ -160,9 +157,9 @@ class OnnxModel:
                     check_values(tensor)
             self._versions |= check_external_data(found, self.path)
         except UnicodeDecodeError as error:
-            raise _no_model(f"the name {_brief(repr(error.object))} is no UTF-8") from None
+            raise _no_model(f"the name {_brief(repr(error.object))} is not UTF-8") from None
         except RecursionError:
-            raise _no_model(f"{where} has graphs that are nested too deep") from None
+            raise _no_model(f"{where} has graphs that are nested too deeply") from None
         return proto
 
     @cached_property
@@ -172,17 +169,17 @@ class OnnxModel:
 
     @property
     def skeleton(self) -> "onnx.ModelProto":
-        """The model with placeholders for its large weights: for passes to look at."""
+        """The model with placeholders for its large weights, for passes."""
         return self._split[0]
 
     @property
     def weights(self) -> Weights:
-        """Gives the values of constants, those of placeholders included."""
+        """The values of constants, including those of placeholders."""
         return self._split[1]
 
     @cached_property
     def tensors(self) -> "GraphTensors":
-        """What the model says of its tensors; see `TensorInfo`, which passes look at it by."""
+        """Facts about the model's tensors; passes use them through `TensorInfo`."""
         from fasttrt._graph.graph_tensors import (
             GraphTensors,  # here, as who builds nothing needs none
         )
@@ -191,7 +188,7 @@ class OnnxModel:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that was read of it: the file that it came from, and its external data."""
+        """The files that were read: the model's, and its external data."""
         if self.path is None:
             return ()
         names = dict.fromkeys(file for _, file in external_tensors(self.original.proto))
@@ -199,17 +196,17 @@ class OnnxModel:
 
     @property
     def is_changed(self) -> bool:
-        """Whether it differs from what was read."""
+        """Whether it differs from the original."""
         return bool(self.changes)
 
     @property
     def is_binary(self) -> bool:
-        """Whether the file that it came from, if any, is in ONNX's binary format."""
+        """Whether its file, if any, is in ONNX's binary format."""
         return _format_of(self.path) == "protobuf"
 
     @property
     def is_as_read(self) -> bool:
-        """Whether the files that it came from, if any, are still those that were read."""
+        """Whether its files, if any, are unchanged since they were read."""
         first = self._first is None or self._first == self._versions[self.path or Path()]
         return first and self._changed_file() is None
 
@@ -226,18 +223,18 @@ class OnnxModel:
 
     @property
     def is_in_file(self) -> bool:
-        """Whether the file that it came from is the model, for readers of the binary format."""
+        """Whether its file contains exactly this model, in the binary format."""
         return self.path is not None and not self.is_changed and self.is_binary
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """While others read the model's files: these are still what was checked, at the end too.
+        """Check before and after the block, which reads the model's files, that they are unchanged.
 
-        The model's own file counts if it `is_in_file`; it is not read otherwise.
+        The model's own file counts only if it `is_in_file`, as it is not read otherwise.
 
         Raises:
-            InputError: a file was replaced, written or cut short, so that nobody knows what was
-                read.
+            InputError: a file was replaced, written or truncated, so that its readers may have seen
+                a different one.
         """
         self._refuse_changed()
         yield
@@ -249,9 +246,9 @@ class OnnxModel:
             raise FileError(f"{file} has changed since the model was read")
 
     def place_of(self, node: "onnx.NodeProto") -> int:
-        """Give a node's index in the graph as it was read; its call's if it is of a function.
+        """Return a node's index in the original graph; its call's if it is from a function.
 
-        -1 if it is of another graph, or new.
+        The index is -1 if the node is in a subgraph, or new.
         """
         called = (self.callers[name] for name in node.output if name in self.callers)
         return self.original._places.get(tuple(node.output), next(called, -1))  # noqa: SLF001
@@ -261,7 +258,7 @@ class OnnxModel:
         return {tuple(node.output): index for index, node in enumerate(self.proto.graph.node)}
 
     def with_weights(self) -> "onnx.ModelProto":
-        """A copy that has its external data in it.
+        """Copy the model with its external data in it.
 
         Raises:
             InputError: it takes 2 GiB or more, protobuf's limit; or a file has changed.
@@ -278,22 +275,22 @@ class OnnxModel:
         return proto
 
     def copy_proto(self) -> "onnx.ModelProto":
-        """A copy to be changed. External data is not read."""
+        """Copy the model, without reading external data."""
         if self.is_changed:
             return self.weights.restored(self.skeleton)
         return _copied(self.proto)
 
     def copy_skeleton(self) -> "onnx.ModelProto":
-        """Copy the skeleton, to be changed and given to `changed`; no large weight is copied."""
+        """Copy the skeleton, to be modified and passed to `changed`; large weights are shared."""
         return _copied(self.skeleton)
 
     def changed(self, proto: "onnx.ModelProto", changes: Sequence[str]) -> "OnnxModel":
-        """Give this model after changes, which are logged. External data stays where it is.
+        """Return a model with a changed graph, and log the changes. External data is not moved.
 
         Args:
-            proto: a changed copy of the skeleton, which may have new weights of any size; the new
-                model keeps it, and copies none of them.
-            changes: a line each.
+            proto: a modified copy of the skeleton, which may have new weights of any size; the new
+                model takes it without copying.
+            changes: the changes, one line each.
         """
         for line in changes:
             logger.info("%s", line)
@@ -306,41 +303,41 @@ class OnnxModel:
 
     @cached_property
     def inputs(self) -> tuple[DeclaredTensor, ...]:
-        """What the caller feeds: inputs that no initializer gives a value."""
+        """The inputs that the caller feeds: those without an initializer."""
         return declared_inputs(self._declarations)
 
     @cached_property
     def outputs(self) -> tuple[DeclaredTensor, ...]:
-        """What the model gives."""
+        """The outputs."""
         return tuple(_declared(value) for value in self._declarations.graph.output)
 
     @property
     def _declarations(self) -> "onnx.ModelProto":
-        """All but the values of weights, by the way that needs no copy."""
+        """The model, possibly without the values of weights, but without a copy."""
         return self.skeleton if self.is_changed else self.proto
 
     @property
     def is_quantized(self) -> bool:
-        """Whether it says itself where values are quantized."""
+        """Whether it has explicit quantization."""
         operators = {node.op_type for node in self._declarations.graph.node}
         return not operators.isdisjoint({"QuantizeLinear", "DequantizeLinear"})
 
     def with_named_axes(self, places: Sequence[tuple[str, int]]) -> "OnnxModel":
-        """A copy in which each given (input, axis) has a dimension name of its own."""
+        """Return a model in which each of these (input, axis) has a unique dimension name."""
         proto = self.copy_skeleton()
         inputs = {value.name: value for value in proto.graph.input}
         for name, axis in places:
             inputs[name].type.tensor_type.shape.dim[axis].dim_param = f"{name}.{axis}"
         lines = [
-            f"{name}: axis {axis} is told apart from others of its name" for name, axis in places
+            f"{name}: axis {axis} is renamed, as its name is ambiguous" for name, axis in places
         ]
         return self.changed(proto, lines)
 
     def to_bytes(self) -> bytes:
-        """The serialized model.
+        """Serialize the model.
 
         Raises:
-            InputError: if it is larger than 2 GiB, protobuf's limit.
+            InputError: it is larger than 2 GiB, protobuf's limit.
         """
         if self._bytes is not None:
             return self._bytes
@@ -350,14 +347,14 @@ class OnnxModel:
             if self.is_changed:
                 return self.weights.serialize(self.skeleton)
             return bytes(self.proto.SerializeToString())
-        except (EncodeError, ValueError) as error:  # of which class depends on the release
+        except (EncodeError, ValueError) as error:  # the class depends on the release
             raise InputError(
                 "expected a model of at most 2 GiB, protobuf's limit: save it with its weights "
-                "beside it, onnx.save_model(..., save_as_external_data=True), and give its path"
+                "beside it, onnx.save_model(..., save_as_external_data=True), and pass its path"
             ) from error
 
     def save(self, path: Path) -> None:
-        """Write the model with its weights beside it, which has no limit of 2 GiB."""
+        """Write the model with its weights as external data, without the 2 GiB limit."""
         import onnx
 
         onnx.save_model(
@@ -366,27 +363,27 @@ class OnnxModel:
 
     @property
     def fits_in_memory(self) -> bool:
-        """Whether `to_bytes` works."""
+        """Whether `to_bytes` can serialize it."""
         from google.protobuf.message import EncodeError
 
         try:
             if self.is_changed:
                 return self.weights.byte_size(self.skeleton) < 2**31
             return self._bytes is not None or self.proto.ByteSize() < 2**31
-        except EncodeError:  # some releases of protobuf do not even tell the size
+        except EncodeError:  # some releases of protobuf cannot even compute the size
             return False
 
     def sha256(self) -> str:
-        """Of the model and of every file of external data that it names.
+        """Hash the model and its external data.
 
-        The file's own SHA-256 where it names none and was not changed since it was read.
+        Without external data and changes, this is the SHA-256 of the file.
         """
         folder = self.path.parent if self.path else Path()  # where TensorRT looks
         if self.is_changed:
             contents = (self.skeleton, *self.weights.contents(self.skeleton))
         else:
             contents = (self.path or self._bytes or self.proto,)
-        # A file that is not parsed yet names none.
+        # A file that is not parsed yet has no external data.
         original = self.original
         tensors = external_tensors(original.proto) if "proto" in vars(original) else ()
         return model_sha256(contents, (file for _, file in tensors), folder)
@@ -399,11 +396,11 @@ def _copied(proto: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def _no_model(reason: str) -> ParseError:
-    return ParseError("no ONNX model", (ParseIssue(-1, "", "", reason),))
+    return ParseError("not an ONNX model", (ParseIssue(-1, "", "", reason),))
 
 
 def _format_of(path: Path | None) -> str:
-    """The name that onnx has for the format of a file, which it knows by its suffix."""
+    """Return onnx's name for the format of a file, by its suffix."""
     from onnx.serialization import registry
 
     found = registry.get_format_from_file_extension(path.suffix) if path else None
@@ -411,16 +408,16 @@ def _format_of(path: Path | None) -> str:
 
 
 def _brief(text: str) -> str:
-    """Of a text that may quote all of a file, the begin."""
+    """Shorten a text that may quote a whole file."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 
 def _check_texts(message: Any) -> None:
-    """See that all names of a model are text; values of constants are not looked at.
+    """Check that all names of a model are text, without checking values of constants.
 
     Raises:
-        ParseError: protobuf lets names be anything, and gives those that are no UTF-8 as bytes (or
-            raises UnicodeDecodeError, in other releases of it).
+        ParseError: one is not UTF-8. Protobuf allows any bytes, and returns such names as bytes (or
+            raises UnicodeDecodeError, in other releases).
     """
     if message.DESCRIPTOR.name == "TensorProto":
         _check_text(message.name)
@@ -441,19 +438,19 @@ def _check_texts(message: Any) -> None:
 
 def _check_text(text: str | bytes) -> None:
     if isinstance(text, bytes):
-        raise _no_model(f"the name {_brief(repr(text))} is no UTF-8")
+        raise _no_model(f"the name {_brief(repr(text))} is not UTF-8")
 
 
 def _kind_of(source: object) -> str:
-    """What was given in place of a model, and what would take it."""
+    """Describe what was passed in place of a model, and what accepts it."""
     torch: Any = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.nn.Module):
-        return f"the torch.nn.Module {type(source).__name__}; fasttrt.from_torch() takes modules"
+        return f"the torch.nn.Module {type(source).__name__}; use fasttrt.from_torch() for modules"
     return f"{type(source).__name__}: {shown(source)}"
 
 
 def declared_inputs(proto: "onnx.ModelProto") -> tuple[DeclaredTensor, ...]:
-    """The inputs that no initializer gives a value."""
+    """Return the inputs without an initializer."""
     given = {tensor.name for tensor in proto.graph.initializer}
     given |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
     return tuple(_declared(v) for v in proto.graph.input if v.name not in given)
@@ -465,7 +462,7 @@ def _declared(value: "onnx.ValueInfoProto") -> DeclaredTensor:
     tensor = value.type.tensor_type
     try:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    except KeyError:  # no tensor (a sequence, an optional), or undefined
+    except KeyError:  # not a tensor (a sequence, an optional), or undefined
         dtype = np.dtype(object)
     if not tensor.HasField("shape"):
         return DeclaredTensor(value.name, dtype, None)

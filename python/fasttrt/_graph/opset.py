@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def onnx_version(opsets: "Iterable[onnx.OperatorSetIdProto]") -> int:
-    """Give the version of ONNX's operators that is imported; 0 if none is."""
+    """Return the imported opset version of the ONNX domain; 0 if there is none."""
     return max((entry.version for entry in opsets if entry.domain in ONNX_DOMAINS), default=0)

@@ -1,4 +1,4 @@
-"""Which inputs of a model are parameters (axes, sizes, a condition) and which are data."""
+"""Distinction of a model's parameter inputs (axes, sizes, a condition) from data."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 Places: TypeAlias = tuple[int, ...]
 _AXES: Places = (1,)
-# Inputs by which an operator is told what to do; the others are what it does it to.
-_TOLD: dict[str, Places] = {
+# The parameter inputs of operators; the others are data.
+_PARAMETERS: dict[str, Places] = {
     **dict.fromkeys(
         (
             "CenterCropPad", "Compress", "CumSum", "Expand", "ReduceL1", "ReduceL2",
@@ -35,8 +35,8 @@ _TOLD: dict[str, Places] = {
     "STFT": (1, 3),
     "Slice": (1, 2, 3, 4),
 }  # fmt: skip
-# What is computed from parameters with these is one, too.
-_CARRYING = frozenset(
+# What these operators compute from parameters is a parameter, too.
+_PROPAGATING = frozenset(
     {
         "Abs", "Add", "And", "Cast", "Ceil", "Concat", "Div", "Equal", "Flatten", "Floor",
         "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min",
@@ -47,10 +47,9 @@ _CARRYING = frozenset(
 
 
 def parameters(proto: "onnx.ModelProto") -> frozenset[str]:
-    """The inputs of which everything that is computed only tells operators what to do.
+    """Return the inputs that are only used as parameters of operators, directly or indirectly.
 
-    An input that nothing reads is none, and neither is one that an output, or a node of another
-    domain, gets.
+    Unused inputs are not included, nor are those that reach an output or a node of another domain.
     """
     readers: dict[str, list[tuple[onnx.NodeProto, int]]] = {}
     for node in with_inner(proto.graph.node):
@@ -58,14 +57,14 @@ def parameters(proto: "onnx.ModelProto") -> frozenset[str]:
             readers.setdefault(name, []).append((node, place))
     given = {value.name for value in proto.graph.output}
     return frozenset(
-        value.name for value in proto.graph.input if _only_tells(value.name, readers, given)
+        value.name for value in proto.graph.input if _is_parameter(value.name, readers, given)
     )
 
 
-def _only_tells(
+def _is_parameter(
     name: str, readers: "dict[str, list[tuple[onnx.NodeProto, int]]]", given: set[str]
 ) -> bool:
-    told, seen, left = False, {name}, [name]
+    is_parameter, seen, left = False, {name}, [name]
     while left:
         tensor = left.pop()
         if tensor in given:
@@ -73,12 +72,12 @@ def _only_tells(
         for node, place in readers.get(tensor, ()):
             if node.domain not in ONNX_DOMAINS:
                 return False
-            if place in _TOLD.get(node.op_type, ()):
-                told = True
-            elif node.op_type in _CARRYING:
+            if place in _PARAMETERS.get(node.op_type, ()):
+                is_parameter = True
+            elif node.op_type in _PROPAGATING:
                 new = set(node.output) - seen
                 seen |= new
                 left += new
             else:
                 return False
-    return told
+    return is_parameter

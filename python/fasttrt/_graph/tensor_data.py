@@ -1,6 +1,6 @@
-"""How much data the tensors of an ONNX model need, and whether those within the model have it.
+"""The amount of data of an ONNX model's tensors, and the check of those in the model itself.
 
-ONNX's own checks and TensorRT's parser go by the shape and read on where the data ends.
+ONNX's own checks and TensorRT's parser rely on the shape, and read beyond the end of the data.
 """
 
 from math import prod
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**63 - 1
 _STRING = 8
-# By the values of TensorProto.DataType, as not every release of onnx has all names.
+# Keys are values of TensorProto.DataType, as older releases of onnx lack some names.
 _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64,
     15: 128, 16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
 }  # fmt: skip
-"""Bits of an element."""
+"""The number of bits of an element."""
 _FIELDS = {
     1: "float_data", 7: "int64_data", 8: "string_data", 11: "double_data", 12: "uint64_data",
     13: "uint64_data", 14: "float_data", 15: "double_data",
 }  # fmt: skip
-"""Where the elements are if they are not raw; int32_data for all others."""
+"""The field of elements that are not raw; int32_data for all other types."""
 VALUE_FIELDS = (
     "float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data",
 )  # fmt: skip
@@ -31,11 +31,11 @@ _COMPLEX = (14, 15)
 
 
 def needed_bytes(tensor: "onnx.TensorProto") -> int:
-    """The bytes that a tensor's type and shape need.
+    """Return the number of bytes for a tensor's type and shape.
 
     Raises:
-        FileError: it has no size: an extent is negative, or their product too large, or the type
-            is one of strings or unknown.
+        FileError: it is undefined: a dimension is negative, their product is too large, or the type
+            is string or unknown.
     """
     bits = _BITS.get(tensor.data_type)
     if bits is None:
@@ -45,7 +45,7 @@ def needed_bytes(tensor: "onnx.TensorProto") -> int:
 
 
 def described(tensor: "onnx.TensorProto") -> str:
-    """Type and shape for messages, as in ``FLOAT[3, 4]``."""
+    """Format type and shape for messages, as in ``FLOAT[3, 4]``."""
     import onnx
 
     try:
@@ -56,13 +56,13 @@ def described(tensor: "onnx.TensorProto") -> str:
 
 
 def check_values(tensor: "onnx.TensorProto") -> None:
-    """See that a tensor has as many values in the model as its shape says.
+    """Check that the number of a tensor's values in the model matches its shape.
 
     Raises:
-        FileError: names the tensor, and what was expected.
+        FileError: it does not.
     """
     if tensor.HasField("segment"):
-        raise FileError(f"tensor {tensor.name!r}: expected it in one piece, got a segment of it")
+        raise FileError(f"tensor {tensor.name!r}: expected a whole tensor, got a segment")
     filled = {name: count for name in VALUE_FIELDS if (count := len(getattr(tensor, name)))}
     if tensor.HasField("raw_data"):
         got, place, expected = len(tensor.raw_data), "raw_data", "bytes"
@@ -76,7 +76,7 @@ def check_values(tensor: "onnx.TensorProto") -> None:
         got, count = filled.pop(place, 0), _values(tensor)
     if filled:
         raise FileError(
-            f"tensor {tensor.name!r}, {described(tensor)}: expected its data in {place} alone, got "
+            f"tensor {tensor.name!r}, {described(tensor)}: expected its data only in {place}, got "
             f"some in {', '.join(filled)}"
         )
     if got != count:
@@ -87,7 +87,7 @@ def check_values(tensor: "onnx.TensorProto") -> None:
 
 
 def _values(tensor: "onnx.TensorProto") -> int:
-    """The entries of a tensor's own field: for types below a byte, one for each byte."""
+    """Return the number of entries in a tensor's field: one per byte for types below a byte."""
     if tensor.data_type == _STRING:
         return _elements(tensor)
     if tensor.data_type not in _BITS:
@@ -99,8 +99,8 @@ def _values(tensor: "onnx.TensorProto") -> int:
 
 def _elements(tensor: "onnx.TensorProto") -> int:
     dims = list(tensor.dims)
-    if any(extent < 0 for extent in dims):
-        raise FileError(f"tensor {tensor.name!r}: expected extents >= 0, got {dims}")
+    if any(dim < 0 for dim in dims):
+        raise FileError(f"tensor {tensor.name!r}: expected dimensions >= 0, got {dims}")
     if prod(filter(None, dims)) * 16 > _LARGEST:  # bytes of the largest type
-        raise FileError(f"tensor {tensor.name!r}: expected fewer elements than {dims} are")
+        raise FileError(f"tensor {tensor.name!r}: expected fewer elements than {dims} has")
     return prod(dims)

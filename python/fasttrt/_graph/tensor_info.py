@@ -1,4 +1,4 @@
-"""What a pass knows of a model's tensors: those of the graph, and those that it writes itself."""
+"""A pass's view of a model's tensors: those of the graph, and those that it adds itself."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class TensorInfo:
-    """A pass's view of a model's tensors; what the model says is found out once for all passes.
+    """A pass's view of a model's tensors, on facts that all passes share.
 
-    Of a name that several graphs use, such as the branches of an If, only what is the same in all.
+    For a name that several graphs use, such as the branches of an If, only what all have in common.
     """
 
     def __init__(self, model: OnnxModel, tensors: GraphTensors | None = None) -> None:
-        """Look at a model.
+        """Create a view of a model.
 
         Args:
-            model: the model, which stays as it is.
-            tensors: instead of the model's own.
+            model: the model, which is not changed.
+            tensors: facts to use instead of the model's own.
         """
         self._tensors = model.tensors if tensors is None else tensors
         self._weights = model.weights
@@ -32,44 +32,44 @@ class TensorInfo:
 
     @cached_property
     def names(self) -> set[str]:
-        """All that a new name must differ from; who takes one adds it."""
+        """All names in use, to which new ones are added."""
         return set(self._tensors.names)
 
     def constant(self, name: str) -> npt.NDArray[Any] | None:
-        """Give the values of a small constant, from the file itself."""
+        """Return the values of a small constant that is stored in the model file."""
         return self._tensors.constants.get(name)
 
     def is_true(self, name: str) -> bool:
-        """Tell whether a tensor is a small constant without a zero."""
+        """Return whether a tensor is a small constant without a zero."""
         value = self.constant(name)
         return value is not None and bool(value.all())
 
     def weight(self, name: str) -> "onnx.TensorProto | None":
-        """Give an initializer, maybe without its values; None if it is none, or several."""
+        """Return an initializer, maybe without its values; None if there is none, or several."""
         return None if name in self._tensors.ambiguous else self._tensors.weights.get(name)
 
     def weight_values(self, name: str) -> npt.NDArray[Any] | None:
-        """Give a weight of any size; None for what is none, or is kept outside the file."""
+        """Return the values of a weight of any size; None if it is none, or external data."""
         weight = self.weight(name)
         return None if weight is None else self.values(weight)
 
     def values(self, tensor: "onnx.TensorProto") -> npt.NDArray[Any] | None:
-        """Give the values of any constant of the model; None if they are outside the file."""
+        """Return the values of any constant of the model; None if they are external data."""
         return self._weights.array_inside(tensor)
 
     @property
     def opset(self) -> int:
-        """The version of ONNX's own operators that the model is written in."""
+        """The model's opset version of the ONNX domain."""
         return self._tensors.opset
 
     def tensor(self, name: str) -> "onnx.TensorProto | None":
-        """Give an initializer or what a Constant node holds; None if it is neither, or several."""
+        """Return an initializer or a Constant node's tensor; None if it is neither, or several."""
         if name in self._tensors.ambiguous:
             return None
         return self._tensors.weights.get(name) or self._tensors.held.get(name)
 
     def shape(self, name: str) -> list[int | None] | None:
-        """Give a tensor's dimensions as far as they are known; None without even a rank."""
+        """Return a tensor's shape, with None for unknown dimensions; None for an unknown rank."""
         if name in self._tensors.ambiguous:
             return None
         weight = self._tensors.weights.get(name)
@@ -79,7 +79,7 @@ class TensorInfo:
         return None if shape is None else list(shape)
 
     def dtype(self, name: str) -> int:
-        """Give a tensor's type, a value of ``TensorProto.DataType``; 0 (UNDEFINED) if unknown."""
+        """Return a tensor's type, a value of ``TensorProto.DataType``; 0 (UNDEFINED) if unknown."""
         if name in self._tensors.ambiguous:
             return 0
         weight = self._tensors.weights.get(name)
@@ -89,9 +89,9 @@ class TensorInfo:
         return self._declared.get(name) or self._tensors.inferred.get(name, (0, None))
 
     def declare(self, name: str, dtype: int, shape: list[int | None] | None) -> None:
-        """Add a tensor that a rule is about to write."""
+        """Add a tensor that a rule is about to create."""
         self._declared[name] = dtype, shape
 
     def unused(self, name: str) -> str:
-        """Make a name like this one that nothing has, and take it."""
+        """Create a unique name like this one."""
         return unused_name(name, self.names)

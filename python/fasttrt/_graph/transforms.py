@@ -1,4 +1,4 @@
-"""Changes to a model before TensorRT sees it: inputs made constant, dimensions fixed."""
+"""Changes that the caller requests: constant inputs (``freeze``), fixed dimensions (``dims``)."""
 
 from collections.abc import Iterator, Mapping
 from numbers import Integral
@@ -18,28 +18,27 @@ if TYPE_CHECKING:
     import onnx
 
 Freeze: TypeAlias = Mapping[str, Any]
-"""Values by input name: arrays, or what ``numpy.asarray`` makes one of."""
+"""Values by input name: arrays, or anything that ``numpy.asarray`` accepts."""
 Dims: TypeAlias = Mapping[str, int]
-"""Extents by the name of a dimension, or by ``"input.axis"`` for one axis."""
+"""Sizes by dimension name, or by ``"input.axis"`` for a single axis."""
 
 _SHOWN = 8
-"""Values of a frozen input that its line in the changes shows."""
+"""The maximum number of values of a frozen input that its line in the changes shows."""
 
 
 def transformed(
     model: OnnxModel, freeze: Freeze | None = None, dims: Dims | None = None
 ) -> OnnxModel:
-    """The model with inputs made constant and dimensions fixed; itself where nothing is asked.
+    """Make inputs constant and fix dimensions; return the model itself if nothing is requested.
 
-    Each change is in the result's ``changes``, and in the log; the arguments are in its
-    ``arguments``, for another model to be changed alike.
+    Each change is added to the result's ``changes``, and logged; its ``arguments`` allow another
+    model to be changed in the same way.
 
     Raises:
-        InputError: for a name that the model does not have, or a value, a dtype or a shape that
-            does not fit.
+        InputError: the model does not have a name, or a value, a dtype or a shape does not match.
     """
     check_mapping("freeze", freeze, "values by input name, as in {'axes': [1]}")
-    check_mapping("dims", dims, "extents by dimension, as in {'batch': 1}")
+    check_mapping("dims", dims, "sizes by dimension, as in {'batch': 1}")
     if not freeze and not dims:
         return model
     proto = model.copy_skeleton()
@@ -52,13 +51,13 @@ def transformed(
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     changed.arguments = {
         "freeze": {name: _as_json(constants[name]) for name in freeze or ()},
-        "dims": {name: _extent(name, given) for name, given in (dims or {}).items()},
+        "dims": {name: _size(name, given) for name, given in (dims or {}).items()},
     }
     return changed
 
 
 def retransformed(model: OnnxModel, arguments: Mapping[str, Mapping[str, Any]]) -> OnnxModel:
-    """A model changed as another one was, by that one's ``arguments``.
+    """Change a model as another one was changed, by the ``arguments`` of that one.
 
     Raises:
         InputError: as `transformed`.
@@ -68,7 +67,7 @@ def retransformed(model: OnnxModel, arguments: Mapping[str, Mapping[str, Any]]) 
 
 
 def frozen_values(model: OnnxModel, freeze: Freeze) -> dict[str, np.ndarray[Any, Any]]:
-    """The constants that ``freeze`` makes of a model's inputs.
+    """Return the constants that replace a model's inputs with ``freeze``.
 
     Raises:
         InputError: as `transformed`.
@@ -77,9 +76,9 @@ def frozen_values(model: OnnxModel, freeze: Freeze) -> dict[str, np.ndarray[Any,
 
 
 def _as_json(tensor: "onnx.TensorProto") -> Any:
-    """The values as Python's numbers, of which `_from_json` and `_as_declared` make the same again.
+    """Convert values to Python numbers, which `_from_json` and `_as_declared` convert back.
 
-    An array without any is its type and its shape, which lists cannot hold.
+    An empty array is represented by its dtype and shape, which lists cannot express.
     """
     from onnx import numpy_helper
 
@@ -126,10 +125,10 @@ def _declared_values(
 
 
 def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
-    """The value as an array of the input's dtype and shape.
+    """Convert a value to an array of the input's dtype and shape.
 
-    Arrays must have the dtype. Python's numbers have none, so what they mean must be the same in
-    it; a float is rounded to it, as everywhere in numpy.
+    Arrays must have the dtype. Python numbers must be representable in it, except that floats are
+    rounded, as everywhere in numpy.
     """
     if tensor.dtype.kind == "O":
         raise InputError(f"freeze: {tensor.name}: only tensors of numbers can be frozen")
@@ -157,7 +156,7 @@ def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
 
 
 def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
-    """Whether Python's numbers mean the same in a dtype."""
+    """Whether Python numbers can be represented in a dtype."""
     if array.dtype.kind not in "biuf":
         return False
     if array.size == 0 or is_lossless(array.dtype, dtype):
@@ -171,13 +170,13 @@ def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
 
 
 def described(array: np.ndarray[Any, Any]) -> str:
-    """For instance ``int64[2] = [1, 2]``; of long arrays the type alone."""
+    """Format an array as in ``int64[2] = [1, 2]``; a long one without its values."""
     kind = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
     return f"{kind} = {array.tolist()}" if array.size <= _SHOWN else kind
 
 
 def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[str]:
-    # What the caller may name is what inputs have: outputs' extents follow from those.
+    # The caller may name dimensions of inputs: those of outputs follow.
     axes = {
         f"{tensor.name}.{axis}": extent
         for tensor in model.inputs
@@ -187,7 +186,7 @@ def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[st
     names = dict.fromkeys(filter(None, axes.values()))
     lines = []
     for name, given in dims.items():
-        extent = _extent(name, given)
+        extent = _size(name, given)
         if name in names:
             for dim in _named(proto, name):
                 dim.dim_value = extent
@@ -202,7 +201,7 @@ def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[st
     return lines
 
 
-def _extent(name: str, given: object) -> int:
+def _size(name: str, given: object) -> int:
     if isinstance(given, Integral) and not isinstance(given, bool) and 0 <= int(given) < 2**63:
         return int(given)
     raise InputError(f"dims: {name}: expected an integer >= 0, got {given!r}")
@@ -215,7 +214,7 @@ def _named(proto: "onnx.ModelProto", name: str) -> "Iterator[onnx.TensorShapePro
 
 
 def _declarations(proto: "onnx.ModelProto") -> "Iterator[onnx.ValueInfoProto]":
-    """All declared shapes of a model, of subgraphs and functions too."""
+    """Yield all declared values of a model, in subgraphs and functions too."""
     yield from _graph_declarations(proto.graph)
     for function in proto.functions:
         yield from getattr(function, "value_info", ())  # since onnx 1.16
@@ -235,7 +234,7 @@ def _node_declarations(node: "onnx.NodeProto") -> "Iterator[onnx.ValueInfoProto]
 
 
 def _shapes(kind: "onnx.TypeProto") -> "Iterator[onnx.TensorShapeProto]":
-    """The shapes of a type: of a tensor, or of what a sequence or an optional holds."""
+    """Yield the shapes of a type: of a tensor, or of a sequence's or an optional's elements."""
     which = kind.WhichOneof("value")
     if which in ("tensor_type", "sparse_tensor_type"):
         yield getattr(kind, which).shape
@@ -244,5 +243,5 @@ def _shapes(kind: "onnx.TypeProto") -> "Iterator[onnx.TensorShapeProto]":
 
 
 def changes_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give those of an engine's options that change its model."""
+    """Return the options of an engine that change its model."""
     return {name: options[name] for name in ("freeze", "dims") if name in options}

@@ -1,4 +1,4 @@
-"""Walking over an ONNX graph and the graphs within its nodes (the branches of an If, say)."""
+"""Traversal of ONNX graphs and their subgraphs (such as the branches of an If)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
 
 ONNX_DOMAINS = ("", "ai.onnx")
-"""Of ONNX's own operators: two names for one."""
+"""The two names of the domain of ONNX's own operators."""
 
 
 def subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":
-    """The graphs that a node holds itself, not those within them."""
+    """Yield a node's own subgraphs, without those nested in them."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -20,7 +20,7 @@ def subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":
 
 
 def with_inner(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
-    """Nodes, each before those of the graphs within it."""
+    """Yield nodes, each followed by those of its subgraphs."""
     for node in nodes:
         yield node
         for graph in subgraphs(node):
@@ -28,42 +28,42 @@ def with_inner(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
 
 
 def all_nodes(model: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
-    """Of a model, its functions included."""
+    """Yield all nodes of a model, its functions' included."""
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         yield from with_inner(nodes)
 
 
 def graphs_of(graph: "onnx.GraphProto") -> "list[onnx.GraphProto]":
-    """A graph and those within its nodes."""
+    """List a graph and its subgraphs, nested ones included."""
     return [graph, *(inner for node in with_inner(graph.node) for inner in subgraphs(node))]
 
 
 def innermost_first(graph: "onnx.GraphProto") -> "list[onnx.GraphProto]":
-    """Give a graph and those within its nodes, each after those within it.
+    """List a graph and its subgraphs, each after those nested in it.
 
-    To replace the nodes of a graph is to copy them, so what is within them has to be changed first.
+    Replacing the nodes of a graph copies them, so their subgraphs must be changed first.
     """
     return graphs_of(graph)[::-1]
 
 
 def all_graphs(model: "onnx.ModelProto") -> "list[onnx.GraphProto]":
-    """A model's graph, and those within all nodes, of its functions too."""
+    """List a model's graph and all subgraphs, those in functions included."""
     return [model.graph, *(inner for node in all_nodes(model) for inner in subgraphs(node))]
 
 
 def has_graph(node: "onnx.NodeProto") -> bool:
-    """Whether a node has graphs within it, as If, Loop and Scan have."""
+    """Whether a node has subgraphs, as If, Loop and Scan have."""
     return any(a.HasField("g") or a.graphs for a in node.attribute)
 
 
 def declared_types(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
-    """The element type of each tensor that the graph declares; 0 for what is no tensor."""
+    """Yield the element type of each value that a graph declares; 0 if it is not a tensor."""
     for value in (*graph.value_info, *graph.input, *graph.output):
         yield value.name, value.type.tensor_type.elem_type
 
 
 def all_names(graph: "onnx.GraphProto") -> Iterator[str]:
-    """All that a new name must differ from, inner graphs included; nodes' names too."""
+    """Yield all names in use, of tensors and nodes, in subgraphs too."""
     for value in (*graph.input, *graph.output, *graph.initializer):
         yield value.name
     for node in graph.node:
@@ -83,6 +83,6 @@ def unused_name(name: str, taken: set[str]) -> str:
 
 
 def replace_all(field_: Any, messages: Sequence[Any]) -> None:
-    """New content for a repeated field of a protobuf message."""
+    """Replace the content of a repeated protobuf field."""
     del field_[:]
     field_.extend(messages)

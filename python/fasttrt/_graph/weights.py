@@ -1,7 +1,7 @@
-"""Large weights kept apart from the graph, which then is small enough to be copied and inferred.
+"""Separation of large weights from the graph, which is then small enough to copy and infer.
 
 Passes copy a model's skeleton: the model with placeholders for its large weights. The weights are
-shared by all models that passes make of one another, and are put back into what TensorRT reads.
+shared by all models that passes derive from each other, and restored in what TensorRT reads.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import onnx
 
 MAX_ELEMENTS = 8192
-"""Of a weight that stays in the skeleton: onnxscript's limit for constants that it folds."""
+"""The maximum size of weights in the skeleton: onnxscript's limit for folded constants."""
 _MAX_INFERRED = 1024
-"""Elements of a weight whose values ONNX's inference of shapes may want."""
+"""The maximum size of weights whose values ONNX's shape inference may need."""
 _PLACEHOLDER = "fasttrt-weight:"
 _FIRST_IR_VERSION_WITH_CONSTANTS = 4
 # Protobuf's tags of ModelProto.graph, GraphProto.initializer and TensorProto.name.
@@ -27,35 +27,35 @@ _GRAPH, _INITIALIZER, _NAME = b"\x3a", b"\x2a", b"\x42"
 
 
 class Weights:
-    """The large weights of a model, read when asked for. It does not change."""
+    """The large weights of a model, read on demand. It is immutable."""
 
     def __init__(self, tensors: "Sequence[onnx.TensorProto]", folder: Path) -> None:
-        """Take the tensors by the numbers of their placeholders, and the external data's folder."""
+        """Store the tensors, by placeholder number, and the folder of external data."""
         self._tensors, self._folder = tensors, folder
 
     def array(self, tensor: "onnx.TensorProto") -> Array:
-        """Give the values of any constant of the model, external or not."""
+        """Return the values of any constant of the model, external or not."""
         from onnx import numpy_helper
 
         return numpy_helper.to_array(self.loaded(tensor))
 
     def array_inside(self, tensor: "onnx.TensorProto") -> Array | None:
-        """Give the values of a constant of the model; None if they are external data."""
+        """Return the values of a constant of the model; None if they are external data."""
         from onnx import numpy_helper
 
         tensor = self.stored(tensor)
         return None if tensor.data_location == tensor.EXTERNAL else numpy_helper.to_array(tensor)
 
     def stored(self, tensor: "onnx.TensorProto") -> "onnx.TensorProto":
-        """Give the tensor that a placeholder stands for, as the model had it; others as they are.
+        """Return the tensor that a placeholder represents; any other tensor is returned as is.
 
-        Its name may be another.
+        Its name may differ.
         """
         index = _placeholder_index(tensor)
         return tensor if index is None else self._tensors[index]
 
     def loaded(self, tensor: "onnx.TensorProto") -> "onnx.TensorProto":
-        """Give a tensor of the model with its values in it; it may be shared, do not change it."""
+        """Return a tensor of the model with its values; it may be shared, so do not change it."""
         tensor = self.stored(tensor)
         if tensor.data_location != tensor.EXTERNAL:
             return tensor
@@ -65,7 +65,7 @@ class Weights:
         return copy
 
     def load_external(self, proto: "onnx.ModelProto") -> None:
-        """Read into a copy of the skeleton what its initializers have in other files."""
+        """Load external data into the initializers of a copy of the skeleton."""
         for tensor in proto.graph.initializer:
             if self.stored(tensor).data_location == tensor.EXTERNAL:
                 name = tensor.name
@@ -73,7 +73,7 @@ class Weights:
                 tensor.name = name
 
     def restored(self, skeleton: "onnx.ModelProto") -> "onnx.ModelProto":
-        """Give a copy of a skeleton that has the weights in it."""
+        """Copy a skeleton with the weights restored."""
         copy = type(skeleton)()
         copy.CopyFrom(skeleton)
         for tensor in copy.graph.initializer:
@@ -84,12 +84,12 @@ class Weights:
         return copy
 
     def byte_size(self, skeleton: "onnx.ModelProto") -> int:
-        """Give the bytes that the restored model takes, or somewhat more."""
+        """Return an upper estimate of the restored model's size, in bytes."""
         kept = (self.stored(tensor) for tensor in skeleton.graph.initializer)
         return int(skeleton.ByteSize() + sum(tensor.ByteSize() + 16 for tensor in kept))
 
     def serialize(self, skeleton: "onnx.ModelProto") -> bytes:
-        """Serialize the restored model, without making it.
+        """Serialize the restored model without creating it.
 
         Raises:
             ValueError: the model has 2 GiB or more.
@@ -105,19 +105,19 @@ class Weights:
         shell.ClearField("graph")
         size = sum(map(len, graph))
         if size >= 2**31:
-            raise ValueError(f"the model has {size} bytes, protobuf's limit is 2 GiB")
+            raise ValueError(f"the model has {size} bytes, but protobuf's limit is 2 GiB")
         return b"".join([shell.SerializeToString(), _GRAPH, _varint(size), *graph])
 
     def contents(self, skeleton: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
-        """Give the weights that a skeleton has placeholders for."""
+        """Yield the weights that a skeleton has placeholders for."""
         for tensor in skeleton.graph.initializer:
             if _placeholder_index(tensor) is not None:
                 yield self.stored(tensor)
 
     def kept_aside(self, proto: "onnx.ModelProto") -> "tuple[onnx.ModelProto, Weights]":
-        """Split a model into its skeleton and its weights, none of which is copied.
+        """Split a model into its skeleton and its weights, without copying weights.
 
-        The model itself is the skeleton if it has no large weights but placeholders of these.
+        The model itself is the skeleton if all its large weights are placeholders already.
         """
         if not any(_is_large(t) and not self._has(t) for t in proto.graph.initializer):
             return proto, self
@@ -145,8 +145,8 @@ class Weights:
 def with_weight_inputs(proto: "onnx.ModelProto") -> "onnx.ModelProto":
     """Copy a model without its large weights, which become its last inputs.
 
-    ONNX's own functions take a model as one message of at most 2 GiB, and look into no other file.
-    They need the types and shapes of weights, and the values of small ones (axes, scales).
+    ONNX's own functions accept a single message of at most 2 GiB and read no external data. They
+    need the types and shapes of weights, and the values of small ones (axes, scales).
     """
     from onnx import helper
 
@@ -165,12 +165,12 @@ def with_weight_inputs(proto: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def becomes_input(tensor: "onnx.TensorProto") -> bool:
-    """Tell whether `with_weight_inputs` makes an input of a weight."""
+    """Return whether `with_weight_inputs` makes an input of a weight."""
     return tensor.data_location == tensor.EXTERNAL or prod(tensor.dims) > _MAX_INFERRED
 
 
 def allow_constants(proto: "onnx.ModelProto") -> None:
-    """Raise a model's IR version to the one from which on initializers need not be inputs."""
+    """Raise a model's IR version to the first in which initializers need not be inputs."""
     proto.ir_version = max(proto.ir_version, _FIRST_IR_VERSION_WITH_CONSTANTS)
 
 
@@ -181,12 +181,12 @@ def drop_weight_inputs(proto: "onnx.ModelProto") -> None:
 
 
 def needs_constants_as_inputs(proto: "onnx.ModelProto") -> bool:
-    """Tell whether a model's IR version wants every initializer among the inputs as well."""
+    """Return whether a model's IR version requires every initializer to be an input."""
     return bool(proto.ir_version < _FIRST_IR_VERSION_WITH_CONSTANTS)
 
 
 def copy_fields(source: Any, target: Any, but: Sequence[str]) -> None:
-    """Copy all fields of a protobuf message to an empty one, but those named."""
+    """Copy the fields of a protobuf message to an empty one, except for those in ``but``."""
     for field, value in source.ListFields():
         if field.name in but:
             continue
@@ -215,7 +215,7 @@ def _renamed_bytes(tensor: "onnx.TensorProto", name: str) -> bytes:
     if tensor.name == name:
         return content
     text = name.encode()
-    return content + _NAME + _varint(len(text)) + text  # the last one counts
+    return content + _NAME + _varint(len(text)) + text  # the last occurrence counts
 
 
 def _varint(number: int) -> bytes:

@@ -16,7 +16,7 @@ _INTEGERS = ("INT32", "INT64")
 
 
 def _type(facts: TensorInfo, name: str) -> tuple[str, Any]:
-    """Give the name of a tensor's type and the dtype; an empty name if it is not known."""
+    """Return the name of a tensor's type and the dtype; an empty name if it is not known."""
     from onnx import TensorProto, helper
 
     kind = facts.dtype(name)

@@ -58,7 +58,7 @@ def _fusible(graph: "onnx.GraphProto") -> dict[str, bool]:
 def _attention(
     node: "onnx.NodeProto", facts: TensorInfo, fusible: Mapping[str, bool]
 ) -> Replacement:
-    """Give what to write for one; ``fusible`` is of `_fusible`."""
+    """Return what to write for one; ``fusible`` is of `_fusible`."""
     q, k, v = (facts.shape(name) for name in node.input[:3])
     dtype = facts.dtype(node.input[0])
     q_heads, kv_heads = (attribute(node, f"{name}_num_heads", None) for name in ("q", "kv"))
@@ -161,7 +161,7 @@ class _Attention:
         return self._write.nodes
 
     def _heads(self, name: str, heads: int) -> str:
-        """The heads of [B, S, H * D] apart, as [B, H, S, D]."""
+        """Split the heads of [B, S, H * D], as [B, H, S, D]."""
         if not self._has_three_axes:
             return name
         return self._write.add(
@@ -198,7 +198,7 @@ class _Attention:
         return is_windowed or bool(input_name(self._node, 3) or input_name(self._node, 6))
 
     def _bias(self, q: str, k: str) -> str:
-        """What to add to the scores [B, H, Sq, Sk], with as many of these axes as it takes."""
+        """Compute the addend of the scores [B, H, Sq, Sk], with as many of these axes as needed."""
         write, mask = self._write.add, input_name(self._node, 3)
         allowed = self._allowed(q, k)
         if mask:
@@ -211,7 +211,7 @@ class _Attention:
         return write("Where", allowed, mask or self._write.constant(0.0, self._kind), least)
 
     def missing_mask(self) -> int:
-        """Give by how many keys the mask is too short, as far as that is known."""
+        """Return by how many keys the mask is too short, as far as that is known."""
         mask = self._facts.shape(input_name(self._node, 3))
         keys, past = (self._facts.shape(input_name(self._node, index)) for index in (1, 4))
         total = keys[1 if self._has_three_axes else 2] if keys else None
@@ -222,7 +222,7 @@ class _Attention:
         return max(total - mask[-1], 0)
 
     def _mask(self, mask: str) -> tuple[str, bool]:
-        """Give the mask as long as the keys, in the type of the scores or of bool."""
+        """Return the mask as long as the keys, in the type of the scores or of bool."""
         dtype, shape = self._facts.dtype(mask), self._facts.shape(mask)
         is_bool = dtype == _BOOL
         if not is_bool and dtype != self._dtype:

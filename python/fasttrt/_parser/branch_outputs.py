@@ -24,7 +24,7 @@ _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 
 
 def write_branch_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the model with an Identity for such outputs; itself if it has none."""
+    """Return the model with an Identity for such outputs; itself if it has none."""
     if not any(_last_views(branch) for branch in _branches(model.skeleton)):
         return model
     facts = TensorInfo(model)
@@ -50,7 +50,7 @@ def _branches(proto: "onnx.ModelProto") -> "list[onnx.GraphProto]":
 
 
 def _last_views(branch: "onnx.GraphProto") -> "list[onnx.NodeProto]":
-    """The nodes that give the branch's outputs and only reshape."""
+    """Return the nodes that only reshape and compute the branch's outputs."""
     outputs = {output.name for output in branch.output}
     return [
         node
@@ -75,7 +75,7 @@ def _unchanged(branch: "onnx.GraphProto", facts: TensorInfo) -> "list[tuple[onnx
 def _shape(
     name: str, makers: "Mapping[str, onnx.NodeProto]", facts: TensorInfo
 ) -> list[int] | None:
-    """A shape that is known; ONNX's inference knows no constants from outside a branch."""
+    """Return a known shape; ONNX's inference does not see constants from outside a branch."""
     known = facts.shape(name)
     if known is not None and None not in known:
         return [size or 0 for size in known]

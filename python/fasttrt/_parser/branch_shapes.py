@@ -19,7 +19,7 @@ _Shape: TypeAlias = "list[int | str]"
 
 
 def reject_branch_shapes(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the model itself, unless branches of an If are known to give other shapes.
+    """Return the model itself, unless branches of an If are known to give other shapes.
 
     Raises:
         ParseError: names each such If, on TensorRT-RTX.
@@ -115,7 +115,7 @@ class _Branches:
     def _flattened(
         self, nodes: "list[onnx.NodeProto]", prefix: str, scope: Mapping[str, str]
     ) -> "list[onnx.NodeProto]":
-        """Give nodes with those of branches before each If, which gives what its first does."""
+        """Return nodes with those of branches before each If, which gives what its first does."""
         from onnx import helper
 
         names, flat = dict(scope), []

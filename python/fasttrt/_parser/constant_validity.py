@@ -29,7 +29,7 @@ _MAY_BE_NEGATIVE = ("Expand", "Reshape")
 
 
 def check_constants(model: OnnxModel, target: "Target") -> OnnxModel:
-    """See that nodes have constants that mean something.
+    """Check that nodes have constants that mean something.
 
     Raises:
         ParseError: names each node that has not.
@@ -101,7 +101,7 @@ def _division(node: "onnx.NodeProto", facts: TensorInfo) -> str:
 
 
 def _integers(name: str, facts: TensorInfo) -> "np.ndarray[Any, Any] | None":
-    """The values of a constant of integers; None if it is no such or lies in another file."""
+    """Return the values of an integer constant; None if it is none, or external data."""
     values = facts.constant(name)
     if values is None:
         values = facts.weight_values(name)
@@ -109,7 +109,7 @@ def _integers(name: str, facts: TensorInfo) -> "np.ndarray[Any, Any] | None":
 
 
 def _indices(node: "onnx.NodeProto", facts: TensorInfo) -> str:
-    """Indices without axes end the process, or the build without a word of the node."""
+    """Check indices for a rank of 0, which crashes TensorRT, or ends the build without a reason."""
     data, indices = (facts.shape(input_name(node, index)) for index in (0, 1))
     if indices == [] or data == []:
         return f"its {'indices have' if indices == [] else 'data has'} no axes"

@@ -32,7 +32,7 @@ def _constant(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _empty_reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """A reduction over no axes that shall leave its input alone is taken for one over all."""
+    """Rewrite a reduction over no axes that is a no-op, which TensorRT treats as one over all."""
     if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
         return None
     name = input_name(node, 1)
@@ -114,7 +114,7 @@ def _grid_sample(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """What opset 18 added."""
+    """Check for attributes added in opset 18, which TensorRT 8.6 ignores."""
     if attribute(node, "antialias", 0):
         return "antialias=1 would be left out"
     policy = attribute(node, "keep_aspect_ratio_policy", b"stretch")
@@ -124,13 +124,13 @@ def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _scatter(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Opset 16 added reductions."""
+    """Check for reductions, which opset 16 added."""
     reduction = attribute(node, "reduction", b"none").decode()
     return None if reduction == "none" else f'reduction="{reduction}" would be left out'
 
 
 def _lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """What opset 18 added."""
+    """Check for attributes added in opset 18, which TensorRT 8.6 ignores."""
     if any(dilation != 1 for dilation in attribute(node, "dilations", [])):
         return "dilations would be left out"
     return "ceil_mode=1 would be left out" if attribute(node, "ceil_mode", 0) else None

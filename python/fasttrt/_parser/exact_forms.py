@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
 
 
 def write_exact_forms(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the model with these nodes rewritten; itself if it has none.
+    """Return the model with these nodes rewritten; itself if it has none.
 
     Raises:
         ParseError: names the nodes for which there is no exact form, and why.

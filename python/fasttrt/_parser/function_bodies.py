@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def function_body(
     node: "onnx.NodeProto", opset: int, facts: TensorInfo
 ) -> "list[onnx.NodeProto] | None":
-    """Give the nodes that a node of ONNX stands for by its definition.
+    """Return the nodes that a node of ONNX stands for by its definition.
 
     Args:
         node: any node.
@@ -64,7 +64,7 @@ def function_body(
 
 
 def _type(name: str, facts: TensorInfo) -> bytes | None:
-    """Give a tensor's type, serialized; of an input that is left out an empty one."""
+    """Return a tensor's type, serialized; of an input that is left out an empty one."""
     from onnx import TypeProto, helper
 
     if not name:

@@ -95,7 +95,7 @@ def _constants(graph: "onnx.GraphProto") -> Iterator[str]:
 
 
 def _sorted(nodes: "Sequence[onnx.NodeProto]") -> "list[onnx.NodeProto]":
-    """Give nodes in order.
+    """Return nodes in order.
 
     Raises:
         CycleError: with the indices of those that wait for one another.
@@ -109,7 +109,7 @@ def _sorted(nodes: "Sequence[onnx.NodeProto]") -> "list[onnx.NodeProto]":
 
 
 def _needs(node: "onnx.NodeProto") -> Iterator[str]:
-    """Give the names of what a node takes, and the graphs within it from around them."""
+    """Yield the names of what a node takes, and the graphs within it from around them."""
     yield from filter(None, node.input)
     for graph in subgraphs(node):
         own = {*_constants(graph), *(value.name for value in graph.input)}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_group_normalization(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the model with these nodes written out; itself if it has none.
+    """Return the model with these nodes written out; itself if it has none.
 
     Raises:
         ParseError: the rank of an input is not known.

@@ -27,7 +27,7 @@ _Kernel: TypeAlias = tuple[int | None, ...]
 
 
 def convolutions_at_risk(model: OnnxModel) -> list[str]:
-    """Give the names of convolutions whose kernels for the sizes of a run may be wrong.
+    """Return the names of convolutions whose kernels for the sizes of a run may be wrong.
 
     Args:
         model: the model as it is parsed, its local functions inlined. Of what it does not tell
@@ -58,7 +58,7 @@ def _is_grouped(node: "onnx.NodeProto") -> bool:
 
 
 def _layout(node: "onnx.NodeProto", facts: TensorInfo) -> tuple[tuple[int | None, ...], _Kernel]:
-    """Give output channels, input channels a group and groups; and the size of the kernel."""
+    """Return output channels, input channels a group and groups; and the size of the kernel."""
     shape = facts.shape(node.input[1]) or []
     outputs, inputs = (*shape[:2], None, None)[:2]
     kernel = attribute(node, "kernel_shape", shape[2:])

@@ -88,14 +88,14 @@ class _Inliner:
         replace_all(graph.node, nodes)
 
     def changes(self) -> list[str]:
-        """Give a line for each function that is called."""
+        """Return a line for each function that is called."""
         return [
             f"function {_written(key)}: {count} calls are written out as its nodes"
             for key, count in self._calls.items()
         ] or ["functions that nothing calls are left out"]
 
     def _called(self) -> "list[onnx.FunctionProto]":
-        """Give the functions that the graph calls, and those that they call."""
+        """Return the functions that the graph calls, and those that they call."""
         found: dict[_Key, onnx.FunctionProto] = {}
         pending: list[Sequence[onnx.NodeProto]] = [self._proto.graph.node]
         while pending:
@@ -107,7 +107,7 @@ class _Inliner:
         return list(found.values())
 
     def _expand(self, node: "onnx.NodeProto", active: tuple[_Key, ...]) -> "list[onnx.NodeProto]":
-        """Give the nodes to write for one; `active` has the functions that it is part of."""
+        """Return the nodes to write for one; `active` has the functions that it is part of."""
         for graph in subgraphs(node):
             replace_all(graph.node, [step for n in graph.node for step in self._expand(n, active)])
         key = _key(node.op_type, node)
@@ -214,7 +214,7 @@ class _Call:
         replace_all(graph.node, [self._instance(node) for node in graph.node])
 
     def _resolved(self, attribute: "onnx.AttributeProto") -> "onnx.AttributeProto | None":
-        """The attribute that one of the function refers to; None if it is not given."""
+        """Return the attribute that one of the function refers to; None if it is not set."""
         if not attribute.ref_attr_name:
             return attribute
         given = self._attributes.get(attribute.ref_attr_name)
@@ -242,7 +242,7 @@ class _Call:
 def expand_call(
     function: "onnx.FunctionProto", call: "onnx.NodeProto", taken: set[str]
 ) -> "list[onnx.NodeProto]":
-    """Give a function's nodes with the names and attributes of a call.
+    """Return a function's nodes with the names and attributes of a call.
 
     Args:
         function: the function.

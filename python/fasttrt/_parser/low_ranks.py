@@ -36,7 +36,7 @@ def with_leading_axis(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def of_scalar(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """A reduction of a tensor without axes: of one with one axis."""
+    """Rewrite a reduction of a scalar as that of a tensor with one axis."""
     if _rank(node.input[0], facts) != 0:
         return None
     axes = input_name(node, 1)
@@ -55,7 +55,7 @@ def of_scalar(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def matrix_product(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """A vector times matrices, or matrices times a vector: a matrix product of one row or column.
+    """Rewrite a product with a vector as a matrix product of one row or column.
 
     TensorRT's parser gets vectors times batches of matrices wrong.
     """

@@ -52,7 +52,7 @@ def _feed_model(
 def parse_network(
     library: _core.Library, device: int | None, model: OnnxModel
 ) -> _core.PlanBuilder:
-    """Give a builder that has parsed a model, which `pipeline` has made ready for it.
+    """Return a builder that has parsed a model, which `pipeline` has made ready for it.
 
     Raises:
         ParseError: lists every node that TensorRT refused.

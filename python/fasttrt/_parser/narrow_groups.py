@@ -17,7 +17,7 @@ _PRODUCTS = (*_CONVOLUTIONS, "Gemm", "MatMul")
 
 
 def narrow_tensors(node: "onnx.NodeProto", writer: Writer) -> list[str]:
-    """Give the narrow integers that a node takes and gives, but for constant zero points."""
+    """Return the narrow integers that a node takes and gives, but for constant zero points."""
     shifts = ZERO_POINTS.get(node.op_type, ())
     names = [
         name
@@ -46,7 +46,7 @@ class Groups:
         self._add_partners()
 
     def carried(self) -> set[str]:
-        """Give the tensors that are to be of float32."""
+        """Return the tensors that are to be of float32."""
         return {
             name
             for name in list(self._parents)
@@ -64,7 +64,7 @@ class Groups:
         return parent
 
     def _crossing(self) -> "Iterable[str]":
-        """Give what enters or leaves the graphs within nodes, or a node without a rule."""
+        """Yield what enters or leaves the graphs within nodes, or a node without a rule."""
         for node, tensors in self._nodes:
             if node.domain not in ONNX_DOMAINS or not (
                 node.op_type in RULES or node.op_type == "Constant"
@@ -76,7 +76,7 @@ class Groups:
                     yield value.name
 
     def _lacking(self) -> "Iterable[str]":
-        """Give tensors as TensorRT cannot have them."""
+        """Yield tensors as TensorRT cannot have them."""
         facts, writer = self._writer.facts, self._writer
         ends = {v.name for v in (*self._proto.graph.input, *self._proto.graph.output)}
         for node, tensors in self._nodes:

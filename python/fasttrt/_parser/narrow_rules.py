@@ -30,14 +30,14 @@ class Carriage(Protocol):
         """Whether a tensor becomes one of float32."""
 
     def of(self, name: str) -> str:
-        """Give the float32 tensor that stands for an integer one, be it carried or constant."""
+        """Return the float32 tensor that stands for an integer one, be it carried or constant."""
 
 
 NarrowRule: TypeAlias = "Callable[[onnx.NodeProto, Carriage], None]"
 
 
 def _move(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """The same node on other tensors."""
+    """Copy a node with other tensors."""
     if node.op_type == "Resize" and attribute(node, "mode", b"nearest") != b"nearest":
         raise UnwritableError("interpolation between integers")
     if attribute(node, "reduction", b"none") not in (b"none", b"max", b"min"):
@@ -63,7 +63,7 @@ def _wrapped(node: "onnx.NodeProto", carriage: Carriage) -> None:
 
 
 def _divide(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """The quotient of integers. Half a unit more makes the last bit of a division harmless."""
+    """Divide integers. Half a unit more makes the last bit of a division harmless."""
     writer = carriage.writer
     if RANGES[writer.facts.dtype(node.output[0])][0]:
         raise UnwritableError("a quotient of signed integers")
@@ -180,7 +180,7 @@ def _quantize_by_range(node: "onnx.NodeProto", carriage: Carriage) -> None:
 
 
 def _centered(node: "onnx.NodeProto", carriage: Carriage, index: int, axis: int, shift: int) -> str:
-    """Give an operand of a product of integers without its zero point.
+    """Return an operand of a product of integers without its zero point.
 
     By way of int32, which tells the conversion to 16 bits that sums of such values need more.
     """

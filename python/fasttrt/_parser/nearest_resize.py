@@ -56,7 +56,7 @@ def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _places(size: int, resized: int, scale: float, coordinates: str) -> npt.NDArray[np.int64]:
-    """The elements along an axis that ONNX takes."""
+    """Return the indices along an axis that ONNX selects."""
     places = (np.arange(resized) + 0.5) / scale - 0.5
     if coordinates == "pytorch_half_pixel" and resized == 1:
         places = np.zeros(1)

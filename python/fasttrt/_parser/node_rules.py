@@ -62,14 +62,14 @@ def apply_rules(
 
 
 def attribute(node: "onnx.NodeProto", name: str, default: Any) -> Any:
-    """Give an attribute's value, or the default where the node does not have it."""
+    """Return an attribute's value, or the default where the node does not have it."""
     from onnx.helper import get_attribute_value
 
     return next((get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def input_name(node: "onnx.NodeProto", index: int) -> str:
-    """Give an input's name; empty if it is left out."""
+    """Return an input's name; empty if it is left out."""
     return node.input[index] if len(node.input) > index else ""
 
 

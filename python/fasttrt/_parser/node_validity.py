@@ -33,7 +33,7 @@ _LONG = ("Constant", "Slice")
 
 
 def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
-    """See that nodes have the inputs, results, graphs and attributes that ONNX defines.
+    """Check that nodes have the inputs, results, graphs and attributes that ONNX defines.
 
     Raises:
         ParseError: names each node that has not.
@@ -66,7 +66,7 @@ def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
 
 
 def _wrong_form(node: "onnx.NodeProto", schema: "OpSchema") -> str:
-    """What a node lacks of its operator's definition, or has besides; empty if nothing."""
+    """Compare a node with its operator's definition, and name what is missing or extra."""
     from onnx import AttributeProto
 
     for what, names, most in (
@@ -91,7 +91,7 @@ def _wrong_form(node: "onnx.NodeProto", schema: "OpSchema") -> str:
 
 
 def _wrong_graphs(node: "onnx.NodeProto") -> str:
-    """What is wrong with the graphs of an If, a Loop or a Scan; empty if nothing."""
+    """Check the subgraphs of an If, a Loop or a Scan, and name what is wrong; empty if nothing."""
     inputs, outputs = len(node.input), len(node.output)
     for graph in subgraphs(node):
         takes, gives = len(graph.input), len(graph.output)

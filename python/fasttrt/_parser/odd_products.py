@@ -49,7 +49,7 @@ class _Filling(IntEnum):
 
 
 def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the operands of such products a zero more; the model itself if it has none.
+    """Return the operands of such products a zero more; the model itself if it has none.
 
     Where only the run tells the number, it tells whether there is a zero more, too.
     """
@@ -126,7 +126,7 @@ class _Fillings:
         }
 
     def of(self, name: str) -> _Filling:
-        """Tell what a tensor has beyond its end; of what is in memory, zeros."""
+        """Return the elements beyond a tensor's end; zeros if they are in memory."""
         passed = []
         found = _Filling.ZERO
         while name not in self._known:
@@ -186,7 +186,7 @@ class _Fillings:
 def _summed_axes(
     node: "onnx.NodeProto", facts: TensorInfo
 ) -> tuple[tuple[int, int] | None, int | None]:
-    """Give an axis of each operand to append zeros to, and how many elements a sum has.
+    """Return an axis of each operand to append zeros to, and how many elements a sum has.
 
     None: there is no such axis; the number is not known, or it is even.
     """
@@ -211,7 +211,7 @@ def _summed_axes(
 
 
 def _summed_in(equation: str, first: int, second: int) -> list[tuple[int, int]]:
-    """Give the axes that an Einsum of two operands sums over, without those of an ellipsis."""
+    """Return the axes that an Einsum of two operands sums over, without those of an ellipsis."""
     given, _, result = equation.replace(" ", "").partition("->")
     terms = given.split(",")
     if len(terms) != 2 or "." in equation or [len(t) for t in terms] != [first, second]:
@@ -227,7 +227,7 @@ def _summed_in(equation: str, first: int, second: int) -> list[tuple[int, int]]:
 def _with_zeros(
     node: "onnx.NodeProto", facts: TensorInfo, axes: tuple[int, int], *, is_known: bool
 ) -> "list[onnx.NodeProto] | None":
-    """Give the product of operands with a zero more; None where ONNX's opset has no way to."""
+    """Return the product of operands with a zero more; None where ONNX's opset has no way to."""
     if not is_known and facts.opset < 11:  # pads are an attribute
         return None
     chain = NodeChain(node, facts)

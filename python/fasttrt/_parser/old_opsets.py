@@ -73,7 +73,7 @@ def _has_operators(proto: "onnx.ModelProto") -> bool:
 
 
 def _with_shapes(proto: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Give a model whose shapes ONNX can infer: before 7, a first operand had the result's."""
+    """Return a model whose shapes ONNX can infer: before 7, a first operand had the result's."""
     from onnx import TensorProto, helper
 
     light = with_weight_inputs(proto)
@@ -116,7 +116,7 @@ def _integers(name: str, facts: TensorInfo) -> list[int]:
 def _with_axes(
     node: "onnx.NodeProto", index: int, count: int, facts: TensorInfo
 ) -> "list[onnx.NodeProto]":
-    """Give an input that many more axes at its end."""
+    """Return an input that many more axes at its end."""
     from onnx import helper
 
     rank = _rank(node.input[index], facts)
@@ -130,7 +130,7 @@ def _with_axes(
 
 
 def _binary(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-    """The second operand's axes lie from ``axis`` on; without it at the end."""
+    """Broadcast the second operand, whose axes begin at ``axis``, or else are the last ones."""
     axis = attribute(node, "axis", None)
     node = copy_node(node, axis=None)
     if axis is None or not attribute(node, "broadcast", 0):
@@ -172,7 +172,7 @@ def _tile(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
 
 
 def _reshape(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-    """A shape that is an attribute."""
+    """Rewrite a shape that is an attribute."""
     if len(node.input) > 1:
         return [node]
     name = facts.unused(f"{node.output[0]}/shape")

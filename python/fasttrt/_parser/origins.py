@@ -13,7 +13,7 @@ _VIEWS = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 def origins(graph: "onnx.GraphProto") -> dict[str, Hashable]:
-    """Give a value for each tensor of a graph, equal for those that may be one tensor.
+    """Return a value for each tensor of a graph, equal for those that may be one tensor.
 
     Views of a tensor have its value. Weights in other files are told apart by their place there.
     """

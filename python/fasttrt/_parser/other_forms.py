@@ -62,7 +62,7 @@ def write_other_forms(
 
 
 def _refused(model: OnnxModel, error: ParseError) -> list[str]:
-    """Give the first outputs of the nodes that an error names, and of those that are alike."""
+    """Return the first outputs of the nodes that an error names, and of those that are alike."""
     from fasttrt._parser.parse_issues import refused_nodes
 
     kinds = {_kind(node) for node in refused_nodes(error, model)}
@@ -71,7 +71,7 @@ def _refused(model: OnnxModel, error: ParseError) -> list[str]:
 
 
 def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
-    """What nodes have in common that the parser refuses for one reason; nearly always."""
+    """Return what nodes have in common that the parser rejects for one reason, almost always."""
     from fasttrt._parser.form_rules import RULES
 
     if node.domain in ONNX_DOMAINS and node.op_type in RULES:

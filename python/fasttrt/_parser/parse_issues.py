@@ -69,7 +69,7 @@ def _logged(error: ParseError) -> bool:
 
 
 def refused_nodes(error: ParseError, model: OnnxModel) -> "list[onnx.NodeProto]":
-    """Give the nodes that an error names, also in a model before its conversion to 16 bits."""
+    """Return the nodes that an error names, also in a model before its conversion to 16 bits."""
     found = []
     for issue, output in zip(error.issues, error.outputs, strict=True):
         names = {name for name in (issue.name, output) if name}
@@ -87,7 +87,7 @@ def _node(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
 
 
 def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
-    """Give the only node of the operator that the parser was at by its log."""
+    """Return the only node of the operator that the parser was at by its log."""
     match = _IMPORTER.search(issue.reason)
     if match is None:
         return None
@@ -98,7 +98,7 @@ def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
 
 
 def _outer_place(node: "onnx.NodeProto", model: OnnxModel) -> int:
-    """Give the place of the node that has this one in a graph of its own."""
+    """Return the place of the node that has this one in a graph of its own."""
     for outer in model.skeleton.graph.node:
         inner = with_inner(n for graph in subgraphs(outer) for n in graph.node)
         if any(candidate is node for candidate in inner):

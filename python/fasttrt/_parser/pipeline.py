@@ -37,7 +37,7 @@ Pass: TypeAlias = Callable[[OnnxModel, Target], OnnxModel]
 
 
 def prepare(model: OnnxModel, target: Target) -> OnnxModel:
-    """Give the model that a precision may be applied to, before `finish`.
+    """Return the model that a precision may be applied to, before `finish`.
 
     Raises:
         ParseError: it would be taken for another one, or the parser would crash.
@@ -50,7 +50,7 @@ def prepare(model: OnnxModel, target: Target) -> OnnxModel:
 
 
 def finish(model: OnnxModel, target: Target) -> OnnxModel:
-    """Give the model as the library's parser shall see it, from one that is of its precision.
+    """Return the model as the library's parser shall see it, from one that is of its precision.
 
     Raises:
         ParseError: it has what the library does not know, and knows no other form of.

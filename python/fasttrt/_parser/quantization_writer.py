@@ -61,7 +61,7 @@ class Writer:
         return output
 
     def value(self, name: str) -> Array | None:
-        """Give a constant's values, however many; None if the tensor is not constant."""
+        """Return a constant's values, however many; None if the tensor is not constant."""
         if name in self._values:
             return self._values[name]
         tensor = self.facts.tensor(name)
@@ -70,7 +70,7 @@ class Writer:
         return self.facts.constant(name)
 
     def rank(self, name: str) -> int:
-        """Give a tensor's number of axes.
+        """Return a tensor's number of axes.
 
         Raises:
             UnwritableError: it is not known.
@@ -83,7 +83,7 @@ class Writer:
         return len(shape)
 
     def as_float(self, name: str) -> str:
-        """Give a tensor as float32."""
+        """Return a tensor as float32."""
         value = self.value(name)
         if value is not None and value.dtype != np.float32:
             return self.constant(value)
@@ -94,13 +94,13 @@ class Writer:
         return cast
 
     def new_like(self, name: str) -> str:
-        """Give a new name for a float32 tensor of the same shape."""
+        """Return a new name for a float32 tensor of the same shape."""
         new = self.facts.unused(f"{name}_float32")
         self._likes[new] = name
         return new
 
     def along(self, name: str, axis: int, tensor: str) -> str:
-        """Give a parameter such that it broadcasts along an axis of a tensor.
+        """Return a parameter such that it broadcasts along an axis of a tensor.
 
         Args:
             name: of float32; a scalar, one value, or a value for each index of the axis.
@@ -137,7 +137,7 @@ class Writer:
 
 
 def axis_of(node: "onnx.NodeProto", rank: int) -> int:
-    """Give the axis of a node that quantizes or dequantizes."""
+    """Return the axis of a node that quantizes or dequantizes."""
     axis = int(attribute(node, "axis", 1))
     return axis + rank if axis < 0 else min(axis, max(rank - 1, 0))
 

@@ -71,7 +71,7 @@ def _quantized(
 
 
 def _bias(writer: Writer, bias: str, scales: "list[str]") -> str:
-    """Give a bias of int32 in the product of two scales."""
+    """Return a bias of int32 in the product of two scales."""
     values = [writer.value(name) for name in (bias, *scales)]
     steps, left, right = values
     if steps is not None and left is not None and right is not None:
@@ -163,7 +163,7 @@ def _concatenation(node: "onnx.NodeProto", writer: Writer) -> None:
 
 
 def _in_onnxs_domain(node: "onnx.NodeProto", writer: Writer) -> None:
-    """The operator of ONNX's domain, which is the same."""
+    """Rewrite as the equivalent operator of ONNX's domain."""
     copy = type(node)()
     copy.CopyFrom(node)
     copy.domain = ""

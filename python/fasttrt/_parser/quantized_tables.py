@@ -59,7 +59,7 @@ def dequantize_tables(model: "OnnxModel", target: "Target") -> "OnnxModel":
 
 
 def _from_tables(proto: "onnx.ModelProto", writer: Writer) -> "dict[str, onnx.NodeProto]":
-    """Give the Gather nodes whose results are dequantized with one scale, and nothing else."""
+    """Return the Gather nodes whose results are dequantized with one scale, and nothing else."""
     nodes = list(with_inner(proto.graph.node))
     found = {
         node.output[0]: node

@@ -35,7 +35,7 @@ _ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the proc
 
 
 def reject_unsupported(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Give the model itself, unless the parser would take it for another one, or crash.
+    """Return the model itself, unless the parser would take it for another one, or crash.
 
     Raises:
         ParseError: names the nodes.
@@ -116,7 +116,7 @@ class _Defaults:
         }
 
     def of(self, node: "onnx.NodeProto") -> tuple[str, int, int] | None:
-        """An attribute's name, its default, and what the parser takes instead."""
+        """Return an attribute's name, its default, and the value that the parser uses instead."""
         if node.domain not in ONNX_DOMAINS:
             return None
         found: tuple[str, int, int] | None = None

@@ -110,12 +110,12 @@ def explain(
 
 
 def without_driver_errors(text: str) -> str:
-    """Give TensorRT's words without CUDA errors that only say that there is no driver."""
+    """Return TensorRT's words without CUDA errors that only say that there is no driver."""
     return _NO_DRIVER.sub("", text) if _core.driver_problem() else text
 
 
 def plain(reason: str) -> str:
-    """Give TensorRT's words alone: without places in its source, without `_NO_DRIVER`."""
+    """Return TensorRT's words alone: without places in its source, without `_NO_DRIVER`."""
     reason = without_driver_errors(reason)
     lines = _PLACES.sub("", reason).strip().splitlines()
     if len(lines) > 1 and lines[0].startswith("Invalid Node - "):
@@ -229,7 +229,7 @@ def _inputs_of_other_types(model: "onnx.ModelProto", library: str) -> "Iterator[
 
 
 def dtype_name(dtype: int) -> str:
-    """Give the name of a value of ``TensorProto.DataType``, such as ``"float16"``."""
+    """Return the name of a value of ``TensorProto.DataType``, such as ``"float16"``."""
     from onnx import TensorProto
 
     if dtype == TensorProto.FLOAT:

@@ -48,7 +48,7 @@ def unroll_recurrent(model: OnnxModel, target: "Target") -> OnnxModel:
 
 
 def _steps(node: "onnx.NodeProto", facts: TensorInfo) -> int:
-    """Give the number of steps of a node that can be written out; 0 of others."""
+    """Return the number of steps of a node that can be written out; 0 of others."""
     if facts.opset < 13:  # from which on the axes of Squeeze and Unsqueeze are inputs
         return 0
     shape = facts.shape(node.input[0])
@@ -58,7 +58,7 @@ def _steps(node: "onnx.NodeProto", facts: TensorInfo) -> int:
 
 
 def _is_plain(node: "onnx.NodeProto") -> bool:
-    """Tell whether a node has the usual activations, and nothing that changes with the data."""
+    """Return whether a node has the usual activations, and nothing that changes with the data."""
     directions = 2 if attribute(node, "direction", b"forward") == b"bidirectional" else 1
     names = [name.decode() for name in attribute(node, "activations", ())]
     usual = _ACTIVATIONS[node.op_type] * directions
@@ -141,13 +141,13 @@ class _Unrolling:
         return self.part(x, 0, -1, -(self.steps + 1), -1) if self.steps > 1 else x
 
     def transposed(self, weights: str) -> str:
-        """Give weights [directions, gates * hidden, n] as [1, directions, n, gates * hidden]."""
+        """Return weights [directions, gates * hidden, n] as [1, directions, n, gates * hidden]."""
         return self.new(
             "Unsqueeze", self.new("Transpose", weights, perm=[0, 2, 1]), self.integers(0)
         )
 
     def bias(self) -> "tuple[str, str]":
-        """Give the biases of the input and of the state, [directions, 1, gates * hidden] each.
+        """Return the biases of the input and of the state, [directions, 1, gates * hidden] each.
 
         Empty where there is none. A GRU's alone are not simply added to each other.
         """
@@ -162,7 +162,7 @@ class _Unrolling:
         return self.new("Add", ahead, back), ""
 
     def projected(self, x: str, bias: str) -> "list[str]":
-        """Give for each step the inputs' part of all gates, each direction in its own order."""
+        """Return for each step the inputs' part of all gates, each direction in its own order."""
         weights = self.transposed(self.node.input[1])
         x = self.new("Unsqueeze", x, self.integers(1))  # [steps, 1, batch, features]
         found = self.new("MatMul", x, weights)
@@ -178,7 +178,7 @@ class _Unrolling:
         return [self.part(found, 0, t, t + 1) for t in range(self.steps)]
 
     def initial(self, name: str, layout: int) -> str:
-        """Give an initial state as [1, directions, batch, hidden]; empty if it is zero."""
+        """Return an initial state as [1, directions, batch, hidden]; empty if it is zero."""
         if not name:
             return ""
         if layout:
@@ -233,7 +233,7 @@ class _Unrolling:
         return self.new("Add", new, self.new("Mul", z, self.new("Sub", h, new))), []
 
     def update_and_reset(self, x: str, h: str) -> "list[str]":
-        """Give a GRU's two gates."""
+        """Return a GRU's two gates."""
         return self.gates(self.new("Sigmoid", self.new("Add", x, h)), 2)
 
     def rnn(

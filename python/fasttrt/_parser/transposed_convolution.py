@@ -134,7 +134,7 @@ def _padded(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 def _cut(
     node: "onnx.NodeProto", facts: TensorInfo, sizes: list[int], is_upper: bool
 ) -> Replacement:
-    """Give it no padding, and take what is to be left of the output."""
+    """Return it no padding, and take what is to be left of the output."""
     chain = NodeChain(node, facts)
     whole = copy_node(node, output_shape=None, auto_pad=None, pads=None)
     name = whole.output[0] = facts.unused(f"{node.output[0]}_whole")

@@ -56,7 +56,7 @@ class _Scope:
         self._constants: set[str] = set()
 
     def within(self, graph: "onnx.GraphProto") -> "_Scope":
-        """Give the scope of a graph within this one."""
+        """Return the scope of a graph within this one."""
         scope = _Scope()
         scope._makers = self._makers | {name: node for node in graph.node for name in node.output}
         scope._constants = self._constants | {tensor.name for tensor in graph.initializer}
@@ -67,7 +67,7 @@ class _Scope:
         return scope
 
     def is_product(self, name: str) -> bool:
-        """Tell whether a tensor is a product with weights, a constant added to it or not."""
+        """Return whether a tensor is a product with weights, a constant added to it or not."""
         while (node := self._makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
             computed = [source for source in node.input if source not in self._constants]
             if node.op_type == "MatMul":

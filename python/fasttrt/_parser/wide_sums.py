@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _in_float32(rule: "Rule | None") -> Rule:
-    """Give a rule that applies another one, or none, to a node between two casts."""
+    """Return a rule that applies another one, or none, to a node between two casts."""
 
     def write(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         from onnx import TensorProto

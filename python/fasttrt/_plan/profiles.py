@@ -246,7 +246,7 @@ def is_placeholder(dimension: str) -> bool:
 
 
 def varies(profiles: Sequence[Mapping[str, Range]]) -> bool:
-    """Tell whether profiles leave any size open, or differ from each other."""
+    """Return whether profiles leave any size open, or differ from each other."""
     ranges = [ends for profile in profiles for ends in profile.values()]
     return len(profiles) > 1 or any(tuple(least) != tuple(most) for least, _, most in ranges)
 

@@ -1,7 +1,7 @@
-"""Conversion to float16 and bfloat16, and the check of what an engine computes in.
+"""Conversion to float16 and bfloat16, and the check of an engine's precision.
 
 May use `_parser` and what is below it.
 """
 
 DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
-"""The types of 16 bits, by the name that ``precision=`` has for each."""
+"""The 16-bit types, by their name in ``precision=``."""

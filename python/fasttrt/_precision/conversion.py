@@ -1,4 +1,4 @@
-"""A model that computes in float16 or bfloat16, from one that computes in float32."""
+"""Conversion of a float32 model to one that computes in float16 or bfloat16."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from fasttrt._graph.weights import Weights, becomes_input, with_weight_inputs
 from fasttrt._precision import DTYPES
 from fasttrt._precision.placements import DEFAULT, REASON, float32_nodes
 from fasttrt._precision.rewriter import Rewriter
-from fasttrt._precision.rules import Kind
+from fasttrt._precision.rules import Sensitivity
 from fasttrt._precision.scales import Scales, faint
 from fasttrt._precision.scopes import Changes
 from fasttrt.errors import BuildError, InputError
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     import onnx
 
 REFUSED = "TensorRT does not parse it in 16 bits"
-"""Why a node is kept that is among those ``refused``."""
+"""The reason for keeping a node that is among ``refused``."""
 
-# From these on ONNX has all operators that compute in bfloat16; and scales of float16.
+# The first opsets in which ONNX has all operators in bfloat16, and scales of float16.
 _BF16_OPSET, _QUANTIZED_OPSET = 22, 19
 
 
-def converted(
+def convert_model(
     model: OnnxModel,
     precision: Literal["fp16", "bf16"],
     *,
@@ -39,31 +39,31 @@ def converted(
     refused: Collection[str] = (),
     placement: str = DEFAULT,
 ) -> tuple[OnnxModel, Changes]:
-    """The same model, computing in 16 bits wherever that is safe by `fasttrt._precision.rules`.
+    """Convert a model to 16 bits wherever that is safe according to `fasttrt._precision.rules`.
 
-    Pairs of QuantizeLinear and DequantizeLinear stay, their scales are rounded like other
-    constants. What is of float16, bfloat16 or float64 in the model stays so.
+    Pairs of QuantizeLinear and DequantizeLinear stay; their scales are rounded like other
+    constants. Tensors of float16, bfloat16 or float64 keep their type.
 
     Args:
-        model: the model, its local functions written out; it stays as it is.
-        precision: of what to compute in.
-        keep_fp32: nodes that stay in float32: names of operators (``"Softmax"``), of nodes, or of
-            the tensors that nodes give.
-        convert_io: whether float32 inputs and outputs get that type too.
-        refused: names of nodes that TensorRT has refused to do in that type.
+        model: the model, without local functions; it is not changed.
+        precision: the precision to convert to.
+        keep_fp32: what to keep in float32: names of operators (``"Softmax"``), of nodes, or of the
+            nodes' outputs.
+        convert_io: whether to convert float32 inputs and outputs too.
+        refused: names of nodes that TensorRT cannot parse in that type.
         placement: where the casts go, one of `fasttrt._precision.placements`.
 
     Returns:
-        The model, checked by ONNX if the given one passes that, and what was done.
+        The model, checked by ONNX if the original passes its check, and what was changed.
 
     Raises:
-        InputError: ``keep_fp32`` names what is not there.
+        InputError: ``keep_fp32`` contains an unknown name.
         BuildError: nothing can compute in that type, or ONNX cannot convert or check the model.
     """
     dtype = np.dtype(getattr(ml_dtypes, DTYPES[precision], DTYPES[precision]))
     weights = model.weights
-    opset = _least_opset(model, precision)
-    proto = _prepared(with_weight_inputs(model.skeleton), opset, precision)
+    opset = _min_opset(model, precision)
+    proto = _prepare(with_weight_inputs(model.skeleton), opset, precision)
     _name_nodes(proto.graph)
     placed = float32_nodes(proto.graph, placement)
     keep = _Keep(keep_fp32, refused, model.wide, placed)
@@ -77,25 +77,25 @@ def converted(
     changes.placement = placement
     changes.faint = {name: size for name, size in small.items() if name in rewriter.reduced}
     if changes.faint:
-        logger.warning("%s", _faint_line(changes.faint))
+        logger.warning("%s", _faint_warning(changes.faint))
     if not changes.converted and not was_reduced:
         why = "".join(f"\n  {name} ({reason})" for name, reason in changes.kept.items())
         raise BuildError(
             f'precision="{precision}": nothing in the model can compute in {dtype}{why}'
         )
     problem = _problem(with_weight_inputs(proto))
-    # What ONNX cannot check as it was given (operators of plugins, outputs without a shape) is for
-    # TensorRT's parser to judge.
-    if problem and not _problem(_prepared(with_weight_inputs(model.skeleton), opset, precision)):
+    # If ONNX cannot check the original either (plugins' operators, outputs without a shape), that
+    # is left to TensorRT's parser.
+    if problem and not _problem(_prepare(with_weight_inputs(model.skeleton), opset, precision)):
         raise BuildError(f'precision="{precision}": the converted model is not valid: {problem}')
     weights.load_external(proto)
     return model.changed(proto, _lines(changes, f'precision="{precision}"')), changes
 
 
 def _lines(changes: Changes, option: str) -> list[str]:
-    """What was done, for the log and the plan; the plan has the nodes besides."""
+    """Summarize the changes for the log and the plan, which also lists the nodes."""
     reasons = Counter(changes.kept.values())
-    kept = "".join(f"; in float32 stay {n} x {why}" for why, n in reasons.most_common())
+    kept = "".join(f"; kept in float32: {n} x {why}" for why, n in reasons.most_common())
     lines = [f"{option}: {changes.converted} operators converted, in opset {changes.opset}{kept}"]
     if changes.placement != DEFAULT:
         lines.append(f"{option}: casts are placed {changes.placement}: {REASON}")
@@ -111,30 +111,30 @@ def _lines(changes: Changes, option: str) -> list[str]:
 def _faint(
     graph: "onnx.GraphProto", large: "Sequence[onnx.TensorProto]", weights: Weights
 ) -> dict[str, float]:
-    """Tensors of which float16 is expected to keep next to nothing."""
+    """Find the tensors whose values are expected to be lost in float16."""
     tensors = (*graph.initializer, *large)
     return faint(graph.node, Scales(graph, weights.array).expected(graph.node, tensors))
 
 
-def _faint_line(sizes: Mapping[str, float]) -> str:
-    """What the log says of them."""
+def _faint_warning(sizes: Mapping[str, float]) -> str:
+    """Return the warning about tensors whose values are expected to be lost."""
     first, smallest = next(iter(sizes)), min(sizes, key=lambda name: sizes[name])
     return (
-        f"float16 has few bits or none left of {len(sizes)} tensors, from {first} on: by the "
-        f"model's weights their values are about {sizes[first]:.1g} there and "
-        f"{sizes[smallest]:.1g} at {smallest}, while float16 makes zero of what is below 6e-8. "
-        'Results may not depend on the inputs any more; bfloat16 (precision="bf16") has the range'
+        f"float16 keeps few bits or none of {len(sizes)} tensors, from {first} on: judging by the "
+        f"model's weights, their values are about {sizes[first]:.1g} there and "
+        f"{sizes[smallest]:.1g} at {smallest}, while float16 rounds values below 6e-8 to zero. "
+        'Results may no longer depend on the inputs; bfloat16 (precision="bf16") has the range'
     )
 
 
-def _least_opset(model: OnnxModel, precision: str) -> int:
+def _min_opset(model: OnnxModel, precision: str) -> int:
     if precision == "bf16":
         return _BF16_OPSET
     return _QUANTIZED_OPSET if model.is_quantized else 0
 
 
-def _prepared(proto: "onnx.ModelProto", opset: int, precision: str) -> "onnx.ModelProto":
-    """Of that opset at least, and with the types of all tensors."""
+def _prepare(proto: "onnx.ModelProto", opset: int, precision: str) -> "onnx.ModelProto":
+    """Convert a model to at least that opset, and infer the types of all tensors."""
     import onnx
 
     try:
@@ -143,15 +143,12 @@ def _prepared(proto: "onnx.ModelProto", opset: int, precision: str) -> "onnx.Mod
         return onnx.shape_inference.infer_shapes(proto)
     except Exception as error:  # of several classes, RuntimeError among them
         raise BuildError(
-            f'precision="{precision}": ONNX cannot make the model ready (opset {opset}): {error}'
+            f'precision="{precision}": ONNX cannot prepare the model (opset {opset}): {error}'
         ) from error
 
 
 def _problem(proto: "onnx.ModelProto") -> str:
-    """What ONNX's checker and its inference of types, which sees where two meet, have against it.
-
-    Empty if nothing.
-    """
+    """Return what ONNX's checker and its type inference report; empty if nothing."""
     import onnx
 
     try:
@@ -163,51 +160,51 @@ def _problem(proto: "onnx.ModelProto") -> str:
 
 
 def _computes_in(graph: "onnx.GraphProto", precision: str) -> bool:
-    """Whether the model itself had such tensors."""
+    """Whether the original model has tensors of that type."""
     from onnx import TensorProto
 
-    wanted = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
+    element_type = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
     values = (*graph.input, *graph.value_info, *graph.output)
-    return any(value.type.tensor_type.elem_type == wanted for value in values)
+    return any(value.type.tensor_type.elem_type == element_type for value in values)
 
 
 class _Keep:
-    """Says of a node why it shall stay in float32, and remembers what of the user's list it saw."""
+    """Decides which nodes are kept in float32, and records which names of the user matched."""
 
     def __init__(
         self,
-        wanted: Sequence[str],
+        names: Sequence[str],
         refused: Collection[str],
         wide: Collection[str],
         placed: Collection[str],
     ) -> None:
-        self._wanted, self._refused = set(wanted), refused
+        self._names, self._refused = set(names), refused
         self._wide, self._placed = wide, placed
-        self._left = set(wanted)
+        self._unmatched = set(names)
 
-    def __call__(self, node: "onnx.NodeProto") -> tuple[str, Kind] | None:
-        """The reason, and what that tells of the result; None if the node may be converted."""
-        hits = self._wanted & {node.name, node.op_type, *node.output}
-        self._left -= hits
+    def __call__(self, node: "onnx.NodeProto") -> tuple[str, Sensitivity] | None:
+        """Return why a node is kept, and its result's sensitivity; None if it may be converted."""
+        hits = self._names & {node.name, node.op_type, *node.output}
+        self._unmatched -= hits
         if node.name in self._wide:
-            return "it computes with integers", Kind.PLAIN
+            return "it computes with integers", Sensitivity.NONE
         if node.name in self._refused:
-            return REFUSED, Kind.PLAIN
+            return REFUSED, Sensitivity.NONE
         if hits:
-            return "keep_fp32 names it", Kind.DELICATE
-        return (REASON, Kind.PLAIN) if node.name in self._placed else None
+            return "keep_fp32 names it", Sensitivity.RANGE
+        return (REASON, Sensitivity.NONE) if node.name in self._placed else None
 
     def check(self) -> None:
-        """Raise InputError for what no node is called."""
-        if self._left:
+        """Raise an InputError if a name of the user matches nothing."""
+        if self._unmatched:
             raise InputError(
-                "keep_fp32: expected names of operators, of nodes or of what nodes give, got "
-                f"{', '.join(sorted(self._left))}, which the model has not"
+                "keep_fp32: the model has no operator, node or tensor named "
+                f"{', '.join(sorted(self._unmatched))}"
             )
 
 
 def _name_nodes(graph: "onnx.GraphProto") -> None:
-    """Names for all nodes, by what they give, so that they can be told apart."""
+    """Name all unnamed nodes after their first output."""
     for node in with_inner(graph.node):
         if not node.name:
             node.name = next(filter(None, node.output), "")

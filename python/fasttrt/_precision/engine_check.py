@@ -1,13 +1,13 @@
-"""Whether an engine computes in the precision that was asked for, by TensorRT's own account.
+"""Check that an engine computes in the requested precision, by TensorRT's inspector.
 
-In the inspector's JSON a layer's ``"Inputs"`` and ``"Outputs"`` have a ``"Format/Datatype"``
-(``"Half"``, ``"Row major linear FP16 format"``) or a ``"Datatype"``. A layer that says nothing that
-can be read, or that hides many (``ForeignNode``), proves nothing.
+In the inspector's JSON, a layer's ``"Inputs"`` and ``"Outputs"`` have a ``"Format/Datatype"``
+(``"Half"``, ``"Row major linear FP16 format"``) or a ``"Datatype"``. A layer without a readable
+type, or one that contains many layers (``ForeignNode``), proves nothing.
 
-Where the graph was converted for a library that computes in the types of the network (all but
-TensorRT 8), the network's types were counted before the build, and bind it. TensorRT-RTX fuses
-neighbours into one layer whose inputs and outputs are float32 while it computes in float16 between,
-so there an account without the type is no downgrade.
+If the graph was converted for a library that computes in the network's types (all but TensorRT 8),
+these were checked before the build and are binding. TensorRT-RTX fuses nodes into a layer with
+float32 inputs and outputs that computes in float16 inside, so if the inspector does not show the
+type there, that is not a downgrade.
 """
 
 import re
@@ -21,7 +21,7 @@ from fasttrt._plan.plan_file import Plan
 from fasttrt._precision import DTYPES
 from fasttrt.errors import BuildError, InputError
 
-_SPELLINGS = {
+_TYPE_NAMES = {
     "float32": r"float|fp32|float32",
     "float16": r"half|fp16|float16",
     "bfloat16": r"bfloat16|bf16",
@@ -37,100 +37,101 @@ _SPELLINGS = {
 _QUANTIZED = ("int8", "float8", "int4", "float4")
 _WORD = re.compile(r"[A-Za-z]+[0-9A-Za-z]*")
 _COMPUTE_NOTHING = ("cast", "constant", "nochange", "noop", "reformat", "shape", "shuffle")
-"""Layers that do not count, by a part of their type's name."""
+"""Layers that compute nothing, by a part of their type's name."""
 _HIDE_LAYERS = ("foreignnode", "myelin")
-"""Layers that stand for many, by a part of their name or their type's name."""
+"""Layers that contain several others, by a part of their name or their type's name."""
 
 
-class Account(NamedTuple):
-    """What the inspector says of an engine's layers."""
+class LayerTypes(NamedTuple):
+    """The types of an engine's layers according to the inspector."""
 
     types: Counter[str]
-    """How many inputs and outputs of computing layers have each type, such as ``"float16"``."""
+    """The number of inputs and outputs of computing layers with each type, as ``"float16"``."""
     hidden: int
-    """Layers whose types are not told, or that stand for many."""
+    """The number of layers whose types are unknown, or that contain several others."""
 
 
 def check_plan(plan: Plan, precision: str | None) -> None:
-    """Refuse a plan that was built for another precision than a call names.
+    """Check that a plan was built for the requested precision, if both are known.
 
     Raises:
-        InputError: names both. Nothing for a plan that does not say.
+        InputError: it was built for another one; the message names both.
     """
     built = plan.metadata.get("config", {})
     if precision is not None and built.get("precision", precision) != precision:
         raise InputError(
             f"precision: expected {built['precision']!r}, with which the plan was built, or "
-            f"nothing, got {precision!r}"
+            f"None, got {precision!r}"
         )
 
 
 def confirm(plan: Plan, inspect: Callable[[], str], precision: str | None) -> None:
-    """See that an engine computes in 16 bits, if it should.
+    """Check that an engine computes in 16 bits, if requested.
 
     Args:
-        plan: the engine's.
-        inspect: gives the inspector's JSON.
-        precision: what the caller wants; None: what the plan says that it was built for.
+        plan: the engine's plan.
+        inspect: returns the inspector's JSON.
+        precision: the requested precision; None for the one that the plan was built for.
 
     Raises:
-        BuildError: all layers tell their types, none computes so, and TensorRT chose the types.
+        BuildError: the types of all layers are known, none is a 16-bit one, and TensorRT chose
+            them.
     """
-    wanted = DTYPES.get(str(precision or plan.metadata.get("config", {}).get("precision")))
-    if wanted is None:
+    dtype = DTYPES.get(str(precision or plan.metadata.get("config", {}).get("precision")))
+    if dtype is None:
         return
-    types, hidden = account(inspect())
-    told = ", ".join(f"{count} of {name}" for name, count in types.most_common()) or "of no type"
-    if types[wanted]:
-        logger.info("the engine computes in %s; its layers' tensors are %s", wanted, told)
+    types, hidden = layer_types(inspect())
+    listed = ", ".join(f"{count} of {name}" for name, count in types.most_common()) or "of no type"
+    if types[dtype]:
+        logger.info("the engine computes in %s; its layers' tensors are %s", dtype, listed)
     elif "conversion" in plan.metadata and not _chose_types(plan):
-        logger.info("the engine computes in %s within layers whose tensors are %s", wanted, told)
+        logger.info("the engine computes in %s within layers whose tensors are %s", dtype, listed)
     elif hidden or not types or any(types[name] for name in _QUANTIZED):
         logger.warning(
-            "that the engine computes in %s was not confirmed: its layers' tensors are %s, and %d "
-            "layers do not tell",
-            wanted, told, hidden,
+            "could not confirm that the engine computes in %s: its layers' tensors are %s, and the "
+            "types of %d layers are unknown",
+            dtype, listed, hidden,
         )  # fmt: skip
     else:
         error = BuildError(
-            f"expected an engine that computes in {wanted}, got one without: its layers' tensors "
-            f"are {told}"
+            f"expected an engine that computes in {dtype}, got one without: its layers' tensors "
+            f"are {listed}"
         )
         error.advice = _advice(plan)
         raise error
 
 
 def _advice(plan: Plan) -> str:
-    """Why a library that may choose has chosen float32, and what to do; empty for others."""
+    """Explain why a library that chooses types has chosen float32; empty for other libraries."""
     version = plan.metadata.get("library", {}).get("version")
     if not version or not _chose_types(plan):
         return ""
     halves = 'BuildConfig(precision="fp16", conversion="graph", convert_io=True)'
     also = (
-        f"{halves} may tip the balance, as inputs and outputs then need no conversion; so may "
-        "larger extents"
+        f"{halves} may change that, as inputs and outputs then need no conversion; so may larger "
+        "shapes"
     )
     if plan.metadata.get("config", {}).get("convert_io"):
-        also = "Larger extents may tip the balance"
+        also = "Larger shapes may change that"
     return (
-        f'TensorRT {version} may compute in float16 with precision="fp16" and need not: of both it '
-        "takes what it measures as the fastest, here float32 for every layer, as is usual for "
+        f'TensorRT {version} may, but need not, compute in float16 with precision="fp16": it takes '
+        "what it measures as the fastest, here float32 for every layer, as is common for "
         f'small networks. precision="tf32" or "fp32" is the faster choice here. {also}'
     )
 
 
 def _chose_types(plan: Plan) -> bool:
-    """Whether the library that built the plan could take other types than the network's."""
+    """Whether the library that built the plan could choose other types than the network's."""
     library = plan.metadata.get("library", {})
     is_rtx, version = library.get("family") == "rtx", str(library.get("version", ""))
     return not is_rtx and version.partition(".")[0] in ("", "8")
 
 
-def account(information: str) -> Account:
+def layer_types(information: str) -> LayerTypes:
     """Read the inspector's JSON."""
     layers = layers_of(information)
     if layers is None:
-        return Account(Counter(), 1)
+        return LayerTypes(Counter(), 1)
     types: Counter[str] = Counter()
     hidden = 0
     for layer in layers:
@@ -139,7 +140,7 @@ def account(information: str) -> Account:
         found = _types_of(layer)
         types.update(found)
         hidden += not found or _named(layer, _HIDE_LAYERS, "LayerType", "Name")
-    return Account(types, hidden)
+    return LayerTypes(types, hidden)
 
 
 def _named(layer: Any, parts: tuple[str, ...], *keys: str) -> bool:
@@ -162,11 +163,11 @@ def _types_of(layer: Any) -> list[str]:
 
 
 def _type_in(text: str) -> str:
-    """The type that the description of a format names; empty if it names none, or two."""
+    """Return the type in the description of a format; empty if it contains none, or several."""
     found = {
         name
         for word in _WORD.findall(text)
-        for name, spelling in _SPELLINGS.items()
+        for name, spelling in _TYPE_NAMES.items()
         if re.fullmatch(spelling, word, re.IGNORECASE)
     }
     return found.pop() if len(found) == 1 else ""

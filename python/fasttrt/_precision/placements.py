@@ -1,7 +1,7 @@
-"""Where a converted model's casts go: other places are tried where TensorRT cannot fuse.
+"""Placements of a converted model's casts; others are tried if TensorRT cannot fuse the default.
 
-TensorRT recognises attention by its pattern and computes it in one kernel. Where casts lie within
-the pattern, its builder may fail, although it has each operator alone.
+TensorRT recognizes attention by its pattern and computes it in one kernel. If there are casts
+within the pattern, its builder may fail, although it supports each operator.
 """
 
 import re
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     _Nodes: TypeAlias = Sequence[onnx.NodeProto]
 
 DEFAULT = "by operator"
-"""Each operator by `fasttrt._precision.rules`."""
+"""Each operator follows `fasttrt._precision.rules`."""
 AROUND_ATTENTION = "around attention"
-"""The products of attention, and what lies between them, stay in float32."""
+"""The products of attention, and the nodes between them, stay in float32."""
 AROUND_PRODUCTS = "around products"
-"""Besides attention, all but convolutions and matrix products stay in float32."""
+"""Attention, and everything but convolutions and matrix products, stays in float32."""
 PLACEMENTS = (DEFAULT, AROUND_ATTENTION, AROUND_PRODUCTS)
-"""In the order in which they are tried."""
+"""The placements, in the order in which they are tried."""
 
 REASON = "TensorRT cannot fuse it with casts in between"
-"""Why a node is kept that a placement keeps."""
+"""The reason for nodes that a placement keeps in float32."""
 
 _PRODUCTS = frozenset(("Einsum", "MatMul"))
 _HEAVY = _PRODUCTS | {"Attention", "Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "RNN"}
@@ -34,17 +34,17 @@ _BETWEEN = frozenset(
      "Mul", "Neg", "Reshape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Transpose",
      "Unsqueeze", "Where")
 )  # fmt: skip
-"""What may stand between the products of attention: scales, masks, caps, guards against NaN."""
+"""Operators between the products of attention: scales, masks, caps, guards against NaN."""
 
 
 def failed_in_fusion(error: Exception) -> bool:
-    """Tell whether a build failed where TensorRT's compiler puts operators together."""
+    """Whether a build failed while TensorRT's compiler fused operators."""
     text = str(error)
     return re.search("fusion|myelin", text, re.IGNORECASE) is not None and "CUDA" not in text
 
 
 def float32_nodes(graph: "onnx.GraphProto", placement: str) -> set[str]:
-    """Give the names of the nodes that a placement keeps in float32, in inner graphs too."""
+    """Return the names of the nodes that a placement keeps in float32, in subgraphs too."""
     if placement == DEFAULT:
         return set()
     found: set[str] = set()
@@ -56,7 +56,7 @@ def float32_nodes(graph: "onnx.GraphProto", placement: str) -> set[str]:
 
 
 def _attention(nodes: "_Nodes") -> "Iterable[onnx.NodeProto]":
-    """Give the nodes from the products before each Softmax to the products after it."""
+    """Yield the nodes from the products before each Softmax to those after it."""
     makers = {name: node for node in nodes for name in node.output}
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in nodes:
@@ -79,7 +79,7 @@ def _attention(nodes: "_Nodes") -> "Iterable[onnx.NodeProto]":
 def _up_to_products(
     start: "onnx.NodeProto", step: "Callable[[onnx.NodeProto], _Nodes]"
 ) -> "_Nodes":
-    """Give the nodes from one on in a direction, as far as the nearest products."""
+    """Return the nodes from ``start`` in a direction, up to the nearest products."""
     found: dict[str, onnx.NodeProto] = {}
     open_ = [start]
     while open_:

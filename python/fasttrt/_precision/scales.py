@@ -1,12 +1,12 @@
-"""How large the values within a model are expected to be, by its weights alone.
+"""Estimation of the magnitude of a model's intermediate values from its weights.
 
-float16 makes zero of what is below 6e-8, and keeps few bits just above. A network whose values
-shrink from layer to layer (random weights, norms without statistics) answers the same to every
-input there, and nothing else tells.
+float16 rounds values below 6e-8 to zero, and has few bits just above. A network whose values shrink
+from layer to layer (random weights, norms without statistics) then gives the same result for every
+input, without any other sign.
 
-An estimate, not a bound: the root of the mean square of each tensor, for inputs of about one, as if
-factors were independent. Bounds that always hold grow by the root of each sum's length, so that
-after a few layers they say nothing.
+This is an estimate, not a bound: the root mean square of each tensor, for inputs of about one, as
+if factors were independent. Strict bounds grow by the root of each sum's length and say nothing
+after a few layers.
 """
 
 import math
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _Attributes: TypeAlias = Mapping[str, Any]
 _SAMPLE = 1 << 18
-"""Elements of a weight that are looked at."""
+"""The number of elements of a weight that are sampled."""
 _LARGEST = 1e30
-"""What is estimated to be larger is as good as that: its square is a number still."""
+"""The limit of estimates, so that their squares are finite."""
 _HALF = math.sqrt(0.5)
 FAINT = 2.0**-20
-"""Below that float16 has at most 4 bits."""
+"""The magnitude below which float16 has at most 4 bits."""
 _ABSORBED = 2.0**-11
-"""What is smaller than a sum by that does not change it in float16."""
+"""An addend smaller than this, relative to the sum, does not change it in float16."""
 
 _SAME = frozenset(
     ("Abs", "AveragePool", "Cast", "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten",
@@ -38,7 +38,7 @@ _SAME = frozenset(
      "Neg", "Pad", "ReduceMax", "ReduceMean", "ReduceMin", "Reshape", "Resize", "Slice",
      "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Upsample")
 )  # fmt: skip
-"""Operators that move values, choose among them, or take means."""
+"""Operators that move or select values, or compute means."""
 _NORMS = frozenset(
     ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
 )
@@ -56,16 +56,16 @@ _OF_SMALL: Mapping[str, Callable[[float], float]] = {
     "HardSigmoid": lambda x: 0.5,
     "Sqrt": math.sqrt,
 }
-"""What functions of one value make of a size."""
+"""The magnitude of elementwise functions' results, by that of their input."""
 
 
 class Scales:
-    """Expects sizes of a graph's tensors."""
+    """Estimates the magnitudes of a graph's tensors."""
 
     def __init__(
         self, graph: "onnx.GraphProto", read: "Callable[[onnx.TensorProto], Array]"
     ) -> None:
-        """Take a graph, and what gives an initializer's values."""
+        """Prepare for a graph; ``read`` returns an initializer's values."""
         self._read = read
         self._weights: dict[str, onnx.TensorProto] = {}
         self._sizes: dict[str, float] = {}
@@ -81,12 +81,12 @@ class Scales:
     def expected(
         self, nodes: "Sequence[onnx.NodeProto]", weights: "Sequence[onnx.TensorProto]"
     ) -> dict[str, float]:
-        """Give the expected size of each tensor that nodes give, where something is known of it."""
+        """Estimate the magnitude of each tensor that nodes compute, where possible."""
         from onnx import helper
 
         for tensor in weights:
             self._weights[tensor.name] = tensor
-            self._sizes.pop(tensor.name, None)  # large ones were inputs meanwhile
+            self._sizes.pop(tensor.name, None)  # large weights are temporarily inputs
         for node in nodes:
             if node.domain not in ONNX_DOMAINS:
                 continue
@@ -97,7 +97,7 @@ class Scales:
                 continue
             try:
                 size = self._result(node, attributes)
-            except (ArithmeticError, IndexError, ValueError):  # weights that mean nothing
+            except (ArithmeticError, IndexError, ValueError):  # nonsensical weights
                 continue
             if size is not None and not math.isnan(size):
                 size = min(size, _LARGEST)
@@ -155,14 +155,14 @@ class Scales:
         return self._sizes.get(name)
 
     def _values(self, name: str) -> Array | None:
-        """The values of a constant of floating-point numbers."""
+        """Return the values of a floating-point constant."""
         tensor = self._weights.get(name)
         if tensor is None or tensor.data_type not in (1, 10, 16):
             return None
         return self._read(tensor)
 
     def _product(self, node: "onnx.NodeProto", attributes: _Attributes) -> float | None:
-        """Sums of products: as many as a weight has for each result."""
+        """Estimate sums of products, whose length follows from the weight's shape."""
         data, other = node.input[0], node.input[1]
         if data in self._weights and other not in self._weights and node.op_type == "MatMul":
             data, other = other, data
@@ -209,13 +209,13 @@ class Scales:
 
 
 def faint(nodes: "Sequence[onnx.NodeProto]", sizes: Mapping[str, float]) -> dict[str, float]:
-    """Give the tensors that float16 takes for nothing, or nearly, and that matter for what follows.
+    """Return the tensors that vanish, or nearly so, in float16 and that affect later results.
 
-    What is added to much larger values, as a branch of small weight is, does not.
+    Tensors that are added to much larger ones, as in a branch of small weight, do not.
 
     Args:
-        nodes: of the graph, in order.
-        sizes: what `Scales.expected` gave.
+        nodes: the graph's nodes, in order.
+        sizes: the result of `Scales.expected`.
     """
     found: dict[str, float] = {}
     users: dict[str, list[onnx.NodeProto]] = {}

@@ -1,4 +1,4 @@
-"""The parts of an ONNX graph as `Rewriter` sees them."""
+"""Data structures of `Rewriter`: values, scopes and changes."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from fasttrt._graph.traversal import all_names, subgraphs
 from fasttrt._precision import rules as rules
 from fasttrt._precision.placements import DEFAULT
-from fasttrt._precision.rules import Kind
+from fasttrt._precision.rules import Sensitivity
 
 if TYPE_CHECKING:
     import onnx
@@ -16,72 +16,72 @@ FLOAT = 1  # TensorProto.FLOAT
 
 @dataclass
 class Changes:
-    """What was done to a model."""
+    """The changes made to a model."""
 
     opset: int = 0
-    """The version of ONNX's operators that the converted model has."""
+    """The opset of the converted model."""
     converted: int = 0
-    """Nodes that compute in the 16-bit type."""
+    """The number of nodes that compute in the 16-bit type."""
     kept: dict[str, str] = field(default_factory=dict)
-    """Nodes that stay in float32, and why."""
+    """The nodes that stay in float32, with the reason."""
     zeroed: dict[str, int] = field(default_factory=dict)
-    """Constants of which so many elements became zero, next to much larger ones."""
+    """The number of elements that became zero in constants, beside much larger ones."""
     faint: dict[str, float] = field(default_factory=dict)
-    """Tensors of float16 that are expected to be next to nothing, and how large."""
+    """The float16 tensors whose values are expected to vanish, with their magnitude."""
     placement: str = DEFAULT
     """Where the casts are, one of `fasttrt._precision.placements`."""
 
 
 @dataclass
 class Value:
-    """A tensor, and the types in which it is there."""
+    """A tensor, and the types in which it is available."""
 
     scope: "Scope"
     name: str
     type: int
-    """As it was; 0 if that is not known."""
+    """The original type; 0 if unknown."""
     made: int
-    """As it is made now."""
+    """The type in which it is now computed."""
     original: int
-    """The type in which it goes by its old name."""
-    kind: Kind = Kind.PLAIN
+    """The type in which it has its original name."""
+    kind: Sensitivity = Sensitivity.NONE
     constant: "onnx.TensorProto | None" = None
     is_node: bool = False
-    """A constant that was a node, not an initializer."""
+    """Whether it is a constant from a node, not an initializer."""
     names: dict[int, str] = field(default_factory=dict)
-    """By type."""
+    """Its names, by type."""
     is_bounded: bool = False
-    """Made in float32, and rounded as soon as it moves on: 16 bits hold it, and TensorRT fuses
-    attention only where its probabilities are rounded right after Softmax."""
+    """Whether it is computed in float32 but rounded when it is moved: it fits into 16 bits, and
+    TensorRT fuses attention only if probabilities are rounded right after Softmax."""
 
 
 @dataclass
 class Scope:
-    """A graph under way."""
+    """A graph that is being rewritten."""
 
     parent: "Scope | None"
     types: dict[str, int]
     results: dict[str, int]
-    """The types that its outputs shall have."""
+    """The required types of its outputs."""
     exact: set[str]
-    """What `rules.exact_inputs` speaks of."""
+    """The tensors of `exact_tensors`."""
     returned: set[str]
-    """What `returned_tensors` gives."""
+    """The tensors of `returned_tensors`."""
     guarded: set[str]
-    """What `guarded_tensors` gives."""
+    """The tensors of `guarded_tensors`."""
     is_wide: bool = False
     """Whether all of it stays in float32."""
     values: dict[str, Value] = field(default_factory=dict)
     nodes: "list[onnx.NodeProto]" = field(default_factory=list)
 
     def find(self, name: str) -> Value | None:
-        """What the name means here."""
+        """Look up a name, in the outer graphs too."""
         found = self.values.get(name)
         return found if found or not self.parent else self.parent.find(name)
 
 
 def float_constant(node: "onnx.NodeProto") -> "onnx.TensorProto | None":
-    """The value of a Constant of float32, however it is written."""
+    """Return the value of a float32 Constant, whichever attribute it uses."""
     from onnx import helper
 
     if node.op_type != "Constant" or node.domain:
@@ -98,7 +98,7 @@ def float_constant(node: "onnx.NodeProto") -> "onnx.TensorProto | None":
 
 
 def exact_tensors(graph: "onnx.GraphProto") -> set[str]:
-    """The tensors that are to keep all their bits for what follows."""
+    """Return the tensors that later nodes need in full precision."""
     found: set[str] = set()
     for node in reversed(graph.node):
         passes_on = not found.isdisjoint(node.output)
@@ -107,9 +107,9 @@ def exact_tensors(graph: "onnx.GraphProto") -> set[str]:
 
 
 def guarded_tensors(graph: "onnx.GraphProto") -> set[str]:
-    """Give the tensors whose small elements may matter for what follows.
+    """Return the tensors whose small elements may matter for later nodes.
 
-    Outputs are among them, and all that inner graphs use, as nothing is known of their uses.
+    They include outputs, and everything that subgraphs use, as these uses are not analyzed.
     """
     found = {value.name for value in graph.output}
     for node in reversed(graph.node):
@@ -121,9 +121,9 @@ def guarded_tensors(graph: "onnx.GraphProto") -> set[str]:
 
 
 def returned_tensors(graph: "onnx.GraphProto") -> set[str]:
-    """Give the graph's outputs and the tensors that reach one without being computed with."""
+    """Return the graph's outputs and the tensors that are only moved on the way to one."""
     found = {value.name for value in graph.output}
     for node in reversed(graph.node):
-        if node.op_type in rules.FOLLOWS and not found.isdisjoint(node.output):
+        if node.op_type in rules.TYPE_PRESERVING_OPS and not found.isdisjoint(node.output):
             found.update(node.input)
     return found

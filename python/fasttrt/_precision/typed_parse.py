@@ -1,4 +1,4 @@
-"""The precision that a build asks for, brought about by the means of the library at hand."""
+"""Parsing of a model in the requested precision, by the means that the library has."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -26,25 +26,25 @@ class Parsed(NamedTuple):
 
     builder: _core.PlanBuilder
     model: OnnxModel
-    """What was parsed, converted if need be."""
+    """The parsed model, converted if necessary."""
     changes: "Changes | None"
-    """By the conversion."""
+    """The changes made by the conversion, if any."""
 
     def metadata(self) -> dict[str, Any]:
-        """What the plan remembers of the conversion."""
+        """Return the plan's metadata on the conversion."""
         return {} if self.changes is None else {"conversion": vars(self.changes)}
 
 
 def chooses_types(library: _core.Library) -> bool:
-    """Whether the library may compute in other types than the network states."""
+    """Whether the library may compute in other types than the network's."""
     return library.generation == "v8"
 
 
 def check_library(config: BuildConfig, library: _core.Library) -> None:
-    """Refuse by name what the library cannot do.
+    """Check that the library supports the options for a 16-bit precision.
 
     Raises:
-        BuildError: names the option.
+        BuildError: it does not support one; the message names it.
     """
     if not config.is_reduced:
         return
@@ -52,7 +52,7 @@ def check_library(config: BuildConfig, library: _core.Library) -> None:
         if config.conversion == "flags":
             raise BuildError(
                 f'conversion="flags" is not an option of {library}, which computes in the types '
-                'that the graph states; "graph" is'
+                'of the graph; use "graph"'
             )
         return
     if config.precision == "bf16":
@@ -64,7 +64,7 @@ def check_library(config: BuildConfig, library: _core.Library) -> None:
         )
     if config.convert_io and config.conversion != "graph":
         raise BuildError(
-            f'convert_io is not an option of flags on {library}; conversion="graph" is'
+            f'convert_io is not an option of flags on {library}; use conversion="graph"'
         )
 
 
@@ -100,7 +100,7 @@ def parse_as_stated(
     precision: Precision | None = None,
     has_plugins: bool = False,
 ) -> _core.PlanBuilder:
-    """Give a builder that has parsed the caller's model, whether or not it then can be built.
+    """Return a builder that has parsed the caller's model, whether or not it then can be built.
 
     Raises:
         ParseError: lists every node that cannot be given to TensorRT, or that it refused.
@@ -162,11 +162,11 @@ def _parse_converted(
     parse_network: Callable[[OnnxModel], _core.PlanBuilder],
     placement: str,
 ) -> Parsed:
-    from fasttrt._precision.conversion import converted
+    from fasttrt._precision.conversion import convert_model
 
     refused: set[str] = set()
     while True:
-        result, changes = converted(
+        result, changes = convert_model(
             model,
             config.precision,  # type: ignore[arg-type]  # is in DTYPES
             keep_fp32=config.keep_fp32,
@@ -194,24 +194,25 @@ def _parse_converted(
 def convert_as_built(
     model: OnnxModel, metadata: Mapping[str, Any]
 ) -> tuple[OnnxModel, dict[str, str]]:
-    """A model with new weights for an engine, converted as the engine's was.
+    """Convert a model with new weights as the engine's model was converted.
 
-    What the build kept in float32 for its weights' sake stays so, whether or not the new ones fit.
+    Nodes that the build kept in float32 because of their weights are kept, whatever the new ones.
 
     Args:
         model: the model.
-        metadata: of the engine's plan.
+        metadata: the metadata of the engine's plan.
 
     Returns:
-        The model, and the nodes that stay in float32 although the build converted theirs, and why.
+        The model, and the nodes that stay in float32 although the build converted them, with the
+        reason.
     """
     changes, config = metadata.get("conversion"), metadata.get("config", {})
     if changes is None:
         return model, {}
-    from fasttrt._precision.conversion import REFUSED, converted
+    from fasttrt._precision.conversion import REFUSED, convert_model
 
     def convert(refused: Collection[str]) -> "tuple[OnnxModel, Changes]":
-        return converted(
+        return convert_model(
             model,
             config["precision"],
             keep_fp32=config["keep_fp32"],
@@ -231,7 +232,7 @@ def convert_as_built(
 def _check_converted(
     builder: _core.PlanBuilder, config: BuildConfig, library: _core.Library
 ) -> None:
-    """The network has tensors of the type, and then so has the engine."""
+    """Check that the network has tensors of the type, so that the engine has them too."""
     dtype, types = DTYPES[str(config.precision)], builder.tensor_types()
     if not types.get(dtype) and not chooses_types(library):
         raise BuildError(
@@ -241,7 +242,7 @@ def _check_converted(
 
 
 def _check_unconverted(builder: _core.PlanBuilder, config: BuildConfig) -> None:
-    """A model of 16 bits has more than its outputs in them."""
+    """Check that a model does not itself compute in 16 bits, apart from its outputs."""
     if config.precision not in ("fp32", "tf32"):
         return
     types = Counter(builder.tensor_types())
@@ -249,8 +250,8 @@ def _check_unconverted(builder: _core.PlanBuilder, config: BuildConfig) -> None:
     reduced = {name: n for name, n in types.items() if name in ("float16", "bfloat16") and n > 0}
     if reduced:
         raise BuildError(
-            f'precision="{config.precision}": expected a model of float32, this one computes '
-            f"{_counted(reduced)} itself; None takes its types"
+            f'precision="{config.precision}": expected a float32 model, this one computes '
+            f"{_counted(reduced)} itself; None keeps its types"
         )
 
 

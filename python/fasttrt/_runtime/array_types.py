@@ -15,17 +15,17 @@ class SupportsArrayInterface(Protocol):
 
     @property
     def __array_interface__(self) -> Any:
-        """Give address, shape and type."""
+        """Return address, shape and type."""
 
 
 class SupportsDLPack(Protocol):
     """Lends its memory by DLPack, like a tensor of PyTorch or an array of CuPy or JAX."""
 
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
-        """Give a capsule."""
+        """Return a capsule."""
 
     def __dlpack_device__(self, *args: Any, **kwargs: Any) -> Any:
-        """Give the device's type and ordinal."""
+        """Return the device's type and ordinal."""
 
 
 class SupportsCudaArrayInterface(Protocol):
@@ -33,7 +33,7 @@ class SupportsCudaArrayInterface(Protocol):
 
     @property
     def __cuda_array_interface__(self) -> Any:
-        """Give address, shape and type."""
+        """Return address, shape and type."""
 
 
 # Not numpy.typing.ArrayLike, nor sequences of any depth: both would take a string. `complex` stands

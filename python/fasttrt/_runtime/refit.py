@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fasttrt import _core
-from fasttrt._graph.fingerprint import Structure, check_changes, check_same
+from fasttrt._graph.fingerprint import ModelFingerprint, check_changes, check_same
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import retransformed
 from fasttrt._library.tensorrt_log import forwarded
@@ -39,7 +39,7 @@ def refit(
 
 def as_built(
     model: OnnxModel, metadata: Mapping[str, Any], library: _core.Library
-) -> tuple[OnnxModel, Structure | None]:
+) -> tuple[OnnxModel, ModelFingerprint | None]:
     """Apply the changes of the engine's build to another model, see `fasttrt.build`.
 
     Returns:
@@ -72,7 +72,7 @@ def set_weights(
     metadata: dict[str, Any],
     model: OnnxModel | None,
     library: _core.Library,
-) -> tuple[OnnxModel, Structure | None] | None:
+) -> tuple[OnnxModel, ModelFingerprint | None] | None:
     """Pass a model's weights to an engine that is about to be loaded.
 
     Returns:
@@ -95,7 +95,7 @@ def set_weights(
 
 
 def check_weights_set(
-    core: _core.Engine, metadata: dict[str, Any], model: OnnxModel, new: Structure | None
+    core: _core.Engine, metadata: dict[str, Any], model: OnnxModel, new: ModelFingerprint | None
 ) -> None:
     """Check that the engine has taken all of a model's weights, and update the metadata.
 

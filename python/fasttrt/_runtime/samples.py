@@ -114,7 +114,7 @@ def _array(name: str, value: Any, text: bool) -> Array:
 
 
 def _checked(sample: Named, specs: Sequence[TensorSpec]) -> list[Array]:
-    """Give the arrays in the inputs' order, if they fit the model and are finite."""
+    """Return the arrays in the inputs' order, if they fit the model and are finite."""
     arrays = [check_array(s, a) for s, a in zip(specs, ordered(specs, sample), strict=True)]
     for spec, array in zip(specs, arrays, strict=True):
         is_float = array.dtype.kind not in "biuOSU"  # ml_dtypes' are of kind V
