@@ -144,7 +144,7 @@ def test_bad_values_are_errors_of_fasttrt(call: str, parameter: str) -> None:
         ({"shapes": 5}, "shapes: expected a mapping from input names, .* got 5"),
         ({"shapes": ["x"]}, r"shapes: expected a mapping from input names, .* got \['x'\]"),
         ({"freeze": 5}, "freeze: expected values by input name, .* got 5"),
-        ({"dims": [1]}, r"dims: expected extents by dimension, .* got \[1\]"),
+        ({"dims": [1]}, r"dims: expected sizes by dimension, .* got \[1\]"),
         ({"precision": 16}, r"precision: expected \('fp32', .* got 16"),
         ({"advise": "yes"}, "advise: expected True or False, got 'yes'"),
         ({"device": "gpu"}, "device: expected .*, got 'gpu'"),
@@ -206,7 +206,7 @@ def test_a_module_is_for_from_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     class Linear(Module):
         pass
 
-    with pytest.raises(InputError, match=r"the torch.nn.Module Linear; fasttrt.from_torch\(\)"):
+    with pytest.raises(InputError, match=r"the torch.nn.Module Linear; use fasttrt.from_torch\(\)"):
         Engine(Linear())  # type: ignore[arg-type]
 
 

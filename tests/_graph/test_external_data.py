@@ -149,7 +149,7 @@ def test_a_model_without_a_folder_has_no_external_data(
     monkeypatch.chdir(folder)  # where TensorRT and ONNX Runtime would look
     proto = with_location("w")
     for source in (proto, proto.SerializeToString()):
-        with pytest.raises(fasttrt.InputError, match=r"'w'.*without a folder"):
+        with pytest.raises(fasttrt.InputError, match=r"'w'.*has no folder"):
             OnnxModel(source)
 
 

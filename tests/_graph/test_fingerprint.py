@@ -142,14 +142,14 @@ def opset(proto: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (operator, r"node \d+ '.*' \(Sigmoid\) is another"),
-        (order, r"node \d+ '.*' \(\w+\) is another"),
-        (attribute, r"node 0 '.*' \(\w+\) is another"),
+        (operator, r"node \d+ '.*' \(Sigmoid\) differs"),
+        (order, r"node \d+ '.*' \(\w+\) differs"),
+        (attribute, r"node 0 '.*' \(\w+\) differs"),
         (fewer, r"it has \d+ nodes, not \d+"),
         (renamed_weight, r"it has no weight .*its weight other is new"),
         (reshaped_weight, r" is FLOAT\[.*\], not FLOAT\["),
         (wider_input, "inputs, outputs, opsets"),
-        (function, "operator sets or functions"),
+        (function, "opsets or functions"),
         (opset, "inputs, outputs, opsets"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_change_within_a_branch_is_seen() -> None:
     node = next(n for n in other.graph.node if n.op_type == "If")
     inner = node.attribute[0].g.node[0]
     inner.op_type = "Neg" if inner.op_type != "Neg" else "Abs"
-    with pytest.raises(fasttrt.InputError, match=r"\((Neg|Abs)\) is another"):
+    with pytest.raises(fasttrt.InputError, match=r"\((Neg|Abs)\) differs"):
         check_same(structure(OnnxModel(proto)), OnnxModel(other))
 
 
@@ -193,7 +193,7 @@ def changes(refittable: set[str], other: onnx.ModelProto) -> None:
 def test_a_value_that_is_part_of_the_engine_cannot_change() -> None:
     other = constants()
     other.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.array(6, np.float32), "high"))
-    with pytest.raises(fasttrt.InputError, match=r"cannot replace these values.*anew: high$"):
+    with pytest.raises(fasttrt.InputError, match=r"cannot replace these values.*rebuild it: high$"):
         changes({"scale"}, other)
     changes({"scale", "high"}, other)
 
@@ -203,7 +203,7 @@ def test_a_constant_nodes_value_is_a_weight_of_its_output() -> None:
     values = numpy_helper.from_array(np.full(4, 3, np.float32))
     other.graph.node[0].attribute[0].t.CopyFrom(values)
     changes({"scale"}, other)
-    with pytest.raises(fasttrt.InputError, match=r"anew: scale$"):
+    with pytest.raises(fasttrt.InputError, match=r"rebuild it: scale$"):
         changes(set(), other)
 
 
@@ -222,7 +222,7 @@ def test_what_the_parser_folds_may_change() -> None:
     assert all(new["weights"][name] != built["weights"][name] for name in weights)
     check_changes(built, new, other, {"a name of the parser's"})
     other.proto.graph.node[0].op_type = "Unknown"  # which nothing says the parser folds
-    with pytest.raises(fasttrt.InputError, match=r"anew: scale, bias, mean, variance$"):
+    with pytest.raises(fasttrt.InputError, match=r"rebuild it: scale, bias, mean, variance$"):
         check_changes(built, new, other, {"a name of the parser's"})
 
 

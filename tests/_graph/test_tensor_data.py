@@ -189,7 +189,7 @@ def raw(data_type: int, dims: list[int], data: bytes) -> onnx.TensorProto:
         (raw(99, [1], b"x"), "expected a type of a fixed size, got type 99"),
         (TensorProto(name="t", data_type=1, dims=[3], float_data=[1, 2]), "expected 3 values"),
         (TensorProto(name="t", data_type=1, dims=[2]), "expected 2 values of data, got 0"),
-        (TensorProto(name="t", data_type=1, dims=[1], int32_data=[1]), "in float_data alone"),
+        (TensorProto(name="t", data_type=1, dims=[1], int32_data=[1]), "only in float_data"),
         (TensorProto(name="t", data_type=10, dims=[3], int32_data=[1]), "expected 3 values"),
         (TensorProto(name="t", data_type=7, dims=[1], int64_data=[1, 2]), "got 2"),
         (TensorProto(name="t", data_type=8, dims=[2], string_data=[b"a"]), "expected 2 values"),
