@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target, finish, prepare
-from fasttrt._precision.conversion import converted
+from fasttrt._precision.conversion import convert_model
 
 
 def _changed_by_many() -> onnx.ModelProto:
@@ -62,7 +62,7 @@ def test_a_conversion_leaves_the_model_that_it_began_with(rtx_library: _core.Lib
     target = Target(rtx_library)
     prepared = prepare(OnnxModel(_changed_by_many()), target)
     before = prepared.to_bytes()
-    reduced, changes = converted(prepared, "fp16")
+    reduced, changes = convert_model(prepared, "fp16")
     result = finish(reduced, target)
     assert changes.converted >= 2
     halves = {t.name: numpy_helper.to_array(t) for t in result.proto.graph.initializer}

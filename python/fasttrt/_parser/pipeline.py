@@ -6,7 +6,7 @@ The whole way, in order:
    hold for other backends, too;
 2. `prepare`: the passes before a precision is applied;
 3. `other_forms`: nodes that the parser has refused, in another form, and `prepare` again;
-4. `conversion.converted`, where the precision is brought about by the graph;
+4. `conversion.convert_model`, where the precision is brought about by the graph;
 5. `finish`: the passes after it;
 6. `OnnxModel.with_named_axes`, where the parser takes dimensions for equal that are not.
 
