@@ -73,10 +73,10 @@ def test_the_library_does_fail_at_them(
     library: _core.Library, build: Callable[..., fasttrt.Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it is out of date that they are computed in float32."""
-    from fasttrt._builder import build as building
     from fasttrt._parser import narrow_integers
+    from fasttrt._precision import typed_parse
 
-    monkeypatch.setattr(building, "int8_problem", lambda graph, library: "")
+    monkeypatch.setattr(typed_parse, "int8_problem", lambda graph, library: "")
     monkeypatch.setattr(narrow_integers, "has_int8_convolutions", lambda library: True)
     with pytest.raises(fasttrt.BuildError, match="Myelin"):
         build(convolution(INT8, INT8))

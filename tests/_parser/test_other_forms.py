@@ -60,7 +60,8 @@ def test_the_form_means_the_same_and_builds(
     assert shapes == [wanted.shape for wanted in expected]
     changes, own = plan.metadata["changes"], len(form.changes)
     assert changes[:own] == list(form.changes)
-    assert all("its operands get a zero more" in line for line in changes[own:])
+    later = ("its operands get a zero more", "written with an axis more")  # passes on products
+    assert [line for line in changes[own:] if not any(words in line for words in later)] == []
 
 
 def test_what_has_no_other_form_is_told_as_the_parser_told_it(build: Build) -> None:
