@@ -86,7 +86,7 @@ __all__ = [
     "quantize",
 ]
 
-# What few programs use is imported when it is first asked for.
+# Names that few programs use are imported on first access.
 _LAZY = {
     "Comparison": "_accuracy.comparison",
     "Divergence": "_accuracy.bisection",
@@ -116,7 +116,7 @@ for _name in __all__:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name that few programs use when it is first asked for."""
+    """Import a public name that few programs use, on first access."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = _public(name, getattr(import_module(f"{__name__}.{_LAZY[name]}"), name))

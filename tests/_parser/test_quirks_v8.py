@@ -104,7 +104,7 @@ AXES = models.value("axes", INT64, (1,))
             one_node(
                 helper.make_node("Split", ["x"], ["y", "z"], "n", axis=0, num_outputs=2), 18, X
             ),
-            "the extent that it splits is not known",
+            "the size of the split axis is unknown",
         ),
         (
             one_node(
@@ -188,7 +188,7 @@ AXES = models.value("axes", INT64, (1,))
                 helper.make_node("Split", ["x"], list("abcd"), "n", axis=0, num_outputs=4), 18,
                 models.value("x", FLOAT, (5, 2)),
             ),
-            "an extent of 5 has no 4 parts of 2",
+            "a size of 5 has no 4 parts of 2",
         ),
         (
             one_node(
@@ -336,7 +336,7 @@ def test_shapes_that_cannot_be_inferred() -> None:
     graph = helper.make_graph(nodes, "g", [X], [helper.make_tensor_value_info("y", FLOAT, None)])
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("somewhere", 1)]
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    with pytest.raises(fasttrt.ParseError, match="is not known"):
+    with pytest.raises(fasttrt.ParseError, match="is unknown"):
         downgrade_to_v8(OnnxModel(proto), NAME)
 
 

@@ -125,11 +125,11 @@ def _candidates(model: OnnxModel, profile: Mapping[str, Any]) -> Iterator[list[_
         alternatives.append(least)
     if alternatives[0]:
         yield from alternatives
-    told = parameters(model.skeleton)
+    parameter_names = parameters(model.skeleton)
     small = [
         tensor
         for tensor in model.inputs
-        if tensor.name in told
+        if tensor.name in parameter_names
         and len(best[tensor.name]) <= 1
         and prod(best[tensor.name]) <= _MAX_VALUES
     ]
@@ -159,26 +159,26 @@ def _sizes(model: OnnxModel, profile: Mapping[str, Any], which: int) -> dict[str
     """
     named: dict[str, int] = {}
     for tensor in model.inputs:
-        for extent, wanted in zip(tensor.shape or (), _given(tensor, profile, which), strict=False):
-            if isinstance(extent, str) and not is_placeholder(extent):
-                named.setdefault(extent, wanted)
+        for dim, chosen in zip(tensor.shape or (), _given(tensor, profile, which), strict=False):
+            if isinstance(dim, str) and not is_placeholder(dim):
+                named.setdefault(dim, chosen)
     return {tensor.name: _likely(tensor, profile, which, named) for tensor in model.inputs}
 
 
 def _dims(model: OnnxModel, best: Mapping[str, Shape]) -> list[_Change]:
     """Return changes that fix all dimensions of the inputs: by name, if it has a single size."""
-    extents: dict[str, dict[str, int]] = {}
+    sizes: dict[str, dict[str, int]] = {}
     for tensor in model.inputs:
-        for axis, extent in enumerate(tensor.shape or ()):
-            if isinstance(extent, str):
+        for axis, dim in enumerate(tensor.shape or ()):
+            if isinstance(dim, str):
                 place = f"{tensor.name}.{axis}"
-                name = place if not extent or is_placeholder(extent) else extent
-                extents.setdefault(name, {})[place] = best[tensor.name][axis]
+                name = place if not dim or is_placeholder(dim) else dim
+                sizes.setdefault(name, {})[place] = best[tensor.name][axis]
     changes = []
-    for name, places in extents.items():
+    for name, places in sizes.items():
         same = len(set(places.values())) == 1
         entries = {name: next(iter(places.values()))} if same else places
-        changes += [_Change("dims", key, extent) for key, extent in entries.items()]
+        changes += [_Change("dims", key, dim) for key, dim in entries.items()]
     return changes
 
 
@@ -195,34 +195,34 @@ def _likely(
 ) -> Shape:
     declared = tensor.shape or ()
     given = _given(tensor, profile, which) or (0,) * len(declared)
-    extents = []
-    for extent, wanted in zip(declared, given, strict=True):
-        if isinstance(extent, int):
-            extents.append(extent)
+    sizes = []
+    for dim, chosen in zip(declared, given, strict=True):
+        if isinstance(dim, int):
+            sizes.append(dim)
             continue
-        likely = default_sizes(extent)
+        likely = default_sizes(dim)
         default = likely[which] if likely else _UNKNOWN_SIZE
-        extents.append(wanted or named.get(extent, default))
-    return tuple(extents)
+        sizes.append(chosen or named.get(dim, default))
+    return tuple(sizes)
 
 
 def _value(
     model: OnnxModel,
     tensor: DeclaredTensor,
-    extents: Shape,
+    shape: Shape,
     profile: Mapping[str, Any],
     example: Callable[[int], Any],
 ) -> np.ndarray[Any, Any]:
     """Return the caller's value of an input, one that the model compares with, or an example."""
-    size = prod(extents)
+    size = prod(shape)
     array = np.asarray(example(size))
     if tensor.name in profile:
         given = parse_range(tensor.name, profile[tensor.name])[1]
-        if len(given) == size and given != extents:
+        if len(given) == size and given != shape:
             array = np.asarray(given)
     elif (compared := _compared_with(model, tensor.name)) is not None and size == compared.size:
         array = compared
-    return array.reshape(extents).astype(tensor.dtype)
+    return array.reshape(shape).astype(tensor.dtype)
 
 
 def _compared_with(model: OnnxModel, name: str) -> np.ndarray[Any, Any] | None:

@@ -350,7 +350,7 @@ def _run(
     progress: ProgressCallback | bool | None,
 ) -> tuple[bytes, bytes | None]:
     core_profiles = [
-        [_core.InputRange(name, *map(list, extents)) for name, extents in profile.items()]
+        [_core.InputRange(name, *map(list, range_)) for name, range_ in profile.items()]
         for profile in profiles
     ]
     with reporter(progress) as report:

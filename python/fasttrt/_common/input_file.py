@@ -61,9 +61,9 @@ def stat_of(path: str | os.PathLike[str]) -> os.stat_result:
     except PermissionError:
         raise
     except OSError as error:
-        raise InputError(f"{os.fspath(path)!r} is no file: {error.strerror}") from None
+        raise InputError(f"{os.fspath(path)!r} is not a file: {error.strerror}") from None
     except ValueError as error:  # a null character
-        raise InputError(f"{os.fspath(path)!r} is no file: {error}") from None
+        raise InputError(f"{os.fspath(path)!r} is not a file: {error}") from None
 
 
 def kind_of(info: os.stat_result) -> str:

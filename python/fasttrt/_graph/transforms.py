@@ -148,7 +148,7 @@ def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
         )
     )
     if not fits:
-        shape = ", ".join(str(extent) or "?" for extent in tensor.shape or ())
+        shape = ", ".join(str(size) or "?" for size in tensor.shape or ())
         raise InputError(
             f"freeze: {tensor.name}: expected shape ({shape}), got {tuple(array.shape)}"
         )
@@ -178,26 +178,26 @@ def described(array: np.ndarray[Any, Any]) -> str:
 def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[str]:
     # The caller may name dimensions of inputs: those of outputs follow.
     axes = {
-        f"{tensor.name}.{axis}": extent
+        f"{tensor.name}.{axis}": size
         for tensor in model.inputs
-        for axis, extent in enumerate(tensor.shape or ())
-        if isinstance(extent, str)
+        for axis, size in enumerate(tensor.shape or ())
+        if isinstance(size, str)
     }
     names = dict.fromkeys(filter(None, axes.values()))
     lines = []
     for name, given in dims.items():
-        extent = _size(name, given)
+        size = _size(name, given)
         if name in names:
             for dim in _named(proto, name):
-                dim.dim_value = extent
+                dim.dim_value = size
         elif name in axes:
             tensor, _, axis = name.rpartition(".")
             declared = next(value for value in proto.graph.input if value.name == tensor)
-            declared.type.tensor_type.shape.dim[int(axis)].dim_value = extent
+            declared.type.tensor_type.shape.dim[int(axis)].dim_value = size
         else:
             has = ", ".join(map(repr, [*names, *axes])) or "none"
             raise InputError(f"dims: the model has no dimension {name!r} to fix; it has {has}")
-        lines.append(f"{name}: the dimension is fixed to {extent}")
+        lines.append(f"{name}: the dimension is fixed to {size}")
     return lines
 
 

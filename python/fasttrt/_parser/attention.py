@@ -58,7 +58,7 @@ def _fusible(graph: "onnx.GraphProto") -> dict[str, bool]:
 def _attention(
     node: "onnx.NodeProto", facts: TensorInfo, fusible: Mapping[str, bool]
 ) -> Replacement:
-    """Return what to write for one; ``fusible`` is of `_fusible`."""
+    """Return the replacement of a node; ``fusible`` is the result of `_fusible`."""
     q, k, v = (facts.shape(name) for name in node.input[:3])
     dtype = facts.dtype(node.input[0])
     q_heads, kv_heads = (attribute(node, f"{name}_num_heads", None) for name in ("q", "kv"))
@@ -211,7 +211,7 @@ class _Attention:
         return write("Where", allowed, mask or self._write.constant(0.0, self._kind), least)
 
     def missing_mask(self) -> int:
-        """Return by how many keys the mask is too short, as far as that is known."""
+        """Return by how many keys the mask is too short, if that is known."""
         mask = self._facts.shape(input_name(self._node, 3))
         keys, past = (self._facts.shape(input_name(self._node, index)) for index in (1, 4))
         total = keys[1 if self._has_three_axes else 2] if keys else None

@@ -19,7 +19,7 @@ _Shape: TypeAlias = "list[int | str]"
 
 
 def reject_branch_shapes(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the model itself, unless branches of an If are known to give other shapes.
+    """Check the branches of each If for different output shapes, and return the model itself.
 
     Raises:
         ParseError: names each such If, on TensorRT-RTX.
@@ -41,7 +41,7 @@ def _conditionals(proto: "onnx.ModelProto") -> "list[onnx.NodeProto]":
 
 
 class _Branches:
-    """The shapes that branches give, as far as ONNX infers them.
+    """Infer the shapes of branches' outputs, where ONNX can.
 
     It infers more where nodes of branches stand in the graph itself, as constants around them then
     count.

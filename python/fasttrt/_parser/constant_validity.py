@@ -29,7 +29,7 @@ _MAY_BE_NEGATIVE = ("Expand", "Reshape")
 
 
 def check_constants(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Check that nodes have constants that mean something.
+    """Check that nodes have valid constants.
 
     Raises:
         ParseError: names each node that has not.

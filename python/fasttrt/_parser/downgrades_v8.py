@@ -85,13 +85,15 @@ def _split(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         return None
     count = len(node.output)
     shape, axis = facts.shape(node.input[0]), attribute(node, "axis", 0)
-    extent = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
-    if extent is None:
-        return "the extent that it splits is not known, and has to be, as it may leave a remainder"
-    part = ceil(extent / count)
-    last = extent - part * (count - 1)
+    size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
+    if size is None:
+        return (
+            "the size of the split axis is unknown, and must be known, as there may be a remainder"
+        )
+    part = ceil(size / count)
+    last = size - part * (count - 1)
     if last < 0:
-        return f"an extent of {extent} has no {count} parts of {part}"
+        return f"a size of {size} has no {count} parts of {part}"
     if part == last:
         return [copy_node(node, inputs=1)] if len(node.input) > 1 else None
     sizes = facts.unused(f"{node.output[0]}_sizes")

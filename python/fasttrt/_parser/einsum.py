@@ -13,7 +13,7 @@ _DOTS = "..."
 
 
 def lowercase_einsum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Return an Einsum's equation other letters where it has capitals, and write out its result."""
+    """Replace capitals in an Einsum's equation, and make its result explicit."""
     equation = attribute(node, "equation", b"").decode().replace(" ", "")
     inputs, arrow, output = equation.partition("->")
     if not arrow:
@@ -30,6 +30,6 @@ def lowercase_einsum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _implicit_output(inputs: str) -> str:
-    """Return what an equation without an arrow stands for: the letters that it has once, sorted."""
+    """Return the implicit result of an equation: the letters that occur once, sorted."""
     once = sorted(c for c in set(inputs) - set(".,") if inputs.count(c) == 1)
     return (_DOTS if _DOTS in inputs else "") + "".join(once)

@@ -43,7 +43,7 @@ def write_exact_forms(model: OnnxModel, target: "Target") -> OnnxModel:
     """Return the model with these nodes rewritten; itself if it has none.
 
     Raises:
-        ParseError: names the nodes for which there is no exact form, and why.
+        ParseError: nodes have no exact form; the message names them, with the reason.
     """
     change = "{op_type} is written in other operators, as {library} computes it otherwise"
     return apply_rules(model, str(target.library), RULES, change)

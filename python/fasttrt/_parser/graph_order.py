@@ -109,7 +109,7 @@ def _sorted(nodes: "Sequence[onnx.NodeProto]") -> "list[onnx.NodeProto]":
 
 
 def _needs(node: "onnx.NodeProto") -> Iterator[str]:
-    """Yield the names of what a node takes, and the graphs within it from around them."""
+    """Yield the names of a node's inputs, and of the outer tensors that its subgraphs use."""
     yield from filter(None, node.input)
     for graph in subgraphs(node):
         own = {*_constants(graph), *(value.name for value in graph.input)}

@@ -107,7 +107,7 @@ class _Inliner:
         return list(found.values())
 
     def _expand(self, node: "onnx.NodeProto", active: tuple[_Key, ...]) -> "list[onnx.NodeProto]":
-        """Return the nodes to write for one; `active` has the functions that it is part of."""
+        """Return the nodes that replace a call; `active` contains the functions around it."""
         for graph in subgraphs(node):
             replace_all(graph.node, [step for n in graph.node for step in self._expand(n, active)])
         key = _key(node.op_type, node)
@@ -189,8 +189,8 @@ class _Call:
 
         nodes = [self._instance(node) for node in self._function.node]
         return nodes + [
-            helper.make_node("Identity", [given], [wanted], self._unused("Identity"))
-            for given, wanted in self._copies
+            helper.make_node("Identity", [given], [target], self._unused("Identity"))
+            for given, target in self._copies
         ]
 
     def _instance(self, node: "onnx.NodeProto") -> "onnx.NodeProto":

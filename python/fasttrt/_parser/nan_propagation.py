@@ -22,7 +22,7 @@ _INDICES = 'it has a second output, of which nan="propagate" knows no NaN'
 
 
 def propagate_nan(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the model with what keeps NaN added to its nodes; itself if that is not asked for.
+    """Make a model propagate NaN; return the model itself if that is not requested.
 
     Raises:
         ParseError: names the nodes of which the type is not known.
@@ -86,7 +86,7 @@ def _original(node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain) -> st
 
 
 def _float_type(node: "onnx.NodeProto", facts: TensorInfo) -> "np.dtype[Any] | str | None":
-    """Return the dtype; None if it is no float, a reason if it is not known."""
+    """Return the dtype; None if it is not a float, a reason if it is unknown."""
     from onnx import TensorProto, helper
 
     kind = facts.dtype(node.input[0])

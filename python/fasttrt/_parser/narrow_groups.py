@@ -17,7 +17,7 @@ _PRODUCTS = (*_CONVOLUTIONS, "Gemm", "MatMul")
 
 
 def narrow_tensors(node: "onnx.NodeProto", writer: Writer) -> list[str]:
-    """Return the narrow integers that a node takes and gives, but for constant zero points."""
+    """Return a node's narrow integer inputs and outputs, except for constant zero points."""
     shifts = ZERO_POINTS.get(node.op_type, ())
     names = [
         name
@@ -64,7 +64,7 @@ class Groups:
         return parent
 
     def _crossing(self) -> "Iterable[str]":
-        """Yield what enters or leaves the graphs within nodes, or a node without a rule."""
+        """Yield the tensors at the borders of subgraphs and of nodes without a rule."""
         for node, tensors in self._nodes:
             if node.domain not in ONNX_DOMAINS or not (
                 node.op_type in RULES or node.op_type == "Constant"
@@ -76,7 +76,7 @@ class Groups:
                     yield value.name
 
     def _lacking(self) -> "Iterable[str]":
-        """Yield tensors as TensorRT cannot have them."""
+        """Yield the tensors with types that TensorRT does not support."""
         facts, writer = self._writer.facts, self._writer
         ends = {v.name for v in (*self._proto.graph.input, *self._proto.graph.output)}
         for node, tensors in self._nodes:

@@ -134,12 +134,12 @@ def dequantize(node: "onnx.NodeProto", carriage: Carriage) -> None:
 
     writer, facts = carriage.writer, carriage.writer.facts
     tensor, scale, zero_point = (input_name(node, index) for index in range(3))
-    wanted = int(attribute(node, "output_dtype", 0)) or facts.dtype(scale) or FLOAT
+    output_type = int(attribute(node, "output_dtype", 0)) or facts.dtype(scale) or FLOAT
     values = [writer.value(name) if name else None for name in (tensor, scale, zero_point)]
     if values[0] is not None and values[1] is not None:
         if zero_point and values[2] is None:
             raise UnwritableError("a zero point that is computed, of constants")
-        dtype = helper.tensor_dtype_to_np_dtype(wanted)
+        dtype = helper.tensor_dtype_to_np_dtype(output_type)
         folded = dequantized(node, values).astype(dtype)
         writer.node("Identity", writer.constant(folded, dtype), output=node.output[0])
         return
@@ -154,10 +154,10 @@ def dequantize(node: "onnx.NodeProto", carriage: Carriage) -> None:
         zeros = carriage.of(zero_point) if facts.dtype(zero_point) in RANGES else zero_point
         steps = writer.node("Sub", steps, writer.along(writer.as_float(zeros), axis, tensor))
     factor = writer.along(writer.as_float(scale), axis, tensor)
-    output = "" if wanted != FLOAT else node.output[0]
+    output = "" if output_type != FLOAT else node.output[0]
     result = writer.node("Mul", steps, factor, output=output)
     if not output:
-        writer.node("Cast", result, output=node.output[0], to=wanted)
+        writer.node("Cast", result, output=node.output[0], to=output_type)
 
 
 def _quantize_by_range(node: "onnx.NodeProto", carriage: Carriage) -> None:

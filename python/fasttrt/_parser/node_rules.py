@@ -62,14 +62,14 @@ def apply_rules(
 
 
 def attribute(node: "onnx.NodeProto", name: str, default: Any) -> Any:
-    """Return an attribute's value, or the default where the node does not have it."""
+    """Return an attribute's value, or the default if the node does not have it."""
     from onnx.helper import get_attribute_value
 
     return next((get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def input_name(node: "onnx.NodeProto", index: int) -> str:
-    """Return an input's name; empty if it is left out."""
+    """Return an input's name; empty if it is omitted."""
     return node.input[index] if len(node.input) > index else ""
 
 
@@ -95,7 +95,7 @@ def copy_node(
 def constant_node(
     output: str, value: Any, name: str = "", dtype: Any = np.int64
 ) -> "onnx.NodeProto":
-    """Make a Constant node that gives a value, of int64 unless another dtype is asked for."""
+    """Create a Constant node with a value, of int64 by default."""
     from onnx import helper, numpy_helper
 
     tensor = numpy_helper.from_array(np.array(value, dtype), output)

@@ -49,7 +49,7 @@ class _Filling(IntEnum):
 
 
 def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the operands of such products a zero more; the model itself if it has none.
+    """Append a zero to the operands of such products; return the model itself if it has none.
 
     Where only the run tells the number, it tells whether there is a zero more, too.
     """
@@ -188,7 +188,7 @@ def _summed_axes(
 ) -> tuple[tuple[int, int] | None, int | None]:
     """Return an axis of each operand to append zeros to, and how many elements a sum has.
 
-    None: there is no such axis; the number is not known, or it is even.
+    None: there is no such axis, or the number is unknown or even.
     """
     first, second = (facts.shape(name) for name in node.input[:2])
     if first is None or second is None or min(len(first), len(second)) < 1:

@@ -116,7 +116,7 @@ def _integers(name: str, facts: TensorInfo) -> list[int]:
 def _with_axes(
     node: "onnx.NodeProto", index: int, count: int, facts: TensorInfo
 ) -> "list[onnx.NodeProto]":
-    """Return an input that many more axes at its end."""
+    """Append axes to an input."""
     from onnx import helper
 
     rank = _rank(node.input[index], facts)

@@ -32,14 +32,14 @@ def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[Onnx
     Raises:
         ParseError: some nodes are refused in every form.
     """
-    told: dict[int, ParseIssue] = {}
+    reported: dict[int, ParseIssue] = {}
     for _ in range(_MAX_ROUNDS):
         try:
             return parse(model)
         except ParseError as error:
             failure = error
             for issue in error.issues:
-                told.setdefault(issue.node, issue)
+                reported.setdefault(issue.node, issue)
             other = _written_otherwise(model, _refused(model, error))
             if other is None:
                 break
@@ -47,7 +47,7 @@ def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[Onnx
     if not model.rewritten:
         raise failure
     # Of a node whose other form is refused, too, the caller's model has the first reason.
-    issues = dict.fromkeys(told.get(issue.node, issue) for issue in failure.issues)
+    issues = dict.fromkeys(reported.get(issue.node, issue) for issue in failure.issues)
     raise ParseError(str(failure.args[0]), tuple(issues)) from None
 
 

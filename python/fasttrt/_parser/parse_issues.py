@@ -26,8 +26,8 @@ def explained(error: ParseError, model: OnnxModel, library: str) -> ParseError:
     for issue in error.issues:
         located, node = _located(issue, model)
         output = next(filter(None, node.output), "") if node is not None else ""
-        for told in explain(located, node, model.skeleton, library):
-            found.setdefault(told, output)
+        for line in explain(located, node, model.skeleton, library):
+            found.setdefault(line, output)
     placed = [issue for issue in found if issue.operator]
     if placed and _logged(error):  # which repeats an issue without a place
         found = {issue: found[issue] for issue in placed}
@@ -87,7 +87,7 @@ def _node(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
 
 
 def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
-    """Return the only node of the operator that the parser was at by its log."""
+    """Return the only node with the operator that the parser was parsing according to its log."""
     match = _IMPORTER.search(issue.reason)
     if match is None:
         return None
@@ -98,7 +98,7 @@ def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
 
 
 def _outer_place(node: "onnx.NodeProto", model: OnnxModel) -> int:
-    """Return the place of the node that has this one in a graph of its own."""
+    """Return the index of the node whose subgraph contains this one."""
     for outer in model.skeleton.graph.node:
         inner = with_inner(n for graph in subgraphs(outer) for n in graph.node)
         if any(candidate is node for candidate in inner):

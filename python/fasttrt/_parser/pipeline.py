@@ -50,7 +50,7 @@ def prepare(model: OnnxModel, target: Target) -> OnnxModel:
 
 
 def finish(model: OnnxModel, target: Target) -> OnnxModel:
-    """Return the model as the library's parser shall see it, from one that is of its precision.
+    """Return the model for the library's parser, from one in its final precision.
 
     Raises:
         ParseError: it has what the library does not know, and knows no other form of.

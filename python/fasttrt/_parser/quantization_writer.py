@@ -20,7 +20,7 @@ RANGES = {UINT8: (0, 255), INT8: (-128, 127), UINT16: (0, 65535), INT16: (-32768
 
 
 class UnwritableError(Exception):
-    """A node has no form in float32, as far as is known."""
+    """A node has no known form in float32."""
 
 
 class Writer:
@@ -100,7 +100,7 @@ class Writer:
         return new
 
     def along(self, name: str, axis: int, tensor: str) -> str:
-        """Return a parameter such that it broadcasts along an axis of a tensor.
+        """Reshape a parameter to broadcast along an axis of a tensor.
 
         Args:
             name: of float32; a scalar, one value, or a value for each index of the axis.

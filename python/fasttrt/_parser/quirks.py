@@ -35,7 +35,7 @@ _ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the proc
 
 
 def reject_unsupported(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the model itself, unless the parser would take it for another one, or crash.
+    """Check for nodes that the parser misinterprets or crashes on, and return the model itself.
 
     Raises:
         ParseError: names the nodes.
@@ -63,10 +63,10 @@ def domain_reason(domain: str) -> str:
 
 
 def refuse(model: OnnxModel, library: str, reasons: "Sequence[tuple[onnx.NodeProto, str]]") -> None:
-    """Raise ParseError for nodes that a library shall not be given, if there are any.
+    """Raise a ParseError if the model has nodes that the library must not parse.
 
     Args:
-        model: which has the nodes; they are told by their index in the model as it was read.
+        model: the model; its nodes are reported by their index in the original model.
         library: its name.
         reasons: why not, node by node.
     """
@@ -154,12 +154,12 @@ def _may_be_the_same(declared: Sequence[int | str], found: Sequence[int]) -> boo
 
 
 def _shown(shape: Sequence[int | str]) -> str:
-    extents = ("?" if extent in ("", -1) else str(extent) for extent in shape)
-    return f"({', '.join(extents)})"
+    sizes = ("?" if size in ("", -1) else str(size) for size in shape)
+    return f"({', '.join(sizes)})"
 
 
 def _is_taken_for_onnxs(node: "onnx.NodeProto") -> bool:
-    """Whether ONNX has an operator of that name which means something else, as far as is known."""
+    """Whether ONNX may have an operator of that name with a different meaning."""
     import onnx
 
     if node.domain.startswith("trt") or (node.domain, node.op_type) in _SAME:

@@ -35,7 +35,7 @@ def downgrade(model: OnnxModel, target: "Target") -> OnnxModel:
     """Write what TensorRT 8.6 does not know in the form of opset 17; other libraries need none.
 
     Raises:
-        ParseError: names the nodes of which there is no older form.
+        ParseError: nodes have no older form; the message names them.
     """
     is_v8 = target.library.generation == "v8"
     return downgrade_to_v8(model, str(target.library)) if is_v8 else model

@@ -110,12 +110,12 @@ def explain(
 
 
 def without_driver_errors(text: str) -> str:
-    """Return TensorRT's words without CUDA errors that only say that there is no driver."""
+    """Return TensorRT's message without CUDA errors that only report a missing driver."""
     return _NO_DRIVER.sub("", text) if _core.driver_problem() else text
 
 
 def plain(reason: str) -> str:
-    """Return TensorRT's words alone: without places in its source, without `_NO_DRIVER`."""
+    """Return TensorRT's message without places in its source and without `_NO_DRIVER`."""
     reason = without_driver_errors(reason)
     lines = _PLACES.sub("", reason).strip().splitlines()
     if len(lines) > 1 and lines[0].startswith("Invalid Node - "):

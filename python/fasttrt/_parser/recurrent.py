@@ -48,7 +48,7 @@ def unroll_recurrent(model: OnnxModel, target: "Target") -> OnnxModel:
 
 
 def _steps(node: "onnx.NodeProto", facts: TensorInfo) -> int:
-    """Return the number of steps of a node that can be written out; 0 of others."""
+    """Return the number of steps of a node that can be unrolled; 0 for others."""
     if facts.opset < 13:  # from which on the axes of Squeeze and Unsqueeze are inputs
         return 0
     shape = facts.shape(node.input[0])
@@ -244,16 +244,16 @@ class _Unrolling:
 
     def outputs(self, states: "list[str]", cell: "list[str]", layout: int) -> None:
         """Write what the node gives: all states, the last one, the last cell."""
-        wanted = [*self.node.output, "", ""][:3]
-        if wanted[0]:
+        outputs = [*self.node.output, "", ""][:3]
+        if outputs[0]:
             y = states[0] if self.steps == 1 else self.new("Concat", *states, axis=0)
             if self.directions == [True]:
                 y = self.reversed(y)
             elif len(self.directions) == 2:
                 ahead, back = self.part(y, 1, 0, 1), self.part(y, 1, 1, 2)
                 y = self.new("Concat", ahead, self.reversed(back), axis=1)
-            self.finish("Transpose", wanted[0], y, perm=[2, 0, 1, 3] if layout else [0, 1, 2, 3])
-        for name, last in zip(wanted[1:], [states[-1], *cell], strict=False):
+            self.finish("Transpose", outputs[0], y, perm=[2, 0, 1, 3] if layout else [0, 1, 2, 3])
+        for name, last in zip(outputs[1:], [states[-1], *cell], strict=False):
             if name:
                 last = self.new("Squeeze", last, self.integers(0))
                 self.finish("Transpose", name, last, perm=[1, 0, 2] if layout else [0, 1, 2])

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_repeated_outputs(model: OnnxModel, target: "Target | None" = None) -> OnnxModel:
-    """Return an output whose name an input or an output before it has a tensor and name of its own.
+    """Rename an output whose name an input or an earlier output has, with its own tensor.
 
     The model itself if all names differ. Whatever is to run it: the names are the same everywhere.
     """

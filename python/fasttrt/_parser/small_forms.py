@@ -72,22 +72,22 @@ def compress(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def centered_crop(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """CenterCropPad of known extents: a Slice and a Pad."""
-    shape, wanted = facts.shape(node.input[0]), facts.constant(input_name(node, 1))
-    if shape is None or wanted is None:
+    """Rewrite CenterCropPad of known shapes as a Slice and a Pad."""
+    shape, target = facts.shape(node.input[0]), facts.constant(input_name(node, 1))
+    if shape is None or target is None:
         return None
     axes = [a % len(shape) for a in attribute(node, "axes", range(len(shape)))]
-    extents = [shape[axis] for axis in axes]
-    if None in extents:
+    sizes = [shape[axis] for axis in axes]
+    if None in sizes:
         return None
     starts, ends, pads = [], [], [0] * (2 * len(shape))
-    for axis, extent, size in zip(axes, extents, wanted.tolist(), strict=True):
-        assert extent is not None
-        start = max(extent - size, 0) // 2
+    for axis, old, size in zip(axes, sizes, target.tolist(), strict=True):
+        assert old is not None
+        start = max(old - size, 0) // 2
         starts.append(start)
-        ends.append(start + min(extent, size))
-        before = max(size - extent, 0) // 2
-        pads[axis], pads[axis + len(shape)] = before, max(size - extent, 0) - before
+        ends.append(start + min(old, size))
+        before = max(size - old, 0) // 2
+        pads[axis], pads[axis + len(shape)] = before, max(size - old, 0) - before
     names = {
         what: facts.unused(f"{node.output[0]}/{what}")
         for what in ("starts", "ends", "axes", "cropped", "pads")

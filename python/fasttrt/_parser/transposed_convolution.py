@@ -41,8 +41,8 @@ def _with_bias_apart(
         step = copy_node(step, inputs=2) if step.op_type == node.op_type else step
         step.output[0] = plain if step.output[0] == node.output[0] else step.output[0]
         chain.nodes.append(step)
-    extents = chain.constant([1, -1, *[1] * (len(shape) - 2)])
-    return chain.finish("Add", plain, chain.add("Reshape", node.input[2], extents))
+    dims = chain.constant([1, -1, *[1] * (len(shape) - 2)])
+    return chain.finish("Add", plain, chain.add("Reshape", node.input[2], dims))
 
 
 def _wider(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
@@ -113,8 +113,8 @@ def _padded(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
             return _cut(node, facts, list(sizes[-axes:]), is_upper)
         known = [size or 0 for size in shape[2:]]
         surplus = [
-            s * size + more - wanted
-            for s, size, more, wanted in zip(strides, known, surplus, sizes[-axes:], strict=True)
+            s * size + more - target
+            for s, size, more, target in zip(strides, known, surplus, sizes[-axes:], strict=True)
         ]
     if min(surplus) < 0 and auto_pad.startswith("SAME"):
         return (
@@ -134,20 +134,20 @@ def _padded(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 def _cut(
     node: "onnx.NodeProto", facts: TensorInfo, sizes: list[int], is_upper: bool
 ) -> Replacement:
-    """Return it no padding, and take what is to be left of the output."""
+    """Remove its padding, and select the required part of the output."""
     chain = NodeChain(node, facts)
     whole = copy_node(node, output_shape=None, auto_pad=None, pads=None)
     name = whole.output[0] = facts.unused(f"{node.output[0]}_whole")
     chain.nodes.append(whole)
     axes = list(range(2, 2 + len(sizes)))
     shape = chain.add("Shape", name)
-    extents = chain.add("Gather", shape, chain.constant(axes))
-    wanted = chain.constant(sizes)
-    surplus = chain.add("Sub", extents, wanted)
+    dims = chain.add("Gather", shape, chain.constant(axes))
+    target = chain.constant(sizes)
+    surplus = chain.add("Sub", dims, target)
     if not is_upper:  # the larger half of an odd number
         surplus = chain.add("Add", surplus, chain.constant([1] * len(sizes)))
     begin = chain.add("Div", surplus, chain.constant([2] * len(sizes)))
-    end = chain.add("Add", begin, wanted)
+    end = chain.add("Add", begin, target)
     return chain.finish("Slice", name, begin, end, chain.constant(axes))
 
 

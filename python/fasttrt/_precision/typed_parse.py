@@ -82,7 +82,7 @@ def parse(
     its casts.
 
     Raises:
-        BuildError: the network is not of the precision asked for, or has int8 nodes that the
+        BuildError: the network does not have the requested precision, or has int8 nodes that the
             library cannot build.
         ParseError, InputError: see `fasttrt.build`.
     """

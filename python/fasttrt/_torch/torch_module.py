@@ -41,7 +41,7 @@ else:
 
 
 class HasForward(Protocol[P, ResultT]):
-    """A ``torch.nn.Module``, as far as types go: what its ``forward`` takes and returns."""
+    """The types of a ``torch.nn.Module``: the arguments and results of its ``forward``."""
 
     @property
     def forward(self) -> Callable[P, ResultT]:
