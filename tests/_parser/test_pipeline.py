@@ -10,11 +10,12 @@ from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target, finish, prepare
 from fasttrt._precision.conversion import convert_model
+from support.randomness import new_rng
 
 
 def _changed_by_many() -> onnx.ModelProto:
     """A function, computed constants, a default to write out, and nodes that are computed wrong."""
-    rng = np.random.default_rng()
+    rng = new_rng()
     weights = {name: rng.standard_normal((128, 128)).astype(np.float32) for name in ("a", "b")}
     constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     constants += [
