@@ -208,6 +208,14 @@ def model(tmp_path: Path) -> Path:
     return models.mlp(batch=2).save(tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize(("option", "way"), [("--output", "--force"), ("output", "force=True")])
+def test_a_refusal_names_the_way_of_its_interface(option: str, way: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.plan"
+    path.write_text("no plan")
+    with pytest.raises(fasttrt.InputError, match=rf"^{option}: .* only with {way}$"):
+        Output(path, PLAN).check(option)
+
+
 def test_commands_replace_neither_inputs_nor_other_files(model: Path, tmp_path: Path) -> None:
     before = model.read_bytes()
     samples = tmp_path / "samples"

@@ -62,9 +62,9 @@ class Output:
                 f"which is {kind}"
             )
         if not self.force and (problem := self._loss(info)):
+            force = "--force" if option.startswith("--") else "force=True"
             raise InputError(
-                f"{before}{str(self.path)!r} {problem}; it is replaced only with --force or "
-                "force=True"
+                f"{before}{str(self.path)!r} {problem}; it is replaced only with {force}"
             )
 
     @contextmanager
