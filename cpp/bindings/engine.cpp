@@ -322,8 +322,9 @@ void register_engine(py::module_& module) {
       .def("refittable_weights", &PyEngine::refittable_weights,
            "Names of the weights that a refit replaces.")
       .def(
-          "hurry", [](const PyEngine& self) { self.engine().flush_pending_batches(); },
-          ReleaseGil(), "No batch waits for calls to join any more: close() is about to be called.")
+          "flush_pending_batches",
+          [](const PyEngine& self) { self.engine().flush_pending_batches(); }, ReleaseGil(),
+          "No batch waits for calls to join any more: close() is about to be called.")
       .def("close", &PyEngine::close)
       .def_property_readonly(
           "closed", py::cpp_function([](const PyEngine& self) { return self.engine().closed(); },

@@ -15,7 +15,7 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_device_array(module);
   fasttrt::bindings::register_engine_options(module);
   fasttrt::bindings::register_engine(module);
-  module.def("end_long_calls", &fasttrt::bindings::drain_vendor_calls,
+  module.def("drain_vendor_calls", &fasttrt::bindings::drain_vendor_calls,
              "At the end of the interpreter: stop builds, wait for what is in TensorRT's code, and "
              "refuse to begin more.");
 }

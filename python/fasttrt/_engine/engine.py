@@ -262,7 +262,7 @@ def _close_all() -> None:
     """
     try:
         end_calls()
-        _core.end_long_calls()
+        _core.drain_vendor_calls()
     finally:
         for engine in list(_open_engines):
             engine.close()

@@ -184,7 +184,7 @@ class TensorRTBackend:
 
     def flush_pending_batches(self) -> None:
         """Let no batch wait for more runs to join."""
-        self.core.hurry()
+        self.core.flush_pending_batches()
 
     def close(self) -> None:
         """Wait for current runs, and free all resources."""
