@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fasttrt import _core
 from fasttrt._common.checks import as_path
+from fasttrt._common.forked_exit import skip_destructors_in_children
 from fasttrt._common.input_file import kind_of, stat_of
 from fasttrt._library.device import capability, default_device
 from fasttrt._library.tensorrt_log import forwarded
@@ -88,12 +89,14 @@ def find(choice: str | os.PathLike[str], device: int | None) -> _core.Library:
     for place in filter(None, (os.fspath(choice), environment)):
         _check_place(place)
     with forwarded():
-        return _core.find_library(
+        found = _core.find_library(
             os.fspath(choice),
             environment,
             _package_folders(),
             capability(device),
         )
+    skip_destructors_in_children()
+    return found
 
 
 def candidates(environment: str) -> list[str]:

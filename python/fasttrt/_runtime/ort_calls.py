@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fasttrt._common.forked_exit import skip_destructors_in_children
 from fasttrt.errors import Error
 
 
@@ -30,7 +31,6 @@ class _State:
 
 
 _state = _State()
-_used = False  # whether this process, or one that it was forked from, has created a session
 _sessions: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
@@ -59,8 +59,7 @@ def under_way(options: Any = None) -> Iterator[None]:
 
 def keep_in_children(session: Any) -> None:
     """Keep a session alive in forked processes, so that they can end cleanly."""
-    global _used
-    _used = True
+    skip_destructors_in_children()
     _sessions.add(session)
 
 
@@ -120,22 +119,6 @@ def _after_fork() -> None:
         for owner in (session, getattr(session, "_sess", None)):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
     _sessions.clear()
-    if _used:
-        _skip_destructors()
-
-
-def _skip_destructors() -> None:
-    """Make this process exit after Python's shutdown, before libraries' static destructors run.
-
-    This is like ``os._exit``, with which multiprocessing ends forked processes, but after Python's
-    own shutdown.
-    """
-    c = ctypes.CDLL(None)
-    if hasattr(
-        c, "on_exit"
-    ):  # glibc only; the last one registered is called first, with the exit status
-        c.on_exit(c._exit, None)  # noqa: SLF001  # its public name in C
-        atexit.register(c.fflush, None)
 
 
 os.register_at_fork(after_in_child=_after_fork)
