@@ -53,6 +53,9 @@ _MAX_SECONDS = 1e8
 _OLD_DRIVER = "CUDA error 222"
 """Seen when TensorRT-RTX 1.6.1 for CUDA 13 built refittable engines with driver 580.159."""
 _Described: TypeAlias = tuple[str, str, tuple[int, ...], tuple[str, ...], bool]
+_Parsed: TypeAlias = tuple[Parsed, list[dict[str, Range]]]
+"""A parsed model, and its profiles."""
+_ParseModel: TypeAlias = Callable[[OnnxModel, Shapes | None], _Parsed]
 
 
 def build(
@@ -145,32 +148,28 @@ def build(
     if handle.generation == "v8":
         warn_of_opset(model, str(handle))
     loaded = load(handle, plugins)
+    parse_model = partial(_network, handle, ordinal, config, plugins)
     begin = time.monotonic()
     with forwarded():
         try:
-            network, profiles = _network(handle, ordinal, model, config, shapes, plugins)
+            network, profiles = parse_model(model, shapes)
         except ParseError as error:
             if advise:
-                _advise_parsing(error, handle, ordinal, model, config, shapes, plugins, begin)
+                _advise_parsing(error, handle, model, config, shapes, parse_model, begin)
             raise
         builder = network.builder
-        options = config.to_core(handle)
-        options.fp16 = config.precision == "fp16" and chooses_types(handle)
-        options.quantized = network.model.is_quantized
+        options = _core_options(config, handle, network)
         warn_of_other_shapes(network.model, [(o[0], o[2]) for o in builder.outputs()])
         # Before the build, which may take long: the model's file may change meanwhile.
         metadata = _metadata(network, handle, ordinal, config, profiles, loaded)
-        place = partial(_network, handle, ordinal, model, config, shapes, plugins)
+        place = partial(parse_model, model, shapes)
         try:
             network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
         except BuildError as error:
             is_explained = _explain(error, network.model, handle)
             # If a build cannot be cancelled, a trial has no time limit.
             if advise and not is_explained and builder.can_cancel:
-                _advise_building(
-                    error, handle, ordinal, model, config, options, shapes or profiles, plugins,
-                    begin,
-                )  # fmt: skip
+                _advise_building(error, model, options, shapes or profiles, parse_model, begin)
             raise
     metadata |= {"changes": list(network.model.changes), **network.metadata()}
     if handle.family == "rtx" and varies(profiles):
@@ -241,11 +240,10 @@ def _isolated(
 def _advise_parsing(
     error: ParseError,
     library: _core.Library,
-    device: int | None,
     model: OnnxModel,
     config: BuildConfig,
     shapes: Shapes | None,
-    plugins: Plugins,
+    parse_model: _ParseModel,
     begin: float,
 ) -> None:
     """Add advice to an error, with which the model parses and then builds."""
@@ -256,12 +254,10 @@ def _advise_parsing(
     )
 
     def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-        network, profiles = _network(library, device, changed, config, shapes, plugins)
+        network, profiles = parse_model(changed, shapes)
 
         def build() -> None:
-            options = config.to_core(library)
-            options.fp16 = config.precision == "fp16" and chooses_types(library)
-            options.quantized = network.model.is_quantized
+            options = _core_options(config, library, network)
             _run(network.builder, options, profiles, stop_at(deadline))
 
         builds_too(build if network.builder.can_cancel else None)
@@ -271,34 +267,41 @@ def _advise_parsing(
 
 def _advise_building(
     error: BuildError,
-    library: _core.Library,
-    device: int | None,
     model: OnnxModel,
-    config: BuildConfig,
     options: _core.BuildOptions,
     shapes: Shapes | None,
-    plugins: Plugins,
+    parse_model: _ParseModel,
     begin: float,
 ) -> None:
     """Add advice to an error, with which the model builds."""
     from fasttrt._builder.advice import advise, stop_at
 
     def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-        network, profiles = _network(library, device, changed, config, shapes, plugins)
+        network, profiles = parse_model(changed, shapes)
         _run(network.builder, options, profiles, stop_at(deadline))
 
     error.advice = advise(model, shapes, "builds", attempt, time.monotonic() - begin)
 
 
+def _core_options(
+    config: BuildConfig, library: _core.Library, network: Parsed
+) -> _core.BuildOptions:
+    """Return the options of a network's build."""
+    options = config.to_core(library)
+    options.fp16 = config.precision == "fp16" and chooses_types(library)
+    options.quantized = network.model.is_quantized
+    return options
+
+
 def _network(
     library: _core.Library,
     device: int | None,
-    model: OnnxModel,
     config: BuildConfig,
-    shapes: Shapes | None,
     plugins: Plugins,
+    model: OnnxModel,
+    shapes: Shapes | None,
     placement: str = DEFAULT,
-) -> tuple[Parsed, list[dict[str, Range]]]:
+) -> _Parsed:
     """Parse a model, and resolve its profiles."""
     target = Target(library, bool(plugins), config.nan == "propagate")
     parse_here = partial(parse_network, library, device)
@@ -313,7 +316,7 @@ def _network(
 
 def _run_placed(
     network: Parsed,
-    place: Callable[[str], tuple[Parsed, list[dict[str, Range]]]],
+    place: Callable[[str], _Parsed],
     options: _core.BuildOptions,
     profiles: Sequence[Mapping[str, Range]],
     progress: ProgressCallback | bool | None,

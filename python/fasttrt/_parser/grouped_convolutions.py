@@ -23,7 +23,7 @@ from fasttrt._parser.node_rules import attribute
 if TYPE_CHECKING:
     import onnx
 
-_Kernel: TypeAlias = tuple[int | None, ...]
+_Sizes: TypeAlias = tuple[int | None, ...]
 
 
 def convolutions_at_risk(model: OnnxModel) -> list[str]:
@@ -37,19 +37,19 @@ def convolutions_at_risk(model: OnnxModel) -> list[str]:
     if not grouped:
         return []
     facts = TensorInfo(model)
-    kernels: dict[tuple[int | None, ...], set[_Kernel]] = defaultdict(set)
+    kernels: dict[_Sizes, set[_Sizes]] = defaultdict(set)  # in float32, by channels
     found = []
     for node in grouped:
         channels, kernel = _layout(node, facts)
-        if _is_float32(node, facts):
+        is_float32 = _is_float32(node, facts)
+        if is_float32:
             kernels[channels].add(kernel)
-    for node in grouped:
-        channels, _ = _layout(node, facts)
-        is_depthwise = channels[1] == 1
-        shares_channels = _is_float32(node, facts) and len(kernels[channels]) > 1
-        if not is_depthwise or shares_channels:
-            found.append(node.name or node.output[0])
-    return found
+        found.append((node.name or node.output[0], channels, is_float32))
+    return [
+        name
+        for name, channels, is_float32 in found
+        if channels[1] != 1 or (is_float32 and len(kernels[channels]) > 1)
+    ]
 
 
 def _is_grouped(node: "onnx.NodeProto") -> bool:
@@ -57,7 +57,7 @@ def _is_grouped(node: "onnx.NodeProto") -> bool:
     return is_convolution and attribute(node, "group", 1) > 1
 
 
-def _layout(node: "onnx.NodeProto", facts: TensorInfo) -> tuple[tuple[int | None, ...], _Kernel]:
+def _layout(node: "onnx.NodeProto", facts: TensorInfo) -> tuple[_Sizes, _Sizes]:
     """Return output channels, input channels a group and groups; and the size of the kernel."""
     shape = facts.shape(node.input[1]) or []
     outputs, inputs = (*shape[:2], None, None)[:2]
