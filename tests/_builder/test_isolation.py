@@ -17,7 +17,7 @@ import pytest
 from onnx.parser import parse_model
 
 import fasttrt
-from fasttrt._builder import isolation as _isolation
+from fasttrt._builder import isolation
 from fasttrt._builder.isolation import describe_exception, run_isolated
 from fasttrt._plan.profiles import Shapes
 from support import models
@@ -88,7 +88,7 @@ def test_errors_are_the_same(shapes: Shapes | None, build: Callable[..., fasttrt
     ],
 )
 def test_exceptions_survive_the_way(error: Exception) -> None:
-    again = _isolation._exception(json.loads(json.dumps(describe_exception(error))))
+    again = isolation._exception(json.loads(json.dumps(describe_exception(error))))
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
@@ -97,7 +97,7 @@ def test_exceptions_survive_the_way(error: Exception) -> None:
 DYING = """
 import os, signal, sys, time
 sys.argv[1:3] = sys.argv[1:3]
-from fasttrt._builder import isolated_job as _isolated_job
+from fasttrt._builder import isolated_job
 from fasttrt._common.progress import BuildProgress
 def die(connection, how, phase=""):
     if phase:
@@ -107,8 +107,8 @@ def die(connection, how, phase=""):
     if how == "exit":
         os._exit(3)
     os.kill(os.getpid(), int(how))
-_isolated_job._JOBS["die"] = die
-_isolated_job.main()
+isolated_job._JOBS["die"] = die
+isolated_job.main()
 """
 
 
@@ -116,7 +116,7 @@ _isolated_job.main()
 def dying(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that dies as it is told."""
     monkeypatch.setattr(
-        _isolation, "command", lambda module, *rest: [sys.executable, "-c", DYING, *rest]
+        isolation, "command", lambda module, *rest: [sys.executable, "-c", DYING, *rest]
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Engine
-from fasttrt._runtime import ort_calls as _ort_calls
+from fasttrt._runtime import ort_calls
 from fasttrt._runtime import ort_session as _ort
 from support import models
 from support.gate import PATIENCE
@@ -101,7 +101,7 @@ def test_nothing_is_left_of_calls_that_are_over() -> None:
     with Engine(made.proto, device="cpu") as engine:
         for _ in engine.map([made.inputs()[0]] * 5):
             pass
-    assert _ort_calls._state.calls == {}
+    assert ort_calls._state.calls == {}
 
 
 BEGIN = """

@@ -146,17 +146,17 @@ def test_data_that_changes_after_the_check_is_refused(change: str, tmp_path: Pat
 def test_data_that_changes_while_it_is_parsed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fasttrt._parser import model_source as _handover
+    from fasttrt._parser import model_source
 
     path = external(tmp_path, W)
-    handed = _handover._feed_model
+    handed = model_source._feed_model
 
     def meanwhile(*arguments: Any) -> Any:
         result = handed(*arguments)
         (tmp_path / "w.data").write_bytes(RAW[::-1])
         return result
 
-    monkeypatch.setattr(_handover, "_feed_model", meanwhile)
+    monkeypatch.setattr(model_source, "_feed_model", meanwhile)
     with pytest.raises(fasttrt.InputError, match=r"w\.data has changed since"):
         fasttrt.build(path)
 

@@ -47,13 +47,13 @@ def test_without_a_gpu_and_onnx_runtime_both_are_named() -> None:
         import sys
         sys.modules["onnxruntime"] = None
         import fasttrt
-        from fasttrt._engine import backend_factory as _opening
+        from fasttrt._engine import backend_factory
         from onnx.parser import parse_model
         model = parse_model(
             '<ir_version: 9, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) '
             "{ y = Neg (x) }"
         )
-        _opening._find_gpu = lambda library, source: (None, "no driver")
+        backend_factory._find_gpu = lambda library, source: (None, "no driver")
         for device in ("auto", "cpu"):
             try:
                 fasttrt.Engine(model, device=device)

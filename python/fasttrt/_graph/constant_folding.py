@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-_LIMIT = MAX_ELEMENTS
-"""The maximum size of a folded constant, in elements: onnxscript's own limit."""
 _ROUNDS = 3
 """The number of rounds: folding the condition of an ``If`` exposes its branch to the next one."""
 
@@ -55,7 +53,7 @@ def _has_foldable(graph: "onnx.GraphProto") -> bool:
 
     For an ``If``, its condition counts. Constant nodes themselves are left to TensorRT.
     """
-    constants = {t.name for t in graph.initializer if prod(t.dims) <= _LIMIT}
+    constants = {t.name for t in graph.initializer if prod(t.dims) <= MAX_ELEMENTS}
     return _any_foldable(graph, constants)
 
 
@@ -70,14 +68,14 @@ def _any_foldable(graph: "onnx.GraphProto", constants: set[str]) -> bool:
             if inputs and constants.issuperset(inputs):
                 return True
         for subgraph in inner:
-            small = {t.name for t in subgraph.initializer if prod(t.dims) <= _LIMIT}
+            small = {t.name for t in subgraph.initializer if prod(t.dims) <= MAX_ELEMENTS}
             if _any_foldable(subgraph, constants | small):
                 return True
     return False
 
 
 def _is_large(node: "onnx.NodeProto") -> bool:
-    return any(prod(attribute.t.dims) > _LIMIT for attribute in node.attribute)
+    return any(prod(attribute.t.dims) > MAX_ELEMENTS for attribute in node.attribute)
 
 
 def _fold(model: OnnxModel) -> "onnx.ModelProto":
@@ -93,8 +91,8 @@ def _fold(model: OnnxModel) -> "onnx.ModelProto":
         result = fold_constants_ir(
             graph,
             onnx_shape_inference=True,
-            input_size_limit=_LIMIT,
-            output_size_limit=_LIMIT,
+            input_size_limit=MAX_ELEMENTS,
+            output_size_limit=MAX_ELEMENTS,
             should_fold=_should_fold,
         )
         RemoveUnusedNodesPass()(graph)
@@ -123,7 +121,7 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
         return False  # onnxscript folds none of them, and would warn
     if node.op_type == "ConstantOfShape" and constants[0] is not None:
         elements: int = prod(constants[0].numpy().tolist())
-        return elements <= _LIMIT  # onnxscript keeps them all
+        return elements <= MAX_ELEMENTS  # onnxscript keeps them all
     return None
 
 
@@ -139,7 +137,7 @@ def _divides_by_zero(node: "onnx_ir.Node") -> bool:
 
 def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:
     """Whether a constant is small and readable; the parser reports unreadable ones by name."""
-    if constant.size > _LIMIT:
+    if constant.size > MAX_ELEMENTS:
         return False
     try:
         constant.numpy()

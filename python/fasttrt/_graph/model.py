@@ -123,7 +123,7 @@ class OnnxModel:
             ParseError, InputError: see the constructor.
         """
         if self.is_changed:
-            return self.weights.restored(self.skeleton)
+            return self.copy_proto()
         import onnx
 
         where = str(self.path) if self.path else "these bytes"

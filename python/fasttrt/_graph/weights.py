@@ -94,9 +94,7 @@ class Weights:
         Raises:
             ValueError: the model has 2 GiB or more.
         """
-        shell = type(skeleton)()
-        copy_fields(skeleton, shell, but=("graph",))
-        copy_fields(skeleton.graph, shell.graph, but=("initializer",))
+        shell = _without_initializers(skeleton)
         graph = [shell.graph.SerializeToString()]
         for tensor in skeleton.graph.initializer:
             stored = self.stored(tensor)
@@ -121,9 +119,7 @@ class Weights:
         """
         if not any(_is_large(t) and not self._has(t) for t in proto.graph.initializer):
             return proto, self
-        skeleton = type(proto)()
-        copy_fields(proto, skeleton, but=("graph",))
-        copy_fields(proto.graph, skeleton.graph, but=("initializer",))
+        skeleton = _without_initializers(proto)
         tensors = list(self._tensors)
         for tensor in proto.graph.initializer:
             kept = skeleton.graph.initializer.add()
@@ -150,9 +146,7 @@ def with_weight_inputs(proto: "onnx.ModelProto") -> "onnx.ModelProto":
     """
     from onnx import helper
 
-    copy = type(proto)()
-    copy_fields(proto, copy, but=("graph",))
-    copy_fields(proto.graph, copy.graph, but=("initializer",))
+    copy = _without_initializers(proto)
     given = {value.name for value in copy.graph.input}
     for tensor in proto.graph.initializer:
         if not becomes_input(tensor):
@@ -185,10 +179,18 @@ def needs_constants_as_inputs(proto: "onnx.ModelProto") -> bool:
     return bool(proto.ir_version < _FIRST_IR_VERSION_WITH_CONSTANTS)
 
 
-def copy_fields(source: Any, target: Any, but: Sequence[str]) -> None:
-    """Copy the fields of a protobuf message to an empty one, except for those in ``but``."""
+def _without_initializers(proto: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Copy a model except for the initializers of its graph."""
+    copy = type(proto)()
+    _copy_fields(proto, copy, but="graph")
+    _copy_fields(proto.graph, copy.graph, but="initializer")
+    return copy
+
+
+def _copy_fields(source: Any, target: Any, but: str) -> None:
+    """Copy the fields of a protobuf message to an empty one, except for ``but``."""
     for field, value in source.ListFields():
-        if field.name in but:
+        if field.name == but:
             continue
         if field.is_repeated if hasattr(field, "is_repeated") else field.label == 3:
             getattr(target, field.name).extend(value)

@@ -1,6 +1,6 @@
 """What to write for the nodes that TensorRT 8.6 takes otherwise than ONNX means them.
 
-See `_misread_v8`: an operator's older form, where it has one, or the reason to refuse it.
+See `quirks_v8`: an operator's older form, where it has one, or the reason to refuse it.
 """
 
 from math import ceil
