@@ -144,7 +144,7 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "each" / "a.npy", a)
     np.save(tmp_path / "each" / "b.npy", np.array([{}], object), allow_pickle=True)
     refused(two, tmp_path / "each", r"b\.npy cannot be read: .*allow_pickle")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(fasttrt.MissingFileError):
         fasttrt.compare(one, tmp_path / "none.npy", device="cpu")
     with pytest.raises(InputError, match="ranges: only for random inputs"):
         fasttrt.compare(one, models.mlp().inputs(), ranges={"x": (0, 1)}, device="cpu")

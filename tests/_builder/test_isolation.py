@@ -146,7 +146,7 @@ def test_its_death_is_an_error(how: str, phase: str, kind: type[fasttrt.Error], 
 
 
 @pytest.mark.usefixtures("dying")
-def test_ctrl_c_ends_it_at_once() -> None:
+def test_ctrl_c_ends_it() -> None:
     timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     others = children()

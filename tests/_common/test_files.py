@@ -31,8 +31,6 @@ from fasttrt._graph.model import OnnxModel
 from support import models
 from support.randomness import new_rng
 
-PRECIOUS = b"precious"
-
 
 def plan(path: Path) -> Path:
     fasttrt.Plan(new_rng().bytes(50), {}).save(path)

@@ -191,7 +191,7 @@ def test_an_empty_model_is_refused() -> None:
 
 
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"m\.onnx"):
+    with pytest.raises(fasttrt.MissingFileError, match=r"m\.onnx"):
         OnnxModel(tmp_path / "m.onnx")
 
 
@@ -236,7 +236,7 @@ def test_a_file_that_changes_before_it_is_read_later_is_not_as_read(tmp_path: Pa
 
 
 def test_what_is_wrong_with_a_file_read_later_is_told_when_it_is_read(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(fasttrt.MissingFileError):
         OnnxModel(tmp_path / "none.onnx", later=True)
     for content in (b"no model", b""):
         path = tmp_path / "m.onnx"

@@ -11,9 +11,7 @@ import pytest
 from onnx.parser import parse_model
 
 import fasttrt
-from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.discovery import find
 from fasttrt._parser.odd_products import fill_odd_products
 from fasttrt._parser.pipeline import Target
 from support.odd_products import PRODUCTS, Product
@@ -26,12 +24,6 @@ PLAIN = {
         "e = Exp(a) s = Softmax(e) n = IsNaN(s) p = Where(n, c, s) v = Sub(b, c) y = MatMul(p, v)"
     ),
 }
-
-
-@pytest.fixture
-def target(rtx: fasttrt.LibraryInfo) -> Target:
-    library: _core.Library = find(rtx.path, None)
-    return Target(library)
 
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)

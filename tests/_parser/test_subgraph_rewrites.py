@@ -13,10 +13,8 @@ from onnx.parser import parse_model
 from onnx.reference import ReferenceEvaluator
 
 import fasttrt
-from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.traversal import with_inner
-from fasttrt._library.discovery import find
 from fasttrt._parser.pipeline import Target, finish, prepare
 
 RNG = np.random.default_rng(11)
@@ -55,12 +53,6 @@ MODELS = {
         set(),
     ),
 }
-
-
-@pytest.fixture
-def target(rtx: fasttrt.LibraryInfo) -> Target:
-    library: _core.Library = find(rtx.path, None)
-    return Target(library)
 
 
 def answers(proto: onnx.ModelProto, chosen: bool) -> Any:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx.parser import parse_model
 
@@ -17,6 +16,7 @@ from fasttrt._graph.model import OnnxModel
 from fasttrt._parser.pipeline import Target
 from fasttrt._parser.transposed_products import write_transposed_products
 from fasttrt._precision.conversion import convert_model
+from support.exact_forms import run
 from support.transposed_products import BLOCKS, Block
 
 RTX = Target(SimpleNamespace(family="rtx"))  # type: ignore[arg-type]
@@ -25,14 +25,6 @@ WRITTEN = ["Unsqueeze", "Transpose", "Squeeze"]
 
 def _written(model: onnx.ModelProto, target: Target = RTX) -> OnnxModel:
     return write_transposed_products(OnnxModel(model), target)
-
-
-def _run(model: onnx.ModelProto, feeds: dict[str, Any]) -> list[Any]:
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    found: list[Any] = session.run(None, feeds)
-    return found
 
 
 def _is_written(proto: onnx.ModelProto, output: str = "y") -> None:
@@ -57,10 +49,10 @@ def test_blocks_are_written_so_and_stay_what_they_are(block: Block) -> None:
     assert [line.split(":")[0] for line in model.changes] == ["y"]
     _is_written(model.proto)
     feeds = block.feeds(3)
-    for found, same in zip(_run(model.proto, feeds), _run(proto, feeds), strict=True):
+    for found, same in zip(run(model.proto, feeds), run(proto, feeds), strict=True):
         np.testing.assert_array_equal(found, same)
     np.testing.assert_allclose(
-        _run(model.proto, feeds)[0], block.expected(feeds)["y"], rtol=1e-4, atol=1e-4
+        run(model.proto, feeds)[0], block.expected(feeds)["y"], rtol=1e-4, atol=1e-4
     )
 
 
@@ -142,7 +134,7 @@ def test_weights_and_constants_may_be_written_otherwise(body: str, opset: int) -
         "d": rng.standard_normal((3, 8, 7)).astype(np.float32),
         "i": np.array(True),
     }
-    np.testing.assert_array_equal(_run(model.proto, feeds)[0], _run(proto, feeds)[0])
+    np.testing.assert_array_equal(run(model.proto, feeds)[0], run(proto, feeds)[0])
 
 
 def test_in_branches_too() -> None:
@@ -163,7 +155,7 @@ def test_in_branches_too() -> None:
         rng = np.random.default_rng(7)
         feeds = {"x": rng.standard_normal((2, 5, 8)).astype(np.float32), "i": np.array(condition)}
         feeds["d"] = rng.standard_normal((2, 8, 7)).astype(np.float32)
-        np.testing.assert_array_equal(_run(model.proto, feeds)[0], _run(proto, feeds)[0])
+        np.testing.assert_array_equal(run(model.proto, feeds)[0], run(proto, feeds)[0])
 
 
 def test_other_libraries_get_the_model_as_it_is() -> None:

@@ -219,7 +219,7 @@ def test_other_files_are_no_plans(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(fasttrt.MissingFileError):
         Plan.load(tmp_path / "m.plan")
 
 

@@ -85,16 +85,6 @@ class Case:
         """Whether the results are random, and those of the case just an example."""
         return self.operator in ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 
-    @property
-    def is_all_tensors(self) -> bool:
-        """Whether it has neither sequences, nor optionals, nor strings, which TensorRT lacks."""
-        values = (*self.model.graph.input, *self.model.graph.output)
-        return all(
-            v.type.HasField("tensor_type")
-            and v.type.tensor_type.elem_type != onnx.TensorProto.STRING
-            for v in values
-        )
-
 
 def read_cases(folder: Path) -> list[Case]:
     """All node tests of a folder."""

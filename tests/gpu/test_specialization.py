@@ -14,7 +14,8 @@ import pytest
 import fasttrt
 from fasttrt._runtime.specialization import specialization_for
 from support.gpu import is_rtx, need, report
-from support.grouped_convolutions import PAIRS, SAFE, SINGLE, Array, Chain
+from support.grouped_convolutions import PAIRS, SAFE, SINGLE, Chain
+from support.models import Array
 
 pytestmark = pytest.mark.gpu
 

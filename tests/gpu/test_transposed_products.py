@@ -9,7 +9,8 @@ import pytest
 
 import fasttrt
 from support.gpu import report
-from support.transposed_products import BLOCKS, Array, Block
+from support.models import Array
+from support.transposed_products import BLOCKS, Block
 
 pytestmark = pytest.mark.gpu
 

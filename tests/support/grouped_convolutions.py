@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.parser import parse_model
 
-Array = np.ndarray[Any, Any]
+from support.models import Array
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import onnx
 from onnx.parser import parse_model
 from onnx.reference import ReferenceEvaluator
 
-Array = np.ndarray[Any, Any]
+from support.models import Array
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.parser import parse_model
 
-Array = np.ndarray[Any, Any]
+from support.models import Array
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,12 @@ class Block:
         left_out = ["no norm"] * (not self.norm) + ["no bias"] * (not self.bias)
         return " ".join([f"{self.tokens}x{self.width} to {self.wide}", *left_out])
 
-    def proto(self, batch: int | str, opset: int = 17) -> onnx.ModelProto:
+    def proto(self, batch: int | str) -> onnx.ModelProto:
         """Give the model; its batch is dynamic if it has a name."""
         n, c, h, m, f = self.tokens, self.width, self.heads, self.keys, self.wide
         last = "n1" if self.norm else "r1"
         model = parse_model(
-            f'<ir_version: 8, opset_import: ["" : {opset}]> block (float[{batch},{n},{c}] a, '
+            f'<ir_version: 8, opset_import: ["" : 17]> block (float[{batch},{n},{c}] a, '
             f"float[{batch},{n},{c}] c, float[{batch},{h},{n},{m}] p, "
             f"float[{batch},{h},{m},{c // h}] v) "
             f"=> (float[{batch},{f},{n}] y, float[{batch},{n},{c}] z) "

@@ -39,9 +39,6 @@ _SAME = frozenset(
      "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Upsample")
 )  # fmt: skip
 """Operators that move or select values, or compute means."""
-_NORMS = frozenset(
-    ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
-)
 _OF_SMALL: Mapping[str, Callable[[float], float]] = {
     "Relu": lambda x: x * _HALF,
     "LeakyRelu": lambda x: x * _HALF,
