@@ -30,7 +30,7 @@ def test_there_is_one_tree_and_all_of_it_is_public() -> None:
     names = {
         "Error", "LibraryNotFoundError", "UnsupportedLibraryError", "ParseError", "BuildError",
         "EngineLoadError", "InputError", "FileError", "MissingFileError", "CudaError",
-        "OutOfMemoryError",
+        "OutOfMemoryError", "QueueFullError", "DeadlineError",
     }  # fmt: skip
     assert {c.__name__ for c in _classes()} == names
     for found in _classes():
@@ -43,6 +43,7 @@ def test_errors_are_also_what_python_would_raise() -> None:
     assert issubclass(fasttrt.InputError, ValueError)
     assert issubclass(fasttrt.MissingFileError, FileNotFoundError)
     assert issubclass(fasttrt.OutOfMemoryError, MemoryError)
+    assert issubclass(fasttrt.DeadlineError, TimeoutError)
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:

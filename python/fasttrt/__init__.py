@@ -23,6 +23,7 @@ from fasttrt._version import __version__
 from fasttrt.errors import (
     BuildError,
     CudaError,
+    DeadlineError,
     EngineLoadError,
     Error,
     FileError,
@@ -32,6 +33,7 @@ from fasttrt.errors import (
     OutOfMemoryError,
     ParseError,
     ParseIssue,
+    QueueFullError,
     UnsupportedLibraryError,
 )
 
@@ -53,6 +55,7 @@ __all__ = [
     "BuildProgress",
     "Comparison",
     "CudaError",
+    "DeadlineError",
     "DeviceArray",
     "Divergence",
     "Engine",
@@ -71,6 +74,7 @@ __all__ = [
     "Plan",
     "QuantizationReport",
     "Quantized",
+    "QueueFullError",
     "TensorSpec",
     "Thresholds",
     "TorchModule",

@@ -11,7 +11,9 @@
         │   └── FileError
         │       └── MissingFileError (also a FileNotFoundError)
         ├── CudaError
-        └── OutOfMemoryError (also a MemoryError)
+        ├── OutOfMemoryError (also a MemoryError)
+        ├── QueueFullError
+        └── DeadlineError (also a TimeoutError)
 
 Two kinds of errors remain Python's own: TypeError for arguments that a function does not have or
 needs, and OSError for what the operating system refuses of an existing file, or of one to write.
@@ -147,3 +149,11 @@ class CudaError(Error):
 
 class OutOfMemoryError(Error, MemoryError):
     """The GPU or the host has too little free memory for the request."""
+
+
+class QueueFullError(Error):
+    """As many requests wait as ``Engine(max_queue=)`` allows; this one was not taken."""
+
+
+class DeadlineError(Error, TimeoutError):
+    """A request did not start, or was not complete, within its ``timeout``."""
