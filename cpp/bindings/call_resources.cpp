@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
-#include <memory>
 #include <new>
-#include <utility>
 
 namespace fasttrt::bindings {
 

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "cuda/event.hpp"

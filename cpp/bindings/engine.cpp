@@ -7,10 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <initializer_list>
-#include <iterator>
 #include <map>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>

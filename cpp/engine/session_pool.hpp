@@ -1,7 +1,6 @@
 // An engine's sessions, each lent to one run at a time.
 #pragma once
 
-#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
