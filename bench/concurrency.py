@@ -1,133 +1,113 @@
-"""Requests a second and their latency, by threads, contexts and settings of dynamic batching.
+"""Requests from many clients at once: their rate and latency, beside the best that is possible.
 
 python bench/concurrency.py --json concurrency.json --plot plots
-python bench/concurrency.py --model mlp --batching 2:100:8,16   # contexts:delay:sizes
+python bench/concurrency.py --cases small batching --model resnet50
+python bench/concurrency.py --cases ways --batching 2:100:8,16   # contexts:delay:sizes
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
+import models
+from batched import Times, batched, time_batches
 from closed_loop import Scale
-from measure import Contestant, build, open_engine, replay_times, summarize
-from models import LARGEST_BATCH, Network
-from networks import RESNET, chosen
+from first_second import first_second
+from models import Network
+from networks import chosen
 from options import add_models, add_plot, arguments
-from plots import draw
+from plans import default_plan, profiles_plan
 from report import Report
-from ways import HOST, Served, Steady, Way, add_batching, check_target, parse_way, serve
-
-THREADS = (1, 2, 4, 8, 16, 32)
-CONTEXTS = (1, 2, 4)
-# The promising ones first, as --budget may cut the rest. Of 32 threads three batches of 8 are on
-# the GPU while the fourth gathers; with larger ones the GPU waits for the threads that come back.
-WAYS = (
-    "3:500:8", "3:300:10", "4:300:6", "2:200:16", "3:200:16", "2:200:8", "3:200:8", "1:200:32",
-    "2:100:16", "2:300:16", "4:200:8", "2:200:8,16", "2:0:8,16", "1:1000:32",
-    "2:200:16,32", "2:1000:16,32",
-)  # fmt: skip
+from small_requests import small_requests
+from sweep import sweep
+from ways import Way, add_batching, default_way
 
 
-def largest_batch(report: Report, make: Callable[[], Network]) -> Steady:
-    """What the largest batch takes: by replay, and by infer(numpy)."""
-    device = report.options.device
-    network = make()
-    least, most = network.batches
-    batch = min(max(LARGEST_BATCH if device != "cpu" else 2, least), most)
-    plan = build(network, device, opt=batch, largest=max(batch, min(LARGEST_BATCH, most)))
-    engine = open_engine(network, plan, device)
-    xs, right = network.inputs(batch, 2)
-    contestant = Contestant("infer(numpy)", engine.infer, xs)
-    stats = report.compete(network, [contestant], right, 3, 50, batch)["infer(numpy)"]
-    replay = None
-    if device != "cpu":
-        times = report.attempt("replay", replay_times, engine, xs[0], 100)
-        replay = summarize(times).median if times else None
-    if replay is not None:
-        report.value(f"compute-only time of batch {batch}, median of graph replays", replay)
-        rate = 1e6 * batch / replay
-        report.value(f"{network.name}, batch {batch}: samples/s by replay", rate, "a second")
-    engine.close()
-    return Steady(network, plan, engine, batch, replay, stats.median)
+class Bench:
+    """A network with what several cases need of it, each made when it is first asked for."""
+
+    def __init__(self, report: Report, name: str, make: Callable[[], Network]) -> None:
+        """Make nothing yet."""
+        self.report, self.name, self._make = report, name, make
+        self.device = report.options.device
+        self.ways: list[Way] = report.options.batching or [default_way()]
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """Exported if need be."""
+        return self._make()
+
+    @functools.cached_property
+    def plan(self) -> Any:
+        """As it comes."""
+        return default_plan(self.network, self.device)
+
+    @functools.cached_property
+    def tuned_plan(self) -> Any:
+        """For all of the network's sizes."""
+        return profiles_plan(self.network, self.device, self.network.sizes)
+
+    @functools.cached_property
+    def times(self) -> Times | None:
+        """What the best batcher could build on; None without a GPU."""
+        if self.device == "cpu":
+            return None
+        return time_batches(self.report, self.network, self.tuned_plan, default_way())
+
+    def small(self) -> None:
+        """The MLP: threads, tasks, submit."""
+        small_requests(self.report, models.mlp, [Way(), default_way()])
+
+    def batching(self) -> None:
+        """Threads and tasks of one sample, gathered, in plans as they come and tuned."""
+        scale = Scale(5, 0.5, 0) if self.device != "cpu" else Scale(2, 0.1, 0)
+        for way in self.ways:
+            batched(self.report, self.network, self.plan, way, self.times, scale)
+
+    def first(self) -> None:
+        """The first second after opening, with a cache that is empty, and then is not."""
+        for contexts in (1,) if self.report.options.quick else (1, 4):
+            way = default_way()._replace(contexts=contexts)
+            with tempfile.TemporaryDirectory() as folder:
+                for opened in ("cold", "cached"):
+                    case = (self.report, self.network, self.plan, way, folder, opened)
+                    self.report.attempt(f"{way}, {opened}", first_second, *case)
+
+    def sweep(self) -> None:
+        """Many ways to gather."""
+        sweep(self.report, self.name, self.network)
 
 
-def show(network: Network, found: Sequence[Served], threads: Sequence[int]) -> None:
-    """Two tables, a line for each of the ways."""
-
-    def latencies(served: Served, count: int) -> str:
-        stats = served.latencies.get(count)
-        return f"{stats.median:.0f}/{stats.p99:.0f}" if stats else "-"
-
-    def rate(served: Served, count: int) -> str:
-        return f"{served.rates[count]:.0f}" if count in served.rates else "-"
-
-    tables: list[tuple[str, Callable[[Served, int], str]]] = [
-        ("requests/s", rate),
-        ("latency of a request in us, median/99 %", latencies),
-    ]
-    for title, cell in tables:
-        print(f"{network.name}, one sample a request: {title}; {HOST}")
-        print(f"{'threads':46} " + " ".join(f"{count:>13}" for count in threads))
-        for served in found:
-            cells = " ".join(f"{cell(served, count):>13}" for count in threads)
-            print(f"{served.way!s:46} {cells}")
-
-
-def plot(report: Report, network: Network, found: Sequence[Served]) -> None:
-    if report.options.plot is None:
-        return
-    path = report.options.plot / f"throughput-{network.slug}.png"
-    lines: dict[str, Any] = {str(s.way): list(s.rates.items()) for s in found if s.rates}
-    labels = (f"{network.name} ({report.gpu}), one sample a request", "threads", "requests/s")
-    report.attempt("plot", draw, path, lines, *labels)
+CASES = {
+    "small": Bench.small,
+    "batching": Bench.batching,
+    "first": Bench.first,
+    "ways": Bench.sweep,
+}
 
 
 def main() -> int:
+    """All cases that are asked for, with one network."""
     parser = arguments(__doc__, budget=180)
     add_models(parser, "resnet50")
     add_plot(parser)
     add_batching(parser)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     options = parser.parse_args()
     makers = chosen(options)
     if len(makers) != 1:
         parser.error("--model: one at a time")
-    on_gpu = options.device != "cpu"
-    ways = options.batching or [parse_way(way) for way in WAYS]
-    contexts: tuple[int, ...] = CONTEXTS
-    threads: tuple[int, ...] = THREADS
-    if options.quick or not on_gpu:
-        contexts, threads = CONTEXTS[:2], (THREADS[0], THREADS[3], THREADS[-1])
-        ways = options.batching or ways[:6]
-    scale = Scale(3, 0.15, 0)
-    if not on_gpu:
-        threads, scale = (1, 2), Scale(2, 0.1, 0)
-
     report = Report("concurrency", options)
     ((name, make),) = makers.items()
-    steady: Steady | None = report.run(f"{name}, largest batch", largest_batch, report, make)
-    found: list[Served] = []
-    slowest = 0.0
-    plain = [Way(count) for count in contexts]
-    for way in (plain[0], *ways[:4], *plain[1:], *ways[4:]):
-        if steady is None:
-            break
-        start = report.elapsed
-        case = (report, steady.network, steady.plan, way, threads, scale)
-        given = way in (options.batching or ())
-        late = not given and start + slowest > options.budget
-        if late:
-            report.leave_out(str(way), f"--budget {options.budget:.0f}")
-        elif served := report.run(str(way), serve, *case):
-            found.append(served)
-            slowest = max(slowest, report.elapsed - start)
-    if steady is not None and found:
-        found.sort(key=lambda served: -max(served.rates.values(), default=0))
-        print("\n## All, the best first")
-        show(steady.network, found, threads)
-        plot(report, steady.network, found)
-    if name == RESNET:
-        check_target(report, found, steady)
+    bench = Bench(report, name, make)
+    for case in options.cases:
+        if report.elapsed > options.budget:
+            report.leave_out(case, f"--budget {options.budget:.0f}")
+        else:
+            report.run(f"{case}, {name}", CASES[case], bench)
     return report.finish()
 
 

@@ -44,6 +44,10 @@ class Network:
     """Of the inputs."""
     batches: tuple[int, int] = (1, LARGEST_BATCH)
     """The least and the largest."""
+    sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Of the dimension that varies, which plans are tuned for."""
+    unit: str = "samples"
+    """Of the sizes."""
     module: Callable[[str], Any] | None = None
     """The same as a PyTorch module, on a device."""
     distinct: bool = True

@@ -15,13 +15,14 @@ import numpy as np
 from measure import LeftOutError
 from models import LARGEST_BATCH, Array, Arrays, Network
 from sessions import CPU, open_session
+from text import text_encoder
 from vision import TITLES, vision
 
 from fasttrt._common.tensor_spec import Range, Shape
 from fasttrt._graph.model import DeclaredTensor, OnnxModel
 from fasttrt._plan.profiles import parse_range
 
-MLP, RESNET = "MLP", "ResNet-50"  # which have targets
+MLP, RESNET, TEXT = "MLP", "ResNet-50", "text encoder"
 _EXTENTS = r"\d+(?:x\d+)*"
 _SHAPES = re.compile(rf"(?P<name>.+?):(?P<range>{_EXTENTS}(?::{_EXTENTS}:{_EXTENTS})?)")
 
@@ -32,6 +33,8 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[], Network]]:
     for name in options.model:
         if name == "mlp":
             makers[MLP] = models.mlp
+        elif name == "text":
+            makers[TEXT] = text_encoder
         elif name in TITLES:
             makers[TITLES[name].removesuffix(" fp16")] = partial(vision, name, options.device)
         else:
@@ -61,7 +64,9 @@ class FileNetwork(Network):
 def from_file(path: Path, shapes: Sequence[str], tolerance: float) -> Network:
     """Random inputs by the declared types and extents, compared with ONNX Runtime on the CPU."""
     if not path.is_file():
-        raise FileNotFoundError(f"--model: {path} is none of mlp, {', '.join(TITLES)}, and no file")
+        raise FileNotFoundError(
+            f"--model: {path} is none of mlp, text, {', '.join(TITLES)}, and no file"
+        )
     model = OnnxModel(path)
     given = parse_shapes(shapes)
     names = [tensor.name for tensor in model.inputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -85,7 +85,7 @@ def into(infer: Callable[..., Any], inputs: int, wait: Callable[[], Any] | None 
     return many if inputs != 1 else one if wait is None else one_and_wait
 
 
-def _paired(xs: list[Arrays], ys: list[Arrays]) -> list[tuple[Any, ...]]:
+def _paired(xs: Sequence[Arrays], ys: Sequence[Arrays]) -> list[tuple[Any, ...]]:
     """The inputs and, last, where the result goes."""
     return [(*x, y[0] if len(y) == 1 else y) for x, y in zip(xs, ys, strict=True)]
 
@@ -123,17 +123,44 @@ def on_torch(subject: Subject) -> list[Contestant]:
 
     infer = subject.engine.infer
     inputs = [tuple(torch.from_numpy(x).cuda() for x in xs) for xs in subject.xs]
-    targets = [tuple(torch.from_numpy(y).cuda() for y in ys) for ys in subject.targets()]
-    pairs = _paired(inputs, targets)
     side = torch.cuda.Stream()
     torch.cuda.synchronize()
     wait = torch.cuda.current_stream().synchronize
-    count = len(subject.network.names)
 
     def fresh(*xs: Any) -> Any:
         y = infer(*xs)
         wait()
         return y
+
+    graph: Any = {"graph": subject.graph}
+    targets = subject.targets()
+    return [
+        on_device(CUDA, infer, subject.xs, targets, **graph),
+        on_device(f"{CUDA}, in a torch.cuda.Stream", infer, subject.xs, targets, side, **graph),
+        Contestant("infer(cuda)", fresh, inputs, from_cuda, "none", wait="CUDA's", **graph),
+    ]
+
+
+def on_device(
+    name: str, infer: Callable[..., Any], xs: Sequence[Arrays], ys: Sequence[Arrays],
+    stream: Any = None, graph: str = "auto",
+) -> Contestant:  # fmt: skip
+    """``infer(cuda, out=cuda)``, until the GPU is done.
+
+    Args:
+        name: of the contestant.
+        infer: an engine's.
+        xs: inputs, which are copied to the GPU.
+        ys: arrays like the results.
+        stream: of torch's; None: its current one.
+        graph: whether CUDA graphs are replayed.
+    """
+    import torch
+
+    inputs = [tuple(torch.from_numpy(x).cuda() for x in all_x) for all_x in xs]
+    targets = [tuple(torch.from_numpy(y).cuda().zero_() for y in all_y) for all_y in ys]
+    torch.cuda.synchronize()
+    queue = torch.cuda.current_stream() if stream is None else stream
 
     def last(result: Any, given: tuple[Any, ...]) -> list[Array]:
         targets = given[-1] if isinstance(given[-1], tuple) else given[-1:]
@@ -143,15 +170,10 @@ def on_torch(subject: Subject) -> list[Contestant]:
         torch.cuda.synchronize()
         return answers
 
-    common: Any = {"transfers": "none", "graph": subject.graph, "wait": "CUDA's"}
-    return [
-        Contestant(CUDA, into(infer, count, wait), pairs, last, **common),
-        Contestant(
-            f"{CUDA}, in a torch.cuda.Stream", into(infer, count, side.synchronize), pairs, last,
-            around=partial(torch.cuda.stream, side), **common,
-        ),
-        Contestant("infer(cuda)", fresh, inputs, from_cuda, **common),
-    ]  # fmt: skip
+    return Contestant(
+        name, into(infer, len(xs[0]), queue.synchronize), _paired(inputs, targets), last,
+        transfers="none", graph=graph, wait="CUDA's", around=partial(torch.cuda.stream, queue),
+    )  # fmt: skip
 
 
 def from_cuda(result: Any, given: tuple[Any, ...]) -> list[Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -22,7 +23,8 @@ def vision(name: str, device: str = "cuda", half: bool = True) -> Network:
     """Batches from 1 to `models.LARGEST_BATCH`; in float16, or in float32.
 
     In float16 ResNet-50 was 3e-3 off in ONNX Runtime, and answers to different images are 0.2
-    apart. Made once in a process, on the GPU if that works.
+    apart. Made once in a process, on the GPU if that works, or once for all processes that have the
+    same folder in `$FASTTRT_BENCH_MODELS`.
     """
     import torch
 
@@ -74,20 +76,14 @@ def _exported(name: str, place: str, half: bool) -> Network:
     import torch
 
     kind, dtype = ("fp16", np.float16) if half else ("fp32", np.float32)
-    model = MAKERS[name](place).eval().to(torch.float16 if half else torch.float32)
-    path = Path(_folder().name) / f"{name}-{kind}-{place}.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the old exporter, which is the quick one
-        torch.onnx.export(
-            model,
-            (torch.from_numpy(_images(2).astype(dtype)).to(place),),
-            str(path),
-            dynamo=False,
-            opset_version=17,
-            input_names=["x"],
-            output_names=["y"],
-            dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
-        )
+    path = _folder() / f"{name}-{kind}-{place}.onnx"
+    saved = path.with_suffix(".pt")
+    if saved.exists():
+        model = torch.load(saved, map_location=place, weights_only=False)
+    else:
+        model = MAKERS[name](place).eval().to(torch.float16 if half else torch.float32)
+        _export(model, torch.from_numpy(_images(2).astype(dtype)).to(place), path)
+        torch.save(model, saved)
     original = copy.deepcopy(model)
     exact = torch.float64 if place == "cuda" else torch.float32  # which would be TF32 on the GPU
     model = model.to(exact)  # of the same, rounded weights
@@ -107,9 +103,28 @@ def _exported(name: str, place: str, half: bool) -> Network:
     return Network(title, path, draw, reference, tolerance=2e-2, module=module)
 
 
+def _export(model: Any, x: Any, path: Path) -> None:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the old exporter, which is the quick one
+        torch.onnx.export(
+            model, (x,), str(path), dynamo=False, opset_version=17, input_names=["x"],
+            output_names=["y"], dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
+        )  # fmt: skip
+
+
+def _folder() -> Path:
+    """`$FASTTRT_BENCH_MODELS`, for processes that come later, or one that goes with this one."""
+    kept = os.environ.get("FASTTRT_BENCH_MODELS")
+    if not kept:
+        return Path(_temporary_folder().name)
+    Path(kept).mkdir(parents=True, exist_ok=True)
+    return Path(kept)
+
+
 @functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Goes when the process ends."""
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="fasttrt-bench-")
 
 

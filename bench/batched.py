@@ -1,0 +1,133 @@
+"""Many clients with one sample each, gathered to batches, beside what any batcher could reach."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import models
+import numpy as np
+from batcher_model import Host, bound
+from closed_loop import Scale, checker, drive, drive_tasks
+from measure import build, open_engine, replay_times, summarize, timed
+from models import Network
+from report import Report
+from ways import Way, show, warm_up
+
+CLIENTS = (32, 64)
+TASKS = 64
+SHARE = 0.9  # of the largest batch's rate
+SHARE_OF_THREADS = 0.95  # that tasks reach
+
+
+class Times(NamedTuple):
+    """Of a network's runs, in microseconds."""
+
+    batches: dict[int, float]
+    """By the size of the batch, the median of CUDA graph replays."""
+    host: Host
+
+    @property
+    def best_rate(self) -> float:
+        """Samples a second of the best batch."""
+        return max(1e6 * size / time for size, time in self.batches.items())
+
+
+def time_batches(report: Report, network: Network, plan: Any, way: Way) -> Times:
+    """Replays of each batch by a plan tuned for all, and what a request costs on the host."""
+    batches = {}
+    with open_engine(network, plan, report.options.device, contexts=1) as engine:
+        for size in network.sizes:
+            xs, _ = network.inputs(size, 1)
+            replay_times(engine, xs[0], 30)
+            batches[size] = summarize(replay_times(engine, xs[0], 60)).median
+            report.value(f"{network.name}: replay of batch {size}", batches[size])
+    python = _python_time(report, way)
+    host = Host(python=python, copy=_copy_time(network))
+    for name, value in host._asdict().items():
+        report.value(f"host: {name}", value)
+    return Times(batches, host)
+
+
+def _python_time(report: Report, way: Way) -> float:
+    """Microseconds a request, from so many threads, where the GPU has next to nothing to do."""
+    network = models.mlp()
+    plan = build(network, report.options.device)
+    with open_engine(network, plan, report.options.device, **way.options) as engine:
+        xs, right = network.inputs(1, CLIENTS[0])
+        check = checker(network, right, "small requests")
+        warm_up(report, engine, xs, check)
+        found = drive(engine.infer, xs, CLIENTS[0], Scale(3, 0.2, 0), 0.2, check)
+    return 1e6 / found.median
+
+
+def _copy_time(network: Network) -> float:
+    """Microseconds to copy a sample on the host and to the GPU."""
+    import torch
+
+    xs, _ = network.inputs(1, 1)
+    targets = [np.empty_like(x) for x in xs[0]]
+    pinned = [torch.from_numpy(x).pin_memory() for x in xs[0]]
+
+    def copy() -> None:
+        for target, x in zip(targets, xs[0], strict=True):
+            np.copyto(target, x)
+
+    def upload() -> None:
+        for x in pinned:
+            x.cuda(non_blocking=True)
+        torch.cuda.current_stream().synchronize()
+
+    return sum(statistics.median(timed(call, [()], 50)) for call in (copy, upload))
+
+
+def batched(
+    report: Report, network: Network, plan: Any, way: Way, times: Times | None, scale: Scale
+) -> dict[str, float]:
+    """Threads and tasks with one engine: requests a second by the clients."""
+    device = report.options.device
+    on_gpu = device != "cpu"
+    warm = 0.3 if on_gpu else 0.05
+    rates: dict[str, float] = {}
+    with open_engine(network, plan, device, **way.options) as engine:
+        xs, right = network.inputs(1, max(CLIENTS) // 2 if on_gpu else 2)
+        check = checker(network, right, "batching")
+        if on_gpu:
+            warm_up(report, engine, xs, check)
+        for count in CLIENTS if on_gpu else (2,):
+            found = drive(engine.infer, xs, count, scale, warm, check)
+            show(report, network, "batching", str(way), count, found)
+            rates[f"threads {count}"] = found.median
+        count = TASKS if on_gpu else 2
+        found = drive_tasks(engine.ainfer, xs, count, scale, warm, check)
+        show(report, network, "batching", str(way), count, found, "tasks")
+        rates[f"tasks {count}"] = found.median
+    if times is not None:
+        compare(report, network, way, rates, times, CLIENTS)
+    return rates
+
+
+def compare(
+    report: Report, network: Network, way: Way, rates: dict[str, float], times: Times,
+    clients: Sequence[int],
+) -> None:  # fmt: skip
+    """Print the bounds beside the rates, and the targets."""
+    for count in clients:
+        most = bound(times.batches, count, times.host)
+        got = rates[f"threads {count}"]
+        print(
+            f"{way}, {count} threads: {got:.0f} of {times.best_rate:.0f} samples/s by replay of "
+            f"the best batch ({100 * got / times.best_rate:.1f} %); any batcher at most {most} "
+            f"({100 * got / most.rate:.1f} %)"
+        )
+        report.row(
+            network=network.name, case="bound", way=str(way), clients=count, rate=got,
+            bound=most.rate, batches=most.batches, replay_rate=times.best_rate,
+        )  # fmt: skip
+        text = f"{network.name}: samples/s / those of the best batch by replay, or any batcher's"
+        least = min(SHARE * times.best_rate, most.rate)
+        report.target(f"{count} threads, {way}", text, got=got / least, limit=1, most=False)
+    text = f"{network.name}: samples/s of {TASKS} tasks / of {TASKS} threads"
+    got = rates[f"tasks {TASKS}"] / rates[f"threads {TASKS}"]
+    report.target(f"asyncio, {way}", text, got=got, limit=SHARE_OF_THREADS, most=False)

@@ -1,0 +1,55 @@
+"""Plans of one network for a range of sizes: fixed to a size, for the range alone, or tuned."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from models import Network
+
+import fasttrt
+
+HAS_TUNED = "tuned" in inspect.signature(fasttrt.build).parameters
+
+
+def exact_shapes(network: Network, size: int) -> dict[str, Any]:
+    """Of the inputs at one size."""
+    return {n: x.shape for n, x in zip(network.names, network.draw(size), strict=True)}
+
+
+def fixed_plan(network: Network, device: str, size: int) -> Any:
+    """Takes this size alone."""
+    return _build(network, device, f"fixed to {size}", exact_shapes(network, size))
+
+
+def range_plan(network: Network, device: str) -> Any:
+    """One profile for all sizes."""
+    options = {"tuned": None} if HAS_TUNED else {}
+    return _build(network, device, "range", network.shapes(), **options)
+
+
+def profiles_plan(network: Network, device: str, sizes: Sequence[int]) -> Any:
+    """The range, and a profile for each of these sizes."""
+    if HAS_TUNED:
+        return _build(network, device, "tuned", network.shapes(), tuned=list(sizes))
+    listed = [network.shapes(), *(exact_shapes(network, size) for size in sizes)]
+    return _build(network, device, "a profile for each size", listed)
+
+
+def default_plan(network: Network, device: str) -> Any:
+    """The range, all else as it comes."""
+    return _build(network, device, "default", network.shapes())
+
+
+def _build(network: Network, device: str, what: str, shapes: Any, **options: Any) -> Any:
+    """None without a GPU, where the model itself runs."""
+    if device == "cpu":
+        return None
+    start = time.perf_counter()
+    plan = fasttrt.build(network.model, shapes=shapes, progress=False, **options)
+    took = time.perf_counter() - start
+    size = len(plan.data) / 1e6
+    print(f"plan for {network.name} ({what}): {took:.2f} s, {size:.1f} MB", flush=True)
+    return plan
