@@ -63,7 +63,8 @@ class Bench:
 
     def batching(self) -> None:
         """Threads and tasks of one sample, gathered, in plans as they come and tuned."""
-        scale = Scale(5, 0.5, 0) if self.device != "cpu" else Scale(2, 0.1, 0)
+        rounds = 3 if self.report.options.quick else 5
+        scale = Scale(rounds, 0.4, 0) if self.device != "cpu" else Scale(2, 0.1, 0)
         for way in self.ways:
             batched(self.report, self.network, self.plan, way, self.times, scale)
 

@@ -37,7 +37,7 @@ def measure(report: Report, network: Network, plan: Any, way: Way) -> dict[str, 
     """Requests a second by the kind and number of clients."""
     device = report.options.device
     on_gpu = device != "cpu"
-    scale = Scale(5, 0.3, 0) if on_gpu else Scale(2, 0.05, 0)
+    scale = Scale(3 if report.options.quick else 5, 0.2, 0) if on_gpu else Scale(2, 0.05, 0)
     warm = 0.2 if on_gpu else 0.05
     rates: dict[str, float] = {}
     with open_engine(network, plan, device, **way.options) as engine:
