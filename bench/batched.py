@@ -12,10 +12,12 @@ from batcher_model import Host, bound
 from closed_loop import Scale, checker, drive, drive_tasks
 from measure import build, open_engine, replay_times, summarize, timed
 from models import Network
+from plots import draw
 from report import Report
 from ways import Way, show, warm_up
 
-CLIENTS = (32, 64)
+CLIENTS = (1, 4, 16, 32, 64, 128)
+TARGETED = (32, 64)  # of them: those that --quick measures
 TASKS = 64
 SHARE = 0.9  # of the largest batch's rate
 SHARE_OF_THREADS = 0.95  # that tasks reach
@@ -55,10 +57,10 @@ def _python_time(report: Report, way: Way) -> float:
     network = models.mlp()
     plan = build(network, report.options.device)
     with open_engine(network, plan, report.options.device, **way.options) as engine:
-        xs, right = network.inputs(1, CLIENTS[0])
+        xs, right = network.inputs(1, TARGETED[0])
         check = checker(network, right, "small requests")
         warm_up(report, engine, xs, check)
-        found = drive(engine.infer, xs, CLIENTS[0], Scale(3, 0.2, 0), 0.2, check)
+        found = drive(engine.infer, xs, TARGETED[0], Scale(3, 0.2, 0), 0.2, check)
     return 1e6 / found.median
 
 
@@ -89,13 +91,14 @@ def batched(
     device = report.options.device
     on_gpu = device != "cpu"
     warm = 0.3 if on_gpu else 0.05
+    clients = (2,) if not on_gpu else TARGETED if report.options.quick else CLIENTS
     rates: dict[str, float] = {}
     with open_engine(network, plan, device, **way.options) as engine:
-        xs, right = network.inputs(1, max(CLIENTS) // 2 if on_gpu else 2)
+        xs, right = network.inputs(1, max(TARGETED) // 2 if on_gpu else 2)
         check = checker(network, right, "batching")
         if on_gpu:
             warm_up(report, engine, xs, check)
-        for count in CLIENTS if on_gpu else (2,):
+        for count in clients:
             found = drive(engine.infer, xs, count, scale, warm, check)
             show(report, network, "batching", str(way), count, found)
             rates[f"threads {count}"] = found.median
@@ -104,7 +107,7 @@ def batched(
         show(report, network, "batching", str(way), count, found, "tasks")
         rates[f"tasks {count}"] = found.median
     if times is not None:
-        compare(report, network, way, rates, times, CLIENTS)
+        compare(report, network, way, rates, times, clients)
     return rates
 
 
@@ -112,22 +115,32 @@ def compare(
     report: Report, network: Network, way: Way, rates: dict[str, float], times: Times,
     clients: Sequence[int],
 ) -> None:  # fmt: skip
-    """Print the bounds beside the rates, and the targets."""
-    for count in clients:
-        most = bound(times.batches, count, times.host)
-        got = rates[f"threads {count}"]
+    """Print the bounds beside the rates, the targets, and a plot."""
+    bounds = {count: bound(times.batches, count, times.host) for count in clients}
+    got = {count: rates[f"threads {count}"] for count in clients}
+    for count, most in bounds.items():
         print(
-            f"{way}, {count} threads: {got:.0f} of {times.best_rate:.0f} samples/s by replay of "
-            f"the best batch ({100 * got / times.best_rate:.1f} %); any batcher at most {most} "
-            f"({100 * got / most.rate:.1f} %)"
+            f"{way}, {count} threads: {got[count]:.0f} of {times.best_rate:.0f} samples/s by "
+            f"replay of the best batch ({100 * got[count] / times.best_rate:.1f} %); any batcher "
+            f"at most {most} ({100 * got[count] / most.rate:.1f} %)"
         )
         report.row(
-            network=network.name, case="bound", way=str(way), clients=count, rate=got,
+            network=network.name, case="bound", way=str(way), clients=count, rate=got[count],
             bound=most.rate, batches=most.batches, replay_rate=times.best_rate,
         )  # fmt: skip
+    for count in TARGETED:
         text = f"{network.name}: samples/s / those of the best batch by replay, or any batcher's"
-        least = min(SHARE * times.best_rate, most.rate)
-        report.target(f"{count} threads, {way}", text, got=got / least, limit=1, most=False)
+        share = got[count] / min(SHARE * times.best_rate, bounds[count].rate)
+        report.target(f"{count} threads, {way}", text, got=share, limit=1, most=False)
     text = f"{network.name}: samples/s of {TASKS} tasks / of {TASKS} threads"
-    got = rates[f"tasks {TASKS}"] / rates[f"threads {TASKS}"]
-    report.target(f"asyncio, {way}", text, got=got, limit=SHARE_OF_THREADS, most=False)
+    share = rates[f"tasks {TASKS}"] / rates[f"threads {TASKS}"]
+    report.target(f"asyncio, {way}", text, got=share, limit=SHARE_OF_THREADS, most=False)
+    if report.options.plot is not None:
+        path = report.options.plot / f"batching-{network.slug}.png"
+        lines: dict[str, list[tuple[float, float]]] = {
+            str(way): list(got.items()),
+            "any batcher at most": [(count, most.rate) for count, most in bounds.items()],
+            "the best batch by replay": [(count, times.best_rate) for count in clients],
+        }
+        labels = (f"{network.name} ({report.gpu}), one sample a request", "threads", "samples/s")
+        report.attempt("plot", draw, path, lines, *labels)

@@ -16,11 +16,14 @@ import models
 from batched import Times, batched, time_batches
 from closed_loop import Scale
 from first_second import first_second
+from gpus import parse_devices, several_gpus
+from measure import LeftOutError
 from models import Network
 from networks import chosen
 from options import add_models, add_plot, arguments
 from plans import default_plan, profiles_plan
 from report import Report
+from rival_load import rival_load
 from small_requests import small_requests
 from sweep import sweep
 from ways import Way, add_batching, default_way
@@ -77,6 +80,17 @@ class Bench:
                     case = (self.report, self.network, self.plan, way, folder, opened)
                     self.report.attempt(f"{way}, {opened}", first_second, *case)
 
+    def devices(self) -> None:
+        """One GPU and several."""
+        for way in self.ways:
+            several_gpus(self.report, self.network, self.plan, way, self.report.options.devices)
+
+    def rivals(self) -> None:
+        """Other runtimes."""
+        if self.device == "cpu":
+            raise LeftOutError("they need a GPU")
+        rival_load(self.report, self.network)
+
     def sweep(self) -> None:
         """Many ways to gather."""
         sweep(self.report, self.name, self.network)
@@ -86,6 +100,8 @@ CASES = {
     "small": Bench.small,
     "batching": Bench.batching,
     "first": Bench.first,
+    "devices": Bench.devices,
+    "rivals": Bench.rivals,
     "ways": Bench.sweep,
 }
 
@@ -97,6 +113,9 @@ def main() -> int:
     add_plot(parser)
     add_batching(parser)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument(
+        "--devices", type=parse_devices, default=[0], metavar="0,1", help="GPUs of the case devices"
+    )
     options = parser.parse_args()
     makers = chosen(options)
     if len(makers) != 1:

@@ -12,6 +12,7 @@ import numpy as np
 from closed_loop import Check, checker
 from measure import Stats, open_engine, summarize
 from models import Arrays, Network
+from plots import draw
 from report import Report
 from ways import Way
 
@@ -102,6 +103,11 @@ def first_second(
         network=network.name, case="first second", way=str(way), opened=opened, seconds=took,
         early=early, late=late, ended_in_tenths=slices.tolist(),
     )  # fmt: skip
+    if report.options.plot is not None:
+        path = report.options.plot / f"first-second-{network.slug}-{way.contexts}-{opened}.png"
+        lines = {"requests/s": [((i + 1) / 10, 10.0 * count) for i, count in enumerate(slices)]}
+        labels = (f"{network.name} ({report.gpu}), {way}, {opened}", "seconds since the first")
+        report.attempt("plot", draw, path, lines, *labels, "requests/s")
     got = None
     if on_gpu and late.stats is not None:
         got = early.stats.p99 / late.stats.p99 if early.stats is not None else float("inf")

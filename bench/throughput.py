@@ -15,6 +15,7 @@ from typing import Any
 
 from closed_loop import Scale, checker
 from gil import share_gil
+from gpus import parse_devices
 from measure import Contestant, build, open_engine, pinned_copy, replay_times, summarize
 from models import LARGEST_BATCH, Array, Arrays, Network
 from networks import RESNET, chosen
@@ -25,6 +26,7 @@ from ways import THREADS, Steady, Way, add_batching, check_target, parse_way, se
 import fasttrt
 
 BATCHES = 6  # that take turns in map()
+CASES = ("map", "batching", "gil")  # the first is always there: the others compare with it
 
 
 def pcie_times(xs: Sequence[Array], ys: Sequence[Array]) -> tuple[float, float]:
@@ -139,14 +141,49 @@ def map_batches(report: Report, make: Callable[[], Network], scale: Scale, targe
     return Steady(network, plan, engine, batch, replay, stats["infer(numpy)"].median)
 
 
+def map_on_gpus(report: Report, steady: Steady, devices: Sequence[int], scale: Scale) -> None:
+    """`Engine.map` on the first GPU and on all, in turns."""
+    network = steady.network
+    on_gpu = report.options.device != "cpu"
+    xs, right = network.inputs(steady.batch, BATCHES if on_gpu else 2)
+    items = [inputs[0] if len(inputs) == 1 else inputs for inputs in xs]
+    check = checker(network, right, "map")
+    engines, rates = {}, {}
+    for count in (1, len(devices)):
+        device = f"cuda:{','.join(map(str, devices[:count]))}" if on_gpu else "cpu"
+        engines[count] = open_engine(network, steady.plan, device, contexts=2)
+        rates[count] = [0.0] * scale.rounds
+        for _ in range(3):
+            time_map(engines[count], items, 8 * len(xs), None, check)
+    for i in range(scale.rounds):
+        for count, engine in engines.items():
+            warm = time_map(engine, items, 2 * len(xs), None, check)
+            each = time_map(engine, items, max(8, int(1e6 * scale.seconds / warm)), None, check)
+            rates[count][i] = 1e6 * steady.batch / each
+    for count, engine in engines.items():
+        engine.close()
+        middle = statistics.median(rates[count])
+        print(f"map over numpy batches of {steady.batch}, {count} GPUs: {middle:.0f} samples/s")
+        report.row(
+            network=network.name, case="map, GPUs", gpus=count, samples_a_second=rates[count]
+        )
+    one, several = (statistics.median(rates[count]) for count in (1, len(devices)))
+    report.value(f"map: {len(devices)} GPUs / one", several / one, "x")
+
+
 def main() -> int:
     parser = arguments(__doc__, budget=57)
+    parser.add_argument(
+        "--devices", type=parse_devices, default=[0], metavar="0,1", help="GPUs of a case of map"
+    )
     add_models(parser, "resnet50")
     add_batching(parser)
+    parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
     options = parser.parse_args()
+    cases = options.cases
     given: list[Way] | None = options.batching
     # Each size takes seconds to compile in TensorRT-RTX. concurrency.py tries more ways.
-    ways = given or [parse_way(way) for way in ("3:500:8", "3:300:10", "4:300:6")]
+    ways = given or [parse_way(way) for way in ("default", "3:500:8", "3:300:10")]
     report = Report("throughput", options)
     on_gpu = options.device != "cpu"
     scale = Scale(3, 0.2, 50) if options.quick else Scale(5, 0.3, 100)
@@ -159,20 +196,23 @@ def main() -> int:
         if done := report.run(title, map_batches, report, make, scale, name == RESNET):
             steady[name] = done
     base = steady.get(RESNET)
+    for name, done in steady.items() if len(options.devices) > 1 else ():
+        report.run(f"map, GPUs, {name}", map_on_gpus, report, done, options.devices, scale)
     found = []
 
     def batch(ways: Sequence[Way], needs: float) -> None:
         for way in ways:
-            if base is None:
+            if base is None or "batching" not in cases:
                 return
             case = (report, base.network, base.plan, way, (THREADS if on_gpu else 2,), scale)
             found.append(report.run(f"dynamic batching, {way}", serve, *case, needs=needs))
 
     first = len(given or ways[:1])
     batch(ways[:first], needs=0)
-    report.run("GIL", share_gil, report, list(steady.values()))
+    if "gil" in cases:
+        report.run("GIL", share_gil, report, list(steady.values()))
     batch(ways[first:], needs=12)
-    if RESNET in chosen(options):
+    if RESNET in steady and "batching" in cases:
         check_target(report, found, base)
     for done in steady.values():
         done.engine.close()

@@ -1,0 +1,67 @@
+"""One engine on several GPUs, beside the same on one: what so many requests in flight get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from closed_loop import Scale, checker, drive, drive_submits, drive_tasks
+from measure import LeftOutError, open_engine
+from models import Network
+from report import Report
+from ways import Way, show, warm_up
+
+IN_FLIGHT = (64, 128)
+SHARE = 0.95  # of as many times one GPU's rate as there are GPUs
+
+
+def parse_devices(text: str) -> list[int]:
+    """Read ``0,1``."""
+    return [int(part) for part in text.split(",")]
+
+
+def several_gpus(report: Report, network: Network, plan: Any, way: Way, devices: list[int]) -> None:
+    """Threads, tasks and `submit`, on the first GPU and on all.
+
+    Raises:
+        LeftOutError: there is only one.
+    """
+    on_gpu = report.options.device != "cpu"
+    if on_gpu and len(devices) < 2:
+        raise LeftOutError("--devices names one GPU")
+    rates = {
+        count: measure(report, network, plan, way, devices[:count]) for count in (1, len(devices))
+    }
+    for in_flight in IN_FLIGHT:
+        one, several = (max(rates[count][in_flight]) for count in (1, len(devices)))
+        ratio = several / one
+        report.value(f"{network.name}: {len(devices)} GPUs / one, {in_flight} requests", ratio, "x")
+        got = ratio / len(devices) if on_gpu else None
+        text = f"{network.name}, {in_flight} in flight: requests/s / those of one / GPUs"
+        report.target(f"{len(devices)} GPUs, {way}", text, got=got, limit=SHARE, most=False)
+
+
+def measure(
+    report: Report, network: Network, plan: Any, way: Way, devices: list[int]
+) -> dict[int, list[float]]:
+    """Requests a second by the number in flight: of threads, tasks and `submit`."""
+    on_gpu = report.options.device != "cpu"
+    device = f"cuda:{','.join(map(str, devices))}" if on_gpu else "cpu"
+    rounds = 3 if report.options.quick else 5
+    scale, warm = (Scale(rounds, 0.4, 0), 0.3) if on_gpu else (Scale(2, 0.1, 0), 0.05)
+    rates: dict[int, list[float]] = {}
+    with open_engine(network, plan, device, **way.options) as engine:
+        xs, right = network.inputs(1, 64 if on_gpu else 2)
+        check = checker(network, right, "several GPUs")
+        if on_gpu:
+            warm_up(report, engine, xs, check)
+        case = f"{len(devices)} GPUs"
+        for count in IN_FLIGHT:
+            found = {
+                "threads": drive(engine.infer, xs, count, scale, warm, check),
+                "tasks": drive_tasks(engine.ainfer, xs, count, scale, warm, check),
+                "in flight": drive_submits(engine.submit, xs, count, scale, warm, check),
+            }
+            for kind, one in found.items():
+                show(report, network, case, f"{way}, {device}", count, one, kind)
+            rates[count] = [one.median for one in found.values()]
+    return rates
