@@ -20,6 +20,7 @@ from fasttrt._parser.narrow_integers import carry_narrow_integers
 from fasttrt._parser.node_validity import check_nodes
 from fasttrt._parser.odd_products import fill_odd_products
 from fasttrt._parser.old_opsets import upgrade_old_opset
+from fasttrt._parser.phase_convolutions import write_phase_convolutions
 from fasttrt._parser.pipeline import Pass
 from fasttrt._parser.quantized_operators import write_quantized_operators
 from fasttrt._parser.quantized_tables import dequantize_tables
@@ -58,6 +59,7 @@ PASSES: tuple[Pass, ...] = (
 
 # After the conversion to a precision, which some of them go by.
 FINAL_PASSES: tuple[Pass, ...] = (
+    write_phase_convolutions,
     write_group_normalization,
     write_attention,
     fill_odd_products,

@@ -45,7 +45,7 @@ RANGE_SENSITIVE_OPS = _operators(
 )
 """Operators that stay in float32."""
 
-UNSUPPORTED_OPS = {"bfloat16": _operators("ConvTranspose HardSwish")}
+UNSUPPORTED_OPS = {"bfloat16": _operators("HardSwish")}
 """Operators that TensorRT does not support in a type (measured with TensorRT-RTX 1.6.1)."""
 
 _PROPAGATE_RANGE = RANGE_SENSITIVE_OPS | _operators(
