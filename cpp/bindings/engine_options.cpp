@@ -3,15 +3,14 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
-#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bindings/buffer.hpp"
+#include "bindings/choice.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
-#include "common/error.hpp"
 #include "engine/engine.hpp"
 
 namespace fasttrt::bindings {
@@ -20,33 +19,12 @@ namespace {
 namespace py = pybind11;
 using engine::EngineOptions;
 
-// One of the values that an option may have.
-template <class T>
-T choose(const char* option, const std::string& value,
-         std::initializer_list<std::pair<const char*, T>> choices) {
-  std::string names;
-  for (const auto& [name, choice] : choices) {
-    if (value == name) return choice;
-    names += std::string(names.empty() ? "" : ", ") + name;
-  }
-  throw InputError(std::string(option) + ": expected one of " + names + ", got " + value);
-}
-
 void set_graphs(EngineOptions& self, const std::string& value) {
   using engine::GraphPolicy;
   self.graphs = choose<GraphPolicy>("cuda_graph", value,
                                     {{"never", GraphPolicy::never},
                                      {"automatic", GraphPolicy::automatic},
                                      {"required", GraphPolicy::required}});
-}
-
-void set_wait(EngineOptions& self, const std::string& value) {
-  using engine::WaitPolicy;
-  self.wait = choose<WaitPolicy>("wait", value,
-                                 {{"auto", WaitPolicy::automatic},
-                                  {"spin", WaitPolicy::spin},
-                                  {"yield", WaitPolicy::yield},
-                                  {"block", WaitPolicy::block}});
 }
 
 void set_specialization(EngineOptions& self, const std::string& value) {
@@ -72,7 +50,10 @@ void register_engine_options(py::module_& module) {
       .def_readwrite("mapped_limit", &EngineOptions::mapped_limit)
       .def_readwrite("context_lifetime", &EngineOptions::context_lifetime)
       .def("set_cuda_graph", &set_graphs, py::arg("policy"))
-      .def("set_wait", &set_wait, py::arg("policy"))
+      .def(
+          "set_wait",
+          [](EngineOptions& self, const std::string& policy) { self.wait = wait_policy(policy); },
+          py::arg("policy"))
       .def("set_specialization", &set_specialization, py::arg("strategy"))
       .def(
           "set_batching",

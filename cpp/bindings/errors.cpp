@@ -55,6 +55,10 @@ void translate(std::exception_ptr pointer) {
     raise("InputError", error);
   } catch (const OutOfMemoryError& error) {
     raise("OutOfMemoryError", error);
+  } catch (const QueueFullError& error) {
+    raise("QueueFullError", error);
+  } catch (const DeadlineError& error) {
+    raise("DeadlineError", error);
   } catch (const Error& error) {
     raise("Error", error);
   } catch (const std::bad_alloc&) {

@@ -29,6 +29,25 @@ class GilRelease {
   PyThreadState* state_;
 };
 
+// Holds the GIL for a scope, on a thread that is not Python's. At the interpreter's exit such a
+// thread is left to sleep, as above.
+class GilAcquire {
+ public:
+  GilAcquire() noexcept {
+    try {
+      state_ = PyGILState_Ensure();
+    } catch (abi::__forced_unwind&) {
+      for (;;) pause();
+    }
+  }
+  ~GilAcquire() { PyGILState_Release(state_); }
+  GilAcquire(const GilAcquire&) = delete;
+  GilAcquire& operator=(const GilAcquire&) = delete;
+
+ private:
+  PyGILState_STATE state_ = PyGILState_UNLOCKED;
+};
+
 // Does the work with the GIL, so that no other thread of Python's starts anything meanwhile. For
 // work of a millisecond on a thread that has let go of the GIL.
 inline void with_gil(const std::function<void()>& work) {

@@ -15,6 +15,9 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_device_array(module);
   fasttrt::bindings::register_engine_options(module);
   fasttrt::bindings::register_engine(module);
+  fasttrt::bindings::register_completion_channel(module);
+  fasttrt::bindings::register_request(module);
+  fasttrt::bindings::register_dispatcher(module);
   module.def("drain_vendor_calls", &fasttrt::bindings::drain_vendor_calls,
              "At the end of the interpreter: stop builds, wait for what is in TensorRT's code, and "
              "refuse to begin more.");

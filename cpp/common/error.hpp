@@ -84,4 +84,16 @@ class OutOfMemoryError : public Error {
   using Error::Error;
 };
 
+// As many requests wait as may.
+class QueueFullError : public Error {
+ public:
+  using Error::Error;
+};
+
+// A request did not begin, or not end, by its deadline.
+class DeadlineError : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace fasttrt

@@ -1,0 +1,38 @@
+#include "bindings/function_call.hpp"
+
+#include <utility>
+
+#include "bindings/gil.hpp"
+#include "common/error.hpp"
+
+namespace fasttrt::bindings {
+
+namespace py = pybind11;
+
+FunctionCall::FunctionCall(const std::shared_ptr<engine::Dispatcher>& dispatcher,
+                           py::function function, py::object arrays, py::object out)
+    : PyRequest(dispatcher),
+      function_(std::move(function)),
+      arrays_(std::move(arrays)),
+      out_(std::move(out)) {}
+
+void FunctionCall::call() {
+  const GilAcquire gil;
+  try {
+    returned_ = function_(arrays_, out_);
+  } catch (const py::error_already_set& error) {
+    raised_ = error.value();
+  }
+  arrays_ = out_ = py::none();  // their caller may want to see that they are free
+  if (raised_) throw Error("the function raised an error of Python's");
+}
+
+py::list FunctionCall::make_results() { return returned_; }
+
+void FunctionCall::throw_python_error() const {
+  if (!raised_) return;
+  PyErr_SetObject(py::type::handle_of(raised_).ptr(), raised_.ptr());
+  throw py::error_already_set();
+}
+
+}  // namespace fasttrt::bindings

@@ -1,0 +1,47 @@
+// What a dispatcher has done so far.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+
+#include "engine/request.hpp"
+
+namespace fasttrt::engine {
+
+struct DispatchStatistics {
+  using Duration = Request::Clock::duration;
+
+  // Requests by what became of them.
+  std::uint64_t ok = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t late = 0;       // not begun, or not done, by their deadlines
+  std::uint64_t rejected = 0;   // as the queue was full
+  std::uint64_t cancelled = 0;  // before they began
+
+  std::uint64_t runs = 0;
+  std::uint64_t rows = 0;                           // without padding
+  std::map<std::int64_t, std::uint64_t> run_sizes;  // rows of a run, padding included: runs
+
+  std::uint64_t waiting = 0;       // requests that have not begun
+  std::uint64_t most_waiting = 0;  // so far
+  std::uint64_t running = 0;       // runs under way
+
+  // Sums over requests, except run: over runs.
+  Duration queue{};    // from when a request came until its run began
+  Duration staging{};  // copying its arrays in
+  Duration run{};
+  Duration copy_out{};  // copying its results out of those of a batch
+
+  void count(Outcome outcome) noexcept {
+    switch (outcome) {
+      case Outcome::ok: ++ok; break;
+      case Outcome::error: ++errors; break;
+      case Outcome::late: ++late; break;
+      case Outcome::cancelled: ++cancelled; break;
+      case Outcome::pending: break;
+    }
+  }
+};
+
+}  // namespace fasttrt::engine

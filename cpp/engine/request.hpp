@@ -1,0 +1,96 @@
+// One run that was asked for: its arrays, and what becomes of it.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "common/ref.hpp"
+#include "engine/array.hpp"
+
+namespace fasttrt::engine {
+
+class CompletionChannel;
+class RequestList;
+class Request;
+using RequestRef = Ref<Request>;
+
+enum class Priority : std::uint8_t { normal, high };
+
+// cancelled: before it began. late: it did not begin, or not end, by its deadline.
+enum class Outcome : std::uint8_t { pending, ok, error, late, cancelled };
+
+// Made by whoever asks, who sets what is public and submits it; then the dispatcher's until it is
+// done. It lives as long as somebody refers to it.
+class Request {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  Request() = default;
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  // The arrays, in host memory. Of a request without, only its own kind of runner knows what to do.
+  [[nodiscard]] virtual std::span<const InputArray> inputs() const noexcept { return {}; }
+  [[nodiscard]] virtual std::span<OutputArray> outputs() noexcept { return {}; }
+
+  Priority priority = Priority::normal;
+  std::optional<Clock::time_point> deadline;
+  std::shared_ptr<CompletionChannel> channel;  // gets it when it is done; null: none
+
+  [[nodiscard]] bool is_done() const noexcept { return (word_.load() & done_bit) != 0; }
+  // Whether it is neither in the queue nor done.
+  [[nodiscard]] bool is_running() const noexcept {
+    return (word_ & (begun_bit | done_bit)) == begun_bit;
+  }
+  // Sleeps until it is done, or the time has come; returns is_done(). From any number of threads.
+  bool wait_until(Clock::time_point time) const noexcept;
+
+  // Once it is done.
+  [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
+  [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
+
+  // For Ref.
+  void acquire() noexcept { word_ += one_reference; }
+  void release() noexcept { drop(one_reference); }
+
+ protected:
+  virtual ~Request();
+  // Nobody refers to it any more; on whatever thread let go of it last.
+  virtual void destroy() noexcept { delete this; }
+
+ private:
+  friend class RequestList;
+  friend class Dispatcher;
+
+  // What has become of it and how many refer to it are one word: a thread that sees that it is done
+  // may rely on the dispatcher's having let go of it, and of its arrays.
+  static constexpr std::uint32_t done_bit = 1;
+  static constexpr std::uint32_t begun_bit = 2;
+  static constexpr std::uint32_t one_reference = 4;
+
+  void drop(std::uint32_t amount) noexcept {
+    if ((word_ -= amount) < one_reference) destroy();
+  }
+  void begin() noexcept { word_ |= begun_bit; }
+  // Tells everybody: those that wait, and the channels.
+  static void finish(std::span<RequestRef> requests) noexcept;
+
+  std::atomic<std::uint32_t> word_ = 0;
+  Outcome outcome_ = Outcome::pending;  // written under the dispatcher's lock
+  std::exception_ptr error_;
+  std::uint8_t bell_ = 0;  // which one rings when it is done
+  bool spins_ = false;     // whether who waits for it may spin for a while
+
+  // The dispatcher's, under its lock: its place in a list.
+  RequestList* list_ = nullptr;
+  Request* before_ = nullptr;
+  Request* after_ = nullptr;
+  Clock::time_point queued_at_;
+};
+
+}  // namespace fasttrt::engine
