@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "cuda/memory.hpp"
+#include "engine/output_shapes.hpp"
 #include "nvinfer/logger.hpp"
 
 namespace fasttrt::engine {
@@ -109,7 +111,9 @@ void Engine::load(std::span<const std::byte> plan) {
   }
   {
     auto lock = gate_.lock();
-    sessions_.give_back(sessions_.take(lock, [this] { return make_session(); }));
+    auto session = sessions_.take(lock, [this] { return make_session(); });
+    learn_output_shapes(*session);
+    sessions_.give_back(std::move(session));
   }
   if (config_ != nullptr) options_.runtime_cache = {};  // it is read
   if (options_.batching) {
@@ -151,7 +155,19 @@ IoTensor Engine::describe(const std::string& name) const {
                                values(Selector::min), values(Selector::opt),
                                values(Selector::max)});
   }
+  tensor.shape = open_shape(tensor);
   return tensor;
+}
+
+// Not of an engine with shape tensors, whose outputs depend on values as well.
+void Engine::learn_output_shapes(Session& session) {
+  if (std::ranges::any_of(shared_.inputs, &IoTensor::on_host)) return;
+  const cuda::DeviceBuffer nothing(shared_.device, 1);  // an address, to which no run is queued
+  open_output_shapes(shared_.inputs, shared_.outputs, [&](std::span<const Dims> shapes) {
+    std::vector<InputArray> arrays;
+    for (const auto& shape : shapes) arrays.push_back({nothing.data(), shape, Place::device});
+    return session.infer_shapes(arrays, choose_profile(shared_.inputs, arrays), std::nullopt);
+  });
 }
 
 std::shared_ptr<nvinfer::RuntimeConfig> Engine::make_config() const {

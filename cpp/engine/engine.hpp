@@ -120,6 +120,7 @@ class Engine {
   void prepare_weights();
   void load(std::span<const std::byte> plan);
   [[nodiscard]] IoTensor describe(const std::string& name) const;
+  void learn_output_shapes(Session& session);
   [[nodiscard]] std::unique_ptr<Session> make_session();
   [[nodiscard]] std::shared_ptr<nvinfer::RuntimeConfig> make_config() const;
 

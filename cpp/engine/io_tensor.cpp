@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "common/error.hpp"
 
@@ -36,13 +37,22 @@ bool accepts(const IoTensor& input, const InputArray& array, std::size_t profile
          (!input.on_host || array.place != Place::host || values_within(input, array, range));
 }
 
-double room(std::span<const IoTensor> inputs, std::size_t profile) {
-  double logarithm = 0;
+// How much more than the run at hand a profile is made for: the most that its inputs may hold, and
+// of equals how far they may be below that, the values of shape tensors included.
+std::pair<double, double> room(std::span<const IoTensor> inputs, std::size_t profile) {
+  double most = 0;
+  double spread = 0;
   for (const auto& input : inputs) {
-    const auto volume = static_cast<double>(input.profiles[profile].max.volume());
-    logarithm += std::log1p(volume);
+    const auto& range = input.profiles[profile];
+    const double largest = std::log1p(static_cast<double>(range.max.volume()));
+    most += largest;
+    spread += largest - std::log1p(static_cast<double>(range.min.volume()));
+    for (std::size_t i = 0; i < range.min_values.size(); ++i) {
+      spread += std::log1p(static_cast<double>(range.max_values[i]) -
+                           static_cast<double>(range.min_values[i]));
+    }
   }
-  return logarithm;
+  return {most, spread};
 }
 
 std::string list(std::span<const std::int64_t> values) {
@@ -58,6 +68,12 @@ std::string describe(const ProfileRange& range) {
   }
   if (range.min == range.max) return range.min.str();
   return "min " + range.min.str() + ", opt " + range.opt.str() + ", max " + range.max.str();
+}
+
+// Whether a profile's range is a single shape that another one takes, too.
+bool is_tuned_size(const ProfileRange& range, const ProfileRange& other) {
+  return range.min_values.empty() && range.min == range.max && other.min != other.max &&
+         within(range.min, other);
 }
 
 std::string describe_values(const IoTensor& input, const InputArray& array) {
@@ -80,9 +96,24 @@ std::string describe_values(const IoTensor& input, const InputArray& array) {
 
 }  // namespace
 
+Dims open_shape(const IoTensor& input) {
+  Dims shape = input.shape;
+  for (const auto& range : input.profiles) {
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      const auto first = input.profiles.front().min[axis];
+      if (range.min[axis] != first || range.max[axis] != first) shape[axis] = -1;
+    }
+  }
+  return shape;
+}
+
 std::string describe_range(const IoTensor& input) {
   std::string text;
   for (std::size_t i = 0; i < input.profiles.size(); ++i) {
+    const bool is_within_another = std::ranges::any_of(
+        input.profiles,
+        [&](const ProfileRange& other) { return is_tuned_size(input.profiles[i], other); });
+    if (is_within_another) continue;
     const auto part = describe(input.profiles[i]);
     if (i > 0 && part == describe(input.profiles[i - 1])) continue;
     if (!text.empty()) text += "; or ";
@@ -94,6 +125,7 @@ std::string describe_range(const IoTensor& input) {
 std::size_t choose_profile(std::span<const IoTensor> inputs, std::span<const InputArray> arrays) {
   const std::size_t profiles = inputs.empty() ? 1 : inputs.front().profiles.size();
   std::optional<std::size_t> best;
+  std::pair<double, double> least;
   for (std::size_t profile = 0; profile < profiles; ++profile) {
     bool fits = true;
     for (std::size_t i = 0; fits && i < inputs.size(); ++i) {
@@ -101,7 +133,10 @@ std::size_t choose_profile(std::span<const IoTensor> inputs, std::span<const Inp
     }
     if (!fits) continue;
     if (profiles == 1) return profile;
-    if (!best || room(inputs, profile) < room(inputs, *best)) best = profile;
+    const auto room_here = room(inputs, profile);
+    if (best && !(room_here < least)) continue;
+    best = profile;
+    least = room_here;
   }
   if (best) return *best;
   for (std::size_t i = 0; i < inputs.size(); ++i) {

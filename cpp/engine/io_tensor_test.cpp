@@ -44,6 +44,54 @@ TEST_CASE("the tightest profile that fits every input is chosen") {
   CHECK(choose(128, 128) == 2);
 }
 
+TEST_CASE("of profiles with the same maximum, the one for fewer shapes is chosen") {
+  const std::vector inputs{
+      input("x", {range({1, 3}, {8, 3}, {32, 3}), range({32, 3}, {32, 3}, {32, 3}),
+                  range({8, 3}, {8, 3}, {8, 3}), range({16, 3}, {24, 3}, {32, 3})}),
+      input("fixed", std::vector(4, range({5}, {5}, {5})))};
+  const auto choose = [&](std::int64_t batch) {
+    const std::vector<InputArray> arrays{{nullptr, {batch, 3}}, {nullptr, {5}}};
+    return choose_profile(inputs, arrays);
+  };
+  CHECK(choose(32) == 1);
+  CHECK(choose(8) == 2);
+  CHECK(choose(20) == 3);
+  CHECK(choose(7) == 0);
+}
+
+TEST_CASE("of shape tensors with the same maxima, the narrower range is chosen") {
+  auto tensor = input("size", {{{1}, {1}, {1}, {1}, {4}, {8}}, {{1}, {1}, {1}, {8}, {8}, {8}}});
+  tensor.on_host = true;
+  tensor.dtype = DataType::int64;
+  std::int64_t value = 8;
+  CHECK(choose_profile(std::vector{tensor}, std::vector<InputArray>{{&value, {1}}}) == 1);
+  value = 7;
+  CHECK(choose_profile(std::vector{tensor}, std::vector<InputArray>{{&value, {1}}}) == 0);
+}
+
+TEST_CASE("an input is dynamic where its profiles differ, whichever comes first") {
+  const auto open = [](const Dims& reported, std::vector<ProfileRange> profiles) {
+    auto tensor = input("x", std::move(profiles));
+    tensor.shape = reported;
+    return open_shape(tensor);
+  };
+  const auto fixed = range({2, 3}, {2, 3}, {2, 3});
+  const auto wide = range({1, 3}, {4, 3}, {8, 3});
+  CHECK(open({2, 3}, {fixed, wide}) == Dims{-1, 3});
+  CHECK(open({-1, 3}, {wide, fixed}) == Dims{-1, 3});
+  CHECK(open({2, 3}, {fixed, range({4, 3}, {4, 3}, {4, 3})}) == Dims{-1, 3});
+  CHECK(open({2, 3}, {fixed}) == Dims{2, 3});
+  CHECK(open({-1, 3}, {fixed}) == Dims{-1, 3});  // as the network has it
+}
+
+TEST_CASE("a refusal does not list sizes that the range covers") {
+  const std::vector inputs{
+      input("x", {range({1, 3}, {8, 3}, {32, 3}), range({1, 3}, {1, 3}, {1, 3}),
+                  range({32, 3}, {32, 3}, {32, 3}), range({64, 3}, {64, 3}, {64, 3})})};
+  CHECK(message(inputs, {{nullptr, {33, 3}}}) ==
+        "x: expected shape min (1, 3), opt (8, 3), max (32, 3); or (64, 3), got (33, 3)");
+}
+
 TEST_CASE("a refusal names the tensor, what is taken and what came") {
   const std::vector inputs{input("x", {range({1, 3}, {8, 3}, {32, 3})})};
   CHECK(message(inputs, {{nullptr, {33, 3}}}) ==

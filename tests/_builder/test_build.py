@@ -21,6 +21,7 @@ from onnx import TensorProto, helper
 
 import fasttrt
 from fasttrt import BuildConfig, BuildProgress, Plan
+from fasttrt._builder import build as build_module
 from support import models
 from support.process import python_output, run_python
 
@@ -110,7 +111,7 @@ def test_static_models_need_no_shapes(build: Build) -> None:
     "given", [((1, 16), (4, 16), (9, 16)), [[1, 16], [4, 16], [9, 16]], "1x16:4x16:9x16"]
 )
 def test_one_profile_in_any_spelling(build: Build, given: Any) -> None:
-    plan = build(models.mlp().proto, shapes={"x": given})
+    plan = build(models.mlp().proto, shapes={"x": given}, tuned=None)
     assert plan.metadata["profiles"] == [{"x": [[1, 16], [4, 16], [9, 16]]}]
     assert tensors(plan, "outputs") == {"y": ("float32", (-1, 8))}
 
@@ -124,6 +125,44 @@ def test_several_profiles(build: Build) -> None:
         {"x": [[2, 1, 8], [4, 16, 8], [8, 64, 8]]},
     ]
     assert len(plan.data) > len(build(made.proto, shapes=shapes[0]).data)
+
+
+def test_batch_sizes_are_tuned_besides_the_range(build: Build) -> None:
+    plan = build(models.mlp().proto, shapes={"x": ((1, 16), (3, 16), (9, 16))})
+    assert plan.metadata["tuned"] == {"batch": [1, 2, 3, 4, 8, 9]}
+    assert plan.metadata["profiles"] == [
+        {"x": [[1, 16], [3, 16], [9, 16]]},
+        *({"x": [[n, 16]] * 3} for n in (1, 2, 3, 4, 8, 9)),
+    ]
+    again = Plan.from_bytes(plan.to_bytes())
+    assert again.metadata["tuned"] == plan.metadata["tuned"]
+
+
+def test_sizes_of_other_dimensions_are_tuned_on_request(build: Build) -> None:
+    plan = build(models.attention().proto, tuned={"sequence": [16, 64], "batch": [1, 8]})
+    assert plan.metadata["tuned"] == {"sequence": [16, 64], "batch": [1, 8]}
+    fixed = [profile["x"][0] for profile in plan.metadata["profiles"][1:]]
+    assert fixed == [[1, 16, 8], [8, 16, 8], [1, 64, 8], [8, 64, 8]]
+    with pytest.raises(fasttrt.InputError, match="tuned: batch: expected sizes from 1 to 32"):
+        build(models.attention().proto, tuned=[64])
+
+
+def test_without_tuned_sizes_if_tensorrt_fails_with_them(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def run(builder: Any, options: Any, profiles: list[Any], progress: Any) -> Any:
+        if len(profiles) > 1:
+            raise fasttrt.BuildError("no kernel for these")
+        return original(builder, options, profiles, progress)
+
+    original = build_module._run
+    monkeypatch.setattr(build_module, "_run", run)
+    plan = build(models.mlp().proto)
+    assert plan.metadata["profiles"] == [{"x": [[1, 16], [8, 16], [32, 16]]}]
+    assert "tuned" not in plan.metadata
+    assert "without tuned sizes, as TensorRT failed with them: no kernel for these" in caplog.text
+    with pytest.raises(fasttrt.BuildError, match="no kernel for these"):
+        build(models.mlp().proto, tuned=[4])  # as asked, or not at all
 
 
 def test_static_inputs_may_be_given_with_dynamic_ones(build: Build) -> None:
@@ -204,7 +243,7 @@ def test_axes_of_one_name_and_two_extents_are_told_apart(
     shapes = {"x": ((1, 3, 3, 4), (1, 3, 4, 5), (2, 3, 9, 10))}
     with caplog.at_level(logging.INFO, logger="fasttrt"):
         plan = build(models.same_name(name).proto, shapes=shapes)
-    assert plan.metadata["profiles"] == [{"x": [list(s) for s in shapes["x"]]}]
+    assert plan.metadata["profiles"][0] == {"x": [list(s) for s in shapes["x"]]}
     assert [r.message for r in caplog.records if r.name == "fasttrt"] == [
         "x: axis 2 is renamed, as its name is ambiguous",
         "x: axis 3 is renamed, as its name is ambiguous",

@@ -177,6 +177,7 @@ def test_no_argument_is_forgotten(builds: Builds) -> None:
         "model": (models.mlp().proto, True),
         "config": (BuildConfig(workspace=1 << 24), True),
         "shapes": ({"x": (3, 16)}, True),
+        "tuned": ("auto", True),
         "plugins": None,  # see test_plugins_count
         "library": None,
         "device": None,

@@ -25,6 +25,7 @@ from fasttrt._graph.digest import _add_message
 from fasttrt._graph.model import OnnxModel
 from fasttrt._library.discovery import find
 from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE
+from fasttrt._plan.tuned import BatchSizes, parse_tuned
 from support import models
 from support.process import python_output
 from support.shared_objects import place
@@ -60,9 +61,11 @@ def key(library: _core.Library) -> Callable[..., str]:
 
     def made(
         sha256: str = "ab", config: BuildConfig | None = None, shapes: Any = None,
-        library: Any = library, gpu: Any = H100, extra: Any = None,
+        library: Any = library, gpu: Any = H100, extra: Any = None, tuned: Any = None,
     ) -> str:  # fmt: skip
-        parts = key_parts(sha256, config or BuildConfig(), shapes, library, gpu, extra or {})
+        parts = key_parts(
+            sha256, config or BuildConfig(), shapes, library, gpu, extra or {}, parse_tuned(tuned)
+        )
         assert json.loads(json.dumps(parts)) == parts
         return digest_of(parts)
 
@@ -141,8 +144,15 @@ def test_what_else_is_given_changes_the_key(
         {"gpu": (H100[0], 9, 1)},
         {"extra": {"plugins": ["ab"]}},
         {"extra": {"plugins": ["ac"]}},
+        {"tuned": "auto"},
+        {"tuned": BatchSizes((1, 8))},
+        {"tuned": [1, 8]},
+        {"tuned": [1]},
+        {"tuned": {"batch": [1, 8]}},
+        {"tuned": {"seq": [1, 8]}},
     ]
     assert len({key(**changed) for changed in given}) == len(given)
+    assert key(tuned=[1, 8]) == key(tuned=(8, 1, 8))
 
 
 def test_the_versions_of_ours_change_the_key(

@@ -37,7 +37,8 @@ def test_it_writes_a_plan_with_what_was_asked(
     found = json.loads(done.stdout)
     plan = fasttrt.Plan.load(tmp_path / "o.plan")
     assert found["bytes"] == (tmp_path / "o.plan").stat().st_size
-    assert found["profiles"] == plan.metadata["profiles"] == [{"x": [[1, 16], [3, 16], [7, 16]]}]
+    assert found["profiles"] == plan.metadata["profiles"]
+    assert found["profiles"][0] == {"x": [[1, 16], [3, 16], [7, 16]]}
     config = plan.metadata["config"]
     assert (config["workspace"], config["optimization_level"]) == (64 << 20, 2)
     assert (config["refit"], config["strip_weights"], config["precision"]) == (False, False, "fp16")
@@ -48,10 +49,39 @@ def test_shapes_in_one_option(path: Path, rtx: fasttrt.LibraryInfo, given: str) 
     done = run(path, "--library", rtx.path, "--shapes", given, "--json")
     assert done.returncode == 0, done.stderr
     low, high = (2, 9) if given.count(":") == 2 else (5, 5)
-    assert json.loads(done.stdout)["profiles"] == [{"x": [[low, 16], [5, 16], [high, 16]]}]
+    assert json.loads(done.stdout)["profiles"][0] == {"x": [[low, 16], [5, 16], [high, 16]]}
     refused = run(path, "--library", rtx.path, "--shapes", given, "--optShapes", "x:5x16")
     assert refused.returncode == 2
     assert "--shapes: not with --minShapes" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ([], [1, 2, 4, 8, 16, 32]),
+        (["auto"], [1, 2, 4, 8, 16, 32]),
+        (["none"], None),
+        (["5,3"], [3, 5]),
+        (["batch=7"], [7]),
+    ],
+)
+def test_tuned_sizes(
+    path: Path, rtx: fasttrt.LibraryInfo, given: list[str], sizes: list[int] | None
+) -> None:
+    options = [part for item in given for part in ("--tuned", item)]
+    done = run(path, "--library", rtx.path, *options)
+    assert done.returncode == 0, done.stderr
+    plan = fasttrt.Plan.load(path.with_suffix(".plan"))
+    assert plan.metadata.get("tuned") == (None if sizes is None else {"batch": sizes})
+    line = f"tuned: batch {', '.join(map(str, sizes or ()))}"
+    assert (line in done.stdout) == (sizes is not None)
+
+
+@pytest.mark.parametrize("given", [["0"], ["batch"], ["batch="], ["batch=x"], ["auto", "1"], [""]])
+def test_tuned_sizes_of_another_form_are_refused(path: Path, given: list[str]) -> None:
+    done = run(path, *(part for item in given for part in ("--tuned", item)))
+    assert done.returncode == 2
+    assert "--tuned: expected auto, none, sizes as in 1,8,32, or DIM=SIZES" in done.stderr
 
 
 def test_a_config_file_gives_options(path: Path, rtx: fasttrt.LibraryInfo) -> None:

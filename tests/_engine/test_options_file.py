@@ -20,7 +20,7 @@ def load(tmp_path: Path, text: str) -> dict[str, Any]:
 def test_every_table_is_read(tmp_path: Path) -> None:
     found = load(
         tmp_path,
-        '[engine]\nprecision = "fp16"\ncontexts = 3\ncuda_graph = false\n'
+        '[engine]\nprecision = "fp16"\ncontexts = 3\ncuda_graph = false\ntuned = [1, 8]\n'
         "[build]\noptimization_level = 4\ntf32 = true\nkeep_fp32 = []\n"
         '[batching]\nmax_size = 8\nsizes = [4, 8]\n[shapes]\n"a.b" = "1x3:2x3:4x3"\n'
         "[freeze]\naxes = [[1], [2]]\nscale = 0.5\n[dims]\nwidth = 320\n",
@@ -29,6 +29,7 @@ def test_every_table_is_read(tmp_path: Path) -> None:
         "precision": "fp16",
         "contexts": 3,
         "cuda_graph": False,
+        "tuned": [1, 8],
         "config": fasttrt.BuildConfig(optimization_level=4, tf32=True, keep_fp32=[]),
         "batching": fasttrt.Batching(8, sizes=(4, 8)),
         "shapes": {"a.b": "1x3:2x3:4x3"},
@@ -47,6 +48,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert nan != nan
 
 
+def test_tuned_sizes_in_all_forms(tmp_path: Path) -> None:
+    assert load(tmp_path, 'engine.tuned = "none"') == {"tuned": None}
+    assert load(tmp_path, 'engine.tuned = "auto"') == {"tuned": "auto"}
+    assert load(tmp_path, "engine.tuned.batch = [1, 8]") == {"tuned": {"batch": [1, 8]}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -56,6 +63,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("[engine]\ncontext = 1\n", "[engine]: 'context' is not an option"),
         ('[engine]\ncontexts = "2"\n', "engine.contexts: expected int, got '2'"),
         ("[engine]\ncontexts = true\n", "engine.contexts: expected int, got True"),
+        ("[engine]\ntuned = [0]\n", "engine.tuned: expected"),
+        ("[engine]\ntuned = 8\n", "engine.tuned: expected str or list or dict, got 8"),
         ("[engine]\nplugins = [1]\n", "engine.plugins: expected file names"),
         ("[build]\nlevel = 1\n", "[build]: 'level' is not an option"),
         ("[build]\noptimization_level = 9\n", "optimization_level: expected an integer"),

@@ -223,7 +223,7 @@ def test_rtx_builds(name: str, vendor_library: VendorLibrary) -> None:
     code = """
         import fasttrt
         from support.models import mlp
-        plan = fasttrt.build(mlp().proto, shapes={"x": ((1, 16), (4, 16), (9, 16))})
+        plan = fasttrt.build(mlp().proto, shapes={"x": ((1, 16), (4, 16), (9, 16))}, tuned=[4])
         assert len(plan.data) > 5000
         plain = fasttrt.Plan.from_bytes(plan.data)  # whose header says the same
         assert plan.metadata["library"] == plain.metadata["library"]
@@ -231,8 +231,8 @@ def test_rtx_builds(name: str, vendor_library: VendorLibrary) -> None:
     """
     printed = python_output(code, FASTTRT_LIBRARY=str(vendor_library(name)))
     version = RELEASES[name][1]
-    profile = "{'x': [[1, 16], [4, 16], [9, 16]]}"
-    assert printed == f"{{'family': 'rtx', 'version': '{version}'}} [{profile}]"
+    profiles = "[{'x': [[1, 16], [4, 16], [9, 16]]}, {'x': [[4, 16], [4, 16], [4, 16]]}]"
+    assert printed == f"{{'family': 'rtx', 'version': '{version}'}} {profiles}"
 
 
 @pytest.mark.parametrize("name", ["lean-11", "lean-10"])

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from fasttrt import _core
 from fasttrt._common.checks import refuse
@@ -40,6 +40,14 @@ from fasttrt._plan.profiles import (
     resolve,
     varies,
 )
+from fasttrt._plan.tuned import (
+    Request,
+    Tuned,
+    for_family,
+    is_automatic,
+    parse_tuned,
+    tuned_profiles,
+)
 from fasttrt._precision.placements import DEFAULT, PLACEMENTS, failed_in_fusion
 from fasttrt._precision.typed_parse import Parsed, chooses_types, parse
 from fasttrt._version import __version__
@@ -53,8 +61,17 @@ _MAX_SECONDS = 1e8
 _OLD_DRIVER = "CUDA error 222"
 """Seen when TensorRT-RTX 1.6.1 for CUDA 13 built refittable engines with driver 580.159."""
 _Described: TypeAlias = tuple[str, str, tuple[int, ...], tuple[str, ...], bool]
-_Parsed: TypeAlias = tuple[Parsed, list[dict[str, Range]]]
-"""A parsed model, and its profiles."""
+
+
+class _Parsed(NamedTuple):
+    """A parsed model with the profiles to build it for."""
+
+    network: Parsed
+    profiles: list[dict[str, Range]]
+    tuned: dict[str, list[int]]
+    """The tuned sizes by dimension."""
+
+
 _ParseModel: TypeAlias = Callable[[OnnxModel, Shapes | None], _Parsed]
 
 
@@ -64,6 +81,7 @@ def build(
     *,
     precision: Precision | None = None,
     shapes: Shapes | None = None,
+    tuned: Tuned = "auto",
     freeze: Freeze | None = None,
     dims: Dims | None = None,
     library: str | os.PathLike[str] = "auto",
@@ -88,6 +106,14 @@ def build(
             ``"1x3:8x3:32x3"``; a list of such mappings for several profiles. For a shape tensor,
             its values. By default, dimensions named after a batch or a sequence get a default
             range, which is logged.
+        tuned: the sizes that get a profile of their own besides the range of ``shapes``, so that
+            runs with them are as fast as in a plan for that size alone: a list of batch sizes, or
+            lists by the name of a dimension (``"seq"``), of an axis (``"ids.1"``) or of an input
+            with one dynamic dimension; of several, each combination, 32 at most. ``"auto"``: with
+            TensorRT-RTX, if a batch that the inputs share is the only dynamic dimension, powers of
+            two in its range with its opt and max, eight at most; none with other libraries, which
+            tune kernels for each of them. None: none. A list of profiles in ``shapes`` stays as it
+            is.
         freeze: values by input name. These inputs become constants of the model, which many of
             TensorRT's parameters (axes, pads, sizes) must be. Arrays must have the input's dtype;
             Python numbers must be representable in it.
@@ -132,6 +158,7 @@ def build(
     config = check_config(config).with_precision(precision)
     check_progress(progress)
     check_shapes(shapes)
+    request = parse_tuned(tuned)
     check_isolate(isolate)
     if not isinstance(advise, bool):
         refuse("advise", "True or False", advise)
@@ -142,34 +169,45 @@ def build(
     handle = find(library, ordinal)
     if isolate:
         return _isolated(
-            model, config, progress, isolate, shapes=shapes, library=handle.path,
+            model, config, progress, isolate, shapes=shapes, tuned=request, library=handle.path,
             device=None if device is None else f"cuda:{ordinal}", plugins=plugins, advise=advise,
         )  # fmt: skip
     if handle.generation == "v8":
         warn_of_opset(model, str(handle))
     loaded = load(handle, plugins)
-    parse_model = partial(_network, handle, ordinal, config, plugins)
+    request = for_family(request, handle.family)
+    parse_model = partial(_network, handle, ordinal, config, plugins, request)
     begin = time.monotonic()
     with forwarded():
         try:
-            network, profiles = parse_model(model, shapes)
+            parsed = parse_model(model, shapes)
         except ParseError as error:
             if advise:
                 _advise_parsing(error, handle, model, config, shapes, parse_model, begin)
             raise
+        network, profiles, _ = parsed
         builder = network.builder
         options = _core_options(config, handle, network)
         warn_of_other_shapes(network.model, [(o[0], o[2]) for o in builder.outputs()])
         # Before the build, which may take long: the model's file may change meanwhile.
-        metadata = _metadata(network, handle, ordinal, config, profiles, loaded)
+        metadata = _metadata(parsed, handle, ordinal, config, loaded)
         place = partial(parse_model, model, shapes)
+        attempt = partial(_run_placed, network, place, options, progress=progress)
         try:
-            network, data, timing_cache = _run_placed(network, place, options, profiles, progress)
+            try:
+                network, data, timing_cache = attempt(profiles)
+            except BuildError as error:
+                if not (parsed.tuned and is_automatic(request)):
+                    raise
+                network, data, timing_cache = attempt(profiles[:1])
+                metadata["profiles"] = metadata["profiles"][:1]
+                del metadata["tuned"]
+                logger.warning("built without tuned sizes, as TensorRT failed with them: %s", error)
         except BuildError as error:
             is_explained = _explain(error, network.model, handle)
             # If a build cannot be cancelled, a trial has no time limit.
             if advise and not is_explained and builder.can_cancel:
-                _advise_building(error, model, options, shapes or profiles, parse_model, begin)
+                _advise_building(error, model, options, shapes or profiles[:1], parse_model, begin)
             raise
     metadata |= {"changes": list(network.model.changes), **network.metadata()}
     if handle.family == "rtx" and varies(profiles):
@@ -254,7 +292,7 @@ def _advise_parsing(
     )
 
     def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-        network, profiles = parse_model(changed, shapes)
+        network, profiles, _ = parse_model(changed, shapes)
 
         def build() -> None:
             options = _core_options(config, library, network)
@@ -277,7 +315,7 @@ def _advise_building(
     from fasttrt._builder.advice import advise, stop_at
 
     def attempt(changed: OnnxModel, shapes: Shapes | None, deadline: float) -> None:
-        network, profiles = parse_model(changed, shapes)
+        network, profiles, _ = parse_model(changed, shapes)
         _run(network.builder, options, profiles, stop_at(deadline))
 
     error.advice = advise(model, shapes, "builds", attempt, time.monotonic() - begin)
@@ -298,6 +336,7 @@ def _network(
     device: int | None,
     config: BuildConfig,
     plugins: Plugins,
+    tuned: Request | None,
     model: OnnxModel,
     shapes: Shapes | None,
     placement: str = DEFAULT,
@@ -311,7 +350,7 @@ def _network(
     if contradictory := ambiguous_dimensions(inputs, profiles):
         model = network.model.with_named_axes(contradictory)
         network = network._replace(builder=parse_here(model), model=model)
-    return network, profiles
+    return _Parsed(network, *tuned_profiles(inputs, profiles, shapes, tuned))
 
 
 def _run_placed(
@@ -341,7 +380,7 @@ def _run_placed(
         for placement in PLACEMENTS[1:]:
             logger.info("the build failed in a fusion; trying casts %s: %s", placement, error)
             with suppress(BuildError):
-                other, _ = place(placement)
+                other = place(placement).network
                 return other, *_run(other.builder, options, profiles, progress)
         raise
 
@@ -372,13 +411,13 @@ def _run(
 
 
 def _metadata(
-    network: Parsed,
+    parsed: _Parsed,
     library: _core.Library,
     ordinal: int | None,
     config: BuildConfig,
-    profiles: Sequence[Mapping[str, Range]],
     plugins: Sequence[Record],
 ) -> dict[str, Any]:
+    network = parsed.network
     builder, model, _ = network
     gpu = None
     if ordinal is not None:
@@ -406,11 +445,13 @@ def _metadata(
         "library": {"family": library.family, "version": library.version},
         "gpu": gpu,
         "config": config.to_json(),
-        "profiles": [dict(profile) for profile in profiles],
+        "profiles": parsed.profiles,
         "inputs": tensors(builder.inputs()),
         "outputs": tensors(builder.outputs()),
         **network.metadata(),
     }
+    if parsed.tuned:
+        metadata["tuned"] = parsed.tuned
     if plugins:
         metadata["plugins"] = plugins
     if config.refit:

@@ -20,6 +20,7 @@ from fasttrt._library.plugins import Plugins, describe
 from fasttrt._plan.build_config import BuildConfig
 from fasttrt._plan.plan_file import Plan
 from fasttrt._plan.profiles import Shapes
+from fasttrt._plan.tuned import Request, for_family
 from fasttrt.errors import BuildError
 
 TIMINGS_REFUSED = "timing_cache was refused"  # as in the core's error
@@ -57,6 +58,7 @@ def cached_build(
     device: str | None,
     progress: ProgressCallback | bool | None,
     cache: Path | None,
+    tuned: Request | None = None,
     plugins: Plugins = (),
     isolate: bool | float = False,
     advise: bool = False,
@@ -71,6 +73,7 @@ def cached_build(
         device: the GPU to build for.
         progress: how to report the build's progress.
         cache: the cache's folder; None for no cache.
+        tuned: the sizes to tune for.
         plugins: the plugin libraries to load.
         isolate: whether to build in a separate process.
         advise: whether errors include advice.
@@ -82,8 +85,8 @@ def cached_build(
 
     def build_plan(config: BuildConfig) -> Plan:
         return build(
-            model, config, shapes=shapes, library=library, device=device, plugins=plugins,
-            progress=progress, isolate=isolate, advise=advise,
+            model, config, shapes=shapes, tuned=tuned, library=library, device=device,
+            plugins=plugins, progress=progress, isolate=isolate, advise=advise,
         )  # fmt: skip
 
     if cache is None:
@@ -94,7 +97,7 @@ def cached_build(
     extra: dict[str, object] = {"plugins": describe(plugins)}
     if model.is_changed:  # the plan records the changes, unlike that of a model saved with them
         extra["changed_by"] = digest_of(model.arguments)
-    parts = key_parts(content, config, shapes, found, gpu, extra)
+    parts = key_parts(content, config, shapes, found, gpu, extra, for_family(tuned, found.family))
     store, key = Store(cache), digest_of(parts)
     name = str(model.path or "a model in memory")
 

@@ -14,6 +14,7 @@ from fasttrt._cache.library_fingerprint import library_fingerprint
 from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE, BuildConfig
 from fasttrt._plan.plan_file import FORMAT
 from fasttrt._plan.profiles import Shapes, parse_range
+from fasttrt._plan.tuned import Request
 from fasttrt._version import __version__
 from fasttrt.errors import InputError
 
@@ -29,6 +30,7 @@ def key_parts(
     library: _core.Library,
     gpu: tuple[str, int, int] | None,
     extra: Mapping[str, object],
+    tuned: Request | None = None,
 ) -> dict[str, Any]:
     """Return everything that a plan depends on, as JSON values.
 
@@ -39,6 +41,7 @@ def key_parts(
         library: the TensorRT library.
         gpu: name and compute capability; None if there is none.
         extra: what else the plan depends on, by name, such as hashes of files.
+        tuned: the sizes to tune for.
 
     Raises:
         InputError: ``shapes`` is invalid.
@@ -56,6 +59,7 @@ def key_parts(
         "model_sha256": model_sha256,
         "config": options,
         "shapes": _ranges(shapes),
+        "tuned": plain(tuned),
         "library": {
             "family": library.family,
             "version": library.version,

@@ -8,6 +8,7 @@ import typer
 from fasttrt._cli import options as _options
 from fasttrt._cli.values import PRECISIONS, check_seconds, engine_options, integers, one_of
 from fasttrt._cli.values import shapes as parse_shapes
+from fasttrt._cli.values import tuned as parse_tuned
 from fasttrt._common.tables import output_width
 from fasttrt.errors import Error
 
@@ -56,6 +57,7 @@ def bench(
     min_shapes: _options.MinShapes = None,
     opt_shapes: _options.OptShapes = None,
     max_shapes: _options.MaxShapes = None,
+    tuned: _options.Tuned = None,
     freeze: _options.Freeze = None,
     dims: _options.Dims = None,
     config: _options.Config = None,
@@ -113,7 +115,7 @@ def bench(
         precisions = [one_of("precision", p.strip(), PRECISIONS) for p in precision.split(",")]
     options = engine_options(
         config=config, device=device, library=library, plugins=plugins, freeze=freeze, dims=dims,
-        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),
+        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), tuned=parse_tuned(tuned),
         precision=None if precision is None else precisions[0],
     )  # fmt: skip
     check_seconds("duration", duration)

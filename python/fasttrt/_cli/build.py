@@ -11,6 +11,7 @@ import typer
 from fasttrt._cli import options as options
 from fasttrt._cli.values import engine_options, one_of
 from fasttrt._cli.values import shapes as parse_shapes
+from fasttrt._cli.values import tuned as parse_tuned
 from fasttrt._common.file_kinds import PLAN
 from fasttrt._common.output_file import Output
 from fasttrt._plan.build_config import BuildConfig
@@ -40,6 +41,7 @@ def build(
     min_shapes: options.MinShapes = None,
     opt_shapes: options.OptShapes = None,
     max_shapes: options.MaxShapes = None,
+    tuned: options.Tuned = None,
     freeze: options.Freeze = None,
     dims: options.Dims = None,
     precision: options.Precision = None,
@@ -160,7 +162,7 @@ def build(
     engine = engine_options(
         config=config, device=device, library=library,
         precision=_precision(precision, fp16, bf16),
-        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),
+        shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), tuned=parse_tuned(tuned),
         freeze=freeze, dims=dims, plugins=plugins,
     )  # fmt: skip
     if device == "cpu":
@@ -184,7 +186,8 @@ def build(
     begin = time.perf_counter()
     plan = fasttrt.build(
         model, replace(base, **changed), precision=engine.get("precision"),
-        shapes=engine.get("shapes"), library=engine.get("library", "auto"),
+        shapes=engine.get("shapes"), tuned=engine.get("tuned", "auto"),
+        library=engine.get("library", "auto"),
         device=None if engine.get("device") == "auto" else engine.get("device"),
         freeze=engine.get("freeze"), dims=engine.get("dims"),
         plugins=tuple(engine.get("plugins", ())), isolate=isolate, advise=True,
@@ -214,12 +217,13 @@ def _workspace(text: str | None) -> int | None:
 
 
 def _summary(facts: dict[str, Any]) -> str:
-    library, gpu = facts["library"], facts["gpu"]
+    library, gpu, tuned = facts["library"], facts["gpu"], facts.get("tuned", {})
     precision = facts["config"]["precision"] or "as the model states"
     return "\n".join([
         f"written: {facts['path']} ({facts['bytes'] / (1 << 20):.2f} MiB)",
         f"built in {facts['seconds']:.2f} s by {library['family']} {library['version']}"
         f" for {gpu['name'] if gpu else 'any GPU that it supports (built without one)'}",
         f"precision: {precision}",
+        *(f"tuned: {name} {', '.join(map(str, sizes))}" for name, sizes in tuned.items()),
         *(f"changed: {line}" for line in facts["changes"]),
     ])  # fmt: skip

@@ -54,6 +54,14 @@ MaxShapes: TypeAlias = Annotated[
         metavar="SHAPES", rich_help_panel=MODEL,
     ),
 ]  # fmt: skip
+Tuned: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Sizes with a profile of their own: batch sizes as in 1,8,32, or DIM=1,8,32, "
+        "repeatable; auto or none.",
+        metavar="SIZES", rich_help_panel=MODEL, show_default="auto",
+    ),
+]  # fmt: skip
 Freeze: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

@@ -73,6 +73,35 @@ def integers(option: str, text: str, min_: int = 1, max_: int | None = None) -> 
     return values
 
 
+def tuned(items: Sequence[str] | None) -> Any:
+    """Parse ``--tuned``: ``auto``, ``none``, ``1,8,32``, or ``DIM=1,8,32`` any number of times.
+
+    Returns:
+        What `fasttrt.build` takes, but ``"none"`` for None; None if there are no items.
+
+    Raises:
+        InputError: an item has a different form.
+    """
+    form = "auto, none, sizes as in 1,8,32, or DIM=SIZES as in batch=1,8,32"
+    if not items:
+        return None
+    if len(items) == 1 and items[0] in ("auto", "none"):
+        return items[0]
+    if len(items) == 1 and "=" not in items[0]:
+        try:
+            return integers("tuned", items[0])
+        except InputError:
+            raise InputError(f"--tuned: expected {form}, got {items[0]!r}") from None
+
+    def parse(text: str) -> list[int]:
+        try:
+            return integers("tuned", text)
+        except InputError:
+            raise ValueError from None
+
+    return by_name("tuned", items, parse, form)
+
+
 def check_seconds(option: str, seconds: float) -> None:
     """Check that a duration is finite.
 
@@ -180,6 +209,7 @@ def engine_options(
     library: str | None = None,
     precision: str | None = None,
     shapes: Mapping[str, Range] | None = None,
+    tuned: Any = None,
     freeze: Sequence[str] | None = None,
     dims: Sequence[str] | None = None,
     plugins: Sequence[str] | None = None,
@@ -209,11 +239,15 @@ def engine_options(
         "library": library,
         "precision": precision,
         "shapes": shapes,
+        "tuned": tuned,
         "freeze": by_name("freeze", freeze, json.loads, "input=VALUE in JSON as in axes=[0,1]"),
         "dims": by_name("dims", dims, _size, "dimension=8 or input.axis=8"),
         "plugins": tuple(plugins) if plugins else None,
     }
-    return options | {name: value for name, value in own.items() if value is not None}
+    merged = options | {name: value for name, value in own.items() if value is not None}
+    if merged.get("tuned") == "none":
+        merged["tuned"] = None
+    return merged
 
 
 def _size(text: str) -> int:

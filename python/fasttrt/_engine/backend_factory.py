@@ -22,6 +22,7 @@ from fasttrt._plan.build_config import BuildConfig
 from fasttrt._plan.compatibility import carries_host_code
 from fasttrt._plan.plan_file import Bytes, Plan, is_plan, is_plan_file
 from fasttrt._plan.profiles import Shapes
+from fasttrt._plan.tuned import BatchSizes, Request
 from fasttrt._precision.engine_check import check_plan, confirm
 from fasttrt._runtime.backend import Backend
 from fasttrt._runtime.batching import Batching
@@ -123,6 +124,7 @@ def open_backend(
     devices: Sequence[Device] | None,
     library: str | os.PathLike[str],
     shapes: Shapes | None,
+    tuned: Request | None,
     freeze: Freeze | None,
     dims: Dims | None,
     config: BuildConfig,
@@ -146,6 +148,7 @@ def open_backend(
         from fasttrt._accuracy.verification import check_verify
 
         check_verify(verify, source, not is_automatic and ordinals is None, options.weights)
+    build_only = [*config.build_only_options, *(["tuned"] if tuned not in (None, "auto") else [])]
     problem = ""
     if is_automatic:
         ordinal, problem = _find_gpu(library, source)
@@ -160,26 +163,27 @@ def open_backend(
         if config.is_reduced:
             text = "precision=%s applies to GPUs; the CPU computes in the model's own types"
             logger.warning(text, config.precision)
-        _log_unused("nothing is built on the CPU", config.build_only_options)
+        _log_unused("nothing is built on the CPU", build_only)
         if problem:
             unverified = "; verify= is skipped" if verify is not False else ""
             _warn_once(problem + unverified)
         return reference, None
     if isinstance(source, Plan):
         check_plan(source, config.precision)
-        unused = (
-            config.build_only_options if shapes is None else [*config.build_only_options, "shapes"]
-        )
+        unused = build_only if shapes is None else [*build_only, "shapes"]
         _log_unused("a plan is already built", unused)
         sources = [PlanSource(source)] * len(ordinals)
     else:
         if config.strip_weights and options.weights is None:
             options = replace(options, weights=source)
+        if tuned == "auto" and options.batching is not None:
+            tuned = BatchSizes(options.batching.batch_sizes)
         sources = _build_all(
             source,
             ordinals,
             config,
             shapes,
+            tuned,
             library,
             options.plugins,
             progress,
@@ -195,6 +199,7 @@ def _build_all(
     ordinals: Sequence[int],
     config: BuildConfig,
     shapes: Shapes | None,
+    tuned: Request | None,
     library: str | os.PathLike[str],
     plugins: Plugins,
     progress: ProgressCallback | bool | None,
@@ -208,8 +213,9 @@ def _build_all(
     for ordinal, kind in zip(ordinals, models, strict=True):
         if kind not in sources:
             sources[kind] = cached_build(
-                model, config, shapes=shapes, library=library, device=f"cuda:{ordinal}",
-                plugins=plugins, progress=progress, cache=cache, isolate=isolate, advise=advise,
+                model, config, shapes=shapes, tuned=tuned, library=library,
+                device=f"cuda:{ordinal}", plugins=plugins, progress=progress, cache=cache,
+                isolate=isolate, advise=advise,
             )  # fmt: skip
     return [sources[kind] for kind in models]
 

@@ -21,6 +21,7 @@ from fasttrt._library.plugins import Plugins, as_files
 from fasttrt._plan.build_config import BuildConfig, Precision, check_config
 from fasttrt._plan.plan_file import Bytes, Plan
 from fasttrt._plan.profiles import Shapes, check_shapes
+from fasttrt._plan.tuned import Tuned, parse_tuned
 from fasttrt._runtime.backend import Backend
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import ForkedBackend
@@ -60,6 +61,7 @@ class Engine(Inference):
         library: str | os.PathLike[str] = "auto",
         precision: Precision | None = None,
         shapes: Shapes | None = None,
+        tuned: Tuned = "auto",
         freeze: Freeze | None = None,
         dims: Dims | None = None,
         config: BuildConfig | None = None,
@@ -92,6 +94,8 @@ class Engine(Inference):
                 must confirm 16 bits after loading. A plan must have been built with the same
                 precision. It has no effect on the CPU.
             shapes: the shapes of dynamic inputs, see `fasttrt.build`.
+            tuned: the sizes that get a profile of their own, see `fasttrt.build`. ``"auto"``: with
+                ``batching``, its batch sizes. Not for plans; no effect on the CPU.
             freeze: inputs to make constant, see `fasttrt.build`; on the CPU too. Not for plans.
             dims: named dimensions to fix, see `fasttrt.build`; on the CPU too. Not for plans.
             config: options of the build; its ``engine_host_code`` applies to plans too.
@@ -152,14 +156,15 @@ class Engine(Inference):
         config = check_config(config).with_precision(precision)
         check_progress(progress)
         check_shapes(shapes)
+        request = parse_tuned(tuned)
         check_isolate(isolate)
         if not isinstance(advise, bool):
             refuse("advise", "True or False", advise)
         with warm_up_devices(device, devices):
             backend, ordinals = open_backend(
                 model, device=device, devices=devices, library=library, shapes=shapes,
-                freeze=freeze, dims=dims, config=config, options=options, progress=progress,
-                cache=cache, verify=verify, isolate=isolate, advise=advise,
+                tuned=request, freeze=freeze, dims=dims, config=config, options=options,
+                progress=progress, cache=cache, verify=verify, isolate=isolate, advise=advise,
             )  # fmt: skip
         super().__init__(backend, Workers(worker_count(contexts, batching, ordinals)))
         self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"

@@ -10,6 +10,7 @@ from fasttrt._library.device import Device
 from fasttrt._library.plugins import Plugins
 from fasttrt._plan.build_config import BuildConfig, Precision
 from fasttrt._plan.profiles import Shapes
+from fasttrt._plan.tuned import Tuned
 from fasttrt._runtime.batching import Batching
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class FixedShapeOptions(TypedDict, total=False):
     devices: Sequence[Device] | None
     library: str | os.PathLike[str]
     precision: Precision | None
+    tuned: Tuned
     freeze: Freeze | None
     dims: Dims | None
     config: BuildConfig | None

@@ -12,6 +12,7 @@ from fasttrt._common.file_kinds import OPTION_TABLES
 from fasttrt._common.input_file import read_file
 from fasttrt._plan.build_config import BuildConfig
 from fasttrt._plan.profiles import parse_range
+from fasttrt._plan.tuned import parse_tuned
 from fasttrt._runtime.batching import Batching
 from fasttrt.errors import InputError
 
@@ -19,6 +20,7 @@ _ENGINE: dict[str, tuple[type, ...]] = {
     "device": (str,),
     "library": (str,),
     "precision": (str,),
+    "tuned": (str, list, dict),
     "contexts": (int,),
     "specialization": (str,),
     "cuda_graph": (bool, str),
@@ -71,6 +73,8 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     options = _check_types(name, "engine", content.get("engine", {}), _ENGINE)
     if "plugins" in options and not all(isinstance(p, str) for p in options["plugins"]):
         raise InputError(f"{name}: engine.plugins: expected file names, got {options['plugins']!r}")
+    if "tuned" in options:
+        options["tuned"] = _tuned(name, options["tuned"])
     if "build" in content:
         options["config"] = _build_config(name, content["build"])
     if "batching" in content:
@@ -130,6 +134,17 @@ def _check_types(
             expected = " or ".join(kind.__name__ for kind in known[key])
             raise InputError(f"{name}: {table}.{key}: expected {expected}, got {value!r}")
     return dict(values)
+
+
+def _tuned(name: str, value: Any) -> Any:
+    """Return the option as `Engine` takes it: TOML, which has no None, says "none"."""
+    if value == "none":
+        return None
+    try:
+        parse_tuned(value)
+    except InputError as error:
+        raise InputError(f"{name}: engine.{error}") from None
+    return value
 
 
 def _build_config(name: str, values: dict[str, Any]) -> BuildConfig:

@@ -37,6 +37,7 @@ _KINDS: Mapping[str, Any] = {
         {"precision": (str, None), "strip_weights": bool, "version_compatible": bool}
     ),
     "profiles": [dict],
+    "tuned": dict,
     "inputs": _TENSORS,
     "outputs": _TENSORS,
     "plugins": [{"name": str, "sha256": str}],
