@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import models
 import numpy as np
 from batcher_model import Host, bound
 from closed_loop import Scale, checker, drive, drive_tasks
-from measure import build, open_engine, replay_times, summarize, timed
+from hand_over import hand_over
+from measure import open_engine, replay_times, summarize, timed
 from models import Network
 from plots import draw
 from report import Report
@@ -36,7 +36,7 @@ class Times(NamedTuple):
         return max(1e6 * size / time for size, time in self.batches.items())
 
 
-def time_batches(report: Report, network: Network, plan: Any, way: Way) -> Times:
+def time_batches(report: Report, network: Network, plan: Any) -> Times:
     """Replays of each batch by a plan tuned for all, and what a request costs on the host."""
     batches = {}
     with open_engine(network, plan, report.options.device, contexts=1) as engine:
@@ -45,23 +45,17 @@ def time_batches(report: Report, network: Network, plan: Any, way: Way) -> Times
             replay_times(engine, xs[0], 30)
             batches[size] = summarize(replay_times(engine, xs[0], 60)).median
             report.value(f"{network.name}: replay of batch {size}", batches[size])
-    python = _python_time(report, way)
-    host = Host(python=python, copy=_copy_time(network))
+    host = _host_times(network)
     for name, value in host._asdict().items():
         report.value(f"host: {name}", value)
     return Times(batches, host)
 
 
-def _python_time(report: Report, way: Way) -> float:
-    """Microseconds a request, from so many threads, where the GPU has next to nothing to do."""
-    network = models.mlp()
-    plan = build(network, report.options.device)
-    with open_engine(network, plan, report.options.device, **way.options) as engine:
-        xs, right = network.inputs(1, TARGETED[0])
-        check = checker(network, right, "small requests")
-        warm_up(report, engine, xs, check)
-        found = drive(engine.infer, xs, TARGETED[0], Scale(3, 0.2, 0), 0.2, check)
-    return 1e6 / found.median
+def _host_times(network: Network) -> Host:
+    """What a request costs with threads as clients, whatever gathers them."""
+    alone, together = hand_over(1), hand_over(TARGETED[0])
+    python = (together - alone) / (TARGETED[0] - 1)
+    return Host(wake=max(alone - python, 0.0), python=python, copy=_copy_time(network))
 
 
 def _copy_time(network: Network) -> float:

@@ -58,7 +58,7 @@ class Bench:
         """What the best batcher could build on; None without a GPU."""
         if self.device == "cpu":
             return None
-        return time_batches(self.report, self.network, self.tuned_plan, default_way())
+        return time_batches(self.report, self.network, self.tuned_plan)
 
     def small(self) -> None:
         """The MLP: threads, tasks, submit."""
