@@ -69,14 +69,6 @@ def test_only_checks_include_the_vendors_headers(folder: str) -> None:
     assert wrong == []
 
 
-def test_python_modules_import_downwards() -> None:
-    command = shutil.which("lint-imports")
-    if command is None:
-        pytest.skip("import-linter is not installed")
-    done = subprocess.run([command], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-
-
 def test_the_core_names_what_it_calls_of_python_in_one_file() -> None:
     naming = {
         path.name for path in CPP.rglob("*.[ch]pp") if re.search(r'"fasttrt\.\w+', path.read_text())

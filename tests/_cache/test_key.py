@@ -23,7 +23,6 @@ from fasttrt import BuildConfig, _core
 from fasttrt._cache.key import digest_of, key_parts, plain
 from fasttrt._graph.digest import _add_message
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.discovery import find
 from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE
 from fasttrt._plan.tuned import BatchSizes, parse_tuned
 from support import models
@@ -51,17 +50,12 @@ OTHER: dict[str, Any] = {
 
 
 @pytest.fixture
-def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
-    return find(rtx.path, None)
-
-
-@pytest.fixture
-def key(library: _core.Library) -> Callable[..., str]:
+def key(rtx_library: _core.Library) -> Callable[..., str]:
     """The key for some model on some GPU, with what a test changes of it."""
 
     def made(
         sha256: str = "ab", config: BuildConfig | None = None, shapes: Any = None,
-        library: Any = library, gpu: Any = H100, extra: Any = None, tuned: Any = None,
+        library: Any = rtx_library, gpu: Any = H100, extra: Any = None, tuned: Any = None,
     ) -> str:  # fmt: skip
         parts = key_parts(
             sha256, config or BuildConfig(), shapes, library, gpu, extra or {}, parse_tuned(tuned)
@@ -100,10 +94,12 @@ def test_every_option_that_changes_the_plan_changes_the_key(
 
 
 @pytest.mark.parametrize("name", sorted(LOAD_OPTIONS))
-def test_what_is_not_in_the_key_does_not_reach_the_build(library: _core.Library, name: str) -> None:
+def test_what_is_not_in_the_key_does_not_reach_the_build(
+    rtx_library: _core.Library, name: str
+) -> None:
     asked = []
     for config in _pair(name):
-        options = config.to_core(library)
+        options = config.to_core(rtx_library)
         fields = [field for field in dir(options) if field[0] != "_" and field[:4] != "set_"]
         assert "refit" in fields
         asked.append({field: getattr(options, field) for field in fields})
@@ -111,19 +107,19 @@ def test_what_is_not_in_the_key_does_not_reach_the_build(library: _core.Library,
 
 
 def test_what_else_is_given_changes_the_key(
-    key: Callable[..., str], library: _core.Library, tmp_path: Path
+    key: Callable[..., str], rtx_library: _core.Library, tmp_path: Path
 ) -> None:
     def like(**changed: str) -> SimpleNamespace:
         names = ("family", "version", "path", "parser_path")
-        return SimpleNamespace(**{name: getattr(library, name) for name in names} | changed)
+        return SimpleNamespace(**{name: getattr(rtx_library, name) for name in names} | changed)
 
-    moved = place(Path(library.path), tmp_path / "moved")
+    moved = place(Path(rtx_library.path), tmp_path / "moved")
     assert key(library=like()) == key(library=like(path=str(moved))) == key()
-    patched = Path(shutil.copy(library.path, tmp_path))
+    patched = Path(shutil.copy(rtx_library.path, tmp_path))
     with patched.open("r+b") as file:  # as another linker would: what it says of itself
         file.seek(256)
         file.write(b"another")
-    shorter = Path(shutil.copy(library.path, tmp_path / "shorter"))
+    shorter = Path(shutil.copy(rtx_library.path, tmp_path / "shorter"))
     os.truncate(shorter, shorter.stat().st_size - 1)
     given: list[dict[str, Any]] = [
         {},

@@ -15,7 +15,6 @@ import pytest
 import fasttrt
 from fasttrt import _core
 from fasttrt._library import plugins
-from fasttrt._library.discovery import find
 from fasttrt._plan.compatibility import hints
 from support import models
 from support.plugin_library import compile_plugins
@@ -169,13 +168,12 @@ def test_the_lean_runtime_wants_a_driver_first(
         assert "driver" in python_output(code, vendor_library(name), library_file)
 
 
-def test_a_plan_tells_which_plugins_are_missing(rtx: fasttrt.LibraryInfo) -> None:
+def test_a_plan_tells_which_plugins_are_missing(rtx_library: _core.Library) -> None:
     wanted = [{"name": "libmine.so", "sha256": "ab" * 32}, {"name": "libb.so", "sha256": "cd" * 32}]
     plan = fasttrt.Plan(b"ftrt", {"plugins": wanted})
-    found = find(rtx.path, None)
 
     def hint(*given: dict[str, str]) -> str:
-        return "; ".join(hints(plan, found, False, given))
+        return "; ".join(hints(plan, rtx_library, False, given))
 
     assert "built with plugins that were not passed: libmine.so" in hint()
     assert "libb.so (SHA-256 cdcdcdcdcdcd…)" in hint()

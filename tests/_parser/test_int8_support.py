@@ -19,13 +19,10 @@ from support.randomness import new_rng
 
 
 @pytest.fixture
-def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
-    from fasttrt._library.discovery import find
-
-    found = find(rtx.path, None)
-    if has_int8_convolutions(found):
-        pytest.skip(f"{found} has int8 convolutions")
-    return found
+def library(rtx_library: _core.Library) -> _core.Library:
+    if has_int8_convolutions(rtx_library):
+        pytest.skip(f"{rtx_library} has int8 convolutions")
+    return rtx_library
 
 
 def convolution(x_type: int, w_type: int, operator: str = "Conv") -> onnx.ModelProto:

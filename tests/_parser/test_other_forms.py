@@ -14,7 +14,6 @@ import fasttrt
 from fasttrt import _core
 from fasttrt._graph.fingerprint import structure
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.discovery import find
 from fasttrt._parser.model_source import parse_network
 from fasttrt._parser.other_forms import parse_in_other_forms
 from fasttrt._parser.pipeline import Target, finish, prepare
@@ -22,11 +21,6 @@ from fasttrt._runtime.refit import as_built
 from support.form_cases import CASES, FormCase, run
 
 Build = Callable[..., fasttrt.Plan]
-
-
-@pytest.fixture(scope="module")
-def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
-    return find(rtx.path, None)
 
 
 def written(model: OnnxModel, library: _core.Library) -> OnnxModel:
@@ -44,10 +38,10 @@ def written(model: OnnxModel, library: _core.Library) -> OnnxModel:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_form_means_the_same_and_builds(
-    name: str, library: _core.Library, build: Build
+    name: str, rtx_library: _core.Library, build: Build
 ) -> None:
     case = CASES[name]
-    form, expected = written(OnnxModel(case.model), library), case.expected()
+    form, expected = written(OnnxModel(case.model), rtx_library), case.expected()
     results = run(form.proto, case.inputs())
     for result, wanted in zip(results, expected, strict=True):
         assert result.dtype == wanted.dtype
@@ -58,7 +52,7 @@ def test_the_form_means_the_same_and_builds(
     plan = build(case.model, progress=False)
     shapes = [tuple(output["shape"]) for output in plan.metadata["outputs"]]
     assert shapes == [wanted.shape for wanted in expected]
-    assert plan.metadata["changes"] == list(finish(form, Target(library)).changes)
+    assert plan.metadata["changes"] == list(finish(form, Target(rtx_library)).changes)
 
 
 def test_what_has_no_other_form_is_told_as_the_parser_told_it(build: Build) -> None:
@@ -72,7 +66,7 @@ def test_what_has_no_other_form_is_told_as_the_parser_told_it(build: Build) -> N
     assert [issue.operator for issue in caught.value.issues] == ["Det"]
 
 
-def test_new_weights_take_the_forms_of_the_old(library: _core.Library) -> None:
+def test_new_weights_take_the_forms_of_the_old(rtx_library: _core.Library) -> None:
     def model(seed: int) -> OnnxModel:
         proto = parse_model(
             '<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[5] y) '
@@ -82,15 +76,15 @@ def test_new_weights_take_the_forms_of_the_old(library: _core.Library) -> None:
         proto.graph.initializer.append(numpy_helper.from_array(weights, "w"))
         return OnnxModel(proto)
 
-    first = written(model(1), library)
+    first = written(model(1), rtx_library)
     assert first.rewritten == (("y",),)
     metadata = {
         "changes": first.changes,
         "structure": structure(first),
         "rewritten": json.loads(json.dumps(first.rewritten)),
     }
-    again, _ = as_built(model(2), metadata, library)
+    again, _ = as_built(model(2), metadata, rtx_library)
     assert again.rewritten == (("y",),)
     assert [node.op_type for node in again.proto.graph.node][-1] == "Reshape"
     with pytest.raises(fasttrt.InputError):
-        as_built(OnnxModel(CASES["ArgMax of one axis, keepdims 1"].model), metadata, library)
+        as_built(OnnxModel(CASES["ArgMax of one axis, keepdims 1"].model), metadata, rtx_library)

@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from onnx.parser import parse_model
 
 import fasttrt
+from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.discovery import find
 from fasttrt._parser.pipeline import Target, prepare
 from support.form_cases import run
 from support.models import Array
@@ -77,9 +77,9 @@ class Samples(quantization.CalibrationDataReader):  # type: ignore[misc]
         return next(self._samples, None)
 
 
-def check(path: Path, network: str, build: Build, rtx: fasttrt.LibraryInfo) -> None:
+def check(path: Path, network: str, build: Build, library: _core.Library) -> None:
     proto = onnx.load(path)
-    written = prepare(OnnxModel(proto), Target(find(rtx.path, None))).proto
+    written = prepare(OnnxModel(proto), Target(library)).proto
     feeds = sample(network, 77)
     (result,), (expected,) = run(written, feeds), run(proto, feeds)
     # A value at the border between two steps may fall to either side.
@@ -106,17 +106,17 @@ _SYMMETRIC = {"ActivationSymmetric": True, "WeightSymmetric": True}
     ids=["uint8", "int8 by channels", "operators of uint8", "int16", "symmetric"],
 )
 def test_static(
-    network: str, options: dict[str, Any], tmp_path: Path, build: Build, rtx: fasttrt.LibraryInfo
+    network: str, options: dict[str, Any], tmp_path: Path, build: Build, rtx_library: _core.Library
 ) -> None:
     onnx.save(model(network), tmp_path / "m.onnx")
     quantization.quantize_static(
         tmp_path / "m.onnx", tmp_path / "q.onnx", Samples(network), **options
     )
-    check(tmp_path / "q.onnx", network, build, rtx)
+    check(tmp_path / "q.onnx", network, build, rtx_library)
 
 
 @pytest.mark.parametrize("network", ["conv", "attention"])
-def test_dynamic(network: str, tmp_path: Path, build: Build, rtx: fasttrt.LibraryInfo) -> None:
+def test_dynamic(network: str, tmp_path: Path, build: Build, rtx_library: _core.Library) -> None:
     onnx.save(model(network), tmp_path / "m.onnx")
     quantization.quantize_dynamic(tmp_path / "m.onnx", tmp_path / "q.onnx", per_channel=True)
-    check(tmp_path / "q.onnx", network, build, rtx)
+    check(tmp_path / "q.onnx", network, build, rtx_library)

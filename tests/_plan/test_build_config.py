@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt import BuildConfig
-from fasttrt._library.discovery import find
+from fasttrt import BuildConfig, _core
 from fasttrt._plan.build_config import parse_capability
 
 
@@ -80,10 +79,9 @@ def test_capabilities_as_the_vendor_counts_them(capability: str | float, expecte
 
 
 def test_every_option_reaches_the_core(
-    tmp_path: Path, rtx: fasttrt.LibraryInfo, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, rtx_library: _core.Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")  # or TensorRT-RTX takes no tf32=False
-    library = find(rtx.path, None)
     config = BuildConfig(
         workspace=1 << 20,
         optimization_level=4,
@@ -98,7 +96,7 @@ def test_every_option_reaches_the_core(
         tf32=False,
         compute_capabilities=("8.9", 12.0),
     )
-    core = config.to_core(library)
+    core = config.to_core(rtx_library)
     names = {field.name for field in dataclasses.fields(config)}
     # set_timing_cache() and the loader take the first two; TensorRT-RTX refuses the third.
     elsewhere = {"timing_cache", "engine_host_code", "hardware_compatibility"}
@@ -107,7 +105,7 @@ def test_every_option_reaches_the_core(
     elsewhere |= {"nan"}  # in _parser/test_nan_propagation.py
     for name in names - elsewhere - {"compute_capabilities"}:
         assert getattr(core, name) == getattr(config, name), name
-        assert getattr(core, name) != getattr(BuildConfig().to_core(library), name), name
+        assert getattr(core, name) != getattr(BuildConfig().to_core(rtx_library), name), name
     assert core.compute_capabilities == [89, 120]
 
 

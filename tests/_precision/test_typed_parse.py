@@ -15,7 +15,6 @@ import fasttrt
 from fasttrt import BuildConfig, _core
 from fasttrt._graph.fingerprint import check_same, structure
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.discovery import find
 from fasttrt._parser.model_source import parse_network
 from fasttrt._parser.pipeline import Target
 from fasttrt._precision import DTYPES
@@ -30,11 +29,6 @@ from support.real_models import REAL_MODELS, RealModel
 
 Precision = Literal["fp16", "bf16"]
 Build = Callable[..., fasttrt.Plan]
-
-
-@pytest.fixture
-def library(rtx: fasttrt.LibraryInfo) -> _core.Library:
-    return find(rtx.path, None)
 
 
 @pytest.mark.parametrize(
@@ -75,11 +69,11 @@ def test_options_that_contradict_are_refused(options: dict[str, Any], message: s
     ],
 )
 def test_tf32_follows_from_the_precision(
-    options: dict[str, Any], tf32: bool, library: _core.Library, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], tf32: bool, rtx_library: _core.Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     config = BuildConfig(**options)
-    assert config.to_core(library).tf32 is tf32
+    assert config.to_core(rtx_library).tf32 is tf32
     assert config.to_json()["tf32"] is tf32
 
 
@@ -97,13 +91,16 @@ def test_a_call_names_the_precision_as_the_config_does() -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_the_network_is_of_the_precision(
-    precision: Precision, build: Build, library: _core.Library
+    precision: Precision, build: Build, rtx_library: _core.Library
 ) -> None:
     model = models.mlp((64, 32, 8))
-    assert "float32" in parse_network(library, None, OnnxModel(model.proto)).tensor_types()
+    assert "float32" in parse_network(rtx_library, None, OnnxModel(model.proto)).tensor_types()
     config = BuildConfig(precision=precision)
     network = applying.parse(
-        OnnxModel(model.proto), config, Target(library), lambda m: parse_network(library, None, m)
+        OnnxModel(model.proto),
+        config,
+        Target(rtx_library),
+        lambda m: parse_network(rtx_library, None, m),
     )
     types = network.builder.tensor_types()
     assert types["float32"] <= 2  # the output's cast, and what the parser adds to it
@@ -135,7 +132,7 @@ def test_inputs_and_outputs_change_on_request(build: Build) -> None:
     assert types == {"a": "float16", "b": "int32", "sum": "float16", "twice": "int32"}
 
 
-def test_a_network_without_it_is_a_downgrade(library: _core.Library) -> None:
+def test_a_network_without_it_is_a_downgrade(rtx_library: _core.Library) -> None:
     model = OnnxModel(models.mlp().proto)
     with pytest.raises(
         fasttrt.BuildError, match=r'"fp16": expected a network with float16, .*made'
@@ -143,8 +140,8 @@ def test_a_network_without_it_is_a_downgrade(library: _core.Library) -> None:
         applying.parse(
             model,
             BuildConfig(precision="fp16"),
-            Target(library),
-            lambda _: parse_network(library, None, model),
+            Target(rtx_library),
+            lambda _: parse_network(rtx_library, None, model),
         )
 
 
@@ -170,23 +167,28 @@ def test_fp32_on_rtx_needs_the_environment(build: Build, monkeypatch: pytest.Mon
         build(models.mlp().proto, precision="fp32")
 
 
-def test_flags_are_for_libraries_that_choose_types(build: Build, library: _core.Library) -> None:
+def test_flags_are_for_libraries_that_choose_types(
+    build: Build, rtx_library: _core.Library
+) -> None:
     with pytest.raises(fasttrt.BuildError, match='conversion="flags" is not an option of TensorRT'):
         build(models.mlp().proto, BuildConfig(precision="fp16", conversion="flags"))
     # The flag gets as far as the builder's config, which has none here.
-    builder = parse_network(library, None, OnnxModel(models.mlp(batch=2).proto))
-    options = BuildConfig(precision="fp16").to_core(library)
+    builder = parse_network(rtx_library, None, OnnxModel(models.mlp(batch=2).proto))
+    options = BuildConfig(precision="fp16").to_core(rtx_library)
     assert options.profiling_verbosity == "detailed"
     options.fp16 = True
     with pytest.raises(fasttrt.BuildError, match="fp16 is not an option of TensorRT-RTX"):
         builder.build(options, [], lambda events, done: None)
 
 
-def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) -> None:
+def test_new_weights_are_converted_as_the_old_ones_were(rtx_library: _core.Library) -> None:
     model, other, wrong = models.mlp(), models.mlp(), models.mlp()
     config = BuildConfig(precision="fp16", keep_fp32=["gemm1"], refit=True)
     network = applying.parse(
-        OnnxModel(model.proto), config, Target(library), lambda m: parse_network(library, None, m)
+        OnnxModel(model.proto),
+        config,
+        Target(rtx_library),
+        lambda m: parse_network(rtx_library, None, m),
     )
     # The plan's, whose build would need a GPU.
     metadata: dict[str, Any] = {"config": config.to_json(), **network.metadata()}
@@ -194,22 +196,22 @@ def test_new_weights_are_converted_as_the_old_ones_were(library: _core.Library) 
     assert "w0_float16" in metadata["structure"]["weights"]
     assert "w1" in metadata["structure"]["weights"]
     metadata["changes"] = list(network.model.changes)
-    _, new = as_built(OnnxModel(other.proto), metadata, library)
+    _, new = as_built(OnnxModel(other.proto), metadata, rtx_library)
     assert new not in (None, metadata["structure"])
     (w,) = (t for t in wrong.proto.graph.initializer if t.name == "w0")
     w.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(w) * np.float32(1e6), "w0"))
     with pytest.raises(fasttrt.InputError, match="it has no weight w0_float16") as caught:
-        as_built(OnnxModel(wrong.proto), metadata, library)
+        as_built(OnnxModel(wrong.proto), metadata, rtx_library)
     lines = str(caught.value).splitlines()
     assert lines[1].startswith('The engine was built with precision="fp16"')
     assert lines[2].startswith("  gemm0 (Gemm: a constant of ")
     assert lines[2].endswith(" is beyond float16, whose maximum is 65504)")
     with pytest.raises(fasttrt.InputError) as caught:  # another model, whose weights do fit
-        as_built(OnnxModel(models.mlp((16, 24, 4)).proto), metadata, library)
+        as_built(OnnxModel(models.mlp((16, 24, 4)).proto), metadata, rtx_library)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_what_was_kept_for_its_weights_stays_so_with_others(library: _core.Library) -> None:
+def test_what_was_kept_for_its_weights_stays_so_with_others(rtx_library: _core.Library) -> None:
     """A constant that does not fit, and what follows from it; and a node that moves values."""
     new, old = models.mlp(), models.mlp()
     (w,) = (t for t in old.proto.graph.initializer if t.name == "w0")
@@ -223,7 +225,7 @@ def test_what_was_kept_for_its_weights_stays_so_with_others(library: _core.Libra
     metadata = {"config": config.to_json(), "conversion": vars(changes)}
     other, wide = applying.convert_as_built(OnnxModel(new.proto), metadata)
     assert not wide
-    assert parse_network(library, None, other).outputs()
+    assert parse_network(rtx_library, None, other).outputs()
     check_same(structure(built), other)
 
 

@@ -13,7 +13,6 @@ import fasttrt
 from fasttrt import BuildConfig, _core
 from fasttrt._graph.fingerprint import structure
 from fasttrt._graph.model import OnnxModel
-from fasttrt._library.discovery import find
 from fasttrt._plan.compatibility import hints, known_mismatch
 from fasttrt._runtime.refit import check_weights_set, set_weights
 from support import models
@@ -27,11 +26,11 @@ def test_plans_without_weights_need_to_be_refittable() -> None:
     assert BuildConfig(refit=True, strip_weights=True).to_json()["strip_weights"]
 
 
-def test_options_reach_the_core(rtx: fasttrt.LibraryInfo) -> None:
-    library = find(rtx.path, None)
-    options = BuildConfig(refit=True, strip_weights=True, weight_streaming=True).to_core(library)
+def test_options_reach_the_core(rtx_library: _core.Library) -> None:
+    config = BuildConfig(refit=True, strip_weights=True, weight_streaming=True)
+    options = config.to_core(rtx_library)
     assert (options.refit, options.strip_weights, options.weight_streaming) == (True, True, True)
-    options = BuildConfig().to_core(library)
+    options = BuildConfig().to_core(rtx_library)
     assert (options.refit, options.strip_weights, options.weight_streaming) == (False, False, False)
 
 
@@ -120,22 +119,22 @@ def test_no_bytes_are_no_model() -> None:
 
 
 def test_any_contiguous_memory_is_a_plan(
-    rtx: fasttrt.LibraryInfo, tmp_path: Path, no_gpu: str
+    rtx_library: _core.Library, tmp_path: Path, no_gpu: str
 ) -> None:
     """It gets as far as the driver; what is not contiguous does not."""
-    library, options = find(rtx.path, None), _core.EngineOptions()
+    options = _core.EngineOptions()
     content = new_rng().bytes(4096)
     path = tmp_path / "m.plan"
     path.write_bytes(content)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         for plan in (content, memoryview(content)[16:], mapped, bytearray(content)):
             with pytest.raises(fasttrt.CudaError, match="driver"):
-                _core.Engine(library, plan, options)
+                _core.Engine(rtx_library, plan, options)
     # Closed without an error: nothing holds the memory any longer.
     with pytest.raises(fasttrt.InputError, match="plan: expected contiguous memory"):
-        _core.Engine(library, memoryview(content)[::2], options)
+        _core.Engine(rtx_library, memoryview(content)[::2], options)
     with pytest.raises(TypeError):
-        _core.Engine(library, "text", options)  # type: ignore[arg-type]
+        _core.Engine(rtx_library, "text", options)  # type: ignore[arg-type]
 
 
 def test_a_runtime_cache_is_any_contiguous_memory() -> None:
@@ -171,20 +170,21 @@ def test_the_lean_runtime_wants_version_compatible_plans(vendor_library: Any) ->
         assert "BuildConfig(version_compatible=True)" in lines[1]
 
 
-def test_refused_plans_get_hints(rtx: fasttrt.LibraryInfo) -> None:
-    found = find(rtx.path, None)
+def test_refused_plans_get_hints(rtx_library: _core.Library) -> None:
     carries = _plan(version_compatible=True, exclude_lean_runtime=False)
-    (hint,) = hints(carries, found, False, [])
+    (hint,) = hints(carries, rtx_library, False, [])
     assert "contains its runtime" in hint
     assert "engine_host_code=True" in hint
-    assert hints(carries, found, True, []) == []
-    (hint,) = hints(_plan(version_compatible=True, exclude_lean_runtime=True), found, False, [])
+    assert hints(carries, rtx_library, True, []) == []
+    (hint,) = hints(
+        _plan(version_compatible=True, exclude_lean_runtime=True), rtx_library, False, []
+    )
     assert 'library="lean"' in hint
-    assert hints(_plan(), found, False, []) == []
-    assert hints(fasttrt.Plan(b"ftrt"), found, False, []) == []
+    assert hints(_plan(), rtx_library, False, []) == []
+    assert hints(fasttrt.Plan(b"ftrt"), rtx_library, False, []) == []
 
 
-def test_a_plan_of_the_other_family_is_known_before_loading(rtx: fasttrt.LibraryInfo) -> None:
-    found = find(rtx.path, None)
-    assert known_mismatch(_plan(), found) == f"a plan of tensorrt 10.3.0 does not run on {found}"
-    assert known_mismatch(fasttrt.Plan(b"ftrt"), found) == ""
+def test_a_plan_of_the_other_family_is_known_before_loading(rtx_library: _core.Library) -> None:
+    reason = f"a plan of tensorrt 10.3.0 does not run on {rtx_library}"
+    assert known_mismatch(_plan(), rtx_library) == reason
+    assert known_mismatch(fasttrt.Plan(b"ftrt"), rtx_library) == ""

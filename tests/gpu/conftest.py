@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+import fasttrt
+from support.gpu import EXACT
 from support.models import Model, mlp
 
 
@@ -19,3 +21,9 @@ def _all_of_float32() -> Iterator[None]:
 def mlp_model() -> Model:
     """Three layers of matrix products, new for each file."""
     return mlp()
+
+
+@pytest.fixture(scope="module")
+def plan(request: pytest.FixtureRequest, mlp_model: Model) -> fasttrt.Plan:
+    """``mlp_model`` built for the ``SHAPES`` of the file."""
+    return fasttrt.build(mlp_model.proto, EXACT, shapes=request.module.SHAPES, device="cuda")

@@ -16,7 +16,6 @@ from fasttrt._library.inspector import layers_of
 from fasttrt._runtime.tensorrt_backend import TensorRTBackend
 from support.assertions import assert_close
 from support.gpu import (
-    EXACT,
     Array,
     is_rtx,
     is_v8,
@@ -30,11 +29,6 @@ from support.models import Model, mlp
 
 pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (8, 16))}
-
-
-@pytest.fixture(scope="module")
-def plan(mlp_model: Model) -> fasttrt.Plan:
-    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 def load(plan: Any, cache: bytes | None = None, specialization: str = "eager") -> _core.Engine:

@@ -19,7 +19,7 @@ from support.gpu import (
     Array,
     is_rtx,
     is_v8,
-    need,
+    need_torch,
     normal,
     open_engine,
     product_tolerance,
@@ -39,11 +39,6 @@ SHAPES = [
 SMALL, MIDDLE, LARGE = 4, 2_000, 40_000
 BATCHES = (1, 2, SMALL, 33, 64, 65, 1024, 1025, MIDDLE, 5_000)
 TALL = 600_000
-
-
-@pytest.fixture(scope="module")
-def plan(mlp_model: Model) -> fasttrt.Plan:
-    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 @pytest.fixture(scope="module", params=POLICIES)
@@ -75,13 +70,6 @@ def subtractions_engine(subtractions_plan: fasttrt.Plan, policy: Any) -> Iterato
         yield engine
 
 
-def _torch() -> Any:
-    torch = need("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this torch has no CUDA")
-    return torch
-
-
 def _right(y: Any, mlp_model: Model, x: Array) -> None:
     """Of large batches, some of the rows: the reference takes its time."""
     assert len(y) == len(x)
@@ -109,7 +97,7 @@ def test_each_run_is_of_its_own_data(engine: fasttrt.Engine, mlp_model: Model) -
 def test_values_that_follow_from_the_shape(policy: Any, on_gpu: bool) -> None:
     """A graph of one shape is replayed after the context was told others."""
     model = by_its_own_shape()
-    torch = _torch() if on_gpu else None
+    torch = need_torch() if on_gpu else None
     shapes = {"x": ((1, 64), (4, 64), (2_000, 64))}  # from 600 on they are copied
     with open_engine(model, shapes=shapes, contexts=1, cuda_graph=policy) as engine:
         for batch in (4, 4, 4, 32, 32, 32, 4, 4, 17, 17, 32, 4, 900, 900, 1500, 900, 4, 900, 17):
@@ -193,7 +181,7 @@ def test_growing_and_shrinking(plan: fasttrt.Plan, mlp_model: Model, policy: Any
 
     What they leave is taken by others at once, and must not be written to any more.
     """
-    torch = _torch()
+    torch = need_torch()
     taken = []
     with fasttrt.Engine(plan, device="cuda", contexts=1, cuda_graph=policy) as engine:
         for batch in (SMALL, 700, SMALL, MIDDLE, 700, LARGE, SMALL, MIDDLE, LARGE, 65):
@@ -251,7 +239,7 @@ def test_a_failed_run_that_moved_memory(
 
 
 def test_the_same_memory_with_new_values(engine: fasttrt.Engine, mlp_model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     for batch in (SMALL, MIDDLE):
         x = torch.empty((batch, 16), device="cuda")
         y = torch.empty((batch, 8), device="cuda")
@@ -266,7 +254,7 @@ def test_the_same_memory_with_new_values(engine: fasttrt.Engine, mlp_model: Mode
 
 
 def test_memory_that_is_freed_and_taken_again(engine: fasttrt.Engine, mlp_model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     addresses = []
     for i in range(40):
         batch = (SMALL, MIDDLE)[i // 3 % 2]
@@ -284,7 +272,7 @@ def test_memory_that_is_freed_and_taken_again(engine: fasttrt.Engine, mlp_model:
 
 
 def test_more_addresses_than_recordings(engine: fasttrt.Engine, mlp_model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     tensors = [torch.empty((SMALL, 16), device="cuda") for _ in range(MOST_RECORDINGS + 26)]
     for _ in range(3):
         for x in tensors:
@@ -299,7 +287,7 @@ def test_the_same_memory_in_other_places(
     subtractions_engine: fasttrt.Engine, subtractions: Model
 ) -> None:
     """Two inputs, or two outputs, change places: each order is a run of its own."""
-    torch = _torch()
+    torch = need_torch()
     tensors = [torch.empty((64, 4), device="cuda") for _ in range(3)]
     targets = [torch.empty((64, 4), device="cuda") for _ in range(3)]
     for _ in range(3):
@@ -318,7 +306,7 @@ def test_the_same_memory_in_other_places(
 @pytest.mark.parametrize("batch", [SMALL, MIDDLE, LARGE])
 def test_arrays_of_every_kind_in_turn(engine: fasttrt.Engine, mlp_model: Model, batch: int) -> None:
     """One shape, whose arrays are now here and now there."""
-    torch = _torch()
+    torch = need_torch()
     out, pinned_out = np.empty((batch, 8), np.float32), fasttrt.empty_pinned((batch, 8), np.float32)
     target = torch.empty((batch, 8), device="cuda")
     pinned = fasttrt.empty_pinned((batch, 16), np.float32)
@@ -473,7 +461,7 @@ def test_recording_beside_others_on_the_gpu(
 
     None of that may break a recording, nor a recording any of that.
     """
-    torch = _torch()
+    torch = need_torch()
     done = threading.Event()
 
     def others() -> int:

@@ -22,6 +22,7 @@ from support.gpu import (
     is_v8,
     library,
     need,
+    need_torch,
     normal,
     open_engine,
 )
@@ -61,15 +62,8 @@ Pair: TypeAlias = tuple[fasttrt.Engine, Model]
 COMMON = frozenset({"float32", "float16", "int32", "int64", "bool"})
 
 
-def _torch() -> Any:
-    torch = need("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this torch has no CUDA")
-    return torch
-
-
 def _to_torch(x: Array) -> Any:
-    torch = _torch()
+    torch = need_torch()
     if x.dtype == ml_dtypes.bfloat16:
         tensor = torch.from_numpy(x.astype(np.float32)).cuda().to(torch.bfloat16)
     else:
@@ -79,7 +73,7 @@ def _to_torch(x: Array) -> Any:
 
 
 def _from_torch(tensor: Any) -> Array:
-    torch = _torch()
+    torch = need_torch()
     if tensor.dtype == torch.bfloat16:
         wide: Array = tensor.float().cpu().numpy()
         return wide.astype(ml_dtypes.bfloat16)
@@ -93,7 +87,7 @@ def _from_device_array(array: fasttrt.DeviceArray) -> Array:
 
 
 def _torch_framework() -> Framework:
-    return Framework(_to_torch, _from_torch, _torch().Tensor, COMMON | {"bfloat16"})
+    return Framework(_to_torch, _from_torch, need_torch().Tensor, COMMON | {"bfloat16"})
 
 
 def _cupy_framework() -> Framework:
@@ -602,7 +596,7 @@ def test_read_only_arrays(engine: fasttrt.Engine, model: Model) -> None:
 
 def test_tensors_that_record_gradients(engine: fasttrt.Engine, model: Model) -> None:
     """A run has no gradient: it gives the values, or refuses by name."""
-    torch = _torch()
+    torch = need_torch()
     x = normal(6, 4)
     for given in (_to_torch(x).requires_grad_(), torch.nn.Parameter(_to_torch(x))):
         y, refusal = _run_or_refusal(engine, given)
@@ -620,7 +614,7 @@ def test_tensors_that_record_gradients(engine: fasttrt.Engine, model: Model) -> 
 
 
 def test_tensors_in_host_memory(engine: fasttrt.Engine, model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     for batch in (6, 50_000):
         for pinned in (False, True):
             host = normal(batch, 4)
@@ -731,7 +725,7 @@ BAD_OUT: dict[str, tuple[Callable[[Any], Any], str]] = {
 @pytest.mark.parametrize("fault", BAD_OUT)
 def test_refused_targets(engine: fasttrt.Engine, model: Model, fault: str) -> None:
     spoil, message = BAD_OUT[fault]
-    x, torch = normal(6, 4), _torch()
+    x, torch = normal(6, 4), need_torch()
     given = _to_torch(x)
     out = spoil(torch.zeros_like(given))
     for _ in range(2):
@@ -758,7 +752,7 @@ def test_a_result_over_its_input_is_refused(engine: fasttrt.Engine, model: Model
 def test_two_results_in_the_same_memory_are_refused(
     subtractions_engine: fasttrt.Engine, subtractions: Model
 ) -> None:
-    torch = _torch()
+    torch = need_torch()
     hosts = [normal(2, 4) for _ in "cab"]
     given = [_to_torch(x) for x in hosts]
     shared = torch.full((6, 4), torch.nan, device="cuda")
@@ -788,7 +782,7 @@ def test_types_that_are_converted_are_refused() -> None:
 
 
 def test_another_gpu(plan: fasttrt.Plan, model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     if torch.cuda.device_count() < 2:
         pytest.skip("there is one GPU")
     x = normal(6, 4)

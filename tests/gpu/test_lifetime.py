@@ -13,7 +13,7 @@ import pytest
 import fasttrt
 from fasttrt import _core
 from support.assertions import assert_close
-from support.gpu import EXACT, Array, is_v8, normal, open_engine, product_tolerance
+from support.gpu import Array, is_v8, normal, open_engine, product_tolerance
 from support.models import Model, mlp
 
 pytestmark = pytest.mark.gpu
@@ -27,11 +27,6 @@ SLACK = 16 << 20
 @pytest.fixture(scope="module")
 def mlp_model() -> Model:
     return mlp((1024, 2048, 8))
-
-
-@pytest.fixture(scope="module")
-def plan(mlp_model: Model) -> fasttrt.Plan:
-    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 def _free() -> int:

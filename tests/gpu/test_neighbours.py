@@ -12,17 +12,12 @@ import pytest
 
 import fasttrt
 from support.assertions import assert_close
-from support.gpu import EXACT, need, normal, product_tolerance, report
+from support.gpu import EXACT, need, need_torch, normal, product_tolerance, report
 from support.models import Model
 from support.randomness import new_rng
 
 pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (16, 16))}
-
-
-@pytest.fixture(scope="module")
-def plan(mlp_model: Model) -> fasttrt.Plan:
-    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +86,10 @@ def test_the_callers_context_stays_current(
     _use(engine, mlp_model, plan)
 
 
-def _torch() -> Any:
-    torch = need("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this torch has no CUDA")
-    return torch
-
-
 def test_torch_in_the_same_process(
     engine: fasttrt.Engine, mlp_model: Model, plan: fasttrt.Plan
 ) -> None:
-    torch = _torch()
+    torch = need_torch()
     a = torch.randn(300, 200, device="cuda", dtype=torch.float64)
     b = torch.randn(200, 100, device="cuda", dtype=torch.float64)
     expected = a.cpu().numpy() @ b.cpu().numpy()

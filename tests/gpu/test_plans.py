@@ -28,11 +28,6 @@ SHAPES = {"x": ((1, 16), (4, 16), (8, 16))}
 NAMES = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX", "lean": "TensorRT lean"}
 
 
-@pytest.fixture(scope="module")
-def plan(mlp_model: Model) -> fasttrt.Plan:
-    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
-
-
 def _check(engine: fasttrt.Engine, mlp_model: Model) -> None:
     with engine:
         assert engine.device == "cuda:0"

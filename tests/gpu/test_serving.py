@@ -19,7 +19,7 @@ from support.gpu import (
     ELEMENTWISE,
     EXACT,
     Array,
-    need,
+    need_torch,
     normal,
     open_engine,
     product_tolerance,
@@ -38,11 +38,6 @@ BATCHINGS = {
     "small": fasttrt.Batching(4, max_delay_us=2_000),
     "no delay": fasttrt.Batching(MOST, max_delay_us=0),
 }
-
-
-@pytest.fixture(scope="module")
-def plan(mlp_model: Model) -> fasttrt.Plan:
-    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +62,6 @@ def pair_model() -> Model:
 def pair_plan(pair_model: Model) -> fasttrt.Plan:
     shapes = {"a": ((1, 4), (8, 4), (MOST, 4)), "b": ((1, 1), (8, 1), (MOST, 1))}
     return fasttrt.build(pair_model.proto, EXACT, shapes=shapes, device="cuda")
-
-
-def _torch() -> Any:
-    torch = need("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this torch has no CUDA")
-    return torch
 
 
 def _requests(count: int) -> list[Array]:
@@ -124,7 +112,7 @@ def test_submitted_into_memory_of_the_callers(engine: fasttrt.Engine, mlp_model:
 
 
 def test_submitted_tensors(engine: fasttrt.Engine, mlp_model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     xs = _requests(60)
     tensors = [torch.from_numpy(x).cuda() for x in xs]
     outs = [torch.full((len(x), 8), torch.nan, device="cuda") for x in xs]
@@ -219,7 +207,7 @@ def test_map_of_an_array_that_is_filled_anew(
 
 
 def test_map_of_tensors(engine: fasttrt.Engine, mlp_model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     xs = _requests(100)
 
     def items() -> Iterator[Any]:
@@ -391,7 +379,7 @@ def test_not_a_number_stays_in_its_row(batching: fasttrt.Engine, mlp_model: Mode
 
 def test_arrays_of_every_kind_in_batches(batching: fasttrt.Engine, mlp_model: Model) -> None:
     """Those on the GPU run alone; nobody is to notice."""
-    torch = _torch()
+    torch = need_torch()
 
     def tensors() -> int:
         for _ in range(20):
@@ -539,7 +527,7 @@ def test_a_gpu_that_is_not_there(plan: fasttrt.Plan) -> None:
 
 @pytest.fixture(scope="module")
 def both(plan: fasttrt.Plan) -> Iterator[fasttrt.Engine]:
-    if _torch().cuda.device_count() < 2:
+    if need_torch().cuda.device_count() < 2:
         pytest.skip("there is one GPU")
     with fasttrt.Engine(plan, devices=[0, 1]) as engine:
         assert engine.device == "cuda:0,1"
@@ -556,7 +544,7 @@ def test_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:
 
 def test_tensors_of_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:
     """They run where they are."""
-    torch = _torch()
+    torch = need_torch()
     for _ in range(10):
         for ordinal in (0, 1, 1, 0):
             x = normal(5, 16)
@@ -573,7 +561,7 @@ def test_tensors_of_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:
 
 
 def test_streams_of_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:
-    torch = _torch()
+    torch = need_torch()
     for ordinal in (0, 1):
         side = torch.cuda.Stream(device=ordinal)
         x = normal(5, 16)

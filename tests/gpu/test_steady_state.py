@@ -20,7 +20,7 @@ import pytest
 import fasttrt
 from fasttrt import _core
 from support.assertions import assert_close
-from support.gpu import EXACT, Array, need, normal, product_tolerance, report
+from support.gpu import EXACT, Array, need, need_torch, normal, product_tolerance, report
 from support.models import Model
 
 pytestmark = pytest.mark.gpu
@@ -122,16 +122,9 @@ def test_numpy_out(engine: fasttrt.Engine, mlp_model: Model, x: Array, pinned: b
     _right(out, mlp_model, x)
 
 
-def _torch() -> Any:
-    torch = need("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this torch has no CUDA")
-    return torch
-
-
 @pytest.mark.parametrize("explicit", [False, True], ids=["current", "explicit"])
 def test_torch_out(engine: fasttrt.Engine, mlp_model: Model, x: Array, explicit: bool) -> None:
-    torch = _torch()
+    torch = need_torch()
     given, out = torch.from_numpy(x).cuda(), torch.empty((len(x), 8), device="cuda")
     stream = torch.cuda.Stream() if explicit else None
     torch.cuda.synchronize()
@@ -157,7 +150,7 @@ def test_torch_out(engine: fasttrt.Engine, mlp_model: Model, x: Array, explicit:
 
 
 def test_torch_results(engine: fasttrt.Engine, mlp_model: Model, x: Array) -> None:
-    torch = _torch()
+    torch = need_torch()
     given = torch.from_numpy(x).cuda()
     _assert_steady(lambda: engine.infer(given), "torch")
     _right(engine.infer(given).cpu().numpy(), mlp_model, x)

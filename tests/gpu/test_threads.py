@@ -16,7 +16,6 @@ import fasttrt
 from support.assertions import assert_close
 from support.gpu import (
     ELEMENTWISE,
-    EXACT,
     normal,
     open_engine,
     product_tolerance,
@@ -27,11 +26,6 @@ from support.randomness import new_rng
 pytestmark = pytest.mark.gpu
 THREADS = 8
 SHAPES = [{"x": ((1, 16), (4, 16), (8, 16))}, {"x": ((9, 16), (16, 16), (64, 16))}]
-
-
-@pytest.fixture(scope="module")
-def plan(mlp_model: Model) -> fasttrt.Plan:
-    return fasttrt.build(mlp_model.proto, EXACT, shapes=SHAPES, device="cuda")
 
 
 def _run_checked(engine: fasttrt.Engine, mlp_model: Model, runs: int) -> int:

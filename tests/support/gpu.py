@@ -98,3 +98,11 @@ def need(module: str) -> Any:
             return importlib.import_module(module)
         except ImportError as error:
             pytest.skip(f"{module} cannot be imported: {error}")
+
+
+def need_torch() -> Any:
+    """PyTorch with CUDA; skips the test where it is missing."""
+    torch = need("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    return torch
