@@ -21,7 +21,7 @@ from measure import LeftOutError
 from models import Network
 from networks import chosen
 from options import add_models, add_plot, arguments
-from plans import default_plan, profiles_plan
+from plans import default_plan, tuned_plan
 from report import Report
 from rival_load import rival_load
 from small_requests import small_requests
@@ -49,16 +49,11 @@ class Bench:
         return default_plan(self.network, self.device)
 
     @functools.cached_property
-    def tuned_plan(self) -> Any:
-        """For all of the network's sizes."""
-        return profiles_plan(self.network, self.device, self.network.sizes)
-
-    @functools.cached_property
     def times(self) -> Times | None:
         """What the best batcher could build on; None without a GPU."""
         if self.device == "cpu":
             return None
-        return time_batches(self.report, self.network, self.tuned_plan)
+        return time_batches(self.report, self.network, tuned_plan(self.network, self.device))
 
     def small(self) -> None:
         """The MLP: threads, tasks, submit."""

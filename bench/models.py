@@ -48,6 +48,8 @@ class Network:
     """Of the dimension that varies, which plans are tuned for."""
     unit: str = "samples"
     """Of the sizes."""
+    dimension: str | None = None
+    """That varies, by its name; None: the batch."""
     module: Callable[[str], Any] | None = None
     """The same as a PyTorch module, on a device."""
     distinct: bool = True

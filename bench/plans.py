@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from models import Network
 
 import fasttrt
-
-HAS_TUNED = "tuned" in inspect.signature(fasttrt.build).parameters
 
 
 def exact_shapes(network: Network, size: int) -> dict[str, Any]:
@@ -26,16 +22,14 @@ def fixed_plan(network: Network, device: str, size: int) -> Any:
 
 def range_plan(network: Network, device: str) -> Any:
     """One profile for all sizes."""
-    options = {"tuned": None} if HAS_TUNED else {}
-    return _build(network, device, "range", network.shapes(), **options)
+    return _build(network, device, "range", network.shapes(), tuned=None)
 
 
-def profiles_plan(network: Network, device: str, sizes: Sequence[int]) -> Any:
-    """The range, and a profile for each of these sizes."""
-    if HAS_TUNED:
-        return _build(network, device, "tuned", network.shapes(), tuned=list(sizes))
-    listed = [network.shapes(), *(exact_shapes(network, size) for size in sizes)]
-    return _build(network, device, "a profile for each size", listed)
+def tuned_plan(network: Network, device: str) -> Any:
+    """The range, and a profile for each of the network's sizes."""
+    sizes = list(network.sizes)
+    tuned = sizes if network.dimension is None else {network.dimension: sizes}
+    return _build(network, device, "tuned", network.shapes(), tuned=tuned)
 
 
 def default_plan(network: Network, device: str) -> Any:

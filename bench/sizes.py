@@ -15,7 +15,7 @@ from measure import Contestant, LeftOutError, open_engine
 from models import Network
 from networks import chosen
 from options import add_models, add_plot, arguments
-from plans import fixed_plan, profiles_plan, range_plan
+from plans import fixed_plan, range_plan, tuned_plan
 from plots import draw
 from report import Report
 from subject import on_device
@@ -37,7 +37,7 @@ class Engines:
         if RANGE in wanted:
             self.lasting[RANGE] = self._open(range_plan(network, device))
         if TUNED in wanted:
-            self.lasting[TUNED] = self._open(profiles_plan(network, device, network.sizes))
+            self.lasting[TUNED] = self._open(tuned_plan(network, device))
 
     def at(self, size: int) -> dict[str, fasttrt.Engine]:
         """All that run this size."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from measure import Contestant, build, open_engine, pinned_copy, replay_times
 from models import Array, Arrays, Network
+from plans import fixed_plan
 from report import Report
 from sessions import require_default
 
@@ -23,13 +24,16 @@ class Subject:
     """A network with its plan, its inputs and answers, and an engine as it comes."""
 
     def __init__(self, report: Report, network: Network, batch: int, largest: int) -> None:
-        """Build for batches up to the largest, tuned for the first, and load."""
+        """Build for batches up to the largest, or for this one alone if it is that, and load."""
         self.network = network
         self.device = report.options.device
         self.on_gpu = self.device != "cpu"
         if not self.on_gpu:
             require_default(network.model)
-        self.plan = build(network, self.device, opt=batch, largest=largest)
+        if batch == largest:
+            self.plan = fixed_plan(network, self.device, batch)
+        else:
+            self.plan = build(network, self.device, opt=batch, largest=largest)
         self.engine = self.open()
         self.take(report, batch)
 

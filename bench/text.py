@@ -48,6 +48,7 @@ def text_encoder() -> TextNetwork:
     return TextNetwork(
         "text encoder fp16", _model(weights, np.float16), draw, reference, tolerance=2e-2,
         names=("ids", "mask"), batches=(BUCKETS[0], BUCKETS[-1]), sizes=BUCKETS, unit="tokens",
+        dimension="tokens",
     )  # fmt: skip
 
 

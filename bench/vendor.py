@@ -59,6 +59,9 @@ class Bindings:
         specs = (*subject.engine.inputs, *subject.engine.outputs)
         if converted := [spec.name for spec in specs if spec.converted]:
             raise LeftOutError(f"{', '.join(converted)}: fasttrt converts values, they do not")
+        self.stream = torch.cuda.Stream()
+        self.handle = self.stream.cuda_stream
+        self._choose_profile(subject)
         for spec, x in zip(subject.engine.inputs, subject.xs[0], strict=True):
             self._require(self.context.set_input_shape(spec.name, x.shape), "set_input_shape")
         self.xs = tuple(torch.from_numpy(x).cuda() for x in subject.xs[0])
@@ -69,9 +72,21 @@ class Bindings:
         for spec, tensor in zip(specs, (*self.xs, *self.ys), strict=True):
             done = self.context.set_tensor_address(spec.name, tensor.data_ptr())
             self._require(done, f"{spec.name}'s address")
-        self.stream = torch.cuda.Stream()
-        self.handle = self.stream.cuda_stream
         torch.cuda.synchronize()
+
+    def _choose_profile(self, subject: Subject) -> None:
+        """One for the inputs' shapes alone if there is one, as fasttrt does; else the first."""
+        shapes = {
+            s.name: x.shape for s, x in zip(subject.engine.inputs, subject.xs[0], strict=True)
+        }
+        for profile in range(self.engine.num_optimization_profiles):
+            ranges = [self.engine.get_tensor_profile_shape(name, profile) for name in shapes]
+            extents = [(tuple(least), tuple(most)) for least, _, most in ranges]
+            if profile and extents == [(shape, shape) for shape in shapes.values()]:
+                done = self.context.set_optimization_profile_async(profile, self.handle)
+                self._require(done, f"profile {profile}")
+                self.stream.synchronize()
+                return
 
     def _require(self, done: bool, what: str) -> None:
         if not done:
