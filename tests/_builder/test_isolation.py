@@ -146,12 +146,21 @@ def test_its_death_is_an_error(how: str, phase: str, kind: type[fasttrt.Error], 
 
 
 @pytest.mark.usefixtures("dying")
-def test_ctrl_c_ends_it() -> None:
-    timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_ctrl_c_ends_it(thread: str) -> None:
+    """Whichever thread the signal arrives in; only that of the main one interrupts its `select`."""
+
+    def interrupt() -> None:
+        target = threading.main_thread().ident if thread == "main" else threading.get_ident()
+        assert target is not None
+        signal.pthread_kill(target, signal.SIGINT)
+
+    timer = threading.Timer(0.3, interrupt)
     others = children()
-    with pytest.raises(KeyboardInterrupt):
-        run_isolated("die", {"how": "hang"})
+    with pytest.raises(KeyboardInterrupt):  # the job hangs after its first step
+        run_isolated("die", {"how": "hang", "phase": "Timing"}, progress=lambda step: timer.start())
+    timer.join()
     assert children() == others
 
 

@@ -1,4 +1,4 @@
-"""Running TensorRT's parser and builder in a separate process, which may crash or hang."""
+"""Run TensorRT's parser and builder in a separate process, which may crash or hang."""
 
 import builtins
 import json
@@ -22,6 +22,8 @@ from fasttrt.errors import BuildError, Error, ParseError, ParseIssue
 HEADER = struct.Struct("<Q")
 """The size that precedes a message. Messages are JSON, so nothing in them is executed."""
 LOGGERS = ("fasttrt", "fasttrt.tensorrt")
+_WAKE_UP_S = 0.5
+"""How long a Ctrl-C can go unnoticed."""
 
 
 def run_isolated(
@@ -78,7 +80,7 @@ def run_isolated(
 
 
 class _Watch:
-    """Receives a process's messages until it ends."""
+    """Receive a process's messages until it ends."""
 
     def __init__(
         self,
@@ -125,14 +127,26 @@ class _Watch:
     def _read(self, size: int) -> bytes:
         content = b""
         while len(content) < size:
-            left = None if self._end is None else max(self._end - time.monotonic(), 0)
-            if not select.select([self._pipe], [], [], left)[0]:
+            if not self._wait():
                 self._fail(f"it took longer than {self._timeout:g} s")
             part = os.read(self._pipe, min(size - len(content), 1 << 20))
             if not part:
                 self._fail(self._how_it_ended())
             content += part
         return content
+
+    def _wait(self) -> bool:
+        """Return whether the pipe can be read before the time limit.
+
+        A signal does not interrupt `select` if it arrives just before it, or in another thread; so
+        this wakes up now and then for Python to handle signals.
+        """
+        while True:
+            left = float("inf") if self._end is None else max(self._end - time.monotonic(), 0)
+            if select.select([self._pipe], [], [], min(left, _WAKE_UP_S))[0]:
+                return True
+            if left <= _WAKE_UP_S:
+                return False
 
     def _how_it_ended(self) -> str:
         code = self._process.wait()
