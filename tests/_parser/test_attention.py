@@ -105,5 +105,5 @@ def test_what_is_not_known_is_refused(rtx_library: _core.Library) -> None:
         written(proto, rtx_library)
     odd = attention("one head of keys", "float")
     odd.graph.input[1].type.tensor_type.shape.dim[1].dim_value = 3
-    with pytest.raises(fasttrt.ParseError, match="4 heads of queries do not go into 3 of keys"):
+    with pytest.raises(fasttrt.ParseError, match="its 4 query heads are not a multiple"):
         written(odd, rtx_library)

@@ -73,16 +73,16 @@ def test_indices_that_are_known_not_to_be_negative_stay() -> None:
 @pytest.mark.parametrize(
     ("graph", "reason"),
     [
-        ("g (int32[4] x) => (int32[1] y) { y = ReduceLogSumExp (x) }", "powers overflow"),
+        ("g (int32[4] x) => (int32[1] y) { y = ReduceLogSumExp (x) }", "exponentials overflow"),
         ('g (float[2,1,3] x, float[2,8,3] w, float[2,8,2] r) => (float[2,2,1,2] y) { y = LSTM '
          '<hidden_size=2, direction="bidirectional", clip=0.5> (x, w, r) }', "each direction"),
         ('g (float[1,1,4,4] x) => (float[1,1,8,8] y) { s = Constant <value=float[4] {1,1,2,2}> () '
          'y = Resize <mode="linear", coordinate_transformation_mode="tf_half_pixel_for_nn"> '
-         '(x, , s) }', "other coordinates"),
+         '(x, , s) }', "different coordinates"),
         ('g (float[1,1,8,8] x) => (float[1,1,a,b] y) { y = MaxPool <kernel_shape=[3,3], '
-         'strides=[2,2], auto_pad="VALID", ceil_mode=1> (x) }', "a window less"),
+         'strides=[2,2], auto_pad="VALID", ceil_mode=1> (x) }', "one window less"),
         ("g (int32[4] x) => (int32[4] y) { e = Constant <value_float=0.5> () y = Pow (x, e) }",
-         "no whole number"),
+         "not whole"),
         ('g (float[1,1,4,4] x, float[1,1,2,2] w) => (float[1,1,12,12] y) { y = ConvTranspose '
          '<strides=[3,3], auto_pad="SAME_UPPER"> (x, w) }', "larger than it is without padding"),
     ],
@@ -99,7 +99,7 @@ def test_what_has_no_exact_form_is_refused(
 def test_each_is_told_among_the_changes(build: Callable[..., fasttrt.Plan]) -> None:
     plan = build(CASES["Mean of 3 float16"].proto())
     (line,) = plan.metadata["changes"]
-    assert line.startswith("y: Mean is written in other operators, as TensorRT-RTX")
+    assert line.startswith("y: Mean is rewritten in other operators, since TensorRT-RTX")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_loops_that_collect(inputs: str, going: str, is_refused: bool) -> None:
     ).proto()  # fmt: skip
     model = OnnxModel(proto)
     if is_refused:
-        with pytest.raises(fasttrt.ParseError, match="would not have the length"):
+        with pytest.raises(fasttrt.ParseError, match="would be as long as its trip count"):
             write_exact_forms(model, TARGET)
     else:
         assert write_exact_forms(model, TARGET) is model

@@ -53,7 +53,7 @@ INT8, FLOAT, FP8 = TensorProto.INT8, TensorProto.FLOAT, TensorProto.FLOAT8E4M3FN
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
 def test_int8_convolutions(library: _core.Library, operator: str) -> None:
     problem = int8_problem(convolution(INT8, INT8, operator).graph, library)
-    assert problem.startswith(f"{library} has no int8 convolutions (TensorRT has, and")
+    assert problem.startswith(f"{library} has no int8 convolutions (TensorRT does, and")
     assert ": conv. " in problem
 
 

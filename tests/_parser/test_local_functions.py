@@ -1,4 +1,4 @@
-"""Local functions, written out before TensorRT's parser sees them."""
+"""Local functions, inlined before TensorRT's parser sees them."""
 
 from __future__ import annotations
 
@@ -219,8 +219,8 @@ def test_nested_functions_are_bounded() -> None:
     """A file of 3 kB, with which TensorRT-RTX 1.6.1 never ends."""
     issue = refusal(nested(40, 2))
     assert issue[:3] == (0, "the call", "f0")
-    assert issue.reason == f"written out, the model's functions are more than {MAX_NODES} nodes"
-    assert "functions call one another" in refusal(nested(MAX_DEPTH + 1, 1)).reason
+    assert issue.reason == f"inlined, the model's functions have more than {MAX_NODES} nodes"
+    assert "calls of functions are nested" in refusal(nested(MAX_DEPTH + 1, 1)).reason
     empty = nested(40, 2)
     del empty.functions[-1].node[:]
     empty.functions[-1].output[0] = "x"
@@ -232,11 +232,11 @@ def test_nested_functions_are_bounded() -> None:
     [
         ("y = l.f (x, x)", "f (x) => (y) { y = Neg (x) }", "has 1 inputs, got 2"),
         ("y, z = l.f (x)", "f (x) => (y) { y = Neg (x) }", "has 1 outputs, got 2"),
-        ("y = l.f ()", "f (x) => (x) { y = Neg (x) }", "gives its input x, which is left out"),
+        ("y = l.f ()", "f (x) => (x) { y = Neg (x) }", "returns its input x, which the call omits"),
         (
             "y = l.f (x)",
             "f (x) => (y) { y = GroupNormalization <num_groups=1> (x, x, x) }",
-            "is of opset 18, and ONNX cannot convert it to 21: GroupNormalization means",
+            "has opset 18, and ONNX cannot convert it to 21: the meaning of GroupNorm",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_calls_that_do_not_fit_are_refused(call: str, function: str, reason: str
 def test_two_functions_of_one_name_are_refused() -> None:
     proto = overloaded()
     proto.functions[1].overload = ""
-    assert refusal(proto) == (-1, "", "", "the model has two functions l.f")
+    assert refusal(proto) == (-1, "", "", "the model has two functions named l.f")
 
 
 def test_issues_name_the_call(build: Callable[..., fasttrt.Plan]) -> None:

@@ -34,7 +34,7 @@ def test_what_is_written_keeps_nan(
     np.testing.assert_allclose(np.asarray(result, np.float64), expected, rtol=1e-2)
     assert np.isnan(expected).any()
     plan = build(case.proto(dtype), PROPAGATE)
-    assert any(line.endswith(f"NaN goes through its {name.split()[0]}")
+    assert any(line.endswith(f"its {name.split()[0]} propagates NaN")
                for line in plan.metadata["changes"])  # fmt: skip
     assert plan.metadata["config"]["nan"] == "propagate"
 

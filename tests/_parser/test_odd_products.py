@@ -12,7 +12,7 @@ from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt._graph.model import OnnxModel
-from fasttrt._parser.odd_products import fill_odd_products
+from fasttrt._parser.odd_products import pad_odd_products
 from fasttrt._parser.pipeline import Target
 from support.odd_products import PRODUCTS, Product
 
@@ -29,7 +29,7 @@ PLAIN = {
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
 def test_zeros_change_nothing_and_make_the_number_even(product: Product, target: Target) -> None:
     model = OnnxModel(product.proto())
-    filled = fill_odd_products(model, target)
+    filled = pad_odd_products(model, target)
     assert [line.split(":")[0] for line in filled.changes] == ["y"]
     with fasttrt.Engine(filled.proto, device="cpu") as engine:
         for size in product.sizes():
@@ -57,7 +57,7 @@ def test_products_that_are_right_stay_as_they_are(body: str, target: Target) -> 
         f"=> (float[4,3] y) <float c = {{3.0}}> {{ {body} }}"
     )
     model = OnnxModel(parse_model(text))
-    assert fill_odd_products(model, target) is model
+    assert pad_odd_products(model, target) is model
 
 
 UNKNOWN = {
@@ -79,10 +79,10 @@ def test_what_may_be_attention_stays_as_it_is(body: str, target: Target) -> None
         f"=> (float[2,n,n] y) <float c = {{3.0}}> {{ {body} }}"
     )
     model = OnnxModel(parse_model(text))
-    assert fill_odd_products(model, target) is model
+    assert pad_odd_products(model, target) is model
 
 
 def test_even_numbers_stay_as_they_are(target: Target) -> None:
     product = Product("even", "float", 6, "a2 = Sub(a, c) b2 = Sub(b, c) y = MatMul(a2, b2)")
     model: Any = OnnxModel(product.proto())
-    assert fill_odd_products(model, target) is model
+    assert pad_odd_products(model, target) is model

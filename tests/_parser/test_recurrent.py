@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN written step by step answer as ONNX Runtime does for the operator."""
+"""LSTM, GRU and RNN unrolled return what ONNX Runtime returns for the operator."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_it_answers_the_same(kind: str, direction: str, steps: int) -> None:
         for bias, states in ((True, True), (False, False)):
             proto = _model(kind, steps, direction, bias=bias, states=states, **attributes)
             changed = _unrolled(proto)
-            assert changed.changes == (f"cells: {kind} written step by step",)
+            assert changed.changes == (f"cells: its {kind} is unrolled",)
             assert not {"LSTM", "GRU", "RNN"} & {n.op_type for n in changed.proto.graph.node}
             onnx.checker.check_model(changed.proto, full_check=True)
             _check(proto, changed)
@@ -183,4 +183,4 @@ def test_it_builds(kind: str, rtx: fasttrt.LibraryInfo) -> None:
             shapes={"x": ((4, 1, WIDTH), (4, 2, WIDTH), (4, 3, WIDTH))},
             library=rtx.path,
         )
-        assert any("written step by step" in line for line in plan.metadata["changes"])
+        assert any("is unrolled" in line for line in plan.metadata["changes"])

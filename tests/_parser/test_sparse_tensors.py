@@ -52,7 +52,7 @@ def test_they_are_dense(
     tensors = list(written.graph.initializer) or [written.graph.node[0].attribute[0].t]
     assert [tensor.name for tensor in tensors] == ["w"]
     np.testing.assert_array_equal(numpy_helper.to_array(tensors[0]), DENSE)
-    assert "w: the sparse tensor is dense" in build(model).metadata["changes"]
+    assert "w: the sparse tensor is made dense" in build(model).metadata["changes"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Products with weights that are transposed are written with an axis more for TensorRT-RTX."""
+"""Products with weights that are transposed are rewritten with four axes for TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_they_build(
 ) -> None:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     plan = build(BLOCKS[0].proto(2), precision=precision)
-    assert sum("written with an axis more" in line for line in plan.metadata["changes"]) == 1
+    assert sum("rewritten with four axes" in line for line in plan.metadata["changes"]) == 1
 
 
 def _with_weights(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -437,7 +437,7 @@ def test_what_the_library_cannot_run_is_said_before(
     model = quantize(proto, [normal(2, 8, 12, 12)]).model
     plan = build(model)
     assert "has no int8 convolutions; other quantization of the model is" in caplog.text
-    (line,) = [line for line in plan.metadata["changes"] if "computed as float32" in line]
+    (line,) = [line for line in plan.metadata["changes"] if "computed in float32" in line]
     assert "QuantizeLinear" in line
 
 

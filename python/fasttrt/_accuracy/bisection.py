@@ -154,7 +154,7 @@ class Bisection:
         return self.graph.ancestors[self.graph.producer[tensor].index]
 
     def _is_fed(self, tensor: str) -> bool:
-        """Whether a tensor is computed by a node that depends on the model's inputs."""
+        """Return whether a tensor is computed by a node that depends on the model's inputs."""
         node = self.graph.producer.get(tensor)
         return node is not None and bool(self.graph.fed >> node.index & 1)
 

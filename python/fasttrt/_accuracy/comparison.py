@@ -1,4 +1,4 @@
-"""`Comparison`: the result of `fasttrt.compare`."""
+"""Hold and print the result of `fasttrt.compare`."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The dataflow of an ONNX graph: the producer and the ancestors of each tensor."""
+"""Analyze the dataflow of an ONNX graph: the producer and the ancestors of each tensor."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Graph:
                 self.fed |= 1 << index
 
     def depends_on_inputs(self, tensor: str) -> bool:
-        """Whether a tensor is an input or depends on one."""
+        """Return whether a tensor is an input or depends on one."""
         node = self.producer.get(tensor)
         return bool(self.fed >> node.index & 1) if node else tensor in self.inputs
 

@@ -1,4 +1,4 @@
-"""Comparison of a runner's outputs with a reference's."""
+"""Compare a runner's outputs with a reference's."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -112,7 +112,7 @@ def _run_both(
 
 
 class _InputSensitivity:
-    """Determines whether outputs depend on the inputs by more than the limits."""
+    """Determine whether outputs depend on the inputs by more than the limits."""
 
     def __init__(self, judge: Judge) -> None:
         self.found: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""Detection of comparisons that prove nothing, whatever the errors are."""
+"""Detect comparisons that prove nothing, whatever the errors are."""
 
 import math
 from collections.abc import Iterator, Sequence

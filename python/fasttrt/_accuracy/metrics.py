@@ -1,4 +1,4 @@
-"""Metrics: how far an array is from the expected one, in one sample and over several."""
+"""Measure how far an array is from the expected one, in one sample and over several."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -93,7 +93,7 @@ class Sample:
     out_of_tolerance: int = 0
 
     def failed(self, limits: Limits) -> bool:
-        """Whether this sample alone fails."""
+        """Return whether this sample alone fails."""
         return bool(combine("", limits, [self]).reasons)
 
 
@@ -263,7 +263,7 @@ def _judge(limits: Limits, samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is floating-point, ml_dtypes' ones included."""
+    """Return whether a dtype is floating-point, ml_dtypes' ones included."""
     return dtype.kind not in "biuOSU" and not dtype.name.startswith(("int", "uint"))
 
 

@@ -1,4 +1,4 @@
-"""Random inputs that fit a model."""
+"""Generate random inputs that fit a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -18,7 +18,7 @@ Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 
 class InputGenerator:
-    """Generates random samples.
+    """Generate random samples.
 
     Floats are normally distributed with variance 1; integers and booleans uniformly within
     `integer_ranges`; inputs in ``ranges`` uniformly within their range.

@@ -1,4 +1,4 @@
-"""The two sides of a comparison: the runner under test, and the reference."""
+"""Define the two sides of a comparison: the runner under test, and the reference."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

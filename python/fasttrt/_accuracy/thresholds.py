@@ -1,4 +1,4 @@
-"""Thresholds: how far two correct results may be apart.
+"""Decide how far two correct results may be apart.
 
 By default, the limits follow from the rounding of the engine's precision. Each of the ``L``
 products, normalizations and softmaxes on the longest path to an output rounds its operands
@@ -211,7 +211,7 @@ class Judge:
         self._all, self._by_name = parse_thresholds(thresholds, names)
 
     def must_hold(self, output: str, shape: Sequence[int]) -> bool:
-        """Whether an output of that shape fails if there is nothing to compare."""
+        """Return whether an output of that shape fails if there is nothing to compare."""
         thresholds = self._by_name.get(output, self._all)
         return (
             not thresholds.allow_trivial and 0 not in shape and self.graph.depends_on_inputs(output)

@@ -1,4 +1,4 @@
-"""Inference of the values that a model's integer inputs may have, from its graph."""
+"""Infer from a model's graph the values that its integer inputs may have."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""``Engine(..., verify=True)``: a verdict that is stored with the plan."""
+"""Verify a new plan for ``Engine(..., verify=True)``, and store the verdict with it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Advice for a model that does not parse or build, found by trial within a few seconds.
+"""Find advice for a model that does not parse or build, by trial within a few seconds.
 
 TensorRT requires many parameters to be constants, and supports some nodes only with fixed shapes.
 The trials fix dimensions, to their opt or else their min, and make parameters of a few values

@@ -1,4 +1,4 @@
-"""`build`: builds a `Plan` from an ONNX model."""
+"""Build a `Plan` from an ONNX model."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The process of `isolation`: runs one job, reports its result, and may crash."""
+"""Run one job in the process of `isolation`, which may crash, and report its result."""
 
 import ctypes
 import json

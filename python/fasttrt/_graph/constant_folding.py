@@ -1,4 +1,4 @@
-"""Constant folding, before TensorRT parses a model.
+"""Fold constants before TensorRT parses a model.
 
 TensorRT's parser requires many parameters (axes, pads, sizes, the condition of an ``If``) to be
 constants, and does not evaluate the nodes with which exporters compute them. onnxscript's folding
@@ -49,7 +49,7 @@ def fold_constants(model: OnnxModel, target: object = None) -> OnnxModel:
 
 
 def _has_foldable(graph: "onnx.GraphProto") -> bool:
-    """Whether some node has only small constants as inputs, in the graph or in its subgraphs.
+    """Return whether a node of the graph or a subgraph has only small constants as inputs.
 
     For an ``If``, its condition counts. Constant nodes themselves are left to TensorRT.
     """
@@ -126,7 +126,7 @@ def _should_fold(node: "onnx_ir.Node") -> bool | None:
 
 
 def _divides_by_zero(node: "onnx_ir.Node") -> bool:
-    """Whether a node divides integers by 0, or the minimum by -1, to which numpy gives a value."""
+    """Return whether a node divides integers by 0, or the minimum by -1: numpy does not fail."""
     if node.op_type not in ("Div", "Mod"):
         return False
     constant = node.inputs[1].const_value if node.inputs[1] is not None else None
@@ -136,7 +136,7 @@ def _divides_by_zero(node: "onnx_ir.Node") -> bool:
 
 
 def _is_usable(constant: "onnx_ir.TensorProtocol") -> bool:
-    """Whether a constant is small and readable; the parser reports unreadable ones by name."""
+    """Return whether a constant is small and readable; the parser reports others by name."""
     if constant.size > MAX_ELEMENTS:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Control flow: whether a model's execution depends on values, or only on its inputs' shapes."""
+"""Tell whether a model's control flow depends on values, or only on its inputs' shapes."""
 
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,8 @@ class CountedLoops:
     """Proves that the trip counts of a model's Loops do not depend on values of its inputs."""
 
     def __init__(self, model: OnnxModel) -> None:
-        """Take a model, its local functions inlined."""
-        from fasttrt._graph.tensor_info import TensorInfo  # here, as few models have loops
+        """Index a model whose local functions are inlined."""
+        from fasttrt._graph.tensor_info import TensorInfo  # here, since few models have loops
 
         self._facts = TensorInfo(model)
         proto = model.skeleton

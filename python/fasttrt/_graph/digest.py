@@ -1,4 +1,4 @@
-"""The digest of a model: the SHA-256 of everything that TensorRT reads of it."""
+"""Compute the digest of a model: the SHA-256 of everything that TensorRT reads of it."""
 
 import hashlib
 from collections.abc import Iterable

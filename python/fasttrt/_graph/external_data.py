@@ -1,4 +1,4 @@
-"""External data: checks that the files are in the model's folder, and complete.
+"""Check that a model's external data is in the model's folder, and complete; and load it.
 
 A model names these files itself. A model from an untrusted source could have any file of this
 machine read, so names that lead out of the folder are rejected before anything reads them:
@@ -36,7 +36,7 @@ def external_tensors(proto: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
 
 
 def has_no_external_data(path: Path) -> bool:
-    """Whether a model file certainly has no external data, found without parsing it.
+    """Return whether a model file certainly has no external data, found without parsing it.
 
     Protobuf stores strings verbatim, so a model with external data contains the entry's key. The
     result is False for ONNX's text formats, which may encode it differently, and if the word occurs

@@ -1,4 +1,4 @@
-"""Fingerprints of a model's structure and weights, with which a refit checks the new model.
+"""Fingerprint a model's structure and weights, by which a refit checks the new model.
 
 TensorRT matches the weights of a refit by name and size only: it would accept a model with another
 activation, or a new value of a constant that the build has made part of the engine. So the plan of

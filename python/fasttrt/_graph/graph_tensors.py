@@ -1,4 +1,4 @@
-"""Cached facts about a graph's tensors: names, types, shapes, constants."""
+"""Look up a graph's tensors: their names, types, shapes and constants, all cached."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ Described: TypeAlias = tuple[int, list[int | None] | None]
 
 
 class GraphTensors:
-    """Facts about the tensors of a model, which must not be changed meanwhile.
+    """Look up the tensors of a model, which must not be changed meanwhile.
 
     For a name that several graphs use, such as the branches of an If, only what all have in common.
     """

@@ -1,4 +1,4 @@
-"""Reading of ONNX models: their declarations, weights and changes."""
+"""Read ONNX models: their declarations, weights and changes."""
 
 import os
 import sys
@@ -181,7 +181,7 @@ class OnnxModel:
     def tensors(self) -> "GraphTensors":
         """Facts about the model's tensors; passes use them through `TensorInfo`."""
         from fasttrt._graph.graph_tensors import (
-            GraphTensors,  # here, as who builds nothing needs none
+            GraphTensors,  # here, since only builds need them
         )
 
         return GraphTensors(self.skeleton)

@@ -1,4 +1,4 @@
-"""The version of ONNX's operators that a model imports."""
+"""Read the version of ONNX's operators that a model imports."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Distinction of a model's parameter inputs (axes, sizes, a condition) from data."""
+"""Tell a model's parameter inputs (axes, sizes, a condition) from its data."""
 
 from typing import TYPE_CHECKING, TypeAlias
 

@@ -1,4 +1,4 @@
-"""The amount of data of an ONNX model's tensors, and the check of those in the model itself.
+"""Compute how much data tensors of an ONNX model have, and check those in the model itself.
 
 ONNX's own checks and TensorRT's parser rely on the shape, and read beyond the end of the data.
 """

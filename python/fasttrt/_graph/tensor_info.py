@@ -1,4 +1,4 @@
-"""A pass's view of a model's tensors: those of the graph, and those that it adds itself."""
+"""Give a pass a view of a model's tensors: the graph's, and those that it adds itself."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TensorInfo:
-    """A pass's view of a model's tensors, on facts that all passes share.
+    """Look up a model's tensors in a cache that all passes share, and those that a pass adds.
 
     For a name that several graphs use, such as the branches of an If, only what all have in common.
     """

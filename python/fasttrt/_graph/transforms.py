@@ -1,4 +1,4 @@
-"""Changes that the caller requests: constant inputs (``freeze``), fixed dimensions (``dims``)."""
+"""Apply the caller's changes: constant inputs (``freeze``), fixed dimensions (``dims``)."""
 
 from collections.abc import Iterator, Mapping
 from numbers import Integral
@@ -156,7 +156,7 @@ def _as_declared(tensor: DeclaredTensor, value: Any) -> np.ndarray[Any, Any]:
 
 
 def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
-    """Whether Python numbers can be represented in a dtype."""
+    """Return whether Python numbers can be represented in a dtype."""
     if array.dtype.kind not in "biuf":
         return False
     if array.size == 0 or is_lossless(array.dtype, dtype):

@@ -1,4 +1,4 @@
-"""Traversal of ONNX graphs and their subgraphs (such as the branches of an If)."""
+"""Traverse ONNX graphs and their subgraphs, such as the branches of an If."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ def all_graphs(model: "onnx.ModelProto") -> "list[onnx.GraphProto]":
 
 
 def has_graph(node: "onnx.NodeProto") -> bool:
-    """Whether a node has subgraphs, as If, Loop and Scan have."""
+    """Return whether a node has subgraphs, as If, Loop and Scan have."""
     return any(a.HasField("g") or a.graphs for a in node.attribute)
 
 

@@ -1,4 +1,4 @@
-"""Separation of large weights from the graph, which is then small enough to copy and infer.
+"""Separate large weights from the graph, which is then small enough to copy and infer.
 
 Passes copy a model's skeleton: the model with placeholders for its large weights. The weights are
 shared by all models that passes derive from each other, and restored in what TensorRT reads.

@@ -1,4 +1,4 @@
-"""What TensorRT's ONNX parser is given: the caller's model after the passes of `pipeline`.
+"""Prepare the caller's ONNX model for TensorRT's parser, see `pipeline`, and parse it.
 
 May use `_plan` and what is below it.
 """

@@ -1,4 +1,4 @@
-"""Arithmetic that TensorRT does otherwise than ONNX: written in operators that it has right."""
+"""Rewrite arithmetic whose results in TensorRT differ from those that ONNX defines."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ _INTEGERS = ("INT32", "INT64")
 
 
 def _type(facts: TensorInfo, name: str) -> tuple[str, Any]:
-    """Return the name of a tensor's type and the dtype; an empty name if it is not known."""
+    """Return a tensor's type as its ONNX name and its dtype; ``("", None)`` if it is unknown."""
     from onnx import TensorProto, helper
 
     kind = facts.dtype(name)
@@ -26,7 +26,10 @@ def _type(facts: TensorInfo, name: str) -> tuple[str, Any]:
 
 
 def _mean(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Divide the sum: TensorRT's factor is a float32, whatever the type (0.85 off in float16)."""
+    """Divide the sum by the number of inputs in their own type.
+
+    TensorRT multiplies by a float32 factor whatever the type: float16 results were off by 0.85.
+    """
     chain = NodeChain(node, facts)
     count = len(node.input)
     if count == 1:
@@ -34,7 +37,7 @@ def _mean(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     total = chain.add("Sum", *node.input)
     _, dtype = _type(facts, node.input[0])
     if dtype is None and facts.opset < 15:  # no CastLike
-        return "its type is not known"
+        return "the type of its inputs must be known"
     if dtype is None:
         divisor = chain.add("CastLike", chain.constant(count, np.float32), total)
     else:
@@ -43,7 +46,7 @@ def _mean(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 class _Reductions:
-    """Reductions over the axes of a node, in the form of each operator in the model's opset."""
+    """Write reductions over a node's axes, each operator in its form in the model's opset."""
 
     def __init__(self, node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain) -> None:
         self._chain = chain
@@ -63,13 +66,13 @@ class _Reductions:
 
 
 def _log_sum_exp(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Subtract the greatest value first, as TensorRT's exp overflows at 89 (12 in float16).
+    """Subtract the maximum first, since TensorRT's Exp overflows at 89 (at 12 in float16).
 
-    Infinities are bounded before: less themselves they would be NaN.
+    An infinite maximum is clamped before: infinity minus infinity would be NaN.
     """
     name, dtype = _type(facts, node.input[0])
     if name in _INTEGERS:
-        return "of integers, whose powers overflow; cast to float32 before the node"
+        return "its input is of integers, whose exponentials overflow; cast it to float32 before"
     if name not in _FLOATS or facts.opset < 8:
         return None
     keep = attribute(node, "keepdims", 1)
@@ -83,7 +86,7 @@ def _log_sum_exp(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _reduced_mean(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Sum in the type of integers, not in floating point, and of float16 in float32."""
+    """Sum integers in their own type, not in floating point, and float16 in float32."""
     from onnx import TensorProto
 
     name, _ = _type(facts, node.input[0])
@@ -102,7 +105,7 @@ def _reduced_mean(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _leaky_relu(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """With a slope of 0 TensorRT multiplies positive infinity by it, too."""
+    """Write a slope of 0 as a Where: TensorRT also multiplies positive infinity by it."""
     _, dtype = _type(facts, node.input[0])
     if attribute(node, "alpha", 0.01) != 0 or dtype is None or facts.opset < 9:
         return None
@@ -112,7 +115,7 @@ def _leaky_relu(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _shrink(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Integers as integers, where the bias is one: TensorRT computes them in float32."""
+    """Compute integers in their own type if the bias is whole: TensorRT uses float32."""
     name, dtype = _type(facts, node.input[0])
     bias, limit = attribute(node, "bias", 0.0), attribute(node, "lambd", 0.5)
     if name not in _INTEGERS or bias != int(bias) or limit < 0:
@@ -126,7 +129,7 @@ def _shrink(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _swish(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Of a scalar TensorRT gives a vector."""
+    """Write out Swish of a scalar, for which TensorRT returns a vector."""
     if facts.shape(node.input[0]) != []:
         return None
     chain, x = NodeChain(node, facts), node.input[0]
@@ -138,19 +141,19 @@ def _swish(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _log_softmax(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Not by way of the Softmax, whose small values are 0 and have no logarithm."""
+    """Subtract the log of the sum: TensorRT takes the log of Softmax, which underflows to 0."""
     name, dtype = _type(facts, node.input[0])
     shape = facts.shape(node.input[0])
     if name not in _FLOATS or shape is None or facts.opset < 8:
         return None
     rank = len(shape)
-    if facts.opset < 13:  # over all axes from this one on
+    if facts.opset < 13:  # over this axis and all after it
         first = attribute(node, "axis", 1)
         axes = list(range(first + rank if first < 0 else first, rank))
     else:
         axes = [attribute(node, "axis", -1)]
     chain = NodeChain(node, facts)
-    if not axes:  # a single value each
+    if not axes:  # over no axes: of single values
         zero = chain.add("Sub", node.input[0], node.input[0])
         return chain.finish("Identity", zero)
     given: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
@@ -166,7 +169,7 @@ def _log_softmax(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _bounded(chain: NodeChain, tensor: str, dtype: Any) -> str:
-    """Bring infinities to the greatest and the least number."""
+    """Clamp infinities to the largest finite values of either sign."""
     import ml_dtypes
 
     limit = ml_dtypes.finfo(dtype).max  # type: ignore[no-untyped-call]
@@ -175,7 +178,10 @@ def _bounded(chain: NodeChain, tensor: str, dtype: Any) -> str:
 
 
 def _empty_reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """One over no axes does all but the sum; the parser leaves its input as it is."""
+    """Write a reduction over no axes as what remains without the sum.
+
+    The parser returns its input unchanged.
+    """
     if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
         return None
     axes = facts.constant(input_name(node, 1))
@@ -188,10 +194,10 @@ def _empty_reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _global_lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Sum the powers of sizes; TensorRT has signs count where the power is odd."""
+    """Sum powers of absolute values: for an odd p, TensorRT keeps the signs."""
     shape, (_, dtype) = facts.shape(node.input[0]), _type(facts, node.input[0])
     if shape is None or dtype is None:
-        return "the rank and type of its input are not known, and have to be"
+        return "the rank and type of its input must be known"
     p, axes = attribute(node, "p", 2), list(range(2, len(shape)))
     chain, x = NodeChain(node, facts), node.input[0]
     if p in (1, 2):

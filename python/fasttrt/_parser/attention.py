@@ -1,8 +1,9 @@
-"""Write out ONNX's Attention where TensorRT has no fused kernel for it, or dies of it.
+"""Write out Attention in basic operators where TensorRT has no fused kernel, or crashes.
 
-Measured with TensorRT-RTX 1.6.1: there are kernels for float16 and bfloat16, heads of 9 to 256
-elements, in the model's own graph, with one result, and either a mask or is_causal. In bfloat16 the
-build ends the process where queries or keys, scaled, are others' as well, or equal nodes give both.
+Measured with TensorRT-RTX 1.6.1: there are fused kernels for float16 and bfloat16, head sizes of 9
+to 256, in the main graph, with a single output, and with either a mask or is_causal. In bfloat16
+the build terminates the process if the queries or keys, once scaled, have other consumers as well,
+or if equal nodes compute both.
 """
 
 from collections import Counter
@@ -31,23 +32,23 @@ _BEFORE_SOFTCAP, _AFTER_SOFTCAP, _WITH_MASK, _PROBABILITIES = range(4)  # qk_mat
 
 
 def write_attention(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Replace Attention by the nodes that ONNX defines it with, where it has to be.
+    """Replace Attention by its definition in ONNX where TensorRT cannot build it.
 
     Raises:
-        ParseError: its type, its number of heads or their size is not known.
+        ParseError: the type, the number of heads or the head size of such a node is unknown.
     """
     has_kernels = target.library.generation == "v11"
     rule = partial(_attention, fusible=_fusible(model.skeleton.graph) if has_kernels else {})
-    change = "written so that {library} can build it"
+    change = "written out in basic operators, which {library} can build"
     return apply_rules(model, str(target.library), {"Attention": rule}, change)
 
 
 def _fusible(graph: "onnx.GraphProto") -> dict[str, bool]:
-    """By the results of the graph's own Attentions: whether it has queries and keys to itself."""
+    """Return, by output, whether an Attention of the graph shares neither queries nor keys."""
     nodes = [node for node in graph.node if node.op_type == "Attention"]
     values = origins(graph) if nodes else {}
     used = Counter(values.get(name, name) for node in nodes for name in node.input[:2])
-    for node in graph.node if nodes else ():  # maybe by the same scale as TensorRT does
+    for node in graph.node if nodes else ():  # which may scale them as TensorRT does
         used.update(values.get(name, name) for name in node.input if node.op_type == "Mul")
     return {
         node.output[0]: all(used[values.get(name, name)] == 1 for name in node.input[:2])
@@ -72,24 +73,24 @@ def _attention(
     if scale is None and size:
         scale = 1 / sqrt(size)
     if not (dtype and q_heads and kv_heads and scale):
-        return "the type of its inputs, its number of heads, or their size is not known"
+        return "the type of its inputs, its number of heads and their size must be known"
     if q_heads % kv_heads:
-        return f"{q_heads} heads of queries do not go into {kv_heads} of keys"
-    alone = fusible.get(node.output[0])  # None: within a subgraph
+        return f"its {q_heads} query heads are not a multiple of its {kv_heads} key heads"
+    alone = fusible.get(node.output[0])  # None: the node is in a subgraph
     is_safe = alone or (alone is not None and dtype == _FLOAT16)
     attention = _Attention(node, facts, dtype, has_three_axes)
     if is_safe and _has_kernel(node, dtype, size, k == v) and not attention.missing_mask():
         return None
-    return attention.written_out(q_heads, kv_heads, scale)
+    return attention.write_out(q_heads, kv_heads, scale)
 
 
 def _has_kernel(node: "onnx.NodeProto", dtype: int, size: int | None, same_values: bool) -> bool:
-    """Whether TensorRT's parser takes the node, and the builder has a kernel."""
+    """Return whether TensorRT's parser accepts the node and its builder has a kernel for it."""
     is_masked = bool(input_name(node, 3))
     return (
         dtype in (_FLOAT16, _BFLOAT16)
         and size in _FUSED_HEADS
-        and same_values  # values are of the keys' shape
+        and same_values  # values have the keys' shape
         and len(node.output) == 1
         and not any(input_name(node, index) for index in (4, 5, 6))
         and not (is_masked and attribute(node, "is_causal", 0))
@@ -100,7 +101,7 @@ def _has_kernel(node: "onnx.NodeProto", dtype: int, size: int | None, same_value
 
 
 class _Attention:
-    """The nodes of one Attention: of queries [B, H, Sq, D] and keys [B, G, Sk, D] of G <= H."""
+    """Write out one Attention of queries [B, H, Sq, D] and keys [B, G, Sk, D], G <= H."""
 
     def __init__(
         self, node: "onnx.NodeProto", facts: TensorInfo, dtype: int, has_three_axes: bool
@@ -113,7 +114,7 @@ class _Attention:
         self._write = NodeChain(node, facts)
         self._results = [*node.output, "", "", ""][:4]
 
-    def written_out(self, q_heads: int, kv_heads: int, scale: float) -> "list[onnx.NodeProto]":
+    def write_out(self, q_heads: int, kv_heads: int, scale: float) -> "list[onnx.NodeProto]":
         write, node = self._write.add, self._node
         y, present_k, present_v, shown = self._results
         q = self._heads(node.input[0], q_heads)
@@ -122,7 +123,7 @@ class _Attention:
         bias = self._bias(q, k)
         if scale != 1:
             q = write("Mul", q, self._write.constant(scale, self._kind))
-        if q_heads != kv_heads:  # queries of the same keys one behind the other
+        if q_heads != kv_heads:  # stack the queries that share keys
             q = self._reshape(q, [0, kv_heads, -1, 0])
         scores = write("MatMul", q, write("Transpose", k, perm=[0, 1, 3, 2]))
         if q_heads != kv_heads:
@@ -138,7 +139,7 @@ class _Attention:
         if mode == _WITH_MASK:
             write("Add" if bias else "Identity", *filter(None, (scores, bias)), output=shown)
         live = ""
-        if bias and self._may_mask_rows():  # they give zero, not what is left of infinities
+        if bias and self._may_mask_rows():  # rows without keys return zeros, not NaN
             zero = self._write.constant(0.0, self._kind)
             most = write("ReduceMax", bias, self._write.constant([-1]), keepdims=1)
             live = write("Greater", most, self._write.constant(-_INFINITY, self._kind))
@@ -147,21 +148,21 @@ class _Attention:
             scores = write("Add", scores, bias)
         weights = self._softmax(scores)
         if mode == _PROBABILITIES:
-            self._zero_dead(weights, live, shown)
+            self._zero_dead_rows(weights, live, shown)
         if q_heads != kv_heads:
             weights = self._reshape(weights, [0, kv_heads, -1, 0])
         result = write("MatMul", weights, v)
         if q_heads != kv_heads:
             result = self._reshape(result, [0, q_heads, -1, 0])
         if not self._has_three_axes:
-            self._zero_dead(result, live, y)
+            self._zero_dead_rows(result, live, y)
         else:
-            result = write("Transpose", self._zero_dead(result, live), perm=[0, 2, 1, 3])
+            result = write("Transpose", self._zero_dead_rows(result, live), perm=[0, 2, 1, 3])
             self._reshape(result, [0, 0, -1], y)
         return self._write.nodes
 
     def _heads(self, name: str, heads: int) -> str:
-        """Split the heads of [B, S, H * D], as [B, H, S, D]."""
+        """Split the heads of a tensor [B, S, H * D]; return [B, H, S, D]."""
         if not self._has_three_axes:
             return name
         return self._write.add(
@@ -173,7 +174,7 @@ class _Attention:
         return self._write.add("Reshape", name, shape_name, output=output)
 
     def _with_past(self, name: str, index: int, present: str) -> str:
-        """Keys or values after those of before, which also are a result."""
+        """Append keys or values to the past ones, and write them to the present output."""
         past = input_name(self._node, index)
         if past:
             return self._write.add("Concat", past, name, output=present, axis=2)
@@ -186,8 +187,8 @@ class _Attention:
         wide = self._write.add("Cast", scores, to=precision)
         return self._write.add("Cast", self._write.add("Softmax", wide, axis=-1), to=self._dtype)
 
-    def _zero_dead(self, name: str, live: str, output: str = "") -> str:
-        """Zeros for queries that may attend to nothing."""
+    def _zero_dead_rows(self, name: str, live: str, output: str = "") -> str:
+        """Write zeros for queries that may not attend to any key."""
         if live:
             zero = self._write.constant(0.0, self._kind)
             return self._write.add("Where", live, name, zero, output=output)
@@ -198,7 +199,7 @@ class _Attention:
         return is_windowed or bool(input_name(self._node, 3) or input_name(self._node, 6))
 
     def _bias(self, q: str, k: str) -> str:
-        """Compute the addend of the scores [B, H, Sq, Sk], with as many of these axes as needed."""
+        """Return the addend of the scores [B, H, Sq, Sk], of the axes it needs; empty if none."""
         write, mask = self._write.add, input_name(self._node, 3)
         allowed = self._allowed(q, k)
         if mask:
@@ -211,7 +212,7 @@ class _Attention:
         return write("Where", allowed, mask or self._write.constant(0.0, self._kind), least)
 
     def missing_mask(self) -> int:
-        """Return by how many keys the mask is too short, if that is known."""
+        """Return by how many keys the mask is too short; 0 if unknown."""
         mask = self._facts.shape(input_name(self._node, 3))
         keys, past = (self._facts.shape(input_name(self._node, index)) for index in (1, 4))
         total = keys[1 if self._has_three_axes else 2] if keys else None
@@ -222,7 +223,7 @@ class _Attention:
         return max(total - mask[-1], 0)
 
     def _mask(self, mask: str) -> tuple[str, bool]:
-        """Return the mask as long as the keys, in the type of the scores or of bool."""
+        """Pad the mask to the number of keys; return it in the scores' type or bool, and which."""
         dtype, shape = self._facts.dtype(mask), self._facts.shape(mask)
         is_bool = dtype == _BOOL
         if not is_bool and dtype != self._dtype:
@@ -235,7 +236,7 @@ class _Attention:
         return mask, is_bool
 
     def _allowed(self, q: str, k: str) -> str:
-        """Which keys each query may attend to by their positions, bool; empty if all."""
+        """Return which keys each query may attend to by position, as bool; empty if all."""
         windows = [attribute(self._node, f"{side}_window_size", -1) for side in ("left", "right")]
         if attribute(self._node, "is_causal", 0):
             windows[1] = 0 if windows[1] < 0 else min(windows[1], 0)
@@ -267,7 +268,7 @@ class _Attention:
         return allowed
 
     def _positions(self, name: str) -> str:
-        """0, 1, ... for the sequence of [B, H, S, D]."""
+        """Return 0, 1, ... along the sequence axis of a tensor [B, H, S, D]."""
         write, constant = self._write.add, self._write.constant
         length = write("Squeeze", write("Shape", name, start=2, end=3))
         return write("Range", constant(0), length, constant(1))

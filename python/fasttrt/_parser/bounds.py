@@ -1,7 +1,7 @@
-"""Clip with bounds that TensorRT makes up or takes in another order: written as Max and Min.
+"""Write Clip as Max and Min where TensorRT gets its bounds wrong.
 
-Of bfloat16 it takes 0 for a bound that is left out: with a lower one alone, all positive values
-became 0. Where the lower bound is above the upper one ONNX gives the upper one, TensorRT the lower.
+In bfloat16 it uses 0 for an omitted bound: with a lower bound alone, all positive values became 0.
+If the lower bound is above the upper one, ONNX returns the upper bound, TensorRT the lower one.
 Measured with TensorRT-RTX 1.6.1.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 _INPUTS_SINCE = 11
-"""The opset from which bounds are inputs, and may be of bfloat16."""
+"""The opset since which bounds are inputs, and may be bfloat16."""
 
 
 def _clip(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
@@ -23,14 +23,14 @@ def _clip(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
     kind = facts.dtype(node.input[0])
     if facts.opset < _INPUTS_SINCE or kind in (TensorProto.INT8, TensorProto.UINT8):
-        return None  # of which TensorRT has no Max and Min either
+        return None  # TensorRT has no Max and Min for these either
     x, low, high = node.input[0], input_name(node, 1), input_name(node, 2)
     if low and high:
         least, most = facts.constant(low), facts.constant(high)
         if least is not None and most is not None and (least <= most).all():
             return None
     elif kind not in (TensorProto.BFLOAT16, TensorProto.UNDEFINED):
-        return None  # the type's greatest and least numbers, as ONNX has it
+        return None  # TensorRT then uses the limits of the type, as ONNX does
     chain = NodeChain(node, facts)
     if not low and not high:
         return chain.finish("Identity", x)

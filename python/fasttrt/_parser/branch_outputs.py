@@ -1,7 +1,7 @@
-"""Outputs of branches that are a tensor from outside, reshaped to the shape that it has.
+"""Write an Identity where a branch returns an outer tensor reshaped to the shape it has.
 
-TensorRT-RTX 1.6.1 leaves such a Reshape out of the branch of an If, and copies nothing: an output
-of the engine keeps whatever its memory held, and the other branch may read such memory. Identity
+TensorRT-RTX 1.6.1 drops such a Reshape from the branch of an If and copies nothing: the engine's
+output keeps whatever its memory held, and the other branch may read such memory, too. An Identity
 is copied.
 """
 
@@ -24,7 +24,7 @@ _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 
 
 def write_branch_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the model with an Identity for such outputs; itself if it has none."""
+    """Write an Identity for such outputs; return the model itself if it has none."""
     if not any(_last_views(branch) for branch in _branches(model.skeleton)):
         return model
     facts = TensorInfo(model)
@@ -50,7 +50,7 @@ def _branches(proto: "onnx.ModelProto") -> "list[onnx.GraphProto]":
 
 
 def _last_views(branch: "onnx.GraphProto") -> "list[onnx.NodeProto]":
-    """Return the nodes that only reshape and compute the branch's outputs."""
+    """Return the nodes, Identity aside, that reshape a tensor to an output of the branch."""
     outputs = {output.name for output in branch.output}
     return [
         node
@@ -60,7 +60,7 @@ def _last_views(branch: "onnx.GraphProto") -> "list[onnx.NodeProto]":
 
 
 def _unchanged(branch: "onnx.GraphProto", facts: TensorInfo) -> "list[tuple[onnx.NodeProto, str]]":
-    """Those that give the shape of a tensor before, and that tensor."""
+    """Return the nodes whose output has the shape of their source, with its name."""
     makers = {output: node for node in branch.node for output in node.output}
     found = []
     for node in _last_views(branch):
@@ -75,7 +75,7 @@ def _unchanged(branch: "onnx.GraphProto", facts: TensorInfo) -> "list[tuple[onnx
 def _shape(
     name: str, makers: "Mapping[str, onnx.NodeProto]", facts: TensorInfo
 ) -> list[int] | None:
-    """Return a known shape; ONNX's inference does not see constants from outside a branch."""
+    """Return a shape if all of it is known; ONNX's inference ignores a branch's outer constants."""
     known = facts.shape(name)
     if known is not None and None not in known:
         return [size or 0 for size in known]

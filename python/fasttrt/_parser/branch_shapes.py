@@ -1,4 +1,4 @@
-"""An If whose branches give other shapes: TensorRT-RTX builds it, and cannot run it."""
+"""Refuse an If whose branches return different shapes: TensorRT-RTX cannot run it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 _Shape: TypeAlias = "list[int | str]"
-"""Sizes, names, or an empty string for what is not known."""
+"""Sizes, symbolic names, and an empty string for an unknown dimension."""
 
 
 def reject_branch_shapes(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Check the branches of each If for different output shapes, and return the model itself.
+    """Check that the branches of each If return the same shapes; return the model itself.
 
     Raises:
-        ParseError: names each such If, on TensorRT-RTX.
+        ParseError: on TensorRT-RTX, branches differ. Names each such If.
     """
     if target.library.family != "rtx" or not _conditionals(model.skeleton):
         return model
@@ -41,10 +41,10 @@ def _conditionals(proto: "onnx.ModelProto") -> "list[onnx.NodeProto]":
 
 
 class _Branches:
-    """Infer the shapes of branches' outputs, where ONNX can.
+    """Infer the shapes of branch outputs as far as ONNX can.
 
-    It infers more where nodes of branches stand in the graph itself, as constants around them then
-    count.
+    The nodes of branches are moved to the main graph first, where ONNX's shape inference makes use
+    of the constants around them.
     """
 
     def __init__(self, proto: "onnx.ModelProto") -> None:
@@ -66,7 +66,7 @@ class _Branches:
         self._inputs -= {tensor.name for tensor in flat.graph.initializer}
         try:
             flat = infer_shapes(flat, data_prop=True)
-        except Exception as error:  # of several classes; nothing is known then
+        except Exception as error:  # of several classes; the shapes then stay unknown
             logger.debug("no shapes of branches were inferred: %s", error)
         self._shapes = {
             value.name: _sizes(value.type.tensor_type)
@@ -76,12 +76,12 @@ class _Branches:
         self._shapes |= {tensor.name: list(tensor.dims) for tensor in flat.graph.initializer}
 
     def problem(self, node: "onnx.NodeProto") -> str:
-        """Say what is wrong with an If; empty if nothing is known to be.
+        """Return what is wrong with an If; an empty string if nothing is known to be.
 
-        Nothing is where the condition follows from constants and shapes, as TensorRT decides it.
+        Nothing is if the condition follows from constants and shapes: TensorRT then decides it.
         """
         key = node.output[0]
-        if not self._is_of_data(self._conditions.get(key, "")):
+        if not self._depends_on_data(self._conditions.get(key, "")):
             return ""
         for names in self._results.get(key, []):
             one, other = (self._shapes.get(name) for name in names)
@@ -92,13 +92,14 @@ class _Branches:
                 isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs
             ):
                 return (
-                    f"its branches give other shapes, {_shown(one)} and {_shown(other)}, which "
-                    "TensorRT-RTX cannot run; fix its condition (freeze=), or have both give one"
+                    f"its branches return different shapes, {_shown(one)} and {_shown(other)}, "
+                    "which TensorRT-RTX cannot run; fix its condition (freeze=), or make both "
+                    "return the same shape"
                 )
         return ""
 
-    def _is_of_data(self, name: str) -> bool:
-        """Whether a tensor depends on the values of an input."""
+    def _depends_on_data(self, name: str) -> bool:
+        """Return whether a tensor depends on the values of an input."""
         seen, waiting = set[str](), [name]
         while waiting:
             name = waiting.pop()
@@ -115,7 +116,7 @@ class _Branches:
     def _flattened(
         self, nodes: "list[onnx.NodeProto]", prefix: str, scope: Mapping[str, str]
     ) -> "list[onnx.NodeProto]":
-        """Return nodes with those of branches before each If, which gives what its first does."""
+        """Move the nodes of branches before each If, which becomes Identities of its first one."""
         from onnx import helper
 
         names, flat = dict(scope), []

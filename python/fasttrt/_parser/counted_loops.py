@@ -1,7 +1,7 @@
-"""A Loop whose condition is always true is written without it.
+"""Remove the condition of a Loop if it is always true.
 
-TensorRT then only counts, and where the count is constant its compiler makes an engine that a CUDA
-graph can hold; it never does of a Loop that looks at a condition.
+TensorRT then only counts, and with a constant count its compiler makes an engine that a CUDA graph
+can capture, which it never does for a Loop that evaluates a condition.
 """
 
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def drop_conditions(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write Loops that always run as often as their trip count says without a condition."""
+    """Remove the condition of Loops that always run for their whole trip count."""
     nodes = list(with_inner(model.skeleton.graph.node))
     if not any(node.op_type == "Loop" for node in nodes):
         return model
@@ -39,7 +39,7 @@ def drop_conditions(model: OnnxModel, target: "Target") -> OnnxModel:
         if not input_name(node, 1) and not _reads(body, body.input[1].name):
             return None
         counted.input[1] = ""
-        # The parser then gives the body no condition, whatever still reads it.
+        # The parser then passes no condition to the body, where something may still read it.
         always = facts.unused(f"{body.input[1].name}_always")
         for inner in with_inner(body.node):
             inner.input[:] = [always if x == body.input[1].name else x for x in inner.input]
@@ -49,7 +49,10 @@ def drop_conditions(model: OnnxModel, target: "Target") -> OnnxModel:
         return [counted]
 
     return apply_rules(
-        model, str(target.library), {"Loop": without_condition}, "its condition is always true"
+        model,
+        str(target.library),
+        {"Loop": without_condition},
+        "its condition, which is always true, is removed",
     )
 
 

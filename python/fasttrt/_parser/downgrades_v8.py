@@ -1,7 +1,4 @@
-"""What to write for the nodes that TensorRT 8.6 takes otherwise than ONNX means them.
-
-See `quirks_v8`: an operator's older form, where it has one, or the reason to refuse it.
-"""
+"""Rewrite nodes for opset 17, or return why not: the rules of `quirks_v8` for TensorRT 8.6."""
 
 from math import ceil
 from typing import TYPE_CHECKING
@@ -23,7 +20,7 @@ _INT32_MAX = 2**31 - 1
 
 
 def _constant(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Integers that are attributes of their own are read as floats, which are not there."""
+    """Write value_int and value_ints as a tensor: the parser reads floats, which are unset."""
     for name in ("value_int", "value_ints"):
         value = attribute(node, name, None)
         if value is not None:
@@ -32,18 +29,18 @@ def _constant(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _empty_reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Rewrite a reduction over no axes that is a no-op, which TensorRT treats as one over all."""
+    """Refuse a reduction over no axes, a no-op that TensorRT takes for one over all axes."""
     if not attribute(node, "noop_with_empty_axes", 0) or attribute(node, "axes", None):
         return None
     name = input_name(node, 1)
     axes = facts.constant(name)
     if name and (axes is None or axes.size > 0):
         return None
-    return "noop_with_empty_axes=1 without axes is taken for a reduction over all of them"
+    return "noop_with_empty_axes=1 without axes would be taken for a reduction over all axes"
 
 
 def _sum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Its axes are read, or refused, but for an empty list, which means all."""
+    """Drop an empty list of axes, which means all; the parser reads or refuses any other."""
     if problem := _empty_reduction(node, facts):
         return problem
     axes = facts.constant(input_name(node, 1))
@@ -51,20 +48,20 @@ def _sum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Since opset 18 axes are an input; before, they were an attribute."""
+    """Write the axes, an input since opset 18, as the attribute that they were before."""
     if problem := _empty_reduction(node, facts):
         return problem
     if not input_name(node, 1):
         return None
     axes = facts.constant(node.input[1])
     if axes is None:
-        return "its axes are not a constant of the file itself, and would be left out"
+        return "its axes are not a constant within the model file, and would be ignored"
     values = axes.ravel().tolist() or None
     return [copy_node(node, inputs=1, noop_with_empty_axes=None, axes=values)]
 
 
 def _shape(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Since opset 15 it may be of some axes."""
+    """Write start and end, which opset 15 added, as a Slice."""
     from onnx import helper
 
     start, end = attribute(node, "start", 0), attribute(node, "end", None)
@@ -80,20 +77,18 @@ def _shape(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _split(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Since opset 18 the last part may be smaller; it would be cut short like the others."""
+    """Write out the sizes if the last part is smaller (opset 18): TensorRT makes all alike."""
     if not attribute(node, "num_outputs", 0) or input_name(node, 1):
         return None
     count = len(node.output)
     shape, axis = facts.shape(node.input[0]), attribute(node, "axis", 0)
     size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
     if size is None:
-        return (
-            "the size of the split axis is unknown, and must be known, as there may be a remainder"
-        )
+        return "the size of the split axis must be known, as there may be a remainder"
     part = ceil(size / count)
     last = size - part * (count - 1)
     if last < 0:
-        return f"a size of {size} has no {count} parts of {part}"
+        return f"a size of {size} cannot be split into {count} parts of {part}"
     if part == last:
         return [copy_node(node, inputs=1)] if len(node.input) > 1 else None
     sizes = facts.unused(f"{node.output[0]}_sizes")
@@ -103,50 +98,50 @@ def _split(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _grid_sample(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Opset 20 renamed its modes, and what is not known is taken for "nearest".
+    """Write the mode's name before opset 20; the parser takes unknown ones for "nearest".
 
-    With more than two axes to sample TensorRT 8.6.0 ended the process (on an H100).
+    With more than two spatial axes, TensorRT 8.6.0 terminated the process (on an H100).
     """
     shape = facts.shape(node.input[0])
     if shape is not None and len(shape) != 4:
-        return f"an input of rank {len(shape)}; TensorRT 8.6 samples images alone"
+        return f"its input has rank {len(shape)}; TensorRT 8.6 samples images (rank 4) only"
     mode = attribute(node, "mode", b"").decode()
     older = {"linear": "bilinear", "cubic": "bicubic"}.get(mode)
     return [copy_node(node, mode=older)] if older is not None else None
 
 
 def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Check for attributes added in opset 18, which TensorRT 8.6 ignores."""
+    """Refuse attributes that opset 18 added, which TensorRT 8.6 ignores."""
     if attribute(node, "antialias", 0):
-        return "antialias=1 would be left out"
+        return "antialias=1 would be ignored"
     policy = attribute(node, "keep_aspect_ratio_policy", b"stretch")
     if policy != b"stretch" and input_name(node, 3):
-        return "keep_aspect_ratio_policy would be left out"
-    return "axes would be left out" if attribute(node, "axes", []) else None
+        return "keep_aspect_ratio_policy would be ignored"
+    return "axes would be ignored" if attribute(node, "axes", []) else None
 
 
 def _scatter(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Check for reductions, which opset 16 added."""
+    """Refuse reductions, which opset 16 added and TensorRT 8.6 ignores."""
     reduction = attribute(node, "reduction", b"none").decode()
-    return None if reduction == "none" else f'reduction="{reduction}" would be left out'
+    return None if reduction == "none" else f'reduction="{reduction}" would be ignored'
 
 
 def _lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Check for attributes added in opset 18, which TensorRT 8.6 ignores."""
+    """Refuse attributes that opset 18 added, which TensorRT 8.6 ignores."""
     if any(dilation != 1 for dilation in attribute(node, "dilations", [])):
-        return "dilations would be left out"
-    return "ceil_mode=1 would be left out" if attribute(node, "ceil_mode", 0) else None
+        return "dilations would be ignored"
+    return "ceil_mode=1 would be ignored" if attribute(node, "ceil_mode", 0) else None
 
 
 def _global_lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if attribute(node, "p", 2) % 2 == 0:
         return None
-    return "with an odd p, signs would count"
+    return "for an odd p, values would keep their signs"
 
 
 def _space_to_depth(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     mode = attribute(node, "mode", b"DCR").decode()
-    return None if mode == "DCR" else f'mode="{mode}" would be left out'
+    return None if mode == "DCR" else f'mode="{mode}" would be ignored'
 
 
 def _instance_normalization(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
@@ -163,17 +158,17 @@ def _recurrent(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         return None
     for name in ("activation_alpha", "activation_beta"):
         if attribute(node, name, []):
-            return f"{name} would be given to other activations"
+            return f"{name} would be applied to the wrong activations"
     return None
 
 
 def _if(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Its parser keeps the tensors that leave a branch in a hash table, in no order."""
+    """Refuse several outputs: the parser keeps those of a branch in an unordered table."""
     if len(node.output) < 2 or facts.constant(node.input[0]) is not None:
         return None
     return (
-        f"its {len(node.output)} outputs would come in any order; fix its condition (freeze=), or "
-        "write an If for each"
+        f"its {len(node.output)} outputs would be in arbitrary order; fix its condition (freeze=), "
+        "or write an If for each output"
     )
 
 

@@ -1,4 +1,4 @@
-"""Einsum equations in the letters that TensorRT's parser reads: a to z."""
+"""Rewrite Einsum equations in lowercase letters, all that TensorRT's parser reads."""
 
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ _DOTS = "..."
 
 
 def lowercase_einsum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Replace capitals in an Einsum's equation, and make its result explicit."""
+    """Replace uppercase letters in an Einsum's equation, and make its output explicit."""
     equation = attribute(node, "equation", b"").decode().replace(" ", "")
     inputs, arrow, output = equation.partition("->")
     if not arrow:
@@ -30,6 +30,6 @@ def lowercase_einsum(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _implicit_output(inputs: str) -> str:
-    """Return the implicit result of an equation: the letters that occur once, sorted."""
+    """Return the implicit output of an equation: the letters that occur once, sorted."""
     once = sorted(c for c in set(inputs) - set(".,") if inputs.count(c) == 1)
     return (_DOTS if _DOTS in inputs else "") + "".join(once)

@@ -1,4 +1,4 @@
-"""Nodes that TensorRT computes otherwise than ONNX means them, written so that it has them right.
+"""Rewrite nodes for which TensorRT's results differ from ONNX's in a form where they do not.
 
 Found on an H200 with TensorRT-RTX 1.6.1, by operator, type and attribute.
 """
@@ -35,15 +35,15 @@ RULES: dict[str, Rule] = {
     **remainders.RULES,
     **scatter_indices.RULES,
     **transposed_convolution.RULES,
-    **wide_sums.RULES,  # after those that it takes further
+    **wide_sums.RULES,  # last: it extends the rules of others
 }
 
 
 def write_exact_forms(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the model with these nodes rewritten; itself if it has none.
+    """Rewrite these nodes; return the model itself if it has none.
 
     Raises:
-        ParseError: nodes have no exact form; the message names them, with the reason.
+        ParseError: nodes have no exact form. Names them, with the reason.
     """
-    change = "{op_type} is written in other operators, as {library} computes it otherwise"
+    change = "{op_type} is rewritten in other operators, since {library} deviates from ONNX"
     return apply_rules(model, str(target.library), RULES, change)

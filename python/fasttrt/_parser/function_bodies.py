@@ -1,4 +1,4 @@
-"""Operators that ONNX defines as functions of others: the nodes that they stand for."""
+"""Expand operators that ONNX defines as functions of other operators."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 def function_body(
     node: "onnx.NodeProto", opset: int, facts: TensorInfo
 ) -> "list[onnx.NodeProto] | None":
-    """Return the nodes that a node of ONNX stands for by its definition.
+    """Return the nodes by which ONNX defines a node's operator.
 
     Args:
         node: any node.
-        opset: the version of ONNX's operators that the model has.
+        opset: the model's version of ONNX's operators.
         facts: of the model; new names are registered there.
 
     Returns:
-        The nodes; None if the operator is none of ONNX's functions, or its inputs' types are not
-        known.
+        The nodes; None if ONNX does not define the operator as a function, cannot convert the
+        function to the opset, or needs input types that are unknown.
     """
     import onnx
 
     if node.domain not in ONNX_DOMAINS or not onnx.defs.has(node.op_type, opset, ""):
         return None
-    schema: Any = onnx.defs.get_schema(node.op_type, opset, "")  # more than its stub tells
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, "")  # its stub lacks members
     plain = [v for v in schema.function_opset_versions if v <= opset]
     by_context = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
     if plain:
@@ -64,7 +64,7 @@ def function_body(
 
 
 def _type(name: str, facts: TensorInfo) -> bytes | None:
-    """Return a tensor's type, serialized; of an input that is left out an empty one."""
+    """Return a tensor's type, serialized: empty for an omitted input, None if unknown."""
     from onnx import TypeProto, helper
 
     if not name:

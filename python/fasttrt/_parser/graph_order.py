@@ -1,4 +1,4 @@
-"""Put nodes in order: each after those that give its inputs, as ONNX and most passes want them."""
+"""Sort nodes topologically, as ONNX requires it and most passes expect it."""
 
 from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def order_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Sort a model's nodes where they are not in order.
+    """Sort a model's nodes if they are out of order.
 
     Raises:
-        ParseError: names each node that waits for itself, takes what nothing gives, or gives what
-            something else does, and outputs that nothing gives.
+        ParseError: nodes form a cycle, a node reads an undefined tensor or redefines one, or an
+            output of a graph is undefined. Names the nodes and tensors.
     """
     check = _Check(model)
     check.graph(model.skeleton.graph, [])
@@ -32,19 +32,19 @@ def order_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
                 replace_all(graph.node, _sorted(graph.node))
             except CycleError as error:
                 cycle = [graph.node[index] for index in error.args[1]]
-                check.refuse(cycle[0], "it waits for itself: " + " gives to ".join(
+                check.refuse(cycle[0], "it is part of a cycle: " + " feeds ".join(
                     f"'{node.output[0]}' ({node.op_type})" for node in reversed(cycle)
                 ))  # fmt: skip
                 break
         else:
-            return model.changed(proto, ["nodes are in another order: each after its inputs"])
+            return model.changed(proto, ["nodes are sorted topologically"])
     if check.problems:
-        raise ParseError(f"{target.library} cannot be given the model", tuple(check.problems))
+        raise ParseError(f"{target.library} cannot build this model", tuple(check.problems))
     return model
 
 
 class _Check:
-    """What is wrong with the names of a model's tensors."""
+    """Find nodes that are out of order, and tensors that are undefined or defined twice."""
 
     def __init__(self, model: OnnxModel) -> None:
         self._model = model
@@ -56,13 +56,13 @@ class _Check:
         self.problems.append(ParseIssue(place, node.name, node.op_type, reason))
 
     def graph(self, graph: "onnx.GraphProto", outer: "list[tuple[set[str], set[str]]]") -> None:
-        """Look at a graph; ``outer`` has what the graphs around it have given, and will give."""
+        """Check a graph; ``outer`` has the names that enclosing ones define so far, and in all."""
         given = {*_constants(graph), *(value.name for value in graph.input)}
         makers: dict[str, onnx.NodeProto] = {}
         for node in graph.node:
             for name in filter(None, node.output):
                 if name in given or name in makers:
-                    self.refuse(node, f"it gives '{name}', which something else gives already")
+                    self.refuse(node, f"its output '{name}' is already defined")
                 makers[name] = node
         scopes = [*outer, (given, set(makers))]
         for node in graph.node:
@@ -73,9 +73,7 @@ class _Check:
             given.update(node.output)
         for value in graph.output:
             if not any(value.name in known or value.name in later for known, later in scopes):
-                reason = (
-                    f"the output '{value.name}' of the graph '{graph.name}' is given by no node"
-                )
+                reason = f"no node computes the output '{value.name}' of the graph '{graph.name}'"
                 self.problems.append(ParseIssue(-1, "", "", reason))
 
     def _use(
@@ -86,7 +84,7 @@ class _Check:
         if any(name in later for _, later in scopes):
             self.is_sorted = False
         else:
-            self.refuse(node, f"its input '{name}' is given by nothing")
+            self.refuse(node, f"its input '{name}' is undefined")
 
 
 def _constants(graph: "onnx.GraphProto") -> Iterator[str]:
@@ -95,10 +93,10 @@ def _constants(graph: "onnx.GraphProto") -> Iterator[str]:
 
 
 def _sorted(nodes: "Sequence[onnx.NodeProto]") -> "list[onnx.NodeProto]":
-    """Return nodes in order.
+    """Return nodes in topological order.
 
     Raises:
-        CycleError: with the indices of those that wait for one another.
+        CycleError: with the indices of the nodes of a cycle.
     """
     makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     waits = {
@@ -109,7 +107,7 @@ def _sorted(nodes: "Sequence[onnx.NodeProto]") -> "list[onnx.NodeProto]":
 
 
 def _needs(node: "onnx.NodeProto") -> Iterator[str]:
-    """Yield the names of a node's inputs, and of the outer tensors that its subgraphs use."""
+    """Yield the names of a node's inputs, and of the outer tensors that its subgraphs read."""
     yield from filter(None, node.input)
     for graph in subgraphs(node):
         own = {*_constants(graph), *(value.name for value in graph.input)}

@@ -1,6 +1,6 @@
-"""GroupNormalization of a single group, which TensorRT-RTX 1.6.1 computes wrongly in every type.
+"""Write out GroupNormalization with one group, which TensorRT-RTX 1.6.1 gets wrong in every type.
 
-It is written in the operators that ONNX defines it with, in float32.
+It is written in the operators by which ONNX defines it, in float32.
 """
 
 from typing import TYPE_CHECKING
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def write_group_normalization(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the model with these nodes written out; itself if it has none.
+    """Write out these nodes; return the model itself if it has none.
 
     Raises:
-        ParseError: the rank of an input is not known.
+        ParseError: the rank of such a node's input is unknown.
     """
-    change = "{op_type} is written in other operators, as {library} has it wrong for one group"
+    change = "{op_type} is rewritten in other operators, since {library} gets one group wrong"
     rules = {"GroupNormalization": _group_normalization}
     return apply_rules(model, str(target.library), rules, change)
 
@@ -36,7 +36,7 @@ def _group_normalization(node: "onnx.NodeProto", facts: TensorInfo) -> Replaceme
         return None
     shape, kind = facts.shape(node.input[0]), facts.dtype(node.input[0])
     if shape is None:
-        return "of one group, for which the rank of its input has to be known"
+        return "with one group, the rank of its input must be known"
     chain = NodeChain(node, facts)
     is_narrow = kind != TensorProto.FLOAT
 

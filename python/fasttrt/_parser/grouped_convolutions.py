@@ -1,15 +1,15 @@
-"""Grouped convolutions for which TensorRT-RTX compiles wrong kernels.
+"""Find grouped convolutions for which TensorRT-RTX compiles wrong kernels.
 
-TensorRT-RTX compiles kernels for the sizes of a run where these vary. Of release 1.6.1, on an H200,
-those of grouped convolutions are wrong in two cases:
+With dynamic shapes, TensorRT-RTX compiles kernels for the shapes of a run. In release 1.6.1, on an
+H200, those of grouped convolutions are wrong in two cases:
 
 * In float32, of two with the same channels and groups and different kernel sizes (3x3 and 5x5), the
-  second one gets the first one's kernel. MnasNet and EfficientNet have such.
-* With 8 or 16 input channels a group, in float32 and float16, results of the second size and later
-  are wrong, or the GPU reads beyond its memory, which ends all work of the process there. RegNet
-  has such. Others than depthwise convolutions, which have 1, are all taken to be at risk.
+  second one gets the first one's kernel. MnasNet and EfficientNet have such pairs.
+* With 8 or 16 input channels per group, in float32 and float16, results for the second shape and
+  later are wrong, or the GPU reads out of bounds, which ends all work of the process there. RegNet
+  has such convolutions. All but depthwise ones, which have 1, are taken to be at risk.
 
-The kernels that serve all sizes, and those of an engine whose sizes are fixed, are right.
+The kernels that serve all shapes, and those of an engine with fixed shapes, are right.
 """
 
 from collections import defaultdict
@@ -27,11 +27,11 @@ _Sizes: TypeAlias = tuple[int | None, ...]
 
 
 def convolutions_at_risk(model: OnnxModel) -> list[str]:
-    """Return the names of convolutions whose kernels for the sizes of a run may be wrong.
+    """Return the names of convolutions whose kernels for the shapes of a run may be wrong.
 
     Args:
-        model: the model as it is parsed, its local functions inlined. Of what it does not tell
-            (types, sizes of weights), the worst is assumed.
+        model: the model as it is parsed, its local functions inlined. For types and sizes of
+            weights that are unknown, the worst is assumed.
     """
     grouped = [node for node in with_inner(model.skeleton.graph.node) if _is_grouped(node)]
     if not grouped:
@@ -58,7 +58,7 @@ def _is_grouped(node: "onnx.NodeProto") -> bool:
 
 
 def _layout(node: "onnx.NodeProto", facts: TensorInfo) -> tuple[_Sizes, _Sizes]:
-    """Return output channels, input channels a group and groups; and the size of the kernel."""
+    """Return (output channels, input channels per group, groups) and the kernel's size."""
     shape = facts.shape(node.input[1]) or []
     outputs, inputs = (*shape[:2], None, None)[:2]
     kernel = attribute(node, "kernel_shape", shape[2:])

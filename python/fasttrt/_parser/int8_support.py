@@ -1,4 +1,4 @@
-"""What of int8 a TensorRT has kernels for."""
+"""Tell what a TensorRT supports in int8."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def has_int8(gpu: tuple[int, int]) -> bool:
-    """Whether GPUs of a compute capability have int8 dot products: 6.1, and 7.0 and later.
+    """Return whether a compute capability has int8 dot products: 6.1, and 7.0 and later.
 
     Source: the hardware support matrices of TensorRT 8.6 and 10.
     """
@@ -19,16 +19,15 @@ def has_int8(gpu: tuple[int, int]) -> bool:
 
 
 def has_int8_convolutions(library: _core.Library) -> bool:
-    """Whether it builds them: TensorRT-RTX 1.5.0 and 1.6.1 fail, 1.7.1 does (measured)."""
+    """Return whether a library builds them: TensorRT-RTX 1.5.0 and 1.6.1 fail, 1.7.1 does."""
     major, minor = (int(part) for part in library.version.split(".")[:2])
     return library.family != "rtx" or (major, minor) >= (1, 7)
 
 
 def int8_problem(graph: "onnx.GraphProto", library: _core.Library) -> str:
-    """Which int8 nodes of a model a library cannot build; empty if none.
+    """Name the int8 nodes of a model that a library cannot build; empty if there are none.
 
-    TensorRT-RTX before 1.7 parses int8 convolutions, and fails in the build with an error of its
-    compiler.
+    TensorRT-RTX before 1.7 parses int8 convolutions, but fails to build them with a compiler error.
     """
     if has_int8_convolutions(library):
         return ""
@@ -48,12 +47,12 @@ def int8_problem(graph: "onnx.GraphProto", library: _core.Library) -> str:
 
 
 def no_convolutions(library: _core.Library) -> str:
-    """Say that a library has no int8 convolutions, and which have."""
-    return f"{library} has no int8 convolutions (TensorRT has, and TensorRT-RTX from 1.7 on)"
+    """Return a message that a library has no int8 convolutions, and which ones have."""
+    return f"{library} has no int8 convolutions (TensorRT does, and TensorRT-RTX since 1.7)"
 
 
 def _dequantized(graph: "onnx.GraphProto") -> set[str]:
-    """Tensors that are dequantized from int8; without a zero point, TensorRT takes it for int8."""
+    """Return the tensors dequantized from int8, which TensorRT assumes without a zero point."""
     import onnx
 
     int8 = onnx.TensorProto.INT8

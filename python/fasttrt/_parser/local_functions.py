@@ -1,8 +1,8 @@
-"""Write out local functions: each call becomes the nodes of its function.
+"""Inline local functions: replace each call by the nodes of its function.
 
-TensorRT's parser looks functions up by name alone, takes one that is named like an ONNX operator
-for that operator, refuses calls that leave out inputs or results, and follows functions that call
-themselves until the process ends.
+TensorRT's parser looks up functions by name alone, takes one that is named like an ONNX operator
+for that operator, refuses calls that omit inputs or outputs, and follows recursive functions until
+the process dies.
 """
 
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 MAX_NODES = 100_000
-"""That functions may become. A few lines of nested calls can stand for any number."""
+"""The most nodes that functions may expand to: a few nested calls can expand to any number."""
 MAX_BYTES = 2**30
-"""That these nodes may take."""
+"""The most bytes that these nodes may take."""
 MAX_DEPTH = 100
-"""Of calls within one another."""
+"""The deepest nesting of calls."""
 
 _Key: TypeAlias = tuple[str, str, str]
 """A function's domain, name and overload."""
@@ -34,12 +34,12 @@ _Key: TypeAlias = tuple[str, str, str]
 def inline_functions(model: OnnxModel, target: "Target") -> OnnxModel:
     """Replace each call of a local function by the function's nodes.
 
-    They are named after the call, ``call/node``, and so is what they give to one another. Where
-    versions of ONNX's operators differ, all are converted to the newest.
+    The nodes and the tensors between them are named after the call, ``call/node``. If the versions
+    of ONNX's operators differ, all are converted to the newest.
 
     Raises:
-        ParseError: a function calls itself, is called with more than it takes, or cannot be
-            converted; or together they become more than `MAX_NODES` nodes. Names the call.
+        ParseError: a function is recursive, is called with too many inputs or outputs, or cannot be
+            converted; or all of them expand to more than `MAX_NODES` nodes. Names the call.
     """
     if not model.skeleton.functions:
         return model
@@ -59,28 +59,28 @@ class _Inliner:
         for function in proto.functions:
             key = _key(function.name, function)
             if key in self._functions:
-                _refuse(f"the model has two functions {_written(key)}")
+                _refuse(f"the model has two functions named {_label(key)}")
             self._functions[key] = function
         self._names = set(all_names(proto.graph))
         self._nodes = self._bytes = 0
         self._calls: dict[_Key, int] = {}
         self._version = 0
         self._outer: onnx.NodeProto | None = None
-        """The node of the model's graph that is written out now."""
+        """The node of the model's graph that is being inlined."""
         self._place = -1
-        """Its index in the graph as it was read."""
+        """Its index in the original graph."""
         self.callers: dict[str, int] = {}
-        """By what a function's node gives: the index of the call in the model's graph."""
+        """By the output of an inlined node, the index of the call in the model's graph."""
 
     def expand_model(self) -> None:
-        """Write out all calls in the model's graph and its subgraphs."""
+        """Inline all calls in the model's graph and its subgraphs."""
         graph = self._proto.graph
         places = {tuple(node.output): index for index, node in enumerate(graph.node)}
-        # Conversion may put in nodes, so places are those before it.
+        # Conversion may insert nodes, so the places are those before it.
         try:
             self._version = unify_opsets(self._proto, self._called())
         except Exception as error:  # of several classes, RuntimeError among them
-            _refuse(f"the model's functions are of a newer opset, and ONNX cannot convert: {error}")
+            _refuse(f"ONNX cannot convert the graph to the opset of the model's functions: {error}")
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             self._place, self._outer = places.get(tuple(node.output), -1), node
@@ -90,9 +90,9 @@ class _Inliner:
     def changes(self) -> list[str]:
         """Return a line for each function that is called."""
         return [
-            f"function {_written(key)}: {count} calls are written out as its nodes"
+            f"function {_label(key)}: {count} calls are inlined"
             for key, count in self._calls.items()
-        ] or ["functions that nothing calls are left out"]
+        ] or ["functions without calls are removed"]
 
     def _called(self) -> "list[onnx.FunctionProto]":
         """Return the functions that the graph calls, and those that they call."""
@@ -123,7 +123,7 @@ class _Inliner:
             body = convert_nodes(body, version, self._version, self._names)
         except Exception as error:  # of several classes, RuntimeError among them
             self._refuse(
-                f"the function {_written(key)} is of opset {version}, and ONNX cannot convert it "
+                f"the function {_label(key)} has opset {version}, and ONNX cannot convert it "
                 f"to {self._version}: {error}"
             )
         self.callers |= {name: self._place for n in with_inner(body) for name in n.output if name}
@@ -132,12 +132,12 @@ class _Inliner:
     def _check_call(
         self, function: "onnx.FunctionProto", call: "onnx.NodeProto", active: tuple[_Key, ...]
     ) -> None:
-        name = _written(active[-1])
+        name = _label(active[-1])
         if active[-1] in active[:-1]:
-            path = " calls ".join(map(_written, active[active.index(active[-1]) :]))
+            path = " calls ".join(map(_label, active[active.index(active[-1]) :]))
             self._refuse(f"the function {name} calls itself ({path})")
         if len(active) > MAX_DEPTH:
-            self._refuse(f"more than {MAX_DEPTH} functions call one another in turn")
+            self._refuse(f"calls of functions are nested more than {MAX_DEPTH} deep")
         for what, given, taken in (
             ("inputs", call.input, function.input),
             ("outputs", call.output, function.output),
@@ -148,15 +148,17 @@ class _Inliner:
         missing |= {a for a, b in zip(function.input, call.input, strict=False) if not b}
         for formal, actual in zip(function.output, call.output, strict=False):
             if actual and formal in missing:
-                self._refuse(f"the function {name} gives its input {formal}, which is left out")
+                self._refuse(
+                    f"the function {name} returns its input {formal}, which the call omits"
+                )
 
     def _count(self, body: "list[onnx.NodeProto]") -> None:
-        self._nodes += 1 + sum(1 for _ in with_inner(body))  # a call of nothing counts, too
+        self._nodes += 1 + sum(1 for _ in with_inner(body))  # an empty function counts, too
         self._bytes += sum(step.ByteSize() for step in body)
         if self._nodes > MAX_NODES:
-            self._refuse(f"written out, the model's functions are more than {MAX_NODES} nodes")
+            self._refuse(f"inlined, the model's functions have more than {MAX_NODES} nodes")
         if self._bytes > MAX_BYTES:
-            self._refuse(f"written out, the model's functions take more than {MAX_BYTES} bytes")
+            self._refuse(f"inlined, the model's functions take more than {MAX_BYTES} bytes")
 
     def _refuse(self, reason: str) -> NoReturn:
         assert self._outer is not None
@@ -164,7 +166,7 @@ class _Inliner:
 
 
 class _Call:
-    """A function's nodes with the names and attributes of a call."""
+    """Copy a function's nodes with the names and attributes of a call."""
 
     def __init__(
         self, function: "onnx.FunctionProto", call: "onnx.NodeProto", taken: set[str]
@@ -177,7 +179,7 @@ class _Call:
         self._names |= dict.fromkeys(function.input, "")  # as calls may leave inputs out
         self._names |= dict(zip(function.input, call.input, strict=False))
         self._copies = []
-        """What has a name outside already, and the other one that the call wants for it."""
+        """Outputs that already have a name outside, and the one that the call gives them."""
         for formal, actual in zip(function.output, call.output, strict=False):
             if actual and formal in self._names:
                 self._copies.append((self._names[formal], actual))
@@ -201,7 +203,7 @@ class _Call:
         while copy.input and not copy.input[-1]:
             del copy.input[-1]
         replace_all(copy.output, list(map(self._name, node.output)))
-        for graph in subgraphs(copy):  # the function's own: those of the call come below
+        for graph in subgraphs(copy):  # the function's own; those of the call follow below
             self._rename(graph)
         replace_all(copy.attribute, [a for a in map(self._resolved, copy.attribute) if a])
         return copy
@@ -214,7 +216,7 @@ class _Call:
         replace_all(graph.node, [self._instance(node) for node in graph.node])
 
     def _resolved(self, attribute: "onnx.AttributeProto") -> "onnx.AttributeProto | None":
-        """Return the attribute that one of the function refers to; None if it is not set."""
+        """Resolve a reference to an attribute of the call; return None if that is not set."""
         if not attribute.ref_attr_name:
             return attribute
         given = self._attributes.get(attribute.ref_attr_name)
@@ -247,7 +249,7 @@ def expand_call(
     Args:
         function: the function.
         call: the node that calls it.
-        taken: names that new tensors and nodes must not have; theirs are added.
+        taken: names in use, which new tensors and nodes must not have; theirs are added.
     """
     return _Call(function, call, taken).nodes()
 
@@ -257,10 +259,10 @@ def _key(name: str, owner: "onnx.NodeProto | onnx.FunctionProto") -> _Key:
     return domain, name, getattr(owner, "overload", "")  # since onnx 1.16
 
 
-def _written(key: _Key) -> str:
+def _label(key: _Key) -> str:
     return ".".join(filter(None, key[:2])) + (f":{key[2]}" if key[2] else "")
 
 
 def _refuse(reason: str, index: int = -1, name: str = "", operator: str = "") -> NoReturn:
     issue = ParseIssue(index, name, operator, reason)
-    raise ParseError("the model's local functions cannot be written out", (issue,))
+    raise ParseError("the model's local functions cannot be inlined", (issue,))

@@ -1,6 +1,6 @@
-"""Loops that collect values and may end before their trip count: refused.
+"""Refuse Loops that collect values (scan outputs) and may end before their trip count.
 
-What TensorRT collects has the length of the trip count, whether or not the loop ends earlier.
+TensorRT's scan outputs are as long as the trip count, whether or not the loop ends earlier.
 """
 
 from typing import TYPE_CHECKING
@@ -24,14 +24,13 @@ def _loop(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         condition = makers[condition].input[0]
     has_count, has_condition = (bool(input_name(node, index)) for index in range(2))
     if has_count and not has_condition:
-        return None  # by ONNX's text the body's condition does not count then
+        return None  # ONNX then ignores the body's condition
     goes_on = facts.is_true(condition) or condition == body.input[1].name
     if has_count and goes_on and facts.is_true(node.input[1]):
         return None
     return (
-        "what it collects would not have the length of the turns made, as it may end before its "
-        "trip count; collect a fixed number of turns and the number made, or make its condition "
-        "a constant"
+        "its scan outputs would be as long as its trip count, before which it may end; run a fixed "
+        "number of iterations and return how many of them count, or make its condition a constant"
     )
 
 

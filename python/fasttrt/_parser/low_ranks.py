@@ -1,4 +1,4 @@
-"""Tensors of one axis or none, for operators that TensorRT has for more axes only."""
+"""Rewrite operators on tensors of rank 0 and 1 that TensorRT has for higher ranks only."""
 
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _REDUCED_TO_INDEX = ("ArgMax", "ArgMin")
 
 
-def with_leading_axis(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Softmax and its like, ArgMax and ArgMin of one axis or none: of a tensor of two axes."""
+def add_leading_axis(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
+    """Rewrite Softmax and the like, ArgMax and ArgMin of rank 0 or 1 with rank 2."""
     rank = _rank(node.input[0], facts)
     if rank is None or rank > 1:
         return None
@@ -35,8 +35,8 @@ def with_leading_axis(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     return [*steps, inner, *_reshape(inner.output[0], first, narrow, facts)]
 
 
-def of_scalar(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Rewrite a reduction of a scalar as that of a tensor with one axis."""
+def reduce_scalar(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
+    """Rewrite a reduction of a scalar with rank 1."""
     if _rank(node.input[0], facts) != 0:
         return None
     axes = input_name(node, 1)
@@ -54,10 +54,10 @@ def of_scalar(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     ]
 
 
-def matrix_product(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Rewrite a product with a vector as a matrix product of one row or column.
+def widen_vector(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
+    """Rewrite a product with a vector as one with a matrix of a single row or column.
 
-    TensorRT's parser gets vectors times batches of matrices wrong.
+    TensorRT's parser gets products of vectors and batches of matrices wrong.
     """
     ranks = [_rank(name, facts) for name in node.input[:2]]
     if None in ranks or 1 not in ranks or max(filter(None, ranks), default=0) < 2:
@@ -73,7 +73,7 @@ def matrix_product(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     index = facts.unused(index)
     from onnx import helper
 
-    # Gather, as Squeeze has its axes in another place since opset 13.
+    # Gather rather than Squeeze, whose axes became an input in opset 13.
     return [
         *steps,
         inner,

@@ -1,4 +1,4 @@
-"""Giving an ONNX model to TensorRT, whichever way it has to go."""
+"""Pass an ONNX model to TensorRT, as a file or as bytes."""
 
 import os
 import tempfile
@@ -17,18 +17,18 @@ T = TypeVar("T")
 def feed_model(
     model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
 ) -> T:
-    """Call one of the two: with a path, or with bytes and the path that their data is relative to.
+    """Call ``from_file`` with a path, or ``from_bytes`` with a model and its path.
 
-    External data is found beside the file that the model came from. The bytes end at protobuf's
-    limit of 2 GiB; beyond it a file is written for the time of the call.
+    External data is found relative to that path. A model beyond protobuf's limit of 2 GiB is
+    written to a temporary file for the call.
 
     Raises:
-        InputError: a file of the model has changed since it was checked, or did so in the call.
+        InputError: a file of the model has changed since it was checked, or during the call.
     """
     with model.unchanged():
         if model.path is None or is_utf8(model.path.absolute()):
             return _feed_model(model, from_file, from_bytes)
-        # The vendor's messages quote paths, and have to be text.
+        # TensorRT's messages quote paths, and must be valid UTF-8.
         folder = os.open(model.path.parent, os.O_PATH | os.O_CLOEXEC)
         try:
             return from_bytes(model.to_bytes(), f"/proc/self/fd/{folder}/model.onnx")
@@ -52,7 +52,7 @@ def _feed_model(
 def parse_network(
     library: _core.Library, device: int | None, model: OnnxModel
 ) -> _core.PlanBuilder:
-    """Return a builder that has parsed a model, which `pipeline` has made ready for it.
+    """Return a builder that has parsed a model, which `pipeline` has prepared.
 
     Raises:
         ParseError: lists every node that TensorRT refused.
@@ -61,7 +61,7 @@ def parse_network(
     try:
         feed_model(model, builder.parse_file, builder.parse)
     except ParseError as error:
-        from fasttrt._parser.parse_issues import explained
+        from fasttrt._parser.parse_issues import explain_error
 
-        raise explained(error, model, str(library)) from None
+        raise explain_error(error, model, str(library)) from None
     return builder

@@ -1,6 +1,7 @@
-"""NaN where TensorRT loses it: results are replaced by NaN where an input is (``nan="propagate"``).
+"""Propagate NaN where TensorRT drops it (``nan="propagate"``).
 
-TensorRT's Max, Min and what is made of them take the number of a number and a NaN.
+Of a number and a NaN, TensorRT's Max, Min and all that is built on them return the number. Their
+results are replaced by NaN where an input is NaN.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
 
     from fasttrt._parser.pipeline import Target
 
-_UNKNOWN = 'the type of its input is not known, and has to be for nan="propagate"'
-_INDICES = 'it has a second output, of which nan="propagate" knows no NaN'
+_UNKNOWN = 'the type of its input must be known for nan="propagate"'
+_INDICES = 'nan="propagate" does not support its second output'
 
 
 def propagate_nan(model: OnnxModel, target: "Target") -> OnnxModel:
     """Make a model propagate NaN; return the model itself if that is not requested.
 
     Raises:
-        ParseError: names the nodes of which the type is not known.
+        ParseError: nodes have inputs of unknown type, or indices as a second output. Names them.
     """
     if not target.propagate_nan:
         return model
-    return apply_rules(model, str(target.library), RULES, "NaN goes through its {op_type}")
+    return apply_rules(model, str(target.library), RULES, "its {op_type} propagates NaN")
 
 
 def _elementwise(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """NaN where any input is."""
+    """Replace results by NaN where any input is NaN."""
     dtype = _float_type(node, facts)
     if not isinstance(dtype, np.dtype):
         return dtype
@@ -46,7 +47,7 @@ def _elementwise(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _first_input(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """NaN where the first input is."""
+    """Replace results by NaN where the first input is NaN."""
     dtype = _float_type(node, facts)
     if not isinstance(dtype, np.dtype):
         return dtype
@@ -57,7 +58,7 @@ def _first_input(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """NaN where one of the values is of which it takes the greatest or the least."""
+    """Replace results by NaN where any of the values reduced to them is NaN."""
     from onnx import TensorProto
 
     dtype = _float_type(node, facts)
@@ -78,7 +79,7 @@ def _reduction(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _original(node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain) -> str:
-    """Add the node with another output; give that."""
+    """Add a copy of the node with a new output; return the output's name."""
     copy = copy_node(node)
     copy.name = copy.output[0] = facts.unused(f"{node.output[0]}_{node.op_type}")
     chain.nodes.append(copy)
@@ -86,7 +87,7 @@ def _original(node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain) -> st
 
 
 def _float_type(node: "onnx.NodeProto", facts: TensorInfo) -> "np.dtype[Any] | str | None":
-    """Return the dtype; None if it is not a float, a reason if it is unknown."""
+    """Return the input's dtype; None if it is not floating point, a reason if it is unknown."""
     from onnx import TensorProto, helper
 
     kind = facts.dtype(node.input[0])

@@ -1,4 +1,4 @@
-"""Which narrow integers are connected, and which of them TensorRT cannot have as they are."""
+"""Group connected tensors of narrow integers, and find those that TensorRT does not support."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ def narrow_tensors(node: "onnx.NodeProto", writer: Writer) -> list[str]:
 
 
 class Groups:
-    """Which narrow tensors are connected by nodes, and so have to be of one type."""
+    """Group the narrow tensors that nodes connect, and that so need a common type."""
 
     def __init__(self, proto: "onnx.ModelProto", writer: Writer, has_convolutions: bool) -> None:
         self._proto, self._writer, self._has_convolutions = proto, writer, has_convolutions
@@ -41,21 +41,21 @@ class Groups:
         for _, tensors in self._nodes:
             for name in tensors:
                 self._parents[self._root(name)] = self._root(tensors[0])
-        self._left = {self._root(name) for name in self._crossing()}
-        self._wanted = {self._root(name) for name in self._lacking()}
+        self._excluded = {self._root(name) for name in self._at_borders()}
+        self._to_promote = {self._root(name) for name in self._unsupported()}
         self._add_partners()
 
-    def carried(self) -> set[str]:
-        """Return the tensors that are to be of float32."""
+    def promoted(self) -> set[str]:
+        """Return the tensors that become float32."""
         return {
             name
             for name in list(self._parents)
-            if self._root(name) in self._wanted and self._root(name) not in self._left
+            if self._root(name) in self._to_promote and self._root(name) not in self._excluded
         }
 
-    def leave(self, node: "onnx.NodeProto") -> None:
-        """Keep all that is connected with a node as it is."""
-        self._left |= {self._root(name) for name in narrow_tensors(node, self._writer)}
+    def exclude(self, node: "onnx.NodeProto") -> None:
+        """Keep everything connected with a node unchanged."""
+        self._excluded |= {self._root(name) for name in narrow_tensors(node, self._writer)}
 
     def _root(self, name: str) -> str:
         parent = self._parents.setdefault(name, name)
@@ -63,8 +63,8 @@ class Groups:
             parent = self._parents[name] = self._root(parent)
         return parent
 
-    def _crossing(self) -> "Iterable[str]":
-        """Yield the tensors at the borders of subgraphs and of nodes without a rule."""
+    def _at_borders(self) -> "Iterable[str]":
+        """Yield the tensors at the borders of subgraphs, and of nodes without a rule."""
         for node, tensors in self._nodes:
             if node.domain not in ONNX_DOMAINS or not (
                 node.op_type in RULES or node.op_type == "Constant"
@@ -75,8 +75,8 @@ class Groups:
                 if value.name in self._parents:
                     yield value.name
 
-    def _lacking(self) -> "Iterable[str]":
-        """Yield the tensors with types that TensorRT does not support."""
+    def _unsupported(self) -> "Iterable[str]":
+        """Yield the tensors whose type TensorRT does not support where they are used."""
         facts, writer = self._writer.facts, self._writer
         ends = {v.name for v in (*self._proto.graph.input, *self._proto.graph.output)}
         for node, tensors in self._nodes:
@@ -94,7 +94,7 @@ class Groups:
                     yield name
 
     def _add_partners(self) -> None:
-        """Add weights of products whose other operand is carried, and of int8 convolutions."""
+        """Add weights of products whose other operand is promoted, and int8 convolutions."""
         makers = {
             node.output[0]: tensors[0]
             for node, tensors in self._nodes
@@ -104,10 +104,10 @@ class Groups:
             if node.op_type not in _PRODUCTS:
                 continue
             operands = [makers[name] for name in node.input[:2] if name in makers]
-            is_lacking = node.op_type in _CONVOLUTIONS and not self._has_convolutions
-            if is_lacking and len(operands) == 2:
-                self._wanted |= set(map(self._root, operands))
-            elif any(self._root(name) in self._wanted for name in operands):
-                self._wanted |= {
+            is_unsupported = node.op_type in _CONVOLUTIONS and not self._has_convolutions
+            if is_unsupported and len(operands) == 2:
+                self._to_promote |= set(map(self._root, operands))
+            elif any(self._root(name) in self._to_promote for name in operands):
+                self._to_promote |= {
                     self._root(name) for name in operands if self._writer.value(name) is not None
                 }

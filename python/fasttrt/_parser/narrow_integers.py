@@ -1,10 +1,10 @@
-"""Compute integers of 8 and 16 bits in float32 where TensorRT has no tensors of their type.
+"""Compute integers of 8 and 16 bits in float32 where TensorRT does not support their type.
 
-It has uint8 for a network's inputs and outputs that are cast, int8 where values are quantized with
+It supports uint8 for network inputs and outputs that are cast, int8 where values are quantized with
 a zero point of 0, and neither int16 nor uint16. A uint8 zero point of 0 is taken for one of int8.
-Models quantized by ONNX Runtime have all of these. float32 holds such integers exactly, so what
-moves, chooses, compares and quantizes them is written in float32, and gives the same values; only
-without kernels for integers.
+Models quantized by ONNX Runtime have all of these. float32 represents such integers exactly, so
+operators that move, select, compare and quantize them are rewritten in float32 and return the same
+values, only without integer kernels.
 """
 
 from collections import Counter
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 
-def carry_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":
-    """Write what computes with narrow integers in float32, except where TensorRT has them.
+def promote_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":
+    """Rewrite operators on narrow integers in float32, except where TensorRT supports them.
 
-    Where a node is in the way for which that is not known to be the same, everything that is
-    connected with it stays as it is, for TensorRT's parser to judge.
+    If a node is not known to return the same values in float32, everything connected with it stays
+    unchanged, for TensorRT's parser to accept or refuse.
     """
     if not _has_narrow(model.skeleton):
         return model
@@ -46,31 +46,31 @@ def carry_narrow_integers(model: "OnnxModel", target: "Target") -> "OnnxModel":
     facts, weights = TensorInfo(model), model.weights
     groups = Groups(model.skeleton, Writer(facts, weights), has_convolutions)
     while True:
-        carrying = _Carrying(model.skeleton, Writer(facts, weights), groups.carried())
+        promotion = _Promotion(model.skeleton, Writer(facts, weights), groups.promoted())
         try:
-            carrying.write()
+            promotion.write()
         except _StuckError as stuck:
-            groups.leave(stuck.node)
+            groups.exclude(stuck.node)
         else:
             break
-    if not carrying.replaced:
+    if not promotion.replaced:
         return model
     proto = model.copy_skeleton()
-    carrying.apply(proto)
-    counts = Counter(node.op_type for node in carrying.replaced)
+    promotion.apply(proto)
+    counts = Counter(node.op_type for node in promotion.replaced)
     if any(op in counts for op in ("QuantizeLinear", *INTEGER_PRODUCTS)):
         logger.warning(
-            "%s quantizes to int8 with a zero point of 0 alone%s; other quantization of the model "
-            "is computed in float32: the same values, without the speed of int8",
+            "%s supports int8 only with a zero point of 0%s; other quantization of the model is "
+            "computed in float32: the same values, without the speed of int8",
             target.library, "" if has_convolutions else ", and has no int8 convolutions",
         )  # fmt: skip
-    types = sorted({_type_name(facts.dtype(name)) for name in carrying.carried})
+    types = sorted({_type_name(facts.dtype(name)) for name in promotion.promoted})
     listed = ", ".join(f"{count} {operator}" for operator, count in sorted(counts.items()))
-    line = f"{', '.join(types)} values are computed as float32, which holds them exactly: {listed}"
+    line = f"{', '.join(types)} values are computed in float32, which is exact for them: {listed}"
     if not types:
         line = f"int32 values are dequantized in float32: {listed}"
     changed = model.changed(proto, [line])
-    changed.wide = model.wide | carrying.wide
+    changed.wide = model.wide | promotion.wide
     return changed
 
 
@@ -81,7 +81,7 @@ def _type_name(dtype: int) -> str:
 
 
 def _has_narrow(proto: "onnx.ModelProto") -> bool:
-    """Whether some node or tensor says that it is of a narrow type, or is quantized."""
+    """Return whether a node or tensor states a narrow type, or is quantized."""
     for graph in graphs_of(proto.graph):
         tensors = list(graph.initializer)
         for node in graph.node:
@@ -105,37 +105,37 @@ class _StuckError(Exception):
         self.node = node
 
 
-class _Carrying:
-    """The new nodes, and what they stand for. Is the `Carriage` that rules see."""
+class _Promotion:
+    """Collect the nodes in float32, and the names of their tensors: the `Context` of rules."""
 
-    def __init__(self, proto: "onnx.ModelProto", writer: Writer, carried: set[str]) -> None:
-        self._proto, self.writer, self.carried = proto, writer, carried
+    def __init__(self, proto: "onnx.ModelProto", writer: Writer, promoted: set[str]) -> None:
+        self._proto, self.writer, self.promoted = proto, writer, promoted
         self.replaced: list[onnx.NodeProto] = []
         self.wide: set[str] = set()
         """Names of nodes that stay in float32 whatever the precision."""
         self._steps: dict[tuple[int, int], list[onnx.NodeProto]] = {}
-        """By the place of the replaced node: which graph, which node."""
+        """By the index of the graph, and of the replaced node in it."""
         self._names: dict[str, str] = {}
 
-    def is_carried(self, name: str) -> bool:
-        return name in self.carried
+    def is_promoted(self, name: str) -> bool:
+        return name in self.promoted
 
-    def of(self, name: str) -> str:
+    def float32(self, name: str) -> str:
         if name not in self._names:
             value = self.writer.value(name)
             if value is not None:
                 self._names[name] = self.writer.constant(value.astype(np.float32))
-            elif name in self.carried:
+            elif name in self.promoted:
                 self._names[name] = self.writer.new_like(name)
             else:
                 raise UnwritableError(f"{name} stays an integer")
         return self._names[name]
 
     def write(self) -> None:
-        """Write all nodes that have to do with what is carried, and those that take int32 so."""
+        """Rewrite all nodes with promoted tensors, and DequantizeLinear of int32."""
         for i, graph in enumerate(graphs_of(self._proto.graph)):
             for j, node in enumerate(graph.node):
-                if node.op_type == "Constant" or not self._is_concerned(node):
+                if node.op_type == "Constant" or not self._is_affected(node):
                     continue
                 self.writer.begin(node)
                 self.writer.nodes = self._steps[i, j] = []
@@ -150,12 +150,12 @@ class _Carrying:
                     raise _StuckError(node) from None
                 self.replaced.append(node)
 
-    def _is_concerned(self, node: "onnx.NodeProto") -> bool:
+    def _is_affected(self, node: "onnx.NodeProto") -> bool:
         if node.domain not in ONNX_DOMAINS or node.op_type not in RULES:
             return False
         if node.op_type == "DequantizeLinear" and self.writer.facts.dtype(node.input[0]) == INT32:
             return True
-        return not self.carried.isdisjoint(narrow_tensors(node, self.writer))
+        return not self.promoted.isdisjoint(narrow_tensors(node, self.writer))
 
     def apply(self, proto: "onnx.ModelProto") -> None:
         """Put the new nodes into a copy of the model."""
@@ -166,7 +166,7 @@ class _Carrying:
             if i == 0:
                 nodes = [*self._casts(graph.input, True), *nodes, *self._casts(graph.output, False)]
             replace_all(graph.node, nodes)
-            kept = [value for value in graph.value_info if value.name not in self.carried]
+            kept = [value for value in graph.value_info if value.name not in self.promoted]
             replace_all(graph.value_info, kept)
         self._keep_wide(proto)
         proto.graph.initializer.extend(self.writer.constants)
@@ -174,7 +174,7 @@ class _Carrying:
         self._remove_unused(proto)
 
     def _keep_wide(self, proto: "onnx.ModelProto") -> None:
-        """Note the new nodes, and those that bring sums of integers into range by their scale."""
+        """Record the new nodes as wide, and those that scale sums of integers into range."""
         self.wide |= {step.name for steps in self._steps.values() for step in steps}
         sums = {
             node.output[0]
@@ -196,18 +196,18 @@ class _Carrying:
 
         casts = []
         for value in ends:
-            carrier = self._names.get(value.name)
-            if value.name not in self.carried or carrier is None:
+            promoted = self._names.get(value.name)
+            if value.name not in self.promoted or promoted is None:
                 continue
             name, dtype = self.writer.facts.unused(f"{value.name}/Cast"), 1
-            names = [value.name, carrier]
+            names = [value.name, promoted]
             if not is_input:
                 names, dtype = names[::-1], value.type.tensor_type.elem_type
             casts.append(helper.make_node("Cast", names[:1], names[1:], name, to=dtype))
         return casts
 
     def _remove_unused(self, proto: "onnx.ModelProto") -> None:
-        """Remove constants that only replaced nodes have used; TensorRT may lack their type."""
+        """Remove constants that only replaced nodes used; TensorRT may not support their type."""
         candidates = {name for node in self.replaced for name in node.input}
         graphs = graphs_of(proto.graph)
         used = {name for node in with_inner(proto.graph.node) for name in node.input}

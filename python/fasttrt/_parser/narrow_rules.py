@@ -1,4 +1,4 @@
-"""How each operator on integers of 8 or 16 bits is written in float32, see `narrow_integers`."""
+"""Rewrite operators on integers of 8 or 16 bits in float32, see `narrow_integers`."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -13,7 +13,7 @@ from fasttrt._parser.quantization_writer import (
     RANGES,
     UnwritableError,
     Writer,
-    dequantized,
+    fold_dequantization,
     quantize,
 )
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     import onnx
 
 
-class Carriage(Protocol):
-    """What a rule writes with."""
+class Context(Protocol):
+    """Give a rule the model's tensors in float32, and a writer for new nodes."""
 
     writer: Writer
 
-    def is_carried(self, name: str) -> bool:
-        """Whether a tensor becomes one of float32."""
+    def is_promoted(self, name: str) -> bool:
+        """Return whether a tensor becomes float32."""
 
-    def of(self, name: str) -> str:
-        """Return the float32 tensor that stands for an integer one, be it carried or constant."""
-
-
-NarrowRule: TypeAlias = "Callable[[onnx.NodeProto, Carriage], None]"
+    def float32(self, name: str) -> str:
+        """Return the float32 tensor that replaces an integer one, promoted or constant."""
 
 
-def _move(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """Copy a node with other tensors."""
+NarrowRule: TypeAlias = "Callable[[onnx.NodeProto, Context], None]"
+
+
+def _move(node: "onnx.NodeProto", context: Context) -> None:
+    """Copy a node with its tensors in float32."""
     if node.op_type == "Resize" and attribute(node, "mode", b"nearest") != b"nearest":
         raise UnwritableError("interpolation between integers")
     if attribute(node, "reduction", b"none") not in (b"none", b"max", b"min"):
@@ -45,48 +45,48 @@ def _move(node: "onnx.NodeProto", carriage: Carriage) -> None:
     if node.op_type == "MaxPool" and len(node.output) > 1:
         raise UnwritableError("indices")
     copy = copy_node(node)
-    copy.name = node.name or carriage.writer.facts.unused(f"{node.output[0]}/{node.op_type}")
+    copy.name = node.name or context.writer.facts.unused(f"{node.output[0]}/{node.op_type}")
     for names in (copy.input, copy.output):
         for index, name in enumerate(names):
-            if carriage.is_carried(name):
-                names[index] = carriage.of(name)
-    carriage.writer.nodes.append(copy)
+            if context.is_promoted(name):
+                names[index] = context.float32(name)
+    context.writer.nodes.append(copy)
 
 
-def _wrapped(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """Arithmetic, which overflows."""
-    writer, dtype = carriage.writer, carriage.writer.facts.dtype(node.output[0])
+def _wrap(node: "onnx.NodeProto", context: Context) -> None:
+    """Rewrite arithmetic, which wraps around on overflow."""
+    writer, dtype = context.writer, context.writer.facts.dtype(node.output[0])
     if node.op_type == "Mul" and RANGES[dtype][1] > 255:
-        raise UnwritableError("float32 does not hold the product")
-    inputs = list(map(carriage.of, node.input))
-    writer.wrapped(writer.node(node.op_type, *inputs), dtype, carriage.of(node.output[0]))
+        raise UnwritableError("float32 does not represent the product exactly")
+    inputs = list(map(context.float32, node.input))
+    writer.wrap(writer.node(node.op_type, *inputs), dtype, context.float32(node.output[0]))
 
 
-def _divide(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """Divide integers. Half a unit more makes the last bit of a division harmless."""
-    writer = carriage.writer
+def _divide(node: "onnx.NodeProto", context: Context) -> None:
+    """Divide integers. Adding 0.5 to the dividend makes rounding of the quotient harmless."""
+    writer = context.writer
     if RANGES[writer.facts.dtype(node.output[0])][0]:
         raise UnwritableError("a quotient of signed integers")
-    dividend, divisor = map(carriage.of, node.input)
+    dividend, divisor = map(context.float32, node.input)
     more = writer.node("Add", dividend, writer.constant(0.5))
-    writer.node("Floor", writer.node("Div", more, divisor), output=carriage.of(node.output[0]))
+    writer.node("Floor", writer.node("Div", more, divisor), output=context.float32(node.output[0]))
 
 
-def _cast(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """To or from a narrow type, or both."""
-    writer, source, target = carriage.writer, node.input[0], node.output[0]
+def _cast(node: "onnx.NodeProto", context: Context) -> None:
+    """Cast to or from a narrow type, or both."""
+    writer, source, target = context.writer, node.input[0], node.output[0]
     from_type, to_type = writer.facts.dtype(source), writer.facts.dtype(target)
     if to_type not in RANGES:
-        writer.node("Cast", carriage.of(source), output=target, to=to_type)
+        writer.node("Cast", context.float32(source), output=target, to=to_type)
         return
     low, high = RANGES[to_type]
     is_boolean = from_type == 9
     least, most = (0, 1) if is_boolean else RANGES.get(from_type, (low - 1, high + 1))
-    if carriage.is_carried(source):
-        value = carriage.of(source)
+    if context.is_promoted(source):
+        value = context.float32(source)
     elif is_boolean:
         value = writer.node("Cast", source, to=FLOAT)
-    else:  # toward zero, and without the higher bits, as integers are cast
+    else:  # toward zero and modulo the range, as casts to integers are
         whole = writer.node("Cast", source, to=INT64)
         size = writer.constant(high - low + 1, np.int64)
         if low:
@@ -94,64 +94,64 @@ def _cast(node: "onnx.NodeProto", carriage: Carriage) -> None:
         whole = writer.node("Mod", whole, size)
         if low:
             whole = writer.node("Add", whole, writer.constant(low, np.int64))
-        writer.node("Cast", whole, output=carriage.of(target), to=FLOAT)
+        writer.node("Cast", whole, output=context.float32(target), to=FLOAT)
         return
     if low <= least and most <= high:
-        writer.node("Identity", value, output=carriage.of(target))
+        writer.node("Identity", value, output=context.float32(target))
     else:
-        writer.wrapped(value, to_type, carriage.of(target))
+        writer.wrap(value, to_type, context.float32(target))
 
 
-def _filled(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """ConstantOfShape."""
+def _fill(node: "onnx.NodeProto", context: Context) -> None:
+    """Rewrite ConstantOfShape."""
     from onnx import numpy_helper
 
     value = numpy_helper.to_array(attribute(node, "value", None))
     tensor = numpy_helper.from_array(value.astype(np.float32))
-    carriage.writer.node(
-        "ConstantOfShape", node.input[0], output=carriage.of(node.output[0]), value=tensor
+    context.writer.node(
+        "ConstantOfShape", node.input[0], output=context.float32(node.output[0]), value=tensor
     )
 
 
-def _quantize(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    writer, zero_point = carriage.writer, input_name(node, 2)
+def _quantize(node: "onnx.NodeProto", context: Context) -> None:
+    writer, zero_point = context.writer, input_name(node, 2)
     if attribute(node, "block_size", 0):
         raise UnwritableError("blocks of scales")
     quantize(
         writer,
         node.input[0],
         writer.as_float(node.input[1]),
-        carriage.of(zero_point) if zero_point else "",
+        context.float32(zero_point) if zero_point else "",
         RANGES[writer.facts.dtype(node.output[0])],
-        carriage.of(node.output[0]),
+        context.float32(node.output[0]),
         int(attribute(node, "axis", 1)),
     )
 
 
-def dequantize(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """DequantizeLinear, of int32 as well."""
+def dequantize(node: "onnx.NodeProto", context: Context) -> None:
+    """Rewrite DequantizeLinear, of int32 as well."""
     from onnx import helper
 
-    writer, facts = carriage.writer, carriage.writer.facts
+    writer, facts = context.writer, context.writer.facts
     tensor, scale, zero_point = (input_name(node, index) for index in range(3))
     output_type = int(attribute(node, "output_dtype", 0)) or facts.dtype(scale) or FLOAT
     values = [writer.value(name) if name else None for name in (tensor, scale, zero_point)]
     if values[0] is not None and values[1] is not None:
         if zero_point and values[2] is None:
-            raise UnwritableError("a zero point that is computed, of constants")
+            raise UnwritableError("a computed zero point of constants")
         dtype = helper.tensor_dtype_to_np_dtype(output_type)
-        folded = dequantized(node, values).astype(dtype)
+        folded = fold_dequantization(node, values).astype(dtype)
         writer.node("Identity", writer.constant(folded, dtype), output=node.output[0])
         return
     if attribute(node, "block_size", 0):
         raise UnwritableError("blocks of scales")
     axis = int(attribute(node, "axis", 1))
-    if carriage.is_carried(tensor):
-        steps = carriage.of(tensor)
+    if context.is_promoted(tensor):
+        steps = context.float32(tensor)
     else:
         steps = writer.node("Cast", tensor, to=FLOAT)
     if zero_point and not (values[2] is not None and not values[2].any()):
-        zeros = carriage.of(zero_point) if facts.dtype(zero_point) in RANGES else zero_point
+        zeros = context.float32(zero_point) if facts.dtype(zero_point) in RANGES else zero_point
         steps = writer.node("Sub", steps, writer.along(writer.as_float(zeros), axis, tensor))
     factor = writer.along(writer.as_float(scale), axis, tensor)
     output = "" if output_type != FLOAT else node.output[0]
@@ -160,9 +160,9 @@ def dequantize(node: "onnx.NodeProto", carriage: Carriage) -> None:
         writer.node("Cast", result, output=node.output[0], to=output_type)
 
 
-def _quantize_by_range(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """DynamicQuantizeLinear: the range of the values, and 0, becomes 0 to 255."""
-    writer, tensor = carriage.writer, node.input[0]
+def _quantize_by_range(node: "onnx.NodeProto", context: Context) -> None:
+    """Rewrite DynamicQuantizeLinear: the range of the values and 0 is mapped to 0 to 255."""
+    writer, tensor = context.writer, node.input[0]
     zero, most = writer.constant(0.0), writer.constant(255.0)
     low = writer.node("Min", writer.node("ReduceMin", tensor, keepdims=0), zero)
     high = writer.node("Max", writer.node("ReduceMax", tensor, keepdims=0), zero)
@@ -174,43 +174,45 @@ def _quantize_by_range(node: "onnx.NodeProto", carriage: Carriage) -> None:
     limited = writer.node("Min", writer.node("Max", shift, zero), most)
     result = writer.node("Round", writer.node("Div", tensor, scale))
     result = writer.node("Max", writer.node("Add", result, limited), zero)
-    writer.node("Min", result, most, output=carriage.of(outputs[0]))
+    writer.node("Min", result, most, output=context.float32(outputs[0]))
     if outputs[2]:
-        writer.node("Identity", limited, output=carriage.of(outputs[2]))
+        writer.node("Identity", limited, output=context.float32(outputs[2]))
 
 
-def _centered(node: "onnx.NodeProto", carriage: Carriage, index: int, axis: int, shift: int) -> str:
-    """Return an operand of a product of integers without its zero point.
+def _centered(node: "onnx.NodeProto", context: Context, index: int, axis: int, shift: int) -> str:
+    """Return an operand of a product of integers minus its zero point.
 
-    By way of int32, which tells the conversion to 16 bits that sums of such values need more.
+    The casts to int32 and back tell the conversion to 16 bits that sums of such values need more.
     """
-    writer, tensor, zero_point = carriage.writer, node.input[index], input_name(node, shift)
+    writer, tensor, zero_point = context.writer, node.input[index], input_name(node, shift)
     value = writer.value(tensor)
-    result = carriage.of(tensor)
+    result = context.float32(tensor)
     if zero_point:
         zeros = writer.value(zero_point)
         if zeros is None or zeros.any():
-            result = writer.node("Sub", result, writer.along(carriage.of(zero_point), axis, tensor))
+            result = writer.node(
+                "Sub", result, writer.along(context.float32(zero_point), axis, tensor)
+            )
     if value is not None:
         return result
     return writer.node("Cast", writer.node("Cast", result, to=INT32), to=FLOAT)
 
 
-def _matrix_product(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """MatMulInteger: exact as long as the sums are below 2**24."""
-    left = _centered(node, carriage, 0, -2, 2)
-    right = _centered(node, carriage, 1, -1, 3)
-    writer = carriage.writer
+def _matrix_product(node: "onnx.NodeProto", context: Context) -> None:
+    """Rewrite MatMulInteger, exactly as long as sums are below 2**24."""
+    left = _centered(node, context, 0, -2, 2)
+    right = _centered(node, context, 1, -1, 3)
+    writer = context.writer
     writer.node("Cast", writer.node("MatMul", left, right), output=node.output[0], to=INT32)
 
 
-def _convolution(node: "onnx.NodeProto", carriage: Carriage) -> None:
-    """ConvInteger, likewise."""
+def _convolution(node: "onnx.NodeProto", context: Context) -> None:
+    """Rewrite ConvInteger, likewise."""
     from onnx import helper
 
-    left = _centered(node, carriage, 0, 1, 2)
-    right = _centered(node, carriage, 1, 0, 3)
-    writer = carriage.writer
+    left = _centered(node, context, 0, 1, 2)
+    right = _centered(node, context, 1, 0, 3)
+    writer = context.writer
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     product = writer.node("Conv", left, right, **attributes)
     writer.node("Cast", product, output=node.output[0], to=INT32)
@@ -228,14 +230,14 @@ INTEGER_PRODUCTS: Mapping[str, NarrowRule] = {
     "MatMulInteger": _matrix_product,
     "ConvInteger": _convolution,
 }
-"""What TensorRT has not at all."""
+"""Operators that TensorRT does not have at all."""
 
 RULES: Mapping[str, NarrowRule] = {
     **dict.fromkeys(_MOVES.split(), _move),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Neg", "Abs"), _wrapped),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Neg", "Abs"), _wrap),
     "Div": _divide,
     "Cast": _cast,
-    "ConstantOfShape": _filled,
+    "ConstantOfShape": _fill,
     "QuantizeLinear": _quantize,
     "DequantizeLinear": dequantize,
     **INTEGER_PRODUCTS,
@@ -248,4 +250,4 @@ ZERO_POINTS: Mapping[str, tuple[int, ...]] = {
     "MatMulInteger": (2, 3),
     "ConvInteger": (2, 3),
 }
-"""Which inputs are zero points."""
+"""By operator, the inputs that are zero points."""

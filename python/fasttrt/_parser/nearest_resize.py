@@ -1,7 +1,7 @@
-"""Resize to the nearest element where TensorRT's coordinates are off: written as Gathers.
+"""Write Resize to the nearest element as Gathers where TensorRT's coordinates are off.
 
-With ``nearest_mode="ceil"`` and coordinates between the pixels, TensorRT-RTX 1.6.1 multiplies by a
-rounded 1 / scale: what should be 0 is 1e-8, and becomes 1.
+With ``nearest_mode="ceil"`` and half-pixel coordinates, TensorRT-RTX 1.6.1 multiplies by a rounded
+1 / scale: a coordinate that should be 0 is 1e-8, and becomes 1.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from fasttrt._parser.node_rules import Replacement, Rule, attribute, input_name
 if TYPE_CHECKING:
     import onnx
 
-_BETWEEN = ("half_pixel", "pytorch_half_pixel")
+_HALF_PIXEL = ("half_pixel", "pytorch_half_pixel")
 _FOR_NEAREST = "tf_half_pixel_for_nn"
 
 
@@ -26,10 +26,10 @@ def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if coordinates == _FOR_NEAREST and mode != "nearest":
         return (
             f'coordinate_transformation_mode="{_FOR_NEAREST}" with mode="{mode}", for which '
-            "TensorRT takes other coordinates"
+            "TensorRT uses different coordinates"
         )
     is_ceil = attribute(node, "nearest_mode", b"round_prefer_floor") == b"ceil"
-    if facts.opset < 11 or mode != "nearest" or not is_ceil or coordinates not in _BETWEEN:
+    if facts.opset < 11 or mode != "nearest" or not is_ceil or coordinates not in _HALF_PIXEL:
         return None
     shape = facts.shape(node.input[0])
     scales = facts.constant(input_name(node, 2))
@@ -50,12 +50,12 @@ def _resize(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     chain, result = NodeChain(node, facts), node.input[0]
     for axis, size, factor in zip(axes, outputs, factors, strict=True):
         if size != known[axis] or factor != 1:
-            places = _places(known[axis], size, factor, coordinates)
+            places = _selected(known[axis], size, factor, coordinates)
             result = chain.add("Gather", result, chain.constant(places), axis=axis)
     return chain.finish("Identity", result)
 
 
-def _places(size: int, resized: int, scale: float, coordinates: str) -> npt.NDArray[np.int64]:
+def _selected(size: int, resized: int, scale: float, coordinates: str) -> npt.NDArray[np.int64]:
     """Return the indices along an axis that ONNX selects."""
     places = (np.arange(resized) + 0.5) / scale - 0.5
     if coordinates == "pytorch_half_pixel" and resized == 1:

@@ -1,4 +1,4 @@
-"""A chain of nodes that is written in place of one."""
+"""Build a chain of nodes that replaces a single one."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class NodeChain:
-    """Collects the nodes that take a node's place; their tensors get names that are not in use.
+    """Collect the nodes that replace a node; new tensors get names that are not in use.
 
-    The last node has the name of the one that it replaces, so that messages find it.
+    The last node keeps the name of the one that is replaced, so that messages refer to it.
     """
 
     def __init__(self, node: "onnx.NodeProto", facts: TensorInfo) -> None:
@@ -23,19 +23,19 @@ class NodeChain:
         self.nodes: list[onnx.NodeProto] = []
 
     def constant(self, value: Any, dtype: Any = np.int64) -> str:
-        """Add a constant; give its name."""
+        """Add a constant; return its name."""
         name = self._facts.unused(f"{self._node.output[0]}_constant")
         self.nodes.append(constant_node(name, value, dtype=dtype))
         return name
 
     def add(self, op_type: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node of one output; give the output's name, ``output`` or a new one."""
+        """Add a node with one output; return its name: ``output``, or a new one."""
         output = output or self._facts.unused(f"{self._node.output[0]}_{op_type}")
         self._append(op_type, inputs, output, output, attributes)
         return output
 
     def finish(self, op_type: str, *inputs: str, **attributes: Any) -> "list[onnx.NodeProto]":
-        """Add the node that gives the replaced node's first output; give all nodes."""
+        """Add the node that computes the replaced node's first output; return all nodes."""
         output = self._node.output[0]
         self._append(op_type, inputs, output, self._node.name, attributes)
         return self.nodes

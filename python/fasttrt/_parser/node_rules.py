@@ -1,4 +1,4 @@
-"""Rewrite nodes by rules: a rule gives what to write for a node, or why it is refused."""
+"""Rewrite nodes by rules: a rule returns the nodes to write instead, or why to refuse."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     import onnx
 
 Replacement: TypeAlias = "list[onnx.NodeProto] | str | None"
-"""The nodes to write instead; the reason to refuse the node; None: it stays as it is."""
+"""The nodes to write instead; the reason to refuse the node; None to keep it."""
 Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorInfo], Replacement]"
-"""Of a node of one of ONNX's operators, in a model with these facts."""
+"""Rewrites a node of ONNX's domain, with what is known of the model's tensors."""
 
 
 def apply_rules(
     model: OnnxModel, library: str, rules: Mapping[str, Rule], change: str
 ) -> OnnxModel:
-    """Rewrite the nodes of a model and of its subgraphs; give the model itself if none changes.
+    """Rewrite the nodes of a model and its subgraphs; return the model itself if none changes.
 
     Args:
-        model: the model, its local functions inlined; it stays as it is.
-        library: the name of the TensorRT library, for messages.
+        model: the model, its local functions inlined. It is not modified.
+        library: the name of the TensorRT library in messages.
         rules: by operator, of ONNX's domain.
-        change: the line for a rewritten node after its name, such as ``"written as an older
-            {op_type}, as {library} knows no other"``.
+        change: what is recorded of a rewritten node after its name, such as ``"its {op_type}
+            is rewritten for {library}"``.
 
     Raises:
         ParseError: names each node that a rule refuses.
@@ -76,7 +76,7 @@ def input_name(node: "onnx.NodeProto", index: int) -> str:
 def copy_node(
     node: "onnx.NodeProto", inputs: int | None = None, **attributes: Any
 ) -> "onnx.NodeProto":
-    """Copy a node with its first inputs and other values of attributes; None: without one."""
+    """Copy a node with its first inputs and with attributes set, or removed where None."""
     import onnx
 
     copy = onnx.NodeProto()

@@ -1,7 +1,7 @@
-"""Refuse nodes that are not what ONNX defines, some of which end the process or never end.
+"""Refuse nodes that violate ONNX's definitions, some of which crash or hang TensorRT.
 
-TensorRT's parser and builder divide by a block size of 0, follow results that are not there, and
-take the last 32 bits of a number for all of it (measured with TensorRT-RTX 1.6.1).
+TensorRT's parser and builder divide by a block size of 0, follow outputs that do not exist, and
+truncate numbers to 32 bits (measured with TensorRT-RTX 1.6.1).
 """
 
 from typing import TYPE_CHECKING
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 _INT32 = range(-(2**31), 2**31)
-_LEAST = {
+_MINIMA = {
     "batch_dims": 0, "block_size": 0, "blocksize": 1, "dilations": 1, "group": 1, "hidden_size": 1,
     "kernel_shape": 1, "kv_num_heads": 1, "num_groups": 1, "num_heads": 1, "num_outputs": 1,
     "offset_group": 1, "output_padding": 0, "p": 1, "q_num_heads": 1, "sampling_ratio": 0,
     "size": 1, "strides": 1,
 }  # fmt: skip
-"""The least value of attributes, wherever an operator has one of that name."""
+"""The minimum of an attribute in all operators that have one of that name."""
 _WINDOW = {"dilations": 1, "kernel_shape": 1, "output_padding": 1, "pads": 2, "strides": 1}
-"""Lists with a value, or two, for each axis of a window."""
+"""Attributes with a value, or two, for each axis of a window."""
 _LONG = ("Constant", "Slice")
-"""Operators whose attributes may be beyond 32 bits; an end of a Slice is then the last."""
+"""Operators whose attributes may exceed 32 bits; a Slice then ends at the last element."""
 
 
 def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Check that nodes have the inputs, results, graphs and attributes that ONNX defines.
+    """Check that nodes have the inputs, outputs, subgraphs and attributes that ONNX defines.
 
     Raises:
-        ParseError: names each node that has not.
+        ParseError: nodes do not, or the shape of an input exceeds 32 bits. Names them.
     """
     from onnx import defs
 
@@ -45,7 +45,7 @@ def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
     problems = []
     for node in with_inner(model.skeleton.graph.node):
         if not any(node.output):
-            problems.append((node, "it gives nothing"))
+            problems.append((node, "it has no outputs"))
         elif node.domain in ONNX_DOMAINS:
             name = node.op_type
             if name not in schemas:
@@ -59,8 +59,8 @@ def check_nodes(model: OnnxModel, target: "Target") -> OnnxModel:
     refuse(model, str(target.library), problems)
     for tensor in model.inputs:
         if any(isinstance(size, int) and size not in _INT32 for size in tensor.shape or ()):
-            reason = f"input {tensor.name}: its shape {tensor.shape} is beyond 32 bits"
-            message = f"{target.library} cannot be given the model"
+            reason = f"input {tensor.name}: its shape {tensor.shape} exceeds 32 bits"
+            message = f"{target.library} cannot build this model"
             raise ParseError(message, (ParseIssue(-1, "", "", reason),))
     return model
 
@@ -70,7 +70,7 @@ def _wrong_form(node: "onnx.NodeProto", schema: "OpSchema") -> str:
     from onnx import AttributeProto
 
     for what, names, most in (
-        ("inputs", node.input, schema.max_input), ("results", node.output, schema.max_output)
+        ("inputs", node.input, schema.max_input), ("outputs", node.output, schema.max_output)
     ):  # fmt: skip
         if len(names) > most:
             return f"it has {len(names)} {what}, expected at most {most}"
@@ -86,16 +86,16 @@ def _wrong_form(node: "onnx.NodeProto", schema: "OpSchema") -> str:
         if attribute.required and name not in given:
             return f"its attribute {name} is missing"
         if given.get(name, "UNDEFINED") not in ("UNDEFINED", expected):
-            return f"its attribute {name} is of type {given[name]}, expected {expected}"
+            return f"its attribute {name} has type {given[name]}, expected {expected}"
     return ""
 
 
 def _wrong_graphs(node: "onnx.NodeProto") -> str:
-    """Check the subgraphs of an If, a Loop or a Scan, and name what is wrong; empty if nothing."""
+    """Check the subgraphs of an If, a Loop or a Scan; return what is wrong, empty if nothing."""
     inputs, outputs = len(node.input), len(node.output)
     for graph in subgraphs(node):
         takes, gives = len(graph.input), len(graph.output)
-        name = f"its graph '{graph.name}'"
+        name = f"its subgraph '{graph.name}'"
         if node.op_type == "If" and (takes, gives) != (0, outputs):
             return f"{name} has {takes} inputs and {gives} outputs, expected none and {outputs}"
         if node.op_type == "Loop":
@@ -110,25 +110,25 @@ def _wrong_graphs(node: "onnx.NodeProto") -> str:
 
 
 def _wrong_attribute(node: "onnx.NodeProto") -> str:
-    """Which attribute has a value that it cannot have; empty if none has."""
+    """Return which attribute has an invalid value; empty if none has."""
     for attribute in node.attribute:
         name = attribute.name
         values = list(attribute.ints) if attribute.type == attribute.INTS else []
         if attribute.type == attribute.INT:
             values = [attribute.i]
         if node.op_type not in _LONG and not all(value in _INT32 for value in values):
-            return f"its {name}={list(values)} is beyond 32 bits, which is all that TensorRT reads"
-        if name in _LEAST and min(values, default=1) < _LEAST[name]:
-            return f"its {name}={list(values)} is less than {_LEAST[name]}"
+            return f"its {name}={list(values)} exceeds the 32 bits that TensorRT reads"
+        if name in _MINIMA and min(values, default=1) < _MINIMA[name]:
+            return f"its {name}={list(values)} is less than {_MINIMA[name]}"
         if name == "scales" and not all(0 < scale < float("inf") for scale in attribute.floats):
             return f"its scales={list(attribute.floats)} are not all positive"
         if name == "num_outputs" and attribute.i != len(node.output):
-            return f"its num_outputs={attribute.i}, and it has {len(node.output)} results"
+            return f"its num_outputs={attribute.i}, but it has {len(node.output)} outputs"
     return ""
 
 
 def _wrong_lengths(node: "onnx.NodeProto") -> str:
-    """Which lists of a window do not belong to as many axes; empty if all do."""
+    """Return which attributes of a window are not for the same number of axes; empty if none."""
     lengths = {
         attribute.name: len(attribute.ints) / _WINDOW[attribute.name]
         for attribute in node.attribute
@@ -136,5 +136,5 @@ def _wrong_lengths(node: "onnx.NodeProto") -> str:
     }
     if len(set(lengths.values())) <= 1:
         return ""
-    listed = " and ".join(f"{name} of {axes:g} axes" for name, axes in lengths.items())
+    listed = " and ".join(f"{name} for {axes:g} axes" for name, axes in lengths.items())
     return f"it has {listed}"

@@ -1,9 +1,9 @@
-"""Products over an odd number of elements, of operands that are computed element by element.
+"""Pad products over an odd number of elements whose operands are computed elementwise.
 
-TensorRT-RTX 1.6.1 fills the operands up to an even number and computes the elements within the
-product, so that what fills them is f(0) instead of 0: on an H200, (a - 100) @ (b - 110) over 5
-elements is wrong by 11,000, in float32, float16, bfloat16 and from uint8 alike, and log(a) @ b is
-NaN. A zero that is put in beforehand makes the number even, and the answers right.
+TensorRT-RTX 1.6.1 pads the operands to an even number and computes the elementwise operators within
+the product, so that the padding is f(0) instead of 0: on an H200, (a - 100) @ (b - 110) over 5
+elements is off by 11,000, in float32, float16, bfloat16 and from uint8 alike, and log(a) @ b is
+NaN. Appending a zero beforehand makes the number even and the results right.
 """
 
 from enum import IntEnum
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fasttrt._parser.pipeline import Target
 
-# What keeps a zero, or only moves it.
+# Operators that keep a zero, or only move it.
 _KEEP_ZERO = {
     "Abs", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "DequantizeLinear", "Elu", "Erf",
     "Expand", "Flatten", "Floor", "Gelu", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg",
@@ -35,44 +35,44 @@ _MAKE_NONZERO = {
 }  # fmt: skip
 _MAKE_INFINITE = {"Acosh", "Div", "Log", "Pow", "Reciprocal"}
 _KERNELS = {"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"}
-# All else (products, convolutions, Softmax, normalizations, reductions) writes its results to
-# memory, where nothing is beyond them: an attention over an odd number of tokens stays as it is.
+# All others (products, convolutions, Softmax, normalizations, reductions) write their results to
+# memory, where nothing is computed beyond them: attention over an odd number of tokens stays.
 
 
-class _Filling(IntEnum):
-    """What takes the place of the zeros beyond the last element."""
+class _Padding(IntEnum):
+    """What TensorRT has computed in place of zeros beyond the last element."""
 
     ZERO = 0
     NONZERO = 1
     INFINITE = 2
-    """Or no number: wrong whatever the other operand has there."""
+    """Infinite or NaN: wrong whatever the other operand has there."""
 
 
-def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
+def pad_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
     """Append a zero to the operands of such products; return the model itself if it has none.
 
-    Where only the run tells the number, it tells whether there is a zero more, too.
+    If the number of elements is known only at run time, so is whether a zero is appended.
     """
     graphs = graphs_of(model.skeleton.graph)
     if not any(_is_product(node) for graph in graphs for node in graph.node):
         return model
     facts = TensorInfo(model)
-    fillings = {is_known: _Fillings(graphs, facts, is_known) for is_known in (True, False)}
+    paddings = {is_known: _Paddings(graphs, facts, is_known) for is_known in (True, False)}
 
-    def filled(node: "onnx.NodeProto") -> "list[onnx.NodeProto] | None":
+    def padded(node: "onnx.NodeProto") -> "list[onnx.NodeProto] | None":
         if not _is_product(node):
             return None
-        # As attention is one, products of unknown numbers are left alone unless they must not be.
-        if not _is_at_risk([fillings[True].of(name) for name in node.input[:2]]):
+        # Attention is a product of unknown size: these are left alone unless surely wrong.
+        if not _is_at_risk([paddings[True].padding(name) for name in node.input[:2]]):
             return None
-        axes, size = _summed_axes(node, facts)
-        if axes is None or (size is not None and size % 2 == 0):
+        axes, parity = _summed_axes(node, facts)
+        if axes is None or parity == 0:
             return None
-        if size is None and not _is_at_risk([fillings[False].of(n) for n in node.input[:2]]):
+        if parity is None and not _is_at_risk([paddings[False].padding(n) for n in node.input[:2]]):
             return None
-        return _with_zeros(node, facts, axes, is_known=size is not None)
+        return _with_zeros(node, facts, axes, is_known=parity is not None)
 
-    chosen = {node.output[0] for graph in graphs for node in graph.node if filled(node)}
+    chosen = {node.output[0] for graph in graphs for node in graph.node if padded(node)}
     if not chosen:
         return model
     proto = model.copy_skeleton()
@@ -80,12 +80,12 @@ def fill_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
     for graph in innermost_first(proto.graph):
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
-            steps = filled(node) if node.output and node.output[0] in chosen else None
+            steps = padded(node) if node.output and node.output[0] in chosen else None
             nodes += steps or [node]
             if steps:
                 lines.append(
-                    f"{node.name or node.output[0]}: its operands get a zero more, as "
-                    f"{target.library} fills up odd numbers of elements with others"
+                    f"{node.name or node.output[0]}: a zero is appended to its operands, since "
+                    f"{target.library} pads odd numbers of elements with other values"
                 )
         replace_all(graph.node, nodes)
     return model.changed(proto, lines)
@@ -96,26 +96,26 @@ def _is_product(node: "onnx.NodeProto") -> bool:
     return is_product and len(node.input) >= 2
 
 
-def _is_at_risk(fillings: list[_Filling]) -> bool:
-    return _Filling.INFINITE in fillings or fillings == [_Filling.NONZERO, _Filling.NONZERO]
+def _is_at_risk(paddings: list[_Padding]) -> bool:
+    return _Padding.INFINITE in paddings or paddings == [_Padding.NONZERO, _Padding.NONZERO]
 
 
-class _Fillings:
-    """What the tensors of a model have beyond their ends."""
+class _Paddings:
+    """Find what TensorRT computes beyond the ends of a model's tensors."""
 
     def __init__(self, graphs: "list[onnx.GraphProto]", facts: TensorInfo, is_strict: bool) -> None:
-        """Look at a model.
+        """Index a model's nodes and constants.
 
         Args:
-            graphs: its graph and those within its nodes.
+            graphs: its graph and subgraphs.
             facts: of the model.
-            is_strict: whether what may be no zero is taken for none. Otherwise it must surely be
-                none: what follows a product directly is computed by that one's kernel, and sums of
-                tensors of one shape are sums of zeros.
+            is_strict: whether a value that may be nonzero counts as nonzero. Otherwise only one
+                that surely is: an operator right after a product is computed by the product's
+                kernel, and sums of tensors of one shape are sums of zeros.
         """
         self._facts = facts
         self._is_strict = is_strict
-        self._known: dict[str, _Filling] = {}
+        self._known: dict[str, _Padding] = {}
         self._producers = {
             name: node for graph in graphs for node in graph.node for name in node.output if name
         }
@@ -125,10 +125,10 @@ class _Fillings:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t")
         }
 
-    def of(self, name: str) -> _Filling:
-        """Return the elements beyond a tensor's end; zeros if they are in memory."""
+    def padding(self, name: str) -> _Padding:
+        """Return what is beyond a tensor's end; zeros if the tensor is in memory."""
         passed = []
-        found = _Filling.ZERO
+        found = _Padding.ZERO
         while name not in self._known:
             passed.append(name)
             node = self._producers.get(name)
@@ -144,23 +144,23 @@ class _Fillings:
         self._known.update(dict.fromkeys(passed, found))
         return found
 
-    def _computed(self, node: "onnx.NodeProto") -> _Filling:
+    def _computed(self, node: "onnx.NodeProto") -> _Padding:
         is_computed = node.op_type in _MAKE_INFINITE | _MAKE_NONZERO | {"Mul"}
         if not is_computed or not (self._is_strict or not self._follows_kernel(node)):
-            return _Filling.ZERO
-        inputs = [self.of(name) for name in node.input if name]
+            return _Padding.ZERO
+        inputs = [self.padding(name) for name in node.input if name]
         if node.op_type in _MAKE_INFINITE:
-            return _Filling.INFINITE
+            return _Padding.INFINITE
         if node.op_type == "Mul" or not (self._is_strict or self._moves_zero(node)):
             return max(inputs)
-        return max([_Filling.NONZERO, *inputs])
+        return max([_Padding.NONZERO, *inputs])
 
     def _follows_kernel(self, node: "onnx.NodeProto") -> bool:
         producers = [self._producers.get(name) for name in node.input]
         return any(producer is not None and producer.op_type in _KERNELS for producer in producers)
 
     def _moves_zero(self, node: "onnx.NodeProto") -> bool:
-        """Whether it surely makes something else of zeros."""
+        """Return whether a node surely turns zeros into other values."""
         if len(node.input) < 2 or not self._constants.keys().isdisjoint(node.input):
             return True
         shapes = [self._facts.shape(name) for name in node.input]
@@ -171,7 +171,7 @@ class _Fillings:
         return any(1 in sizes and set(sizes) != {1} for sizes in zip(*known, strict=True))
 
     def _keeps_zero(self, node: "onnx.NodeProto") -> bool:
-        if node.op_type == "Where":  # exporters replace the NaN of attention so
+        if node.op_type == "Where":  # how exporters replace the NaN of attention
             condition = self._producers.get(node.input[0])
             return condition is not None and condition.op_type == "IsNaN"
         if node.op_type not in ("Div", "Pow"):
@@ -186,9 +186,9 @@ class _Fillings:
 def _summed_axes(
     node: "onnx.NodeProto", facts: TensorInfo
 ) -> tuple[tuple[int, int] | None, int | None]:
-    """Return an axis of each operand to append zeros to, and how many elements a sum has.
+    """Return the axis of each operand to pad, and the number of summed elements modulo 2.
 
-    None: there is no such axis, or the number is unknown or even.
+    The axes are None if no summed axis is known, the number is None if it is unknown.
     """
     first, second = (facts.shape(name) for name in node.input[:2])
     if first is None or second is None or min(len(first), len(second)) < 1:
@@ -211,7 +211,7 @@ def _summed_axes(
 
 
 def _summed_in(equation: str, first: int, second: int) -> list[tuple[int, int]]:
-    """Return the axes that an Einsum of two operands sums over, without those of an ellipsis."""
+    """Return the axes that an Einsum of two operands sums over; none if it has an ellipsis."""
     given, _, result = equation.replace(" ", "").partition("->")
     terms = given.split(",")
     if len(terms) != 2 or "." in equation or [len(t) for t in terms] != [first, second]:
@@ -227,7 +227,7 @@ def _summed_in(equation: str, first: int, second: int) -> list[tuple[int, int]]:
 def _with_zeros(
     node: "onnx.NodeProto", facts: TensorInfo, axes: tuple[int, int], *, is_known: bool
 ) -> "list[onnx.NodeProto] | None":
-    """Return the product of operands with a zero more; None where ONNX's opset has no way to."""
+    """Return the product of operands with a zero appended; None if the opset has no form for it."""
     if not is_known and facts.opset < 11:  # pads are an attribute
         return None
     chain = NodeChain(node, facts)

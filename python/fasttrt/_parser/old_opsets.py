@@ -1,8 +1,8 @@
-"""Models of ONNX's operators before version 7: written in those of version 7.
+"""Convert models of opsets before 7 to opset 7.
 
-TensorRT's parser has no operator that broadcasts before that version, not even between tensors of
-one shape, and takes some others for what they are today. ONNX's own converter takes ``axis`` for
-the last axes, and lacks several operators.
+TensorRT's parser refuses the binary operators of older opsets, even between tensors of one shape,
+and reads some other operators as they are today. ONNX's own converter takes ``axis`` for the last
+axes, and lacks several operators.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 _OPSET = 7
 _BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Less", "Equal")
 _BOOLEAN = ("And", "Or", "Xor", "Greater", "Less", "Equal")
-_GONE = ("consumed_inputs", "is_test", "broadcast")
-"""Attributes that version 7 has no more, where their value does not matter."""
+_REMOVED = ("consumed_inputs", "is_test", "broadcast")
+"""Attributes that opset 7 no longer has, and whose value does not matter."""
 _Rule: TypeAlias = "Callable[[onnx.NodeProto, TensorInfo], list[onnx.NodeProto]]"
 
 
 class _UnknownError(Exception):
-    """What a node means is not known."""
+    """Something that a node's meaning depends on is unknown."""
 
 
 def upgrade_old_opset(model: "OnnxModel", target: "Target") -> "OnnxModel":
-    """Write a model of an opset before 7 in opset 7.
+    """Convert a model of an opset before 7 to opset 7.
 
     Raises:
-        ParseError: names the nodes for which that is not possible.
+        ParseError: nodes cannot be converted. Names them.
     """
     version = onnx_version(model.skeleton.opset_import)
     if version >= _OPSET or not _has_operators(model.skeleton):
@@ -54,17 +54,17 @@ def upgrade_old_opset(model: "OnnxModel", target: "Target") -> "OnnxModel":
             try:
                 nodes += _upgraded(node, facts)
             except _UnknownError as error:
-                reason = f"of opset {version or 1}, cannot be written in opset {_OPSET}: {error}"
+                reason = f"opset {version or 1} cannot be converted to opset {_OPSET}: {error}"
                 place = model.place_of(node)
                 issues.append(ParseIssue(place, node.name, node.op_type, reason))
         replace_all(graph.node, nodes)
     if issues:
-        raise ParseError(f"{target.library} cannot be given the model", tuple(issues))
+        raise ParseError(f"{target.library} cannot build this model", tuple(issues))
     others = [entry for entry in proto.opset_import if entry.domain not in ONNX_DOMAINS]
     replace_all(proto.opset_import, others)
     proto.opset_import.add(domain="", version=_OPSET)
-    proto.ir_version = max(proto.ir_version, 3)  # from which on a model states its opset
-    line = f"written in opset {_OPSET}: the model is of opset {version or 1}"
+    proto.ir_version = max(proto.ir_version, 3)  # the first whose models state their opset
+    line = f"converted from opset {version or 1} to opset {_OPSET}"
     return model.changed(proto, [line])
 
 
@@ -73,7 +73,7 @@ def _has_operators(proto: "onnx.ModelProto") -> bool:
 
 
 def _with_shapes(proto: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Return a model whose shapes ONNX can infer: before 7, a first operand had the result's."""
+    """Return a model whose shapes ONNX can infer: a first operand has the output's before 7."""
     from onnx import TensorProto, helper
 
     light = with_weight_inputs(proto)
@@ -96,13 +96,13 @@ def _upgraded(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto
         return [node]
     rule = _RULES.get(node.op_type)
     steps = [node] if rule is None else rule(node, facts)
-    return [copy_node(step, **dict.fromkeys(_GONE)) for step in steps]
+    return [copy_node(step, **dict.fromkeys(_REMOVED)) for step in steps]
 
 
 def _rank(name: str, facts: TensorInfo) -> int:
     shape = facts.shape(name)
     if shape is None:
-        raise _UnknownError(f"the rank of {name} is not known")
+        raise _UnknownError(f"the rank of {name} is unknown")
     return len(shape)
 
 
@@ -116,7 +116,7 @@ def _integers(name: str, facts: TensorInfo) -> list[int]:
 def _with_axes(
     node: "onnx.NodeProto", index: int, count: int, facts: TensorInfo
 ) -> "list[onnx.NodeProto]":
-    """Append axes to an input."""
+    """Append axes of size 1 to an input."""
     from onnx import helper
 
     rank = _rank(node.input[index], facts)
@@ -130,7 +130,7 @@ def _with_axes(
 
 
 def _binary(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-    """Broadcast the second operand, whose axes begin at ``axis``, or else are the last ones."""
+    """Broadcast the second operand, whose axes start at ``axis``, or else are the last ones."""
     axis = attribute(node, "axis", None)
     node = copy_node(node, axis=None)
     if axis is None or not attribute(node, "broadcast", 0):
@@ -141,10 +141,10 @@ def _binary(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]"
 
 
 def _slope(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-    """PRelu: a slope for each channel, or one."""
+    """Convert PRelu, which has a slope for each channel, or one."""
     shape = facts.shape(node.input[1])
     if shape is None:
-        raise _UnknownError(f"the rank of {node.input[1]} is not known")
+        raise _UnknownError(f"the rank of {node.input[1]} is unknown")
     missing = _rank(node.input[0], facts) - 2
     return _with_axes(node, 1, missing, facts) if shape != [1] and missing > 0 else [node]
 
@@ -159,7 +159,7 @@ def _cast(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
 
 
 def _tile(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-    """Tiles along one axis; since 6, repeats for each."""
+    """Convert tiles along one axis to repeats for each, as since opset 6."""
     if len(node.input) < 3:
         return [node]
     repeats = [1] * _rank(node.input[0], facts)
@@ -172,7 +172,7 @@ def _tile(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
 
 
 def _reshape(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-    """Rewrite a shape that is an attribute."""
+    """Convert a shape that is an attribute to an input."""
     if len(node.input) > 1:
         return [node]
     name = facts.unused(f"{node.output[0]}/shape")
@@ -182,7 +182,7 @@ def _reshape(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]
 
 
 def _split(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-    """Sizes that are an input."""
+    """Convert sizes that are an input to an attribute."""
     if not (sizes := input_name(node, 1)):
         return [node]
     return [copy_node(node, inputs=1, split=_integers(sizes, facts))]
@@ -199,12 +199,16 @@ def _renamed(old: str, new: str) -> _Rule:
 def _upsample(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
     if attribute(node, "scales", None) is not None:
         return [node]
-    scales = [1.0, 1.0, *(float(attribute(node, f"{of}_scale", 1.0)) for of in ("height", "width"))]
+    scales = [
+        1.0,
+        1.0,
+        *(float(attribute(node, f"{axis}_scale", 1.0)) for axis in ("height", "width")),
+    ]
     return [copy_node(node, height_scale=None, width_scale=None, scales=scales)]
 
 
 def _default(**values: Any) -> _Rule:
-    """Write out what was the default before."""
+    """Write out the former default values of attributes."""
 
     def rule(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
         given = {a.name for a in node.attribute}

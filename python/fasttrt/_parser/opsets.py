@@ -1,4 +1,4 @@
-"""One version of ONNX's operators for a model and the nodes of its functions."""
+"""Convert a model and the nodes of its functions to one version of ONNX's operators."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     import onnx
 
 _CHANGED_MEANING = {"GroupNormalization": 21}
-"""What ONNX's converter leaves as it is although it means something else since that version."""
+"""Operators that ONNX's converter leaves unchanged, and the version that changed their meaning."""
 
 
 def unify_opsets(model: "onnx.ModelProto", functions: "Sequence[onnx.FunctionProto]") -> int:
-    """Convert a model's graph to the newest version of ONNX's operators that its functions have.
+    """Convert a model's graph to the newest version of ONNX's operators that its functions import.
 
-    It imports their other domains as well.
+    The model imports the functions' other domains as well.
 
     Returns:
-        That version.
+        The newest version.
 
     Raises:
         Exception: of several classes, if ONNX cannot convert the graph.
@@ -57,16 +57,16 @@ def unify_opsets(model: "onnx.ModelProto", functions: "Sequence[onnx.FunctionPro
 def convert_nodes(
     nodes: "list[onnx.NodeProto]", version: int, newer: int, taken: set[str]
 ) -> "list[onnx.NodeProto]":
-    """Convert nodes of one version of ONNX's operators to a newer one, if they differ in it.
+    """Convert nodes to a newer version of ONNX's operators, if their definitions differ.
 
     Args:
         nodes: a part of a graph.
-        version: theirs.
-        newer: the one to have.
-        taken: names that new tensors must not have; theirs are added.
+        version: the version of the nodes.
+        newer: the version to convert them to.
+        taken: names in use, which new tensors must not have; theirs are added.
 
     Raises:
-        Exception: of several classes, if ONNX cannot.
+        Exception: of several classes, if ONNX cannot convert them.
     """
     if not _must_convert(nodes, version, newer):
         return nodes
@@ -90,10 +90,10 @@ def convert_nodes(
 
 
 def _must_convert(nodes: "Iterable[onnx.NodeProto]", version: int, newer: int) -> bool:
-    """Whether a node's operator has another definition in the newer version.
+    """Return whether an operator's definition differs in the newer version.
 
     Raises:
-        ValueError: ONNX's converter would take over what means something else.
+        ValueError: ONNX's converter would leave a node unchanged whose meaning differs.
     """
     from onnx import defs
 
@@ -104,7 +104,7 @@ def _must_convert(nodes: "Iterable[onnx.NodeProto]", version: int, newer: int) -
         since = defs.get_schema(node.op_type, version, "").since_version
         found |= since != defs.get_schema(node.op_type, newer, "").since_version
         if version < _CHANGED_MEANING.get(node.op_type, version) <= newer:
-            raise ValueError(f"{node.op_type} means something else since opset {newer}")
+            raise ValueError(f"the meaning of {node.op_type} has changed by opset {newer}")
     return found
 
 

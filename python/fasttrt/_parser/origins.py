@@ -1,4 +1,4 @@
-"""Which tensors TensorRT may take for one: what equal nodes compute from the same tensors."""
+"""Find tensors that TensorRT may merge: those that equal nodes compute from equal tensors."""
 
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     import onnx
 
 _VIEWS = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-"""What only shows its input in another way."""
+"""Operators whose output counts as the same tensor as their input."""
 
 
 def origins(graph: "onnx.GraphProto") -> dict[str, Hashable]:
-    """Return a value for each tensor of a graph, equal for those that may be one tensor.
+    """Return a value for each tensor of a graph, equal for those that may be merged.
 
-    Views of a tensor have its value. Weights in other files are told apart by their place there.
+    Views of a tensor have its value. Weights in other files are identified by their place there.
     """
     found: dict[Hashable, int] = {}
     values: dict[str, Hashable] = {"": ""}
@@ -33,7 +33,7 @@ def origins(graph: "onnx.GraphProto") -> dict[str, Hashable]:
             values[node.output[0]] = inputs[0]
             continue
         attributes = tuple(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
-        whose = node.output[0] if any(subgraphs(node)) else ""  # which may use other tensors
+        whose = node.output[0] if any(subgraphs(node)) else ""  # which may read other tensors
         for index, output in enumerate(node.output):
             key = (node.domain, node.op_type, inputs, attributes, whose, index)
             values[output] = number(key)

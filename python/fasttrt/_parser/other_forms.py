@@ -1,7 +1,7 @@
-"""Write nodes that TensorRT's parser has refused in another form that means the same.
+"""Rewrite nodes that TensorRT's parser has refused in an equivalent form.
 
-Either by a rule, or as the nodes that ONNX defines the operator by. That is for refused nodes
-alone: what the parser takes stays as it is, at no cost.
+The form is given by a rule, or by ONNX's definition of the operator as a function. Only refused
+nodes are rewritten: what the parser accepts stays unchanged, at no cost.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     import onnx
 
 _MAX_ROUNDS = 100
-"""Of parsing and rewriting: the parser may tell of one node at a time."""
+"""The most rounds of parsing and rewriting: the parser may report one node at a time."""
 _T = TypeVar("_T")
 
 
 def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[OnnxModel], _T]) -> _T:
-    """Parse a model, and as often as the parser refuses nodes that have another form, in that.
+    """Parse a model; as long as the parser refuses nodes that have another form, retry in that.
 
     Args:
-        model: as `prepare` gives it.
+        model: as `prepare` returns it.
         target: what it was prepared for.
-        parse: gives the parsed model, or raises ParseError.
+        parse: returns the parsed model, or raises ParseError.
 
     Raises:
-        ParseError: some nodes are refused in every form.
+        ParseError: nodes are refused in every form.
     """
     reported: dict[int, ParseIssue] = {}
     for _ in range(_MAX_ROUNDS):
@@ -40,13 +40,13 @@ def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[Onnx
             failure = error
             for issue in error.issues:
                 reported.setdefault(issue.node, issue)
-            other = _written_otherwise(model, _refused(model, error))
+            other = _rewrite(model, _refused(model, error))
             if other is None:
                 break
             model = prepare(other, target)
     if not model.rewritten:
         raise failure
-    # Of a node whose other form is refused, too, the caller's model has the first reason.
+    # If a node's other form is refused, too, report why the caller's own form was.
     issues = dict.fromkeys(reported.get(issue.node, issue) for issue in failure.issues)
     raise ParseError(str(failure.args[0]), tuple(issues)) from None
 
@@ -54,15 +54,15 @@ def parse_in_other_forms(model: OnnxModel, target: Target, parse: Callable[[Onnx
 def write_other_forms(
     model: OnnxModel, rewritten: Iterable[Collection[str]], target: Target
 ) -> OnnxModel:
-    """Write a prepared model in the forms that another one needed, whose ``rewritten`` is given."""
+    """Rewrite a prepared model like another one, whose ``rewritten`` is given."""
     for outputs in rewritten:
-        other = _written_otherwise(model, outputs)
+        other = _rewrite(model, outputs)
         model = model if other is None else prepare(other, target)
     return model
 
 
 def _refused(model: OnnxModel, error: ParseError) -> list[str]:
-    """Return the first outputs of the nodes that an error names, and of those that are alike."""
+    """Return the first outputs of the nodes that an error names, and of nodes like them."""
     from fasttrt._parser.parse_issues import refused_nodes
 
     kinds = {_kind(node) for node in refused_nodes(error, model)}
@@ -71,7 +71,7 @@ def _refused(model: OnnxModel, error: ParseError) -> list[str]:
 
 
 def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
-    """Return what nodes have in common that the parser rejects for one reason, almost always."""
+    """Return what nodes have in common that the parser almost always refuses alike."""
     from fasttrt._parser.form_rules import RULES
 
     if node.domain in ONNX_DOMAINS and node.op_type in RULES:
@@ -81,8 +81,8 @@ def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
     return (node.domain, node.op_type, *given, *attributes)
 
 
-def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:
-    """Write the nodes that give certain tensors in another form; None if none has one."""
+def _rewrite(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:
+    """Rewrite the nodes that compute certain tensors; return None if none has another form."""
     from fasttrt._graph.tensor_info import TensorInfo
     from fasttrt._parser.form_rules import RULES
     from fasttrt._parser.function_bodies import function_body
@@ -113,8 +113,8 @@ def _written_otherwise(model: OnnxModel, outputs: Collection[str]) -> OnnxModel 
                 graph.node.insert(index, step)
             written.append(node.output[0])
             lines.append(
-                f"{node.name or node.output[0]}: {node.op_type}, which TensorRT refuses so, is "
-                f"written as {_listed(step.op_type for step in steps)}"
+                f"{node.name or node.output[0]}: {node.op_type}, which TensorRT refuses, is "
+                f"rewritten as {_listed(step.op_type for step in steps)}"
             )
             place = model.place_of(node)
             callers |= {name: place for step in steps for name in step.output if name}

@@ -1,4 +1,4 @@
-"""Of which node an issue of TensorRT's parser is, and what it means."""
+"""Find the node that an issue of TensorRT's parser is about, and explain the issue."""
 
 import re
 from typing import TYPE_CHECKING
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 _IMPORTER = re.compile(r"In function import(\w+):")
 
 
-def explained(error: ParseError, model: OnnxModel, library: str) -> ParseError:
-    """Name the nodes of the parser's issues, and say what they mean.
+def explain_error(error: ParseError, model: OnnxModel, library: str) -> ParseError:
+    """Name the nodes that the parser's issues are about, and explain the issues.
 
     Args:
-        error: by the parser.
-        model: what it has read.
+        error: raised by the parser.
+        model: the model that it has parsed.
         library: the name of the library.
     """
     found: dict[ParseIssue, str] = {}
     for issue in error.issues:
-        located, node = _located(issue, model)
+        located, node = _locate(issue, model)
         output = next(filter(None, node.output), "") if node is not None else ""
         for line in explain(located, node, model.skeleton, library):
             found.setdefault(line, output)
@@ -34,19 +34,19 @@ def explained(error: ParseError, model: OnnxModel, library: str) -> ParseError:
     return ParseError(str(error.args[0]), tuple(found), tuple(found.values()))
 
 
-def _located(issue: ParseIssue, model: OnnxModel) -> tuple[ParseIssue, "onnx.NodeProto | None"]:
-    """Name the node that an issue is of, as the caller's model has it.
+def _locate(issue: ParseIssue, model: OnnxModel) -> tuple[ParseIssue, "onnx.NodeProto | None"]:
+    """Name the node that an issue is about, as in the caller's model.
 
-    TensorRT 8.6 tells a node's index only, and of some failures every release tells the operator
+    TensorRT 8.6 reports a node's index only, and for some failures every release names the operator
     alone, in its log.
 
     Args:
-        issue: by the parser.
-        model: what it has read.
+        issue: reported by the parser.
+        model: the model that it has parsed.
 
     Returns:
-        The issue with the node's name, its operator, what it gives, and its index in the graph as
-        it was read; and the node as it was parsed, None if there is none, or it is one of many.
+        The issue with the node's name, its operator and its index in the original graph; and the
+        node as it was parsed, None if there is none or it is ambiguous.
     """
     node = _node(issue, model)
     if node is None:
@@ -64,7 +64,7 @@ def _located(issue: ParseIssue, model: OnnxModel) -> tuple[ParseIssue, "onnx.Nod
 
 
 def _logged(error: ParseError) -> bool:
-    """Whether an issue is the parser's log."""
+    """Return whether an issue is from the parser's log."""
     return any(_IMPORTER.search(issue.reason) for issue in error.issues)
 
 
@@ -81,18 +81,18 @@ def refused_nodes(error: ParseError, model: OnnxModel) -> "list[onnx.NodeProto]"
 def _node(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
     if issue.node < 0:
         return _by_log(issue, model)
-    # Of a node in an inner graph the index is that of the node which has the graph.
+    # For a node in a subgraph, the index is that of the node which has the subgraph.
     around = model.skeleton.graph.node[issue.node : issue.node + 1]
     return next((n for n in with_inner(around) if issue.operator in ("", n.op_type)), None)
 
 
 def _by_log(issue: ParseIssue, model: OnnxModel) -> "onnx.NodeProto | None":
-    """Return the only node with the operator that the parser was parsing according to its log."""
+    """Return the only node with the operator that the parser's log names; None if ambiguous."""
     match = _IMPORTER.search(issue.reason)
     if match is None:
         return None
     nodes = [n for n in with_inner(model.skeleton.graph.node) if n.op_type == match[1]]
-    if len(nodes) > 1:  # the parser takes those with default attributes
+    if len(nodes) > 1:  # the parser accepts those with default attributes
         nodes = [node for node in nodes if any(a.name == "reduction" for a in node.attribute)]
     return nodes[0] if nodes else None
 

@@ -16,9 +16,9 @@ from fasttrt._parser.graph_order import order_nodes
 from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.local_functions import inline_functions
 from fasttrt._parser.nan_propagation import propagate_nan
-from fasttrt._parser.narrow_integers import carry_narrow_integers
+from fasttrt._parser.narrow_integers import promote_narrow_integers
 from fasttrt._parser.node_validity import check_nodes
-from fasttrt._parser.odd_products import fill_odd_products
+from fasttrt._parser.odd_products import pad_odd_products
 from fasttrt._parser.old_opsets import upgrade_old_opset
 from fasttrt._parser.phase_convolutions import write_phase_convolutions
 from fasttrt._parser.pipeline import Pass
@@ -43,7 +43,7 @@ PASSES: tuple[Pass, ...] = (
     check_constants,
     write_quantized_operators,
     dequantize_tables,
-    carry_narrow_integers,
+    promote_narrow_integers,
     put_time_first,
     slice_sequences,
     write_default_attributes,
@@ -62,7 +62,7 @@ FINAL_PASSES: tuple[Pass, ...] = (
     write_phase_convolutions,
     write_group_normalization,
     write_attention,
-    fill_odd_products,
+    pad_odd_products,
     write_transposed_products,
     downgrade,
 )

@@ -1,19 +1,19 @@
-"""From the caller's model to what TensorRT's ONNX parser reads, by the lists in `passes`.
+"""Turn the caller's model into what TensorRT's ONNX parser reads, by the lists in `passes`.
 
-The whole way, in order:
+All steps, in order:
 
-1. `transforms.transformed`: ``freeze`` and ``dims``, which the caller asks for by name, and which
-   hold for other backends, too;
+1. `transforms.transformed`: ``freeze`` and ``dims``, which the caller requests by name, and which
+   apply to other backends, too;
 2. `prepare`: the passes before a precision is applied;
 3. `other_forms`: nodes that the parser has refused, in another form, and `prepare` again;
-4. `conversion.convert_model`, where the precision is brought about by the graph;
+4. `conversion.convert_model`, if the precision is applied by changing the graph;
 5. `finish`: the passes after it;
-6. `OnnxModel.with_named_axes`, where the parser takes dimensions for equal that are not.
+6. `OnnxModel.with_named_axes`, if the parser takes dimensions for equal that are not.
 
-`typed_parse.parse` goes it for a build, and `typed_parse.prepare_as_built` for a refit.
+`typed_parse.parse` takes them for a build, and `typed_parse.prepare_as_built` for a refit.
 
-A pass is a function ``(model, target) -> model`` in a file of its own. It gives the model itself
-where it has nothing to do, and notes what it did in the model's ``changes``.
+A pass is a function ``(model, target) -> model`` in a file of its own. It returns the model itself
+if it has nothing to do, and records what it did in the model's ``changes``.
 """
 
 from collections.abc import Callable
@@ -30,19 +30,19 @@ class Target(NamedTuple):
     has_plugins: bool = False
     """Whether the caller has given plugin libraries."""
     propagate_nan: bool = False
-    """What `BuildConfig.nan` asks for."""
+    """Whether `BuildConfig.nan` asks for it."""
 
 
 Pass: TypeAlias = Callable[[OnnxModel, Target], OnnxModel]
 
 
 def prepare(model: OnnxModel, target: Target) -> OnnxModel:
-    """Return the model that a precision may be applied to, before `finish`.
+    """Return the model ready for a precision to be applied, and for `finish`.
 
     Raises:
-        ParseError: it would be taken for another one, or the parser would crash.
+        ParseError: the parser would misinterpret the model, or crash.
     """
-    from fasttrt._parser.passes import PASSES  # here, as who builds nothing needs none
+    from fasttrt._parser.passes import PASSES  # here, since only builds need them
 
     for step in PASSES:
         model = step(model, target)
@@ -50,10 +50,10 @@ def prepare(model: OnnxModel, target: Target) -> OnnxModel:
 
 
 def finish(model: OnnxModel, target: Target) -> OnnxModel:
-    """Return the model for the library's parser, from one in its final precision.
+    """Return the model for the library's parser, given the one in its final precision.
 
     Raises:
-        ParseError: it has what the library does not know, and knows no other form of.
+        ParseError: the library supports some nodes in no form.
     """
     from fasttrt._parser.passes import FINAL_PASSES
 

@@ -1,13 +1,13 @@
-"""Pools that TensorRT rounds otherwise than ONNX: written without ``ceil_mode``.
+"""Write pools without ``ceil_mode``, where TensorRT rounds differently from ONNX.
 
-TensorRT keeps a last window that begins beyond the input and its padding at the beginning, which
-ONNX (opset 22), ONNX Runtime and PyTorch leave out; in a MaxPool it is -inf. Windows that reach
-beyond the padding are the same as with more padding at the end. With
+TensorRT keeps a last window that starts beyond the input and its leading padding, which ONNX
+(opset 22), ONNX Runtime and PyTorch drop; in a MaxPool it is -inf. Windows that reach beyond the
+padding are the same as with more padding at the end. With
 
     end = min(pads_end + stride - 1, kernel - 1)
 
-there are as many with ``ceil_mode=0`` as ONNX wants, whatever the size of the input: the first
-bound rounds up, and with the second no window begins beyond the input.
+there are as many with ``ceil_mode=0`` as ONNX requires, whatever the size of the input: the first
+bound rounds up, and with the second no window starts beyond the input.
 """
 
 from math import prod
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
 
-def _rounded_up(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Write the windows at the end as padding."""
+def _without_ceil_mode(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
+    """Replace ceil_mode by padding at the end."""
     if not attribute(node, "ceil_mode", 0):
         return None
     kernel = attribute(node, "kernel_shape", [])
@@ -39,15 +39,15 @@ def _rounded_up(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         if all(s == 1 or (size is not None and (size - r - 1) % s == 0) for size, r, s in steps):
             return [copy_node(node, ceil_mode=None)]
         return (
-            'ceil_mode=1 with auto_pad="VALID", of which ONNX\'s text makes a window less than '
-            "ONNX Runtime; state pads instead"
+            'ceil_mode=1 with auto_pad="VALID" has one window less in ONNX\'s specification than '
+            "in ONNX Runtime; set pads instead"
         )
     pads = attribute(node, "pads", None) or [0] * (2 * axes)
     begin, end = list(pads[:axes]), list(pads[axes:])
     ends = [min(e + s - 1, max(r, e)) for e, s, r in zip(end, strides, reach, strict=True)]
     if not attribute(node, "count_include_pad", 0):
         return [copy_node(node, ceil_mode=None, pads=begin + ends)]
-    # Averages over the padding, but not over what lies beyond: so the padding becomes data.
+    # Averages include the padding, but not what lies beyond it: so the padding becomes data.
     chain = NodeChain(node, facts)
     data = node.input[0]
     if any(begin + end):
@@ -63,10 +63,10 @@ def _rounded_up(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def _lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Write norms other than 1 and 2, and lines, as an AveragePool of powers."""
+    """Write norms other than 1 and 2, and those along one axis, as an AveragePool of powers."""
     from onnx import helper
 
-    rounded = _rounded_up(node, facts)
+    rounded = _without_ceil_mode(node, facts)
     if isinstance(rounded, str):
         return rounded
     p, kernel = attribute(node, "p", 2), attribute(node, "kernel_shape", [])
@@ -87,7 +87,7 @@ def _lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 RULES: dict[str, Rule] = {
-    "MaxPool": _rounded_up,
-    "AveragePool": _rounded_up,
+    "MaxPool": _without_ceil_mode,
+    "AveragePool": _without_ceil_mode,
     "LpPool": _lp_pool,
 }

@@ -1,6 +1,6 @@
-"""Powers of integers, which TensorRT computes in float32: written as products.
+"""Write powers of integers, which TensorRT computes in float32, as products.
 
-And powers of floats by exponents of another type, which TensorRT does not take together.
+The exponents of floats are cast to the type of the base, since TensorRT requires equal types.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 _BITS = 6
-"""Of an exponent: no base but -1, 0 and 1 has a power of 64 within int64."""
+"""The bits of an exponent: only -1, 0 and 1 have a 64th power within int64."""
 
 
 def _pow(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
@@ -41,7 +41,7 @@ def _pow(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         return [*chain.nodes, *_power(whole, facts, kind, TensorProto.INT64, dtype)]
     if value is not None:
         return (
-            "of integers, by an exponent that is no whole number, which TensorRT computes in "
+            "its base is of integers and its exponent not whole, which TensorRT computes in "
             "float32; cast the base to float32"
         )
     if other not in (TensorProto.INT32, TensorProto.INT64):
@@ -52,7 +52,7 @@ def _pow(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 def _constant_power(
     node: "onnx.NodeProto", facts: TensorInfo, exponent: int, shape: list[int], dtype: Any
 ) -> Replacement:
-    """Square and multiply."""
+    """Square and multiply, by a constant exponent."""
     chain = NodeChain(node, facts)
     base, result = node.input[0], ""
     rest = min(exponent, 128 + exponent % 2)  # beyond 64 bits only the parity counts
@@ -62,7 +62,7 @@ def _constant_power(
         rest //= 2
         if rest:
             base = chain.add("Mul", base, base)
-    # The exponent's axes count for the shape of the result.
+    # The exponent's axes contribute to the shape of the output.
     one = chain.constant(np.ones(shape), dtype)
     if not result:
         zero = chain.add("Sub", node.input[0], node.input[0])
@@ -73,7 +73,7 @@ def _constant_power(
 def _power(
     node: "onnx.NodeProto", facts: TensorInfo, kind: int, other: int, dtype: Any
 ) -> "list[onnx.NodeProto]":
-    """Square and multiply by the bits of an exponent that is known only in the run."""
+    """Square and multiply, by the bits of an exponent that is known only at run time."""
     chain = NodeChain(node, facts)
     base, exponent = node.input
     if other != kind:
@@ -86,10 +86,10 @@ def _power(
         is_odd = chain.add("Greater", chain.add("Sub", rest, chain.add("Mul", half, two)), zero)
         result = chain.add("Where", is_odd, chain.add("Mul", result, power), result)
         power, rest = chain.add("Mul", power, power), half
-    # More than 64: right for -1, 0 and 1, and beyond int64 for all others.
+    # From 64 on: right for -1, 0 and 1, and beyond int64 for all other bases.
     is_more = chain.add("Greater", rest, zero)
     result = chain.add("Where", is_more, chain.add("Mul", result, power), result)
-    # A negative exponent leaves 1 and -1 as they are, and of larger ones nothing.
+    # With a negative exponent, powers of 1 and -1 stay, and those of other bases become 0.
     is_unit = chain.add("Equal", chain.add("Mul", base, base), one)
     inverse = chain.add("Where", is_unit, result, zero)
     return chain.finish("Where", chain.add("Less", exponent, zero), inverse, result)
@@ -98,7 +98,7 @@ def _power(
 def _power_by_floats(
     node: "onnx.NodeProto", facts: TensorInfo, kind: int, dtype: Any
 ) -> Replacement:
-    """Take the products where an exponent is whole, and else what TensorRT has in float32."""
+    """Use products where an exponent is whole, and TensorRT's Pow in float32 elsewhere."""
     from onnx import TensorProto
 
     chain = NodeChain(node, facts)

@@ -1,4 +1,4 @@
-"""Nodes that quantize and dequantize in float32, value for value as ONNX means it."""
+"""Write quantization and dequantization in float32, with exactly the values of ONNX."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FLOAT, INT32, INT64 = 1, 6, 7  # TensorProto.DataType
 UINT8, INT8, UINT16, INT16 = 2, 3, 4, 5
 RANGES = {UINT8: (0, 255), INT8: (-128, 127), UINT16: (0, 65535), INT16: (-32768, 32767)}
-"""The least and the greatest integer of each narrow type. float32 holds all of them exactly."""
+"""The range of each narrow type. float32 represents all of its integers exactly."""
 
 
 class UnwritableError(Exception):
@@ -24,7 +24,7 @@ class UnwritableError(Exception):
 
 
 class Writer:
-    """Collects new nodes and constants for a model."""
+    """Collect new nodes and constants for a model."""
 
     def __init__(self, facts: TensorInfo, weights: Weights) -> None:
         self.facts = facts
@@ -35,14 +35,14 @@ class Writer:
         self._name = ""
         self._values: dict[str, Array] = {}
         self._likes: dict[str, str] = {}
-        """Which of the model's tensors a new one has the shape of."""
+        """By new tensor, a tensor of the model that has its shape."""
 
     def begin(self, node: "onnx.NodeProto") -> None:
-        """Begin with what is written for a node; its name is part of the new ones."""
+        """Start writing for a node, whose name new ones begin with."""
         self._name = node.name or next(filter(None, node.output), node.op_type)
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node, and give the name of its output."""
+        """Add a node; return its output's name."""
         from onnx import helper
 
         output = output or self.facts.unused(f"{self._name}/{operator}")
@@ -51,7 +51,7 @@ class Writer:
         return output
 
     def constant(self, values: Any, dtype: Any = np.float32, output: str = "") -> str:
-        """Add a constant, and give its name."""
+        """Add a constant; return its name."""
         from onnx import numpy_helper
 
         output = output or self.facts.unused(f"{self._name}/constant")
@@ -61,7 +61,7 @@ class Writer:
         return output
 
     def value(self, name: str) -> Array | None:
-        """Return a constant's values, however many; None if the tensor is not constant."""
+        """Return a constant's values, of any size; None if the tensor is not constant."""
         if name in self._values:
             return self._values[name]
         tensor = self.facts.tensor(name)
@@ -70,16 +70,16 @@ class Writer:
         return self.facts.constant(name)
 
     def rank(self, name: str) -> int:
-        """Return a tensor's number of axes.
+        """Return a tensor's rank.
 
         Raises:
-            UnwritableError: it is not known.
+            UnwritableError: it is unknown.
         """
         if name in self._values:
             return self._values[name].ndim
         shape = self.facts.shape(self._likes.get(name, name))
         if shape is None:
-            raise UnwritableError(f"the rank of {name} is not known")
+            raise UnwritableError(f"the rank of {name} is unknown")
         return len(shape)
 
     def as_float(self, name: str) -> str:
@@ -103,9 +103,9 @@ class Writer:
         """Reshape a parameter to broadcast along an axis of a tensor.
 
         Args:
-            name: of float32; a scalar, one value, or a value for each index of the axis.
-            axis: which; negative ones count from the end.
-            tensor: what it is applied to.
+            name: the parameter, float32: a scalar, one value, or a value per index of the axis.
+            axis: the axis; negative ones count from the end.
+            tensor: the tensor that the parameter applies to.
         """
         value = self.value(name)
         if value is not None and value.size == 1:
@@ -122,8 +122,8 @@ class Writer:
             return self.constant(value.reshape(shape))
         return self.node("Reshape", name, self.constant(shape, np.int64))
 
-    def wrapped(self, name: str, dtype: int, output: str = "") -> str:
-        """Bring integers in float32 back into a type's range, as integers overflow."""
+    def wrap(self, name: str, dtype: int, output: str = "") -> str:
+        """Wrap integers in float32 around into a type's range, as on overflow."""
         low, high = RANGES[dtype]
         size = float(high - low + 1)
         if low:
@@ -137,7 +137,7 @@ class Writer:
 
 
 def axis_of(node: "onnx.NodeProto", rank: int) -> int:
-    """Return the axis of a node that quantizes or dequantizes."""
+    """Return the axis, counted from 0, of a node that quantizes or dequantizes."""
     axis = int(attribute(node, "axis", 1))
     return axis + rank if axis < 0 else min(axis, max(rank - 1, 0))
 
@@ -155,12 +155,12 @@ def quantize(
 
     Args:
         writer: takes the nodes.
-        tensor: what to quantize, of any type of floats or of int32.
-        scale: of float32.
-        zero_point: of float32; empty for 0.
-        limits: the least and the greatest value.
-        output: the name of the result; empty for a new one.
-        axis: of scales and zero points, if they are several.
+        tensor: what to quantize, of a floating-point type or int32.
+        scale: float32.
+        zero_point: float32; empty for 0.
+        limits: the smallest and the largest quantized value.
+        output: the name of the output; empty for a new one.
+        axis: the axis of scales and zero points, if there are several.
     """
     divisor = writer.along(scale, axis, tensor)
     steps = writer.node("Round", writer.node("Div", writer.as_float(tensor), divisor))
@@ -170,11 +170,11 @@ def quantize(
     return writer.node("Min", writer.node("Max", steps, low), high, output=output)
 
 
-def dequantized(node: "onnx.NodeProto", values: Sequence[Array | None]) -> Array:
-    """Compute a DequantizeLinear of constants: its input, its scale, its zero point if any.
+def fold_dequantization(node: "onnx.NodeProto", values: Sequence[Array | None]) -> Array:
+    """Compute a DequantizeLinear of constants: its input, scale, and zero point or None.
 
     Raises:
-        UnwritableError: the scales do not fit.
+        UnwritableError: the scales do not fit the input.
     """
     quantized, scale, zero_point = values
     assert quantized is not None
@@ -199,6 +199,6 @@ def dequantized(node: "onnx.NodeProto", values: Sequence[Array | None]) -> Array
 
 
 def is_zero(writer: Writer, name: str) -> bool:
-    """Whether a zero point is left out or known to be 0."""
+    """Return whether a zero point is omitted or known to be 0."""
     value = writer.value(name) if name else None
     return not name or (value is not None and not value.any())

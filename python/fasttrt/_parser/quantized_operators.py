@@ -1,7 +1,7 @@
-"""Write operators on quantized tensors as the same on dequantized ones, between QDQ pairs.
+"""Rewrite operators on quantized tensors as operators on floats between QDQ pairs.
 
-TensorRT knows quantization by QuantizeLinear and DequantizeLinear alone. QLinearConv and
-QLinearMatMul, and those that ONNX Runtime adds in its format QOperator (com.microsoft), say the
+TensorRT supports quantization by QuantizeLinear and DequantizeLinear only. QLinearConv,
+QLinearMatMul, and those that ONNX Runtime adds in its QOperator format (com.microsoft) mean the
 same: dequantize, compute, quantize.
 """
 
@@ -26,7 +26,7 @@ _Rule: TypeAlias = "Callable[[onnx.NodeProto, Writer], None]"
 
 
 def write_quantized_operators(model: "OnnxModel", target: "Target") -> "OnnxModel":
-    """Replace them by DequantizeLinear, an operator of floats, and QuantizeLinear."""
+    """Replace them by DequantizeLinear, an operator on floats, and QuantizeLinear."""
     if not any(_rule_of(node) for node in with_inner(model.skeleton.graph.node)):
         return model
     proto = model.copy_skeleton()
@@ -55,15 +55,15 @@ def _rule_of(node: "onnx.NodeProto") -> "_Rule | None":
     return _MICROSOFT.get(node.op_type) if node.domain == MICROSOFT else None
 
 
-def _dequantized(writer: Writer, names: "list[str]", axis: int = 1) -> str:
-    """Dequantize a tensor, given with its scale and its zero point."""
+def _dequantize(writer: Writer, names: "list[str]", axis: int = 1) -> str:
+    """Dequantize a tensor, passed with its scale and zero point."""
     return writer.node("DequantizeLinear", *filter(None, names), axis=axis)
 
 
-def _quantized(
+def _quantize(
     node: "onnx.NodeProto", writer: Writer, tensor: str, scale: str, zero_point: str
 ) -> None:
-    """Quantize a node's result."""
+    """Quantize a node's output."""
     names = [tensor, scale]
     if zero_point:
         names.append(zero_point)
@@ -71,7 +71,7 @@ def _quantized(
 
 
 def _bias(writer: Writer, bias: str, scales: "list[str]") -> str:
-    """Return a bias of int32 in the product of two scales."""
+    """Dequantize an int32 bias, whose scale is the product of two."""
     values = [writer.value(name) for name in (bias, *scales)]
     steps, left, right = values
     if steps is not None and left is not None and right is not None:
@@ -85,28 +85,28 @@ def _convolution(node: "onnx.NodeProto", writer: Writer) -> None:
     from onnx import helper
 
     x, w = list(node.input[:3]), list(node.input[3:6])
-    inputs = [_dequantized(writer, x), _dequantized(writer, w, 0)]
+    inputs = [_dequantize(writer, x), _dequantize(writer, w, 0)]
     if bias := input_name(node, 8):
         inputs.append(_bias(writer, bias, [x[1], w[1]]))
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    _quantized(node, writer, writer.node("Conv", *inputs, **attributes), *node.input[6:8])
+    _quantize(node, writer, writer.node("Conv", *inputs, **attributes), *node.input[6:8])
 
 
 def _matrix_product(node: "onnx.NodeProto", writer: Writer) -> None:
-    left = _dequantized(writer, list(node.input[:3]), -2)
-    right = _dequantized(writer, list(node.input[3:6]), -1)
-    _quantized(node, writer, writer.node("MatMul", left, right), *node.input[6:8])
+    left = _dequantize(writer, list(node.input[:3]), -2)
+    right = _dequantize(writer, list(node.input[3:6]), -1)
+    _quantize(node, writer, writer.node("MatMul", left, right), *node.input[6:8])
 
 
 def _gemm(node: "onnx.NodeProto", writer: Writer) -> None:
-    """QGemm: its bias is in steps of alpha, both scales together; without a scale it gives floats.
+    """Rewrite QGemm, whose bias has both scales times alpha; without an output scale it is float.
 
-    Weights have a scale for each of their columns, or one.
+    Weights have a scale for each column, or one.
     """
     alpha = float(attribute(node, "alpha", 1.0))
     trans_a, trans_b = (int(attribute(node, name, 0)) for name in ("transA", "transB"))
     a, b = list(node.input[:3]), list(node.input[3:6])
-    left, right = _dequantized(writer, a), _dequantized(writer, b, 0 if trans_b else 1)
+    left, right = _dequantize(writer, a), _dequantize(writer, b, 0 if trans_b else 1)
     product = writer.node("Gemm", left, right, alpha=alpha, transA=trans_a, transB=trans_b)
     scale, result = input_name(node, 7), ""
     output = "" if scale else node.output[0]
@@ -118,29 +118,29 @@ def _gemm(node: "onnx.NodeProto", writer: Writer) -> None:
     elif output:
         result = writer.node("Identity", product, output=output)
     if scale:
-        _quantized(node, writer, result or product, scale, input_name(node, 8))
+        _quantize(node, writer, result or product, scale, input_name(node, 8))
 
 
-def _of_two(operator: str) -> "_Rule":
+def _binary(operator: str) -> "_Rule":
     def rule(node: "onnx.NodeProto", writer: Writer) -> None:
-        operands = [_dequantized(writer, list(node.input[i : i + 3])) for i in (0, 3)]
+        operands = [_dequantize(writer, list(node.input[i : i + 3])) for i in (0, 3)]
         names = [input_name(node, i) for i in (6, 7)]
-        _quantized(node, writer, writer.node(operator, *operands), names[0], names[1])
+        _quantize(node, writer, writer.node(operator, *operands), names[0], names[1])
 
     return rule
 
 
-def _of_one(operator: str) -> "_Rule":
-    """Of an operator with one input, whose attributes are ONNX's, or one more than those."""
+def _unary(operator: str) -> "_Rule":
+    """Return the rule of an operator with one input; some attributes are not ONNX's."""
 
     def rule(node: "onnx.NodeProto", writer: Writer) -> None:
         from onnx import helper
 
-        own = ("channels_last", "opset")
+        added = ("channels_last", "opset")
         attributes = {
-            a.name: helper.get_attribute_value(a) for a in node.attribute if a.name not in own
+            a.name: helper.get_attribute_value(a) for a in node.attribute if a.name not in added
         }
-        tensor = _dequantized(writer, list(node.input[:3]))
+        tensor = _dequantize(writer, list(node.input[:3]))
         is_last = int(attribute(node, "channels_last", 0))
         rank = writer.rank(node.input[0]) if is_last else 0
         if is_last:
@@ -148,22 +148,20 @@ def _of_one(operator: str) -> "_Rule":
         result = writer.node(operator, tensor, **attributes)
         if is_last:
             result = writer.node("Transpose", result, perm=[0, *range(2, rank), 1])
-        _quantized(node, writer, result, node.input[3], input_name(node, 4))
+        _quantize(node, writer, result, node.input[3], input_name(node, 4))
 
     return rule
 
 
 def _concatenation(node: "onnx.NodeProto", writer: Writer) -> None:
-    """QLinearConcat: the result's scale and zero point, then three inputs for each tensor."""
-    parts = [
-        _dequantized(writer, list(node.input[i : i + 3])) for i in range(2, len(node.input), 3)
-    ]
+    """Rewrite QLinearConcat: the output's scale and zero point, then three inputs per tensor."""
+    parts = [_dequantize(writer, list(node.input[i : i + 3])) for i in range(2, len(node.input), 3)]
     result = writer.node("Concat", *parts, axis=int(attribute(node, "axis", 1)))
-    _quantized(node, writer, result, *node.input[:2])
+    _quantize(node, writer, result, *node.input[:2])
 
 
-def _in_onnxs_domain(node: "onnx.NodeProto", writer: Writer) -> None:
-    """Rewrite as the equivalent operator of ONNX's domain."""
+def _to_onnx_domain(node: "onnx.NodeProto", writer: Writer) -> None:
+    """Move to ONNX's domain, whose operator is the same."""
     copy = type(node)()
     copy.CopyFrom(node)
     copy.domain = ""
@@ -175,16 +173,16 @@ _ONNX: "Mapping[str, _Rule]" = {
     "QLinearMatMul": _matrix_product,
 }
 _MICROSOFT: "Mapping[str, _Rule]" = {
-    "QuantizeLinear": _in_onnxs_domain,
-    "DequantizeLinear": _in_onnxs_domain,
+    "QuantizeLinear": _to_onnx_domain,
+    "DequantizeLinear": _to_onnx_domain,
     "QLinearConv": _convolution,
-    "QLinearAdd": _of_two("Add"),
-    "QLinearMul": _of_two("Mul"),
-    "QLinearSigmoid": _of_one("Sigmoid"),
-    "QLinearLeakyRelu": _of_one("LeakyRelu"),
-    "QLinearSoftmax": _of_one("Softmax"),
-    "QLinearAveragePool": _of_one("AveragePool"),
-    "QLinearGlobalAveragePool": _of_one("GlobalAveragePool"),
+    "QLinearAdd": _binary("Add"),
+    "QLinearMul": _binary("Mul"),
+    "QLinearSigmoid": _unary("Sigmoid"),
+    "QLinearLeakyRelu": _unary("LeakyRelu"),
+    "QLinearSoftmax": _unary("Softmax"),
+    "QLinearAveragePool": _unary("AveragePool"),
+    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
     "QLinearConcat": _concatenation,
     "QGemm": _gemm,
 }

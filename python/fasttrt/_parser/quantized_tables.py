@@ -1,6 +1,6 @@
-"""Rows of an int8 table: dequantize the table, then gather from it, so that it stays of int8.
+"""Dequantize int8 tables before rows are gathered from them, so that they stay int8.
 
-TensorRT takes constants of int8 only where they are dequantized at once.
+TensorRT accepts int8 constants only where they are dequantized immediately.
 """
 
 from collections import Counter
@@ -59,7 +59,7 @@ def dequantize_tables(model: "OnnxModel", target: "Target") -> "OnnxModel":
 
 
 def _from_tables(proto: "onnx.ModelProto", writer: Writer) -> "dict[str, onnx.NodeProto]":
-    """Return the Gather nodes whose results are dequantized with one scale, and nothing else."""
+    """Return by output the Gathers that are only dequantized, and with a single scale."""
     nodes = list(with_inner(proto.graph.node))
     found = {
         node.output[0]: node

@@ -1,4 +1,4 @@
-"""What TensorRT's ONNX parser takes otherwise than ONNX means it, without a word.
+"""Work around or refuse what TensorRT's ONNX parser silently misinterprets.
 
 Found by ONNX's node tests with TensorRT-RTX 1.6.1, see tests/conformance/README.md.
 """
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 _CLIP = (
-    "of int8, for which TensorRT has no Clip: its parser may give it bounds beyond int8, and the "
-    "answers are wrong; cast to int32 before the node and back after it"
+    "its tensors are int8, for which TensorRT has no Clip: its parser may use bounds beyond int8, "
+    "and the results are wrong; cast to int32 before the node and back after it"
 )
 _DOMAIN = (
-    "of the domain {}, which TensorRT's parser does not look at: it would be taken for ONNX's "
-    "operator; write it in ONNX's operators, or rename it and give a plugin (plugins=)"
+    "its domain is {}, which TensorRT's parser ignores: it would be taken for ONNX's operator; "
+    "write it in ONNX's operators, or rename it and give a plugin (plugins=)"
 )
 _MICROSOFT = (
-    "of the domain com.microsoft, an operator of ONNX Runtime's own, which no TensorRT has. It is "
-    "made by ONNX Runtime's optimizations: export the model without them (without "
+    "its domain is com.microsoft: it is an operator of ONNX Runtime, which no TensorRT has. ONNX "
+    "Runtime's optimizations add it: export the model without them (without "
     "optimized_model_filepath, optimum's optimizer, or onnxruntime.transformers)"
 )
 _QUANTIZATIONS = ("QuantizeLinear", "DequantizeLinear")
 _SAME = {("com.microsoft", name) for name in (*_QUANTIZATIONS, "Gelu")}
-_ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may end the process at the search"
+_ROI_ALIGN = "TensorRT-RTX has no plugin for it, and its parser may crash when it looks for one"
 
 
 def reject_unsupported(model: OnnxModel, target: "Target") -> OnnxModel:
@@ -46,7 +46,7 @@ def reject_unsupported(model: OnnxModel, target: "Target") -> OnnxModel:
     for node in all_nodes(model.skeleton):
         reason = ""
         if node.domain not in ONNX_DOMAINS:
-            reason = domain_reason(node.domain) if _is_taken_for_onnxs(node) else ""
+            reason = domain_reason(node.domain) if _is_mistaken_for_onnx(node) else ""
         elif node.op_type == "Clip" and not int8.isdisjoint((*node.input, *node.output)):
             reason = _CLIP
         elif node.op_type == "RoiAlign" and is_without_plugin:
@@ -58,17 +58,17 @@ def reject_unsupported(model: OnnxModel, target: "Target") -> OnnxModel:
 
 
 def domain_reason(domain: str) -> str:
-    """Say why an operator of another domain is refused that has the name of one of ONNX's."""
+    """Return why an operator of another domain is refused whose name ONNX has as well."""
     return _MICROSOFT if domain == "com.microsoft" else _DOMAIN.format(domain)
 
 
 def refuse(model: OnnxModel, library: str, reasons: "Sequence[tuple[onnx.NodeProto, str]]") -> None:
-    """Raise a ParseError if the model has nodes that the library must not parse.
+    """Raise a ParseError if there are nodes that the library must not parse.
 
     Args:
-        model: the model; its nodes are reported by their index in the original model.
-        library: its name.
-        reasons: why not, node by node.
+        model: the model. Its nodes are reported by their index in the original graph.
+        library: the name of the library.
+        reasons: the nodes, and why each is refused.
     """
     if not reasons:
         return
@@ -76,36 +76,36 @@ def refuse(model: OnnxModel, library: str, reasons: "Sequence[tuple[onnx.NodePro
         ParseIssue(model.place_of(node), node.name, node.op_type, reason)
         for node, reason in reasons
     )
-    raise ParseError(f"{library} cannot be given the model", tuple(issues))
+    raise ParseError(f"{library} cannot build this model", tuple(issues))
 
 
 def write_default_attributes(model: OnnxModel, target: "Target | None" = None) -> OnnxModel:
-    """Write out the default attributes for which the parser takes other values.
+    """Write out the default attributes for which the parser uses other values.
 
-    A Trilu without ``upper`` keeps the upper part; the parser takes it for the lower one. Releases
-    before TensorRT-RTX 1.6.1 take 0 for the axis of a quantization with several scales, and 1 for
+    A Trilu without ``upper`` keeps the upper triangle, but the parser keeps the lower one. Releases
+    before TensorRT-RTX 1.6.1 use 0 as the axis of a quantization with several scales, and 1 as
     RoiAlign's sampling ratio, by their source (onnx-tensorrt, releases 8.6 and 10.1).
     """
-    missing = _Defaults(model.skeleton)
-    if not any(missing.of(node) for node in all_nodes(model.skeleton)):
+    defaults = _Defaults(model.skeleton)
+    if not any(defaults.missing(node) for node in all_nodes(model.skeleton)):
         return model
     from onnx import helper
 
     proto = model.copy_skeleton()
     lines = []
     for node in all_nodes(proto):
-        if default := missing.of(node):
-            name, value, taken = default
+        if default := defaults.missing(node):
+            name, value, used = default
             node.attribute.append(helper.make_attribute(name, value))
             lines.append(
-                f"{node.name or node.output[0]}: its {name}={value}, ONNX's default, is written "
-                f"out, as TensorRT takes {taken}"
+                f"{node.name or node.output[0]}: ONNX's default {name}={value} is written out, "
+                f"since TensorRT uses {used}"
             )
     return model.changed(proto, lines)
 
 
 class _Defaults:
-    """Attributes that are not there and should be."""
+    """Find attributes that are omitted and must be written out."""
 
     def __init__(self, proto: "onnx.ModelProto") -> None:
         self._several = {
@@ -115,7 +115,7 @@ class _Defaults:
             if len(tensor.dims) == 1 and tensor.dims[0] > 1
         }
 
-    def of(self, node: "onnx.NodeProto") -> tuple[str, int, int] | None:
+    def missing(self, node: "onnx.NodeProto") -> tuple[str, int, int] | None:
         """Return an attribute's name, its default, and the value that the parser uses instead."""
         if node.domain not in ONNX_DOMAINS:
             return None
@@ -132,17 +132,17 @@ class _Defaults:
 
 
 def warn_of_other_shapes(model: OnnxModel, computed: Iterable[tuple[str, Sequence[int]]]) -> None:
-    """Log outputs whose shapes, by name, the parser found to be others than the model declares.
+    """Log outputs for which TensorRT computes other shapes, by name, than the model declares.
 
-    One of both is wrong; many files declare shapes that are.
+    One of the two is wrong; many models declare wrong shapes.
     """
     declared = {tensor.name: tensor.shape for tensor in model.outputs}
     for name, found in computed:
         expected = declared.get(name)
         if expected is not None and not _may_be_the_same(expected, found):
             logger.warning(
-                "output %s: the model declares shape %s, TensorRT computes %s; fasttrt compare "
-                "tells whether its answers are right",
+                "output %s: the model declares shape %s, TensorRT computes %s; check its results "
+                "with fasttrt compare",
                 name, _shown(expected), _shown(found),
             )  # fmt: skip
 
@@ -158,8 +158,8 @@ def _shown(shape: Sequence[int | str]) -> str:
     return f"({', '.join(sizes)})"
 
 
-def _is_taken_for_onnxs(node: "onnx.NodeProto") -> bool:
-    """Whether ONNX may have an operator of that name with a different meaning."""
+def _is_mistaken_for_onnx(node: "onnx.NodeProto") -> bool:
+    """Return whether ONNX may have an operator of that name with a different meaning."""
     import onnx
 
     if node.domain.startswith("trt") or (node.domain, node.op_type) in _SAME:
@@ -168,7 +168,7 @@ def _is_taken_for_onnxs(node: "onnx.NodeProto") -> bool:
 
 
 def _int8_tensors(proto: "onnx.ModelProto") -> set[str]:
-    """Those of which the model states that type."""
+    """Return the names of the tensors that the model states to be int8."""
     from onnx import TensorProto
 
     graphs = all_graphs(proto)

@@ -1,11 +1,11 @@
-"""What TensorRT 8.6's ONNX parser takes otherwise than ONNX means it, without a word.
+"""Rewrite or refuse what TensorRT 8.6's ONNX parser silently misinterprets.
 
-It knows opsets up to 17, and of some operators not even that. It reads newer models all the same,
-and leaves out the attributes and inputs that it does not know (its source: onnx-tensorrt,
-release/8.6-EA, builtin_op_importers.cpp and ConditionalHelpers.cpp). What has an older form is
-written so; the rest is refused. The later parsers get nearly all of this right or refuse it; by the
-source of 10.1 not a Loop without a trip count, a ConvTranspose with an odd padding, and a
-GlobalLpPool with an odd p.
+It supports opsets up to 17, and of some operators not even that. It reads newer models all the
+same, and ignores the attributes and inputs that it does not know (its source: onnx-tensorrt,
+release/8.6-EA, builtin_op_importers.cpp and ConditionalHelpers.cpp). Nodes that have a form in
+opset 17 are rewritten; the rest is refused. Later parsers get nearly all of this right or refuse
+it; the exceptions, by the source of 10.1, are a Loop without a trip count, a ConvTranspose with an
+odd padding, and a GlobalLpPool with an odd p.
 """
 
 from typing import TYPE_CHECKING
@@ -25,28 +25,27 @@ def warn_of_opset(model: OnnxModel, library: str) -> None:
     version = onnx_version(model.skeleton.opset_import)
     if version > _LATEST:
         logger.warning(
-            "the model is of ONNX's opset %d, and %s knows up to %d. What it is known to misread "
-            "is written otherwise or refused; fasttrt compare tells whether its answers are right",
+            "the model has opset %d, and %s supports up to %d. What it is known to misinterpret is "
+            "rewritten or refused; check its results with fasttrt compare",
             version, library, _LATEST,
         )  # fmt: skip
 
 
 def downgrade(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write what TensorRT 8.6 does not know in the form of opset 17; other libraries need none.
+    """Rewrite for opset 17 what TensorRT 8.6 does not know; other libraries need no change.
 
     Raises:
-        ParseError: nodes have no older form; the message names them.
+        ParseError: nodes have no form in opset 17. Names them.
     """
     is_v8 = target.library.generation == "v8"
     return downgrade_to_v8(model, str(target.library)) if is_v8 else model
 
 
 def downgrade_to_v8(model: OnnxModel, library: str) -> OnnxModel:
-    """Do so for TensorRT 8.6, whose name for messages is given."""
-    # Here, as the others need none of it. Of local functions its parser knows nothing, so they are
-    # refused.
+    """Rewrite a model for TensorRT 8.6; ``library`` is its name in messages."""
+    # Imported here, since other libraries do not need it.
     from fasttrt._parser.downgrades_v8 import OPERATORS
     from fasttrt._parser.node_rules import apply_rules
 
-    change = "written as an older {op_type}, as {library} knows no other"
+    change = "its {op_type} is rewritten for opset 17, the newest that {library} supports"
     return apply_rules(model, library, OPERATORS, change)

@@ -1,4 +1,4 @@
-"""Why TensorRT refuses a node or a model, in plain words, with what helps."""
+"""Explain why TensorRT refuses a node or a model, and what to do about it."""
 
 import re
 from collections.abc import Iterator
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 MAX_AXES = 8
 _BY_DATA = (
-    "the size of its result depends on the data, for which {library} has no kernel. End the model "
-    "before this node and do the rest outside it{how}; TensorRT itself has the operator from 10 on"
+    "the size of its output depends on the data, for which {library} has no kernel. End the model "
+    "before this node and do the rest outside it{how}; TensorRT itself has the operator since 10"
 )
-_OUTSIDE = "{library} has no {operator}. Do it outside of the model, or give a plugin (plugins=)"
+_OUTSIDE = "{library} has no {operator}. Do it outside the model, or give a plugin (plugins=)"
 _UNKNOWN = "ONNX has no operator {operator}. If it is a plugin's, give the plugin (plugins=)"
-_SEQUENCE = "{library} has no sequences of tensors, nor optional ones. Export the model so that "\
+_SEQUENCE = "{library} supports neither sequences nor optional tensors. Export the model so that "\
     "each is a tensor of its own"  # fmt: skip
-_STRINGS = "{library} has no strings. Do this outside of the model, before or after it"
-_BITS = "{library} has no operators on the bits of integers. Do it outside of the model, or write "\
-    "it with Mul, Div and Mod"  # fmt: skip
+_STRINGS = "{library} does not support strings. Process them outside the model, before or after it"
+_BITS = "{library} has no bitwise operators. Do it outside the model, or write it with Mul, Div "\
+    "and Mod"  # fmt: skip
 _SCATTER = (
-    "{library} scatters without a reduction only. Where indices do not repeat, gather, add and "
-    "scatter instead; else do it outside of the model"
+    "{library} supports scatters without a reduction only. If indices do not repeat, gather, add "
+    "and scatter instead; otherwise do it outside the model"
 )
 _KNOWN = {
     "NonZero": _BY_DATA.format(library="{library}", how=" (numpy.nonzero)"),
@@ -34,8 +34,8 @@ _KNOWN = {
         library="{library}", how=" (torchvision.ops.nms, cv2.dnn.NMSBoxes)"
     ),
     "Unique": _BY_DATA.format(library="{library}", how=" (numpy.unique)").partition(";")[0],
-    "Compress": "its condition is not a constant, so the size of its result depends on the data, "
-    "which {library} cannot compress by. Give it with freeze= if it is always the same; else end "
+    "Compress": "its condition is not a constant, so the size of its output depends on the data, "
+    "which {library} does not support. Fix it with freeze= if it is always the same; otherwise end "
     "the model before this node",
     "ScatterElements": _SCATTER,
     "ScatterND": _SCATTER,
@@ -71,10 +71,10 @@ _KNOWN = {
     **dict.fromkeys(["BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"], _BITS),
 }
 _DOMAINS = {
-    "com.microsoft": "an operator of ONNX Runtime's own, which no TensorRT has. It comes from ONNX "
-    "Runtime's optimizations or quantization: export the model without them",
+    "com.microsoft": "an operator of ONNX Runtime, which no TensorRT has. ONNX Runtime's "
+    "optimizations or quantization add it: export the model without them",
     "ai.onnx.ml": "an operator for classical machine learning, which no TensorRT has: run it with "
-    'device="cpu", or outside of the model',
+    'device="cpu", or outside the model',
 }
 _NO_OPERATOR = re.compile(r"^false$|^Op type \w+ is not supported|No importer registered for op")
 _NO_PLUGIN = re.compile(r"not found in plugin registry", re.IGNORECASE)
@@ -92,16 +92,16 @@ _NO_DRIVER = re.compile(r"\n?\[[^\n]*cudaError 35: [^\n]*")
 def explain(
     issue: ParseIssue, node: "onnx.NodeProto | None", model: "onnx.ModelProto", library: str
 ) -> list[ParseIssue]:
-    """Say in plain words why the parser refuses something, and what helps where that is known.
+    """Explain why the parser refuses something, and what to do about it where that is known.
 
     Args:
-        issue: by the parser, of the node if there is one.
-        node: as it was parsed.
-        model: that was parsed.
+        issue: reported by the parser, about the node if there is one.
+        node: the node as it was parsed.
+        model: the model that was parsed.
         library: the library's name.
 
     Returns:
-        The issue, or several for one that TensorRT tells no place of.
+        The issue, or several for one that TensorRT does not locate.
     """
     if node is not None:
         return [issue._replace(reason=_of_node(issue.reason, node, model, library))]
@@ -110,12 +110,12 @@ def explain(
 
 
 def without_driver_errors(text: str) -> str:
-    """Return TensorRT's message without CUDA errors that only report a missing driver."""
+    """Remove CUDA errors that only report a missing driver from TensorRT's message."""
     return _NO_DRIVER.sub("", text) if _core.driver_problem() else text
 
 
 def plain(reason: str) -> str:
-    """Return TensorRT's message without places in its source and without `_NO_DRIVER`."""
+    """Remove places in TensorRT's source and `_NO_DRIVER` from its message."""
     reason = without_driver_errors(reason)
     lines = _PLACES.sub("", reason).strip().splitlines()
     if len(lines) > 1 and lines[0].startswith("Invalid Node - "):
@@ -128,11 +128,11 @@ def plain(reason: str) -> str:
 
 
 def explain_build(reason: str, model: "onnx.ModelProto", library: str) -> str:
-    """Say in plain words why a network does not build, and what helps; empty if that is unknown.
+    """Explain why a network does not build, and what to do about it; empty if unknown.
 
     Args:
-        reason: TensorRT's.
-        model: that was parsed.
+        reason: TensorRT's message.
+        model: the model that was parsed.
         library: the library's name.
     """
     nodes = [node for node in all_nodes(model) if node.domain in ONNX_DOMAINS]
@@ -143,9 +143,9 @@ def explain_build(reason: str, model: "onnx.ModelProto", library: str) -> str:
                 return f"{name} ({node.op_type}): {_KNOWN[node.op_type].format(library=library)}"
     if match := _NARROW_END.search(reason):
         return (
-            f"{match['name']} is of {match['type'].lower()}, which {library} has "
-            "only where values are quantized or dequantized: cast it within the model, and declare "
-            "it as a wider type"
+            f"{match['name']} is {match['type'].lower()}, which {library} supports only where "
+            "values are quantized or dequantized: declare it as a wider type, and cast it within "
+            "the model"
         )
     return ""
 
@@ -156,7 +156,9 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
     known = _KNOWN.get(node.op_type) if node.domain in ONNX_DOMAINS else None
     if match := _NO_OPERATOR.search(reason):
         if node.domain not in ONNX_DOMAINS:
-            text = _DOMAINS.get(node.domain, f"of the domain {node.domain}, which {library} lacks")
+            text = _DOMAINS.get(
+                node.domain, f"of the domain {node.domain}, which {library} does not have"
+            )
             return f"{node.op_type} is {text}. If it is a plugin's, give the plugin (plugins=)"
         is_onnxs = onnx.defs.has(node.op_type, "")
         text = known or (_OUTSIDE if is_onnxs else _UNKNOWN)
@@ -165,18 +167,18 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
         return known.format(library=library)
     if match := _TYPE.search(reason):
         return (
-            f"{library} has it not for {match[1].lower()}; cast its inputs to a type of floats "
-            "before the node"
+            f"{library} does not support it for {match[1].lower()}; cast its inputs to a "
+            "floating-point type before the node"
         )
     if node.op_type in ("Cast", "CastLike") and "convertDtype" in reason:
         to = attribute(node, "to", 0)
-        return f"casts to {dtype_name(to)}, which {library} has no tensors of"
+        return f"it casts to {dtype_name(to)}, a type that {library} does not support"
     if "Node input was not registered" in reason:
         given = {t.name for graph in all_graphs(model) for t in (*graph.initializer, *graph.input)}
         given |= {name for other in all_nodes(model) for name in other.output}
         missing = [name for name in node.input if name and name not in given]
         if missing:
-            return f"no node, input or constant gives its input {', '.join(missing)}"
+            return f"its input {', '.join(missing)} is no node's output, graph input or initializer"
     return plain(reason)
 
 
@@ -187,23 +189,23 @@ def _of_model(reason: str, model: "onnx.ModelProto", library: str) -> "Iterator[
         for value in model.graph.input:
             axes = len(value.type.tensor_type.shape.dim)
             if axes > MAX_AXES:
-                yield f"input {value.name} has {axes} axes; {library} has tensors of {MAX_AXES}"
+                yield f"input {value.name} has {axes} axes; {library} supports {MAX_AXES} at most"
     if "onnxDtype" in reason:
-        yield from _inputs_of_other_types(model, library)
+        yield from _unsupported_inputs(model, library)
     if (match := _WEIGHT.search(reason.split("\n")[0])) is not None:
         types = {t.name: t.data_type for graph in graphs_of(model.graph) for t in graph.initializer}
         if match[1] in types:
             name = dtype_name(types[match[1]])
-            yield f"the constant {match[1]} is of {name}, which {library} has no tensors of"
+            yield f"the constant {match[1]} is {name}, a type that {library} does not support"
 
 
-def _inputs_of_other_types(model: "onnx.ModelProto", library: str) -> "Iterator[str]":
-    """Name the inputs whose type no TensorRT has, and what to declare instead."""
+def _unsupported_inputs(model: "onnx.ModelProto", library: str) -> "Iterator[str]":
+    """Name the inputs whose type no TensorRT supports, and what to declare instead."""
     from onnx import TensorProto
 
     wider = {
         TensorProto.INT16: "int32", TensorProto.UINT16: "int32", TensorProto.UINT32: "int64",
-        TensorProto.UINT64: "int64 (where no value is beyond it)",
+        TensorProto.UINT64: "int64 (if all values fit)",
         TensorProto.FLOAT8E5M2: "float16",
     }  # fmt: skip
     known = {
@@ -215,16 +217,16 @@ def _inputs_of_other_types(model: "onnx.ModelProto", library: str) -> "Iterator[
         if not value.type.HasField("tensor_type"):
             kind = value.type.WhichOneof("value") or "unknown"
             kind = kind.removesuffix("_type")
-            yield f"input {value.name} is a {kind}; {library} has tensors only"
+            yield f"input {value.name} is a {kind}; {library} supports only tensors"
             continue
         dtype = value.type.tensor_type.elem_type
         if dtype in known:
             continue
-        text = f"input {value.name} is of {dtype_name(dtype)}, which {library} has no tensors of"
+        text = f"input {value.name} is {dtype_name(dtype)}, a type that {library} does not support"
         if dtype in wider:
-            text += f"; declare it as {wider[dtype]} in the model, and give it so"
+            text += f"; declare it as {wider[dtype]} in the model, and pass that"
         elif dtype == TensorProto.STRING:
-            text += "; do what the model does with it before the model"
+            text += "; process strings before the model"
         yield text
 
 

@@ -1,8 +1,8 @@
-"""LSTM, GRU and RNN over a small number of steps that is known are written out step by step.
+"""Unroll LSTM, GRU and RNN over a small number of steps, if that is known.
 
-TensorRT makes loops of them, one for each direction. Written out, the input's product is one for
-all steps, and both directions share the products of each: on an H200, two bidirectional layers of
-50 steps took 430 us instead of 690 us as LSTMs, 430 instead of 720 as GRUs (float16, batch 2).
+TensorRT makes a loop of each direction. Unrolled, the input's product is one for all steps, and
+both directions share the products of a step: on an H200, two bidirectional layers of 50 steps took
+430 us instead of 690 us as LSTMs, 430 instead of 720 as GRUs (float16, batch 2).
 """
 
 from dataclasses import dataclass, field
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 MAX_STEPS = 256
-"""Of all such nodes of a model together: building takes longer with each."""
+"""The most steps of all unrolled nodes of a model together: each makes the build longer."""
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 
 def unroll_recurrent(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write out LSTM, GRU and RNN where their steps are known, and up to `MAX_STEPS` in all.
+    """Unroll LSTM, GRU and RNN whose number of steps is known, up to `MAX_STEPS` in total.
 
-    Not for TensorRT 8.6, which measures several kernels for each layer.
+    Not for TensorRT 8.6, which times several kernels for each layer.
     """
     if target.library.generation == "v8":
         return model
@@ -43,13 +43,13 @@ def unroll_recurrent(model: OnnxModel, target: "Target") -> OnnxModel:
         return _Unrolling(node, facts, count, attribute(node, "hidden_size", 0)).nodes()
 
     return apply_rules(
-        model, str(target.library), dict.fromkeys(_GATES, unroll), "{op_type} written step by step"
+        model, str(target.library), dict.fromkeys(_GATES, unroll), "its {op_type} is unrolled"
     )
 
 
 def _steps(node: "onnx.NodeProto", facts: TensorInfo) -> int:
     """Return the number of steps of a node that can be unrolled; 0 for others."""
-    if facts.opset < 13:  # from which on the axes of Squeeze and Unsqueeze are inputs
+    if facts.opset < 13:  # since which the axes of Squeeze and Unsqueeze are inputs
         return 0
     shape = facts.shape(node.input[0])
     if shape is None or len(shape) != 3 or not attribute(node, "hidden_size", 0):
@@ -58,7 +58,7 @@ def _steps(node: "onnx.NodeProto", facts: TensorInfo) -> int:
 
 
 def _is_plain(node: "onnx.NodeProto") -> bool:
-    """Return whether a node has the usual activations, and nothing that changes with the data."""
+    """Return whether a node has default activations and no lengths, peepholes or clipping."""
     directions = 2 if attribute(node, "direction", b"forward") == b"bidirectional" else 1
     names = [name.decode() for name in attribute(node, "activations", ())]
     usual = _ACTIVATIONS[node.op_type] * directions
@@ -74,7 +74,7 @@ def _is_plain(node: "onnx.NodeProto") -> bool:
 
 @dataclass
 class _Unrolling:
-    """The nodes to write for one node: tensors are [steps, directions, batch, features]."""
+    """Write the nodes that unroll one; tensors are [steps, directions, batch, features]."""
 
     node: "onnx.NodeProto"
     facts: TensorInfo
@@ -108,13 +108,13 @@ class _Unrolling:
         return self.written
 
     def new(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
-        """Write a node; give its first output."""
+        """Add a node; return its first output."""
         return self.several(operator, *inputs, outputs=outputs, **attributes)[0]
 
     def several(
         self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any
     ) -> "list[str]":
-        """Write a node; give its outputs."""
+        """Add a node; return its outputs."""
         from onnx import helper
 
         base = self.node.name or self.node.output[0] or next(filter(None, self.node.output))
@@ -123,7 +123,7 @@ class _Unrolling:
         return names
 
     def integers(self, *values: int) -> str:
-        """Write a constant, once."""
+        """Return a constant, which is added once."""
         from onnx import numpy_helper
 
         if values not in self.constants:
@@ -132,12 +132,12 @@ class _Unrolling:
         return self.constants[values]
 
     def part(self, x: str, axis: int, start: int, end: int, step: int = 1) -> str:
-        """Write a Slice."""
+        """Add a Slice along an axis; return its output."""
         bounds = [self.integers(value) for value in (start, end, axis, step)]
         return self.new("Slice", x, *bounds)
 
     def reversed(self, x: str) -> str:
-        """Turn the order of the first axis around."""
+        """Reverse the first axis."""
         return self.part(x, 0, -1, -(self.steps + 1), -1) if self.steps > 1 else x
 
     def transposed(self, weights: str) -> str:
@@ -149,7 +149,7 @@ class _Unrolling:
     def bias(self) -> "tuple[str, str]":
         """Return the biases of the input and of the state, [directions, 1, gates * hidden] each.
 
-        Empty where there is none. A GRU's alone are not simply added to each other.
+        Empty if there is none. Those of other nodes than a GRU are added up.
         """
         name = input_name(self.node, 3)
         if not name:
@@ -162,7 +162,7 @@ class _Unrolling:
         return self.new("Add", ahead, back), ""
 
     def projected(self, x: str, bias: str) -> "list[str]":
-        """Return for each step the inputs' part of all gates, each direction in its own order."""
+        """Return the input's part of all gates for each step, each direction in its own order."""
         weights = self.transposed(self.node.input[1])
         x = self.new("Unsqueeze", x, self.integers(1))  # [steps, 1, batch, features]
         found = self.new("MatMul", x, weights)
@@ -186,7 +186,7 @@ class _Unrolling:
         return self.new("Unsqueeze", name, self.integers(0))
 
     def gates(self, joined: str, count: int) -> "list[str]":
-        """Take gates apart."""
+        """Split joined gates."""
         size = self.hidden
         return [self.part(joined, 3, i * size, (i + 1) * size) for i in range(count)]
 
@@ -204,10 +204,10 @@ class _Unrolling:
     def gru(
         self, x: str, h: str, cell: "list[str]", recurrence: str, bias: str
     ) -> "tuple[str, list[str]]":
-        """``bias`` is of the state."""
+        """Add a step of a GRU; ``bias`` is that of the state."""
         size = self.hidden
         x_gates, x_new = self.part(x, 3, 0, 2 * size), self.part(x, 3, 2 * size, 3 * size)
-        if not h:  # zeros, of a size that is not known
+        if not h:  # zeros, of unknown batch size
             h = self.new("Sub", x_new, x_new)
         if attribute(self.node, "linear_before_reset", 0):
             state = self.new("MatMul", h, recurrence)
@@ -243,7 +243,7 @@ class _Unrolling:
         return self.new("Tanh", joined), []
 
     def outputs(self, states: "list[str]", cell: "list[str]", layout: int) -> None:
-        """Write what the node gives: all states, the last one, the last cell."""
+        """Write the node's outputs: all states, the last state, the last cell."""
         outputs = [*self.node.output, "", ""][:3]
         if outputs[0]:
             y = states[0] if self.steps == 1 else self.new("Concat", *states, axis=0)
@@ -259,7 +259,7 @@ class _Unrolling:
                 self.finish("Transpose", name, last, perm=[1, 0, 2] if layout else [0, 1, 2])
 
     def finish(self, operator: str, output: str, x: str, **attributes: Any) -> None:
-        """Write the node that gives one of the replaced node's outputs."""
+        """Add the node that computes one of the replaced node's outputs."""
         from onnx import helper
 
         self.written.append(helper.make_node(operator, [x], [output], output, **attributes))

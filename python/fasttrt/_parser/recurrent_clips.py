@@ -1,6 +1,6 @@
-"""LSTMs that clip in both directions, of which TensorRT-RTX 1.6.1 gives other values: refused.
+"""Refuse bidirectional LSTMs with ``clip``, which TensorRT-RTX 1.6.1 gets wrong.
 
-In one direction they are right, and so is a GRU in both.
+Those of a single direction are right, and so are bidirectional GRUs.
 """
 
 from typing import TYPE_CHECKING
@@ -17,8 +17,7 @@ def _lstm(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if not is_both or not attribute(node, "clip", 0.0):
         return None
     return (
-        'clip with direction="bidirectional", for which TensorRT gives other values; write an '
-        "LSTM for each direction"
+        'TensorRT gets clip with direction="bidirectional" wrong; write an LSTM for each direction'
     )
 
 

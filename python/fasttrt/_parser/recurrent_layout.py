@@ -1,4 +1,4 @@
-"""Recurrent nodes with the batch first (``layout=1``), which TensorRT's parser ignores."""
+"""Rewrite recurrent nodes with the batch first: TensorRT's parser ignores ``layout=1``."""
 
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 _INITIAL = (5, 6)
-"""Inputs that are states: LSTM has two."""
+"""Inputs that are initial states; an LSTM has two."""
 _SWAPPED = [1, 0, 2]
 
 
 def put_time_first(model: "OnnxModel", target: "Target") -> "OnnxModel":
-    """Write Transpose nodes around recurrent nodes that have the batch first."""
-    change = "has its batch after the time, as {library} knows no other layout"
+    """Add Transpose nodes around recurrent nodes that have the batch first."""
+    change = "its layout=1 is rewritten as layout=0, all that {library} supports"
     rules = dict.fromkeys(("GRU", "LSTM", "RNN"), _time_first)
     return apply_rules(model, str(target.library), rules, change)
 
@@ -41,7 +41,7 @@ def _time_first(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     for index, output in enumerate(node.output):
         if output:
             inner.output[index] = facts.unused(f"{output}/time_first")
-            # All steps' results are of time, direction, batch; the last ones' of direction, batch.
+            # Of all steps: [time, direction, batch, ...]; of the last one: [direction, batch, ...].
             order = _SWAPPED if index else [2, 0, 1, 3]
             after.append(swap(inner.output[index], output, order))
     return [*before, inner, *after]

@@ -1,7 +1,7 @@
-"""Remainders of floats (Mod with ``fmod=1``): by long division, of which each step is exact.
+"""Compute remainders of floats (Mod with ``fmod=1``) by long division, whose steps are exact.
 
-TensorRT's ``x - y * trunc(x / y)`` rounds the product, which is wrong by 6e-4 of y where the
-quotient is 10,000.
+TensorRT's ``x - y * trunc(x / y)`` rounds the product: with a quotient of 10,000 it is off by 6e-4
+of y.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 _BITS = 24
-"""Of the quotient. A larger one is more than float32 tells from its neighbours."""
+"""The bits of the quotient. float32 does not tell larger ones from their neighbours."""
 
 
 def _mod(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:

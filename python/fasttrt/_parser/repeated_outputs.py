@@ -1,4 +1,4 @@
-"""An output that a model lists twice, or that is an input: TensorRT would rename or omit one."""
+"""Rename outputs that are listed twice or are inputs: TensorRT would rename or omit one."""
 
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def write_repeated_outputs(model: OnnxModel, target: "Target | None" = None) -> OnnxModel:
-    """Rename an output whose name an input or an earlier output has, with its own tensor.
+    """Rename outputs that have the name of an input or an earlier output, as copies of those.
 
-    The model itself if all names differ. Whatever is to run it: the names are the same everywhere.
+    Return the model itself if all names differ. The names do not depend on the target.
     """
     from onnx import helper
 
@@ -38,6 +38,6 @@ def write_repeated_outputs(model: OnnxModel, target: "Target | None" = None) -> 
         output.name = f"{name}_{number}"
         taken.add(output.name)
         proto.graph.node.append(helper.make_node("Identity", [name], [output.name], output.name))
-        why = "is an input, too" if name in inputs else "is listed as an output again"
+        why = "is an input, too" if name in inputs else "is listed as an output twice"
         lines.append(f"{name}: {why}; as an output it is named {output.name}")
     return model.changed(proto, lines)

@@ -1,6 +1,6 @@
-"""Negative indices of scatters, which TensorRT does not count from the end: they are made positive.
+"""Make negative indices of scatters positive: TensorRT does not count them from the end.
 
-Indices that are known to be none stay as they are.
+Indices that are known not to be negative stay unchanged.
 """
 
 from typing import TYPE_CHECKING
@@ -22,9 +22,7 @@ def _scatter_elements(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     chain = NodeChain(node, facts)
     if axis < 0:
         if shape is None:
-            return (
-                "the rank of its data is not known, and has to be, as its axis counts from the end"
-            )
+            return "the rank of its data must be known, as its axis counts from the end"
         axis += len(shape)
     size = chain.add("Gather", chain.add("Shape", node.input[0]), chain.constant([axis]))
     return _counted_from_start(node, facts, chain, size)
@@ -35,7 +33,7 @@ def _scatter_nd(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         return None
     shape = facts.shape(node.input[1])
     if not shape or shape[-1] is None:
-        return "the length of its indices is not known, and has to be, as they may be negative"
+        return "the last dimension of its indices must be known, as they may be negative"
     chain = NodeChain(node, facts)
     leading = chain.constant(list(range(shape[-1])))
     sizes = chain.add("Gather", chain.add("Shape", node.input[0]), leading)
@@ -45,7 +43,7 @@ def _scatter_nd(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 def _counted_from_start(
     node: "onnx.NodeProto", facts: TensorInfo, chain: NodeChain, sizes: str
 ) -> Replacement:
-    """Add the sizes, int64 that broadcast to the indices, to those that are negative."""
+    """Add the sizes, int64 and broadcast to the indices, to negative indices."""
     from onnx import TensorProto
 
     indices = node.input[1]

@@ -1,7 +1,7 @@
-"""Sequences that only hold the parts of one tensor are written as slices of it.
+"""Rewrite sequences that only hold the parts of one tensor as slices of it.
 
 PyTorch's exporter writes ``unbind``, ``chunk`` and ``split`` as SplitToSequence, whose elements
-SequenceAt takes out again. TensorRT has no sequences.
+SequenceAt selects. TensorRT does not support sequences.
 """
 
 from collections import Counter
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write each SequenceAt of a SplitToSequence as a Gather or a Slice of the tensor."""
+    """Rewrite each SequenceAt of a SplitToSequence as a Gather or a Slice of the tensor."""
     nodes = list(with_inner(model.skeleton.graph.node))
     if not any(node.op_type == "SplitToSequence" for node in nodes):
         return model
-    # Branches may use a name each for itself.
+    # Branches may each use the same name.
     given = Counter(name for node in nodes for name in node.output)
     splits = {
         node.output[0]: node
@@ -51,7 +51,10 @@ def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
         return steps
 
     changed = apply_rules(
-        model, str(target.library), {"SequenceAt": element}, "an element of a sequence is a slice"
+        model,
+        str(target.library),
+        {"SequenceAt": element},
+        "the element of a sequence is rewritten as a slice",
     )
     used = {name for node in with_inner(changed.skeleton.graph.node) for name in node.input}
     graphs = innermost_first(changed.skeleton.graph)
@@ -65,7 +68,7 @@ def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
 def _part(
     split: "onnx.NodeProto", index: int, output: str, facts: TensorInfo
 ) -> "list[onnx.NodeProto] | None":
-    """Write one element of a sequence; None where its place is not known."""
+    """Write one element of a sequence; return None if its position is unknown."""
     from onnx import helper
 
     x, axis = split.input[0], attribute(split, "axis", 0)

@@ -1,4 +1,4 @@
-"""Other forms of single operators that TensorRT's parser refuses, see `other_forms`."""
+"""Rewrite single operators that TensorRT's parser refuses, see `other_forms`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> "
 
 
 def floored_remainder(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Mod of floats with the divisor's sign: what is left of whole multiples below."""
+    """Rewrite Mod of floats, with the divisor's sign, as ``a - floor(a / b) * b``."""
     dtype = facts.dtype(node.input[0])
     if attribute(node, "fmod", 0) or dtype not in _FLOATS:
         return None
@@ -41,8 +41,8 @@ def floored_remainder(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     ]
 
 
-def of_booleans(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """ReduceMax and ReduceMin of booleans: of 0 and 1."""
+def reduce_booleans(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
+    """Rewrite ReduceMax and ReduceMin of booleans with integers."""
     if facts.dtype(node.input[0]) != _BOOL:
         return None
     numbers, result = (facts.unused(f"{node.output[0]}/{what}") for what in ("cast", "number"))
@@ -56,7 +56,7 @@ def of_booleans(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def compress(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Compress with a constant condition: a Gather."""
+    """Rewrite Compress with a constant condition as a Gather."""
     condition = facts.constant(node.input[1])
     if condition is None:
         return None
@@ -72,7 +72,7 @@ def compress(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 
 
 def centered_crop(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Rewrite CenterCropPad of known shapes as a Slice and a Pad."""
+    """Rewrite CenterCropPad with known shapes as a Slice and a Pad."""
     shape, target = facts.shape(node.input[0]), facts.constant(input_name(node, 1))
     if shape is None or target is None:
         return None

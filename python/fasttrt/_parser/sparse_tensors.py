@@ -1,4 +1,4 @@
-"""Sparse initializers and constants, which TensorRT's parser leaves out or refuses: dense ones."""
+"""Make sparse initializers and constants dense: TensorRT's parser ignores or refuses them."""
 
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 MAX_BYTES = 2**30
-"""Of all tensors together, dense. A few numbers can stand for any size."""
+"""The most bytes of all of them together, dense: a few numbers can stand for any size."""
 
 
 def write_dense(model: "OnnxModel", target: "Target") -> "OnnxModel":
-    """Write sparse tensors as dense ones.
+    """Convert sparse tensors to dense ones.
 
     Raises:
-        ParseError: a tensor's indices do not fit its shape, or they would take more than
-            `MAX_BYTES` together. Names the tensor.
+        ParseError: a tensor's indices do not fit its shape, or all of them would take more
+            than `MAX_BYTES`. Names the tensor.
     """
     graphs = graphs_of(model.skeleton.graph)
     if not any(graph.sparse_initializer for graph in graphs) and not any(
@@ -46,7 +46,9 @@ def write_dense(model: "OnnxModel", target: "Target") -> "OnnxModel":
                     attribute.name, attribute.type = "value", attribute.TENSOR
                     attribute.t.CopyFrom(tensor)
     allow_constants(proto)
-    return model.changed(proto, [f"{name}: the sparse tensor is dense" for name in writer.names])
+    return model.changed(
+        proto, [f"{name}: the sparse tensor is made dense" for name in writer.names]
+    )
 
 
 class _Writer:
@@ -62,7 +64,9 @@ class _Writer:
         size = int(np.prod([max(dim, 0) for dim in shape], dtype=object))
         self._bytes += size * values.dtype.itemsize
         if self._bytes > MAX_BYTES:
-            _refuse(name, f"dense, the model's sparse tensors take more than {MAX_BYTES} bytes")
+            _refuse(
+                name, f"made dense, the model's sparse tensors take more than {MAX_BYTES} bytes"
+            )
         if indices.ndim == 2:
             if indices.shape[1] != len(shape):
                 _refuse(name, f"its indices have {indices.shape[1]} axes, its shape {len(shape)}")
@@ -82,4 +86,4 @@ class _Writer:
 
 def _refuse(name: str, reason: str) -> None:
     issue = ParseIssue(-1, "", "", f"the sparse tensor {name}: {reason}")
-    raise ParseError("the model's sparse tensors cannot be written as dense ones", (issue,))
+    raise ParseError("the model's sparse tensors cannot be made dense", (issue,))

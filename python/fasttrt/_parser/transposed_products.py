@@ -1,9 +1,9 @@
-"""Products with weights whose last two axes are exchanged right after them.
+"""Rewrite products with weights whose last two axes are transposed right after them.
 
-TensorRT-RTX 1.6.1 computes the two in one kernel. Where the other factor follows from products
+TensorRT-RTX 1.6.1 fuses the two into one kernel. If the other factor is computed by products
 itself, as in the blocks of a transformer, that kernel is wrong for all but the first item of a
 batch: on an H200 by as much as the values themselves, in float32, float16 and bfloat16. With an
-axis of one element between the two it is right, and takes no longer.
+axis of size 1 between the two it is right, and takes no longer.
 """
 
 from collections.abc import Iterator
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
     from fasttrt._parser.pipeline import Target
 
 _PASSED = {"Cast", "Dropout", "Identity"}
-"""What may stand between product and Transpose; TensorRT has no kernel of its own for it."""
+"""Operators that may stand between product and Transpose; TensorRT has no kernels for them."""
 
 
 def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write ``Transpose(MatMul(x, weights) + constant, perm=[0, 2, 1])`` with four axes.
+    """Rewrite ``Transpose(MatMul(x, weights) + constant, perm=[0, 2, 1])`` with four axes.
 
-    The model itself if it has no such product, with or without the addition.
+    The addition is optional. Return the model itself if it has no such product.
     """
     nodes = with_inner(model.skeleton.graph.node)
     if target.library.family != "rtx" or not any(map(_exchanges_last, nodes)):
         return model
-    if next(_found(model.skeleton.graph, _Scope()), None) is None:
+    if next(_find(model.skeleton.graph, _Scope()), None) is None:
         return model
     facts = TensorInfo(model)
     proto = model.copy_skeleton()
     lines = []
-    for graph, index in reversed(list(_found(proto.graph, _Scope()))):  # inner graphs come first
+    for graph, index in reversed(list(_find(proto.graph, _Scope()))):  # inner graphs come first
         node = graph.node.pop(index)
         for step in reversed(_with_four_axes(node, facts)):
             graph.node.insert(index, step)
         lines.append(
-            f"{node.name or node.output[0]}: written with an axis more, as {target.library} "
+            f"{node.name or node.output[0]}: rewritten with four axes, since {target.library} "
             "transposes products with weights wrongly"
         )
     return model.changed(proto, lines[::-1])
 
 
 class _Scope:
-    """The tensors that a graph can use: the nodes that make them, and which are constants."""
+    """Know the tensors that a graph can read: their nodes, and which of them are constants."""
 
     def __init__(self) -> None:
         self._makers: dict[str, onnx.NodeProto] = {}
@@ -67,7 +67,7 @@ class _Scope:
         return scope
 
     def is_product(self, name: str) -> bool:
-        """Return whether a tensor is a product with weights, a constant added to it or not."""
+        """Return whether a tensor is a product with weights, with or without a constant added."""
         while (node := self._makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
             computed = [source for source in node.input if source not in self._constants]
             if node.op_type == "MatMul":
@@ -79,15 +79,15 @@ class _Scope:
         return False
 
 
-def _found(graph: "onnx.GraphProto", outer: _Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
-    """Find such Transposes: their graph and place; those of inner graphs after the graph's own."""
+def _find(graph: "onnx.GraphProto", outer: _Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
+    """Yield such Transposes by graph and index, those of subgraphs after the graph's own."""
     scope = outer.within(graph)
     for index, node in enumerate(graph.node):
         if _exchanges_last(node) and scope.is_product(node.input[0]):
             yield graph, index
     for node in graph.node:
         for inner in subgraphs(node):
-            yield from _found(inner, scope)
+            yield from _find(inner, scope)
 
 
 def _exchanges_last(node: "onnx.NodeProto") -> bool:

@@ -1,6 +1,6 @@
-"""Sums of powers of 16-bit floats, which leave their range: written in float32.
+"""Compute sums of powers of 16-bit floats, which overflow, in float32.
 
-TensorRT has some of these operators in no 16-bit type, or in float16 alone, where a square of 256
+TensorRT has some of these operators in no 16-bit type, or only in float16, where the square of 256
 is infinite.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _in_float32(rule: "Rule | None") -> Rule:
-    """Return a rule that applies another one, or none, to a node between two casts."""
+    """Return a rule that applies another one, if any, to a node between two casts."""
 
     def write(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         from onnx import TensorProto

@@ -1,4 +1,4 @@
-"""Conversion to float16 and bfloat16, and the check of an engine's precision.
+"""Convert models to float16 and bfloat16, and check the precision of engines.
 
 May use `_parser` and what is below it.
 """

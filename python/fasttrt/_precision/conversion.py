@@ -1,4 +1,4 @@
-"""Conversion of a float32 model to one that computes in float16 or bfloat16."""
+"""Convert a float32 model to one that computes in float16 or bfloat16."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -160,7 +160,7 @@ def _problem(proto: "onnx.ModelProto") -> str:
 
 
 def _computes_in(graph: "onnx.GraphProto", precision: str) -> bool:
-    """Whether the original model has tensors of that type."""
+    """Return whether the original model has tensors of that type."""
     from onnx import TensorProto
 
     element_type = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16

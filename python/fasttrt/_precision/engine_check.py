@@ -121,7 +121,7 @@ def _advice(plan: Plan) -> str:
 
 
 def _chose_types(plan: Plan) -> bool:
-    """Whether the library that built the plan could choose other types than the network's."""
+    """Return whether the library that built a plan could choose types other than the network's."""
     library = plan.metadata.get("library", {})
     is_rtx, version = library.get("family") == "rtx", str(library.get("version", ""))
     return not is_rtx and version.partition(".")[0] in ("", "8")

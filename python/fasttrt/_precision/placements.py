@@ -1,4 +1,4 @@
-"""Placements of a converted model's casts; others are tried if TensorRT cannot fuse the default.
+"""Place a converted model's casts; other placements are tried if TensorRT cannot fuse the default.
 
 TensorRT recognizes attention by its pattern and computes it in one kernel. If there are casts
 within the pattern, its builder may fail, although it supports each operator.
@@ -38,7 +38,7 @@ _BETWEEN = frozenset(
 
 
 def failed_in_fusion(error: Exception) -> bool:
-    """Whether a build failed while TensorRT's compiler fused operators."""
+    """Return whether a build failed while TensorRT's compiler fused operators."""
     text = str(error)
     return re.search("fusion|myelin", text, re.IGNORECASE) is not None and "CUDA" not in text
 

@@ -1,4 +1,4 @@
-"""Rewriting of an ONNX graph to compute in 16 bits where that is safe.
+"""Rewrite an ONNX graph to compute in 16 bits where that is safe.
 
 Node by node, in order: inputs and outputs of a node are in float32 or in the 16-bit type. If a
 value is needed in the other type, a single Cast is inserted after its producer, so that subgraphs

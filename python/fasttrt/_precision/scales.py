@@ -1,4 +1,4 @@
-"""Estimation of the magnitude of a model's intermediate values from its weights.
+"""Estimate the magnitude of a model's intermediate values from its weights.
 
 float16 rounds values below 6e-8 to zero, and has few bits just above. A network whose values shrink
 from layer to layer (random weights, norms without statistics) then gives the same result for every

@@ -1,4 +1,4 @@
-"""Data structures of `Rewriter`: values, scopes and changes."""
+"""Define the data structures of `Rewriter`: values, scopes and changes."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING

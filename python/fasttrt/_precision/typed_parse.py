@@ -1,4 +1,4 @@
-"""Parsing of a model in the requested precision, by the means that the library has."""
+"""Parse a model in the requested precision, by the means that the library has."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -36,7 +36,7 @@ class Parsed(NamedTuple):
 
 
 def chooses_types(library: _core.Library) -> bool:
-    """Whether the library may compute in other types than the network's."""
+    """Return whether the library may compute in other types than the network's."""
     return library.generation == "v8"
 
 
@@ -77,7 +77,7 @@ def parse(
 ) -> Parsed:
     """Parse the caller's model as a build does: prepared, converted to its precision, finished.
 
-    A node that the parser refuses is written in another form if it has one; what it refuses in 16
+    A node that the parser refuses is rewritten in another form if it has one; what it refuses in 16
     bits alone is kept in float32, which the log says. ``placement`` says where a conversion puts
     its casts.
 
@@ -114,7 +114,7 @@ def parse_as_stated(
 def prepare_as_built(
     model: OnnxModel, metadata: Mapping[str, Any], target: Target
 ) -> tuple[OnnxModel, dict[str, str]]:
-    """Take the caller's model with new weights the way of the build, without parsing it.
+    """Prepare the caller's model with new weights as the build did, without parsing it.
 
     Args:
         model: the model.
