@@ -43,7 +43,7 @@ def test_the_older_form_means_the_same(name: str) -> None:
     made = NEWER_OPERATORS[name]()
     model = downgrade_to_v8(write_exact_forms(OnnxModel(made.proto), TARGET), NAME)
     assert model.is_changed
-    assert all("that TensorRT 8.6.0 supports" in line for line in model.changes)
+    assert all("TensorRT 8.6.0 " in line for line in model.changes)
     (x,) = models.random_inputs(made.proto)
     expected = made.reference(x)
     (newer,) = run(made.proto, made.proto.opset_import[0].version, x)
@@ -235,7 +235,7 @@ def test_constants_of_the_same_name_are_not_mixed_up() -> None:
         )
         return one_node(node, 18, models.value("c", TensorProto.BOOL, ()), X)
 
-    with pytest.raises(fasttrt.ParseError, match="not a constant of the file"):
+    with pytest.raises(fasttrt.ParseError, match="not a constant within the model file"):
         downgrade_to_v8(chosen(0, 1), NAME)
     changed = downgrade_to_v8(chosen(1, 1), NAME).proto.graph.node[0]
     for attribute in changed.attribute:
@@ -336,7 +336,7 @@ def test_shapes_that_cannot_be_inferred() -> None:
     graph = helper.make_graph(nodes, "g", [X], [helper.make_tensor_value_info("y", FLOAT, None)])
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("somewhere", 1)]
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    with pytest.raises(fasttrt.ParseError, match="is unknown"):
+    with pytest.raises(fasttrt.ParseError, match="must be known"):
         downgrade_to_v8(OnnxModel(proto), NAME)
 
 

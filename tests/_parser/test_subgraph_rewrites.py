@@ -106,7 +106,7 @@ def test_old_operators_in_branches(target: Target) -> None:
         ),
         (
             "g (float[4,4] x) => (float[4] y) <int64[1] i = {0}> { y = GatherElements(x, i) }",
-            r"its data has 2 axes and its indices 1",
+            r"its data has rank 2 and its indices rank 1",
         ),
         (
             "g (float[4611686018427387904] x) => (float[4611686018427387904] y) { y = Neg(x) }",

@@ -1,8 +1,8 @@
-"""The passes, in order, each of ``(model, target) -> model`` in a file of its own: see `pipeline`.
+"""List the passes in order, each a ``(model, target) -> model`` in a file of its own: `pipeline`.
 
-A new pass is a line here, and its file. It looks at `OnnxModel.skeleton` and `TensorInfo`, changes
-a `OnnxModel.copy_skeleton`, gives it to `OnnxModel.changed` with a line for each change, and gives
-the model itself where it has nothing to do.
+A new pass is a line here, and a file. It reads `OnnxModel.skeleton` and `TensorInfo`, modifies an
+`OnnxModel.copy_skeleton`, and passes that to `OnnxModel.changed` with a line for each change; it
+returns the model itself if it has nothing to do.
 """
 
 from fasttrt._graph.constant_folding import fold_constants
@@ -57,7 +57,7 @@ PASSES: tuple[Pass, ...] = (
     unroll_recurrent,
 )
 
-# After the conversion to a precision, which some of them go by.
+# After the conversion to a precision, on which some of them depend.
 FINAL_PASSES: tuple[Pass, ...] = (
     write_phase_convolutions,
     write_group_normalization,

@@ -1,9 +1,9 @@
-"""ConvTranspose that TensorRT lacks, written as a convolution whose outputs are interleaved.
+"""Write a ConvTranspose that TensorRT lacks as a convolution whose outputs are interleaved.
 
-Of a stride s, every s-th element of the output is a convolution of the input with every s-th
-element of the kernel. So one convolution has all of them as channels: s times as many, of 1/s of
-the kernel's length, rounded up. Reshape, Transpose and Reshape put them side by side, and a Slice
-removes what padding takes away.
+With a stride of s, every s-th element of the output is a convolution of the input with every s-th
+element of the kernel. So a single convolution computes all of these phases as channels: s times as
+many, with kernels of 1/s of the length, rounded up. Reshape, Transpose and Reshape interleave them,
+and a Slice removes the padding.
 
 TensorRT-RTX 1.6.1 cannot build a ConvTranspose in bfloat16, nor one with strides and dilations in
 any type. One in float32 fails when its plan is loaded or run, if its result is cast to bfloat16,
@@ -33,25 +33,24 @@ if TYPE_CHECKING:
 _END = 2**63 - 1
 _PRODUCTS = frozenset(("Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"))
 _REFUSED = (
-    "its weights are computed, with strides and dilations, groups of volumes, or a shape that is "
-    "not known, "
+    "its weights are computed, with strides and dilations, groups of volumes, or an unknown shape, "
 )
 _IN_BFLOAT16 = _REFUSED + "and TensorRT has no ConvTranspose in bfloat16; make them a constant"
 _BEFORE_BFLOAT16 = _REFUSED + (
-    "and TensorRT-RTX cannot round its float32 results to bfloat16; make them a constant, keep in "
-    "float32 what follows up to the next convolution or product, and that (keep_fp32), or use "
-    'precision="fp16"'
+    "and TensorRT-RTX cannot round its float32 results to bfloat16; make them a constant, keep the "
+    "nodes after it in float32 up to and including the next convolution or product (keep_fp32), or "
+    'use precision="fp16"'
 )
 
 
 def write_phase_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Return the model with such nodes written as convolutions; itself if it has none.
+    """Write such nodes as convolutions; return the model itself if it has none.
 
-    Those in bfloat16; for TensorRT-RTX also those in float32 whose results are cast to bfloat16,
-    and those with strides and dilations.
+    These are nodes in bfloat16, and for TensorRT-RTX also nodes in float32 whose results are cast
+    to bfloat16, and nodes with strides and dilations.
 
     Raises:
-        ParseError: names the nodes that have no such form.
+        ParseError: nodes have no such form. Names them.
     """
     nodes = list(with_inner(model.skeleton.graph.node))
     found = [node for node in nodes if _is_transposed(node)]
@@ -85,8 +84,8 @@ def write_phase_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
                 graph.node.insert(index, step)
             proto.graph.initializer.extend(weights)
             lines.append(
-                f"{node.name or node.output[0]}: ConvTranspose is written as a convolution, as "
-                f"{target.library} has none {lack}"
+                f"{node.name or node.output[0]}: its ConvTranspose is rewritten as a convolution, "
+                f"since {target.library} has none {lack}"
             )
     _drop_unused(proto, {name for node in found for name in node.input[1:]})
     return model.changed(proto, lines[::-1])
@@ -99,7 +98,7 @@ def _is_transposed(node: "onnx.NodeProto") -> bool:
 def _lack(
     node: "onnx.NodeProto", facts: TensorInfo, cast: set[str], target: "Target"
 ) -> tuple[str, str]:
-    """Return what TensorRT lacks for a node, and the reason to refuse it without; empty if none."""
+    """Return what TensorRT lacks, and why to refuse the node without it; empty strings if not."""
     from onnx import TensorProto
 
     if facts.dtype(node.input[1]) == TensorProto.BFLOAT16:
@@ -108,7 +107,7 @@ def _lack(
         return "whose results are rounded to bfloat16", _BEFORE_BFLOAT16
     steps = [max(attribute(node, name, None) or [1]) for name in ("strides", "dilations")]
     if target.library.family == "rtx" and min(steps) > 1:
-        return "with strides and dilations", ""  # its builder says so
+        return "with strides and dilations", ""  # which its builder reports
     return "", ""
 
 
@@ -126,7 +125,7 @@ def _cast_to_bfloat16(nodes: "Sequence[onnx.NodeProto]") -> set[str]:
 
 
 def _drop_unused(proto: "onnx.ModelProto", names: set[str]) -> None:
-    """Remove those of the weights that no node uses anymore."""
+    """Remove the weights of these names that no node uses anymore."""
     unused = names - {value.name for value in (*proto.graph.input, *proto.graph.output)}
     unused -= {name for node in with_inner(proto.graph.node) for name in node.input}
     for index in reversed(range(len(proto.graph.initializer))):
@@ -135,10 +134,10 @@ def _drop_unused(proto: "onnx.ModelProto", names: set[str]) -> None:
 
 
 class _Plan:
-    """How a node is written as a convolution."""
+    """Plan how to write a node as a convolution."""
 
     def __init__(self, node: "onnx.NodeProto", facts: TensorInfo) -> None:
-        """Look at a node whose padding is stated in ``pads``, as `transposed_convolution` does."""
+        """Analyze a node with explicit ``pads``, which `transposed_convolution` writes out."""
         self._node, self._facts = node, facts
         self._groups = attribute(node, "group", 1)
         self._shape = facts.shape(node.input[1]) or []
@@ -159,7 +158,7 @@ class _Plan:
         self.is_possible = is_stated and bool(self._axes) and (
             self._weights is not None or can_compute(self._shape, self._axes, self._groups)
         )  # fmt: skip
-        """Whether there is such a form."""
+        """Whether the node can be written so."""
 
     def write(
         self, read: "Callable[[onnx.TensorProto], Array]"
@@ -195,7 +194,7 @@ class _Plan:
             group=self._groups,
         )
         if phases > 1:
-            result = _interleaved(chain, result, channels, axes, self._sizes())
+            result = _interleave(chain, result, channels, axes, self._sizes())
         cut = [(place, axis) for place, axis in enumerate(axes, 2) if axis.start or axis.excess]
         if cut:
             starts = chain.constant([axis.start for _, axis in cut])
@@ -220,14 +219,14 @@ class _Plan:
         return helper.make_tensor(new, dtype, values.shape, values.tobytes(), raw=True)
 
 
-def _interleaved(
+def _interleave(
     chain: NodeChain,
     result: str,
     channels: int,
     axes: Sequence[Axis],
     sizes: Sequence[int | None],
 ) -> str:
-    """Put the phases of each axis side by side: from [N, channels x phases, *sizes]."""
+    """Interleave the phases of each axis, which are in [N, channels x phases, *sizes]."""
     strides = [axis.stride for axis in axes]
     split = [stride for stride in strides if stride > 1]
     if sizes.count(None) > 1:

@@ -1,4 +1,4 @@
-"""Kernels of convolutions that compute a ConvTranspose: see `phase_convolutions`."""
+"""Compute the kernels of convolutions that replace a ConvTranspose: see `phase_convolutions`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fasttrt._common.host_array import Array
 from fasttrt._parser.node_chain import NodeChain
 
 _MAX_RANK = 8
-"""Of TensorRT's tensors."""
+"""The maximum rank of TensorRT's tensors."""
 
 
 @dataclass(frozen=True)
@@ -20,31 +20,32 @@ class Axis:
     taps: int
     """The length of the convolution's kernel."""
     stride: int
-    """Of the ConvTranspose: the number of phases."""
+    """The stride of the ConvTranspose: the number of phases."""
     spread: int
-    """The distance of its kernel's elements within ``taps * stride``."""
+    """The distance of the elements of its kernel within ``taps * stride``."""
     dilation: int
-    """Of the convolution."""
+    """The dilation of the convolution."""
     before: int
-    """Padding of the convolution."""
+    """The leading padding of the convolution."""
     after: int
+    """The trailing padding of the convolution."""
     start: int
-    """The number of elements to remove before the interleaved output."""
+    """The number of elements to remove at the start of the interleaved output."""
     excess: int
-    """And after it."""
+    """The number of elements to remove at its end."""
 
     @classmethod
     def of(
         cls, kernel: int, stride: int, dilation: int, pads: tuple[int, int], extra: int
     ) -> "Axis":
-        """Compute it from a kernel's length, a stride, a dilation, pads, an output_padding."""
+        """Plan an axis with a kernel's length, a stride, a dilation, pads and an output_padding."""
         length = (kernel - 1) * dilation + 1
         spread = 1
-        if stride > 1:  # zeros between the kernel's elements take the place of its dilation
+        if stride > 1:  # zeros between the kernel's elements replace its dilation
             kernel, dilation, spread = -(-length // stride), 1, dilation
         span = (kernel - 1) * dilation
         before = max(span - pads[0] // stride, 0)
-        end = length - pads[1] + extra  # of what the input's last element adds to
+        end = length - pads[1] + extra  # of the elements to which the input's last one contributes
         after = max(-(-end // stride) - 1, 0)
         start = pads[0] - stride * (span - before)
         excess = stride * (after + 1) - end
@@ -57,10 +58,10 @@ class Axis:
 
 
 def constant_kernel(weights: Array, axes: Sequence[Axis], groups: int) -> Array:
-    """Return a convolution's weights: [outputs x phases, inputs of a group, *taps].
+    """Return a convolution's weights, [outputs x phases, inputs per group, *taps].
 
     Args:
-        weights: those of the ConvTranspose, [inputs, outputs of a group, *kernel].
+        weights: those of the ConvTranspose, [inputs, outputs per group, *kernel].
         axes: its axes.
         groups: the number of its groups.
     """
@@ -80,7 +81,7 @@ def constant_kernel(weights: Array, axes: Sequence[Axis], groups: int) -> Array:
 
 
 def can_compute(shape: Sequence[int | None] | None, axes: Sequence[Axis], groups: int) -> bool:
-    """Whether `computed_kernel` has a form for weights of that shape."""
+    """Return whether `computed_kernel` has a form for weights of that shape."""
     rank = 2 + (groups > 1) + sum(1 + (axis.stride > 1) for axis in axes)
     is_known = shape is not None and None not in shape[1 if groups == 1 else 0 :]
     return is_known and rank <= _MAX_RANK and all(axis.spread == 1 for axis in axes)
@@ -89,7 +90,7 @@ def can_compute(shape: Sequence[int | None] | None, axes: Sequence[Axis], groups
 def computed_kernel(
     chain: NodeChain, name: str, shape: Sequence[int | None], axes: Sequence[Axis], groups: int
 ) -> str:
-    """Add the nodes that do the same as `constant_kernel` in the graph; return their result."""
+    """Add nodes that compute `constant_kernel` in the graph; return the name of their output."""
     missing = [a.taps * a.stride - (k or 0) for k, a in zip(shape[2:], axes, strict=True)]
     if any(missing):
         name = chain.add("Pad", name, chain.constant([0] * (4 + len(axes)) + missing))

@@ -1,7 +1,7 @@
-"""The padding of a ConvTranspose that follows from the size of its output is written out.
+"""Write out the padding of a ConvTranspose if it follows from the size of its output.
 
-TensorRT puts an odd padding to the other side than ONNX does. Where the size of the input is not
-known, the output is cut to its size instead.
+TensorRT puts the larger half of an odd padding on the other side than ONNX. If the size of the
+input is unknown, the output is sliced instead.
 """
 
 from typing import TYPE_CHECKING
@@ -25,16 +25,16 @@ def _transposed_convolution(node: "onnx.NodeProto", facts: TensorInfo) -> Replac
     is_fixed = facts.weight(bias) is not None or facts.constant(bias) is not None
     if not bias or is_fixed or not any(attribute(last, "output_padding", [])):
         return written
-    return _with_bias_apart(node, facts, written or [copy_node(node)])
+    return _with_separate_bias(node, facts, written or [copy_node(node)])
 
 
-def _with_bias_apart(
+def _with_separate_bias(
     node: "onnx.NodeProto", facts: TensorInfo, written: "list[onnx.NodeProto]"
 ) -> Replacement:
-    """Add a bias that is computed to all of the output; TensorRT leaves output_padding out."""
+    """Add a computed bias after the node: TensorRT omits it from the output_padding."""
     shape = facts.shape(node.input[1])
     if shape is None:
-        return "the rank of its weights is not known, and has to be, as its bias is added apart"
+        return "the rank of its weights must be known, as its bias is added by another node"
     chain = NodeChain(node, facts)
     plain = facts.unused(f"{node.output[0]}_plain")
     for step in written:
@@ -46,9 +46,9 @@ def _with_bias_apart(
 
 
 def _wider(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
-    """Fill a computed kernel that is narrower than the stride with zeros up to that.
+    """Pad a computed kernel that is narrower than the stride with zeros to the stride's size.
 
-    Between its products TensorRT-RTX 1.6.1 may leave what the output's memory held.
+    TensorRT-RTX 1.6.1 may leave elements between its products as they were in the output's memory.
     """
     shape = facts.shape(node.input[1])
     strides = attribute(node, "strides", None)
@@ -56,7 +56,7 @@ def _wider(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if shape is None or strides is None or is_fixed or None in shape[2:]:
         return None
     axes = len(strides)
-    if len(shape) != axes + 2:  # TensorRT says so
+    if len(shape) != axes + 2:  # which TensorRT reports
         return None
     kernel = [size or 0 for size in shape[2:]]
     dilations = attribute(node, "dilations", None) or [1] * axes
@@ -67,8 +67,8 @@ def _wider(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         return None
     if any(n and d > 1 for n, d in zip(missing, dilations, strict=True)) or facts.opset < 11:
         return (
-            "its kernel is computed and narrower than its stride, between whose products TensorRT "
-            "may leave other values; make the kernel a constant"
+            "its kernel is computed and narrower than its stride: TensorRT may not write the "
+            "elements between its products; make the kernel a constant"
         )
     chain = NodeChain(node, facts)
     wide = copy_node(node, kernel_shape=None)
@@ -76,7 +76,7 @@ def _wider(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     wide.input[1] = chain.add("Pad", node.input[1], amounts)
     pads = attribute(node, "pads", None) or [0] * (2 * axes)
     extra = attribute(node, "output_padding", None) or [0] * axes
-    # What is more at the end is first taken from what output_padding adds.
+    # What this adds at the end is first taken off output_padding.
     added = [max(e - n, 0) for e, n in zip(extra, missing, strict=True)]
     cut = [max(n - e, 0) for e, n in zip(extra, missing, strict=True)]
     ends = [p + n for p, n in zip(pads[axes:], cut, strict=True)]
@@ -94,14 +94,14 @@ def _padded(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     weight = facts.shape(node.input[1])
     kernel = attribute(node, "kernel_shape", None) or (weight[2:] if weight is not None else None)
     if not kernel or None in kernel:
-        return "the size of its kernel is not known, and has to be, as its padding follows from it"
+        return "the size of its kernel must be known, as its padding follows from it"
     axes = len(kernel)
     strides = attribute(node, "strides", None) or [1] * axes
     dilations = attribute(node, "dilations", None) or [1] * axes
     extra = attribute(node, "output_padding", None) or [0] * axes
     if {len(strides), len(dilations), len(extra)} != {axes}:
-        return f"its strides, dilations or output_padding are not of its kernel's {axes} axes"
-    # What the output has beyond stride * size of the input.
+        return f"its strides, dilations or output_padding are not for its kernel's {axes} axes"
+    # The size of the output beyond stride * size of the input.
     surplus = [
         e + (k - 1) * d + 1 - s
         for e, k, d, s in zip(extra, kernel, dilations, strides, strict=True)
@@ -119,9 +119,9 @@ def _padded(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if min(surplus) < 0 and auto_pad.startswith("SAME"):
         return (
             f'its output is larger than it is without padding, where with auto_pad="{auto_pad}" '
-            "ONNX's reference and ONNX Runtime differ; state pads and output_padding instead"
+            "ONNX's reference and ONNX Runtime differ; set pads and output_padding instead"
         )
-    # What is beyond all products holds the bias alone, as with output_padding.
+    # Elements beyond all products hold only the bias, as with output_padding.
     extra = [e + max(-n, 0) for e, n in zip(extra, surplus, strict=True)]
     surplus = [max(n, 0) for n in surplus]
     less, more = [n // 2 for n in surplus], [n - n // 2 for n in surplus]
@@ -134,7 +134,7 @@ def _padded(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
 def _cut(
     node: "onnx.NodeProto", facts: TensorInfo, sizes: list[int], is_upper: bool
 ) -> Replacement:
-    """Remove its padding, and select the required part of the output."""
+    """Remove the padding, and slice the required part of the output."""
     chain = NodeChain(node, facts)
     whole = copy_node(node, output_shape=None, auto_pad=None, pads=None)
     name = whole.output[0] = facts.unused(f"{node.output[0]}_whole")
