@@ -10,6 +10,7 @@ import numpy as np
 from batcher_model import Host, bound
 from closed_loop import Scale, checker, drive, drive_tasks
 from hand_over import hand_over
+from insight import insight
 from measure import open_engine, replay_times, summarize, timed
 from models import Network
 from plots import draw
@@ -93,11 +94,13 @@ def batched(
         if on_gpu:
             warm_up(report, engine, xs, check)
         for count in clients:
-            found = drive(engine.infer, xs, count, scale, warm, check)
+            with insight(report, engine, f"{count} threads"):
+                found = drive(engine.infer, xs, count, scale, warm, check)
             show(report, network, "batching", str(way), count, found)
             rates[f"threads {count}"] = found.median
         count = TASKS if on_gpu else 2
-        found = drive_tasks(engine.ainfer, xs, count, scale, warm, check)
+        with insight(report, engine, f"{count} tasks"):
+            found = drive_tasks(engine.ainfer, xs, count, scale, warm, check)
         show(report, network, "batching", str(way), count, found, "tasks")
         rates[f"tasks {count}"] = found.median
     if times is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from closed_loop import Scale, checker, drive, drive_submits, drive_tasks
+from closed_loop import Rates, Scale, checker, drive, drive_submits, drive_tasks
+from insight import insight
 from measure import LeftOutError, open_engine
 from models import Network
 from report import Report
@@ -55,12 +57,16 @@ def measure(
         if on_gpu:
             warm_up(report, engine, xs, check)
         case = f"{len(devices)} GPUs"
+        loads: list[tuple[str, Callable[..., Rates], Callable[..., Any]]] = [
+            ("threads", drive, engine.infer),
+            ("tasks", drive_tasks, engine.ainfer),
+            ("in flight", drive_submits, engine.submit),
+        ]
         for count in IN_FLIGHT:
-            found = {
-                "threads": drive(engine.infer, xs, count, scale, warm, check),
-                "tasks": drive_tasks(engine.ainfer, xs, count, scale, warm, check),
-                "in flight": drive_submits(engine.submit, xs, count, scale, warm, check),
-            }
+            found = {}
+            for kind, load, call in loads:
+                with insight(report, engine, f"{case}, {count} {kind}"):
+                    found[kind] = load(call, xs, count, scale, warm, check)
             for kind, one in found.items():
                 show(report, network, case, f"{way}, {device}", count, one, kind)
             rates[count] = [one.median for one in found.values()]

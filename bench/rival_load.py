@@ -40,7 +40,7 @@ def _threads(
     check = checker(network, subject.right, name)
     for count in (1, THREADS):
         found = drive(call, subject.xs, count, scale, 0.2, check)
-        show(report, network, "rivals", name, count, found)
+        show(report, network, "rivals", name, count, found, settings="transfers yes (numpy)")
 
 
 Ways = Sequence[tuple[str, Callable[..., Any]]]

@@ -141,7 +141,7 @@ def serve(
 
 def show(
     report: Report, network: Network, case: str, way: str, clients: int, rates: Rates,
-    kind: str = "threads",
+    kind: str = "threads", settings: str = HOST,
 ) -> Stats:  # fmt: skip
     """Print and keep what so many clients got.
 
@@ -153,18 +153,18 @@ def show(
         clients: their number.
         rates: what was measured.
         kind: of clients.
+        settings: of the calls.
     """
     stats = summarize(rates.latencies)
     print(
-        f"{clients} {kind}, one sample each, {way}, {HOST}: {rates.median:.0f} requests/s "
+        f"{clients} {kind}, one sample each, {way}, {settings}: {rates.median:.0f} requests/s "
         f"({min(rates.rounds):.0f} to {max(rates.rounds):.0f}); a request took {stats.median:.0f} "
         f"us (median), {stats.p90:.0f} (90 %), {stats.p95:.0f} (95 %), {stats.p99:.0f} (99 %)",
         flush=True,
     )
     report.row(
         network=network.name, case=case, way=way, kind=kind, clients=clients,
-        requests_a_second=rates.rounds, us=stats._asdict(), transfers="numpy", graph="auto",
-        wait="auto",
+        requests_a_second=rates.rounds, us=stats._asdict(), settings=settings,
     )  # fmt: skip
     return stats
 
