@@ -1,4 +1,4 @@
-// What an execution context was told of the run at hand: a profile, and a shape for each input.
+// What an execution context was told of the run at hand: a shape for each input.
 #pragma once
 
 #include <algorithm>
@@ -17,12 +17,8 @@ class ContextShapes {
   explicit ContextShapes(std::size_t inputs)
       : shapes_(inputs, nvinfer::Dims(nvinfer::Dims::unknown_rank)) {}
 
-  [[nodiscard]] std::size_t profile() const noexcept { return profile_; }
   // How often update() found other shapes, since the context was made.
   [[nodiscard]] std::size_t changes() const noexcept { return changes_; }
-
-  // The context has another profile now.
-  void select(std::size_t profile) noexcept { profile_ = profile; }
 
   // Calls set(index, shape) for each input whose shape the context does not have. An input for
   // which it throws counts as not set.
@@ -39,16 +35,14 @@ class ContextShapes {
   // Who knows what the context still has: the next update() sets all shapes.
   void forget() noexcept { std::ranges::fill(shapes_, nvinfer::Dims(nvinfer::Dims::unknown_rank)); }
 
-  // There is a new context, which knows nothing and has the first profile.
+  // There is a new context, which knows nothing.
   void reset() noexcept {
     forget();
-    profile_ = 0;
     changes_ = 0;
   }
 
  private:
   std::vector<nvinfer::Dims> shapes_;
-  std::size_t profile_ = 0;
   std::size_t changes_ = 0;
 };
 

@@ -47,13 +47,10 @@ TEST_CASE("what a context refused is told again, as is all after forget()") {
   CHECK(context.changes() == 3);
 }
 
-TEST_CASE("a new context has the first profile and no shapes") {
+TEST_CASE("a new context has no shapes") {
   ContextShapes context(1);
-  context.select(3);
-  CHECK(context.profile() == 3);
   (void)update(context, {{7}});
   context.reset();
-  CHECK(context.profile() == 0);
   CHECK(context.changes() == 0);
   CHECK(update(context, {{7}}) == Told{{0, {7}}});
 }

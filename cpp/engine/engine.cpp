@@ -172,7 +172,10 @@ void Engine::learn_output_shapes(Session& session) {
 
 std::shared_ptr<nvinfer::RuntimeConfig> Engine::make_config() const {
   auto config = nvinfer::RuntimeConfig::create(shared_.engine, options_.runtime_cache);
-  if (config != nullptr) config->set_specialization(strategy(options_.specialization));
+  if (config != nullptr) {
+    config->set_specialization(strategy(options_.specialization));
+    if (shared_.engine->profile_count() > 1) config->lend_scratch();  // see SessionContext
+  }
   return config;
 }
 

@@ -29,4 +29,8 @@ CapturedRun& GraphCache::add(std::span<const std::int64_t> key,
   return *list_.front();
 }
 
+void GraphCache::forget(std::int64_t first) noexcept {
+  std::erase_if(list_, [&](const auto& run) { return run->key.front() == first; });
+}
+
 }  // namespace fasttrt::engine

@@ -26,6 +26,8 @@ class GraphCache {
   [[nodiscard]] CapturedRun* find(std::span<const std::int64_t> key) noexcept;
   CapturedRun& add(std::span<const std::int64_t> key, std::vector<nvinfer::Dims> output_shapes);
   void clear() noexcept { list_.clear(); }
+  // Drops the runs whose key begins with this number.
+  void forget(std::int64_t first) noexcept;
 
  private:
   std::vector<std::unique_ptr<CapturedRun>> list_;  // the latest first

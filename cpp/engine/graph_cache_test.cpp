@@ -33,6 +33,19 @@ TEST_CASE("the run that was not used for longest goes first") {
   for (std::int64_t i = 2; i <= most; ++i) CHECK(cache.find(Key{i, 0}) != nullptr);
 }
 
+TEST_CASE("the runs of one profile are forgotten, those of others are kept") {
+  GraphCache cache;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    cache.add(Key{i, 1}, {});
+    cache.add(Key{i, 2}, {});
+  }
+  cache.forget(1);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    CHECK((cache.find(Key{i, 1}) != nullptr) == (i != 1));
+    CHECK((cache.find(Key{i, 2}) != nullptr) == (i != 1));
+  }
+}
+
 TEST_CASE("nothing is found after clear()") {
   GraphCache cache;
   cache.add(Key{1, 1}, {});

@@ -57,7 +57,11 @@ class GraphRunner {
 
   // Forgets all runs: memory that they use is about to go, or has gone.
   void clear() noexcept { cache_.clear(); }
-  // The same, for a new context.
+  // The same for the runs whose key begins with the profile.
+  void forget_profile(std::size_t profile) noexcept {
+    cache_.forget(static_cast<std::int64_t>(profile));
+  }
+  // The same as clear(), for new contexts.
   void reset() noexcept {
     clear();
     is_context_suspect_ = false;

@@ -185,17 +185,21 @@ std::vector<InputArray> Session::with_values(std::span<const InputArray> arrays)
 void Session::renew_context(cuda::StreamRef stream) {
   stream.synchronize();
   stream_.synchronize();
-  graphs_.reset();
-  context_.renew();
+  if (graphs_.is_context_suspect()) {  // whichever it was, as this may be another profile's run
+    graphs_.reset();
+    context_.drop_all();
+  } else {
+    graphs_.forget_profile(context_.profile());
+  }
+  context_.renew(stream_);
 }
 
 // Needs the context's lock_compiling().
 void Session::set_inputs(std::span<const InputArray> arrays, std::size_t profile,
                          cuda::StreamRef stream) {
-  if (context_.is_worn() || graphs_.is_context_suspect()) renew_context(stream);
-  if (profile != context_.profile()) {
-    graphs_.clear();  // they may use what the context keeps for a profile
-    context_.select_profile(profile, stream);
+  context_.select(profile);
+  if (context_.is_missing() || context_.is_worn() || graphs_.is_context_suspect()) {
+    renew_context(stream);
   }
   context_.set_inputs(arrays, addresses_);
 }

@@ -1,5 +1,6 @@
 #include "engine/session_context.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/error.hpp"
@@ -11,14 +12,30 @@ SessionContext::SessionContext(SharedSessionState& shared,
                                std::shared_ptr<nvinfer::RuntimeConfig> config)
     : shared_(shared),
       config_(std::move(config)),
-      shapes_(shared.inputs.size()),
       is_v8_(shared.engine->shared_library()->generation() == nvinfer::Generation::v8) {
+  const auto profiles = static_cast<std::size_t>(shared.engine->profile_count());
+  for (std::size_t i = 0; i < std::max(profiles, std::size_t{1}); ++i) {
+    contexts_.push_back({ContextShapes(shared.inputs.size()), nullptr});
+  }
+  if (profiles > 1) scratch_ = cuda::DeviceBuffer(shared.device, shared.engine->scratch_size());
   const std::lock_guard lock(shared.compiling);
-  context_ = create();
+  create(std::nullopt);
 }
 
-std::unique_ptr<nvinfer::ExecutionContext> SessionContext::create() const {
-  return nvinfer::ExecutionContext::create(shared_.engine, config_);
+// A context begins with the first profile; the stream is for another one.
+void SessionContext::create(std::optional<cuda::StreamRef> stream) {
+  const nvinfer::ErrorScope errors;
+  const bool shares = contexts_.size() > 1;
+  auto context = nvinfer::ExecutionContext::create(
+      shared_.engine, config_, shares ? nvinfer::ScratchMemory::lent : nvinfer::ScratchMemory::own);
+  if (shares) context->set_scratch(scratch_.data(), scratch_.size());
+  if (profile_ != 0) {
+    if (!context->set_profile(static_cast<int>(profile_), *stream)) {
+      throw Error(errors.explain("profile " + std::to_string(profile_) + " cannot be selected"));
+    }
+    stream->synchronize();
+  }
+  current().context = std::move(context);
 }
 
 std::unique_lock<std::mutex> SessionContext::lock_compiling() const {
@@ -27,35 +44,32 @@ std::unique_lock<std::mutex> SessionContext::lock_compiling() const {
 
 bool SessionContext::is_worn() const noexcept {
   const auto lifetime = shared_.context_lifetime;
-  return context_ == nullptr || (lifetime > 0 && shapes_.changes() >= lifetime);
+  return lifetime > 0 && current().shapes.changes() >= lifetime;
 }
 
-void SessionContext::renew() {
-  shapes_.reset();
-  context_.reset();
-  context_ = create();
+void SessionContext::renew(cuda::StreamRef stream) {
+  current().shapes.reset();
+  current().context.reset();
+  create(stream);
 }
 
-void SessionContext::select_profile(std::size_t profile, cuda::StreamRef stream) {
-  const nvinfer::ErrorScope errors;
-  shapes_.forget();
-  if (!context_->set_profile(static_cast<int>(profile), stream)) {
-    throw Error(errors.explain("profile " + std::to_string(profile) + " cannot be selected"));
+void SessionContext::drop_all() noexcept {
+  for (auto& [shapes, context] : contexts_) {
+    shapes.reset();
+    context.reset();
   }
-  shapes_.select(profile);
-  stream.synchronize();
 }
 
 void SessionContext::set_inputs(std::span<const InputArray> arrays,
                                 std::span<void* const> addresses) {
   const nvinfer::ErrorScope errors;
-  shapes_.update(arrays, [&](std::size_t i, const Dims& shape) {
+  current().shapes.update(arrays, [&](std::size_t i, const Dims& shape) {
     const auto& name = shared_.inputs[i].name;
-    if (context_->set_input_shape(name, shape)) return;
+    if (current().context->set_input_shape(name, shape)) return;
     throw InputError(errors.explain(name + ": shape " + shape.str() + " was refused"));
   });
   for (std::size_t i = 0; i < arrays.size(); ++i) bind(shared_.inputs[i].name, addresses[i]);
-  if (const auto missing = context_->infer_shapes()) {
+  if (const auto missing = current().context->infer_shapes()) {
     throw InputError(errors.explain("the input shapes are inconsistent" +
                                     (*missing == "?" ? "" : " (" + *missing + " is incomplete)")));
   }
@@ -63,7 +77,7 @@ void SessionContext::set_inputs(std::span<const InputArray> arrays,
 
 void SessionContext::bind(const std::string& tensor, void* address) {
   const nvinfer::ErrorScope errors;
-  if (!context_->set_address(tensor, address)) {
+  if (!current().context->set_address(tensor, address)) {
     throw Error(errors.explain("the address of " + tensor + " was refused"));
   }
 }
@@ -71,10 +85,10 @@ void SessionContext::bind(const std::string& tensor, void* address) {
 // TensorRT 8.6 asks for the size of the run before and then writes the one at hand, so there the
 // memory must hold the most that can come; the others ask for what they need.
 void SessionContext::bind(const std::string& output, nvinfer::OutputAllocator& allocator) {
-  const auto most = is_v8_ ? context_->max_output_size(output) : 0;
+  const auto most = is_v8_ ? current().context->max_output_size(output) : 0;
   if (most < 0) throw Error("TensorRT gives no upper bound for the size of the output " + output);
   allocator.reset(static_cast<std::size_t>(most));
-  if (!context_->set_output_allocator(output, allocator)) {
+  if (!current().context->set_output_allocator(output, allocator)) {
     throw Error("the output allocator of " + output + " was refused");
   }
 }
@@ -82,7 +96,8 @@ void SessionContext::bind(const std::string& output, nvinfer::OutputAllocator& a
 std::vector<Dims> SessionContext::output_shapes() const {
   std::vector<Dims> shapes;
   shapes.reserve(shared_.outputs.size());
-  for (const auto& tensor : shared_.outputs) shapes.push_back(context_->shape(tensor.name));
+  for (const auto& tensor : shared_.outputs)
+    shapes.push_back(current().context->shape(tensor.name));
   return shapes;
 }
 

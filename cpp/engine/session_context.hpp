@@ -1,13 +1,16 @@
-// A session's execution context, which is told what it does not know yet, and made anew at times.
+// A session's execution contexts, one for each profile that it has used. They are told what they do
+// not know yet, and made anew at times.
 #pragma once
 
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "cuda/memory.hpp"
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
 #include "engine/context_shapes.hpp"
@@ -19,23 +22,32 @@
 
 namespace fasttrt::engine {
 
+// A context keeps its profile: switching it would end the validity of the CUDA graphs that were
+// captured in it. As a session runs one of its contexts at a time, they share their scratch memory.
 // The device must be current in every call.
 class SessionContext {
  public:
-  // config may be null. Throws EngineLoadError or OutOfMemoryError.
+  // Makes the context of the first profile. config may be null. Throws EngineLoadError or
+  // OutOfMemoryError.
   SessionContext(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeConfig> config);
 
   // To be held in all calls below that may compile kernels, see SharedSessionState.
   [[nodiscard]] std::unique_lock<std::mutex> lock_compiling() const;
 
-  // Whether it must be made anew, having seen too many shapes, or because that failed the last
-  // time. renew() does it, once nothing uses the old one; it throws what the constructor throws.
+  // Turns to the context of a profile, which is_missing() until renew() makes it.
+  void select(std::size_t profile) noexcept { profile_ = profile; }
+  [[nodiscard]] std::size_t profile() const noexcept { return profile_; }
+  [[nodiscard]] bool is_missing() const noexcept { return current().context == nullptr; }
+  // Whether it has seen too many shapes, and must be made anew.
   [[nodiscard]] bool is_worn() const noexcept;
-  void renew();
+  // Makes the context, once nothing uses the one that it replaces. Throws what the constructor
+  // throws, or Error; the context is missing then.
+  void renew(cuda::StreamRef stream);
+  // Nothing uses any of the contexts: all are missing from now on.
+  void drop_all() noexcept;
 
-  // These throw Error with TensorRT's error lines, set_inputs() InputError.
-  [[nodiscard]] std::size_t profile() const noexcept { return shapes_.profile(); }
-  void select_profile(std::size_t profile, cuda::StreamRef stream);
+  // Of the selected context, which must not be missing. These throw Error with TensorRT's error
+  // lines, set_inputs() InputError.
   void set_inputs(std::span<const InputArray> arrays, std::span<void* const> addresses);
   void bind(const std::string& tensor, void* address);
   void bind(const std::string& output, nvinfer::OutputAllocator& allocator);
@@ -43,20 +55,27 @@ class SessionContext {
   // For the inputs as set: -1 for a dimension that only a run can tell.
   [[nodiscard]] std::vector<Dims> output_shapes() const;
   // False where TensorRT refuses; it logs why.
-  [[nodiscard]] bool enqueue(cuda::StreamRef stream) { return context_->enqueue(stream); }
-  void set_profiler(nvinfer::Profiler* profiler) { context_->set_profiler(profiler); }
+  [[nodiscard]] bool enqueue(cuda::StreamRef stream) { return current().context->enqueue(stream); }
+  void set_profiler(nvinfer::Profiler* profiler) { current().context->set_profiler(profiler); }
 
   // After a failure: the next set_inputs() sets all shapes.
-  void forget_shapes() noexcept { shapes_.forget(); }
+  void forget_shapes() noexcept { current().shapes.forget(); }
 
  private:
-  [[nodiscard]] std::unique_ptr<nvinfer::ExecutionContext> create() const;
+  struct ProfileContext {
+    ContextShapes shapes;
+    std::unique_ptr<nvinfer::ExecutionContext> context;
+  };
+  [[nodiscard]] ProfileContext& current() noexcept { return contexts_[profile_]; }
+  [[nodiscard]] const ProfileContext& current() const noexcept { return contexts_[profile_]; }
+  void create(std::optional<cuda::StreamRef> stream);
 
   SharedSessionState& shared_;
   std::shared_ptr<nvinfer::RuntimeConfig> config_;
-  ContextShapes shapes_;
   bool is_v8_;
-  std::unique_ptr<nvinfer::ExecutionContext> context_;  // null if renew() failed
+  cuda::DeviceBuffer scratch_;            // empty for an engine with a single profile
+  std::vector<ProfileContext> contexts_;  // one for each profile
+  std::size_t profile_ = 0;
 };
 
 }  // namespace fasttrt::engine

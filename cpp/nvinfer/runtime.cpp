@@ -114,25 +114,36 @@ bool CudaEngine::set_weight_streaming_budget(std::int64_t bytes) {
   return call(methods::engine_set_weight_streaming_budget, bytes);
 }
 
+std::size_t CudaEngine::scratch_size() const {
+  if (has(methods::engine_get_device_memory_size_v2)) {
+    return static_cast<std::size_t>(call(methods::engine_get_device_memory_size_v2));
+  }
+  return call(methods::engine_get_device_memory_size);
+}
+
 namespace {
 
-void* create_context(const CudaEngine& engine, const RuntimeConfig* config) {
+void* create_context(const CudaEngine& engine, const RuntimeConfig* config, ScratchMemory scratch) {
   if (config != nullptr) {
     return engine.call(methods::engine_create_context_with_config, config->get());
   }
+  const bool is_own = scratch == ScratchMemory::own;
   if (engine.has(methods::engine_create_context_with_strategy)) {
-    return engine.call(methods::engine_create_context_with_strategy,
-                       fixed(enums::allocation_static));
+    return engine.call(
+        methods::engine_create_context_with_strategy,
+        is_own ? fixed(enums::allocation_static) : fixed(enums::allocation_user_managed));
   }
-  return engine.call(methods::engine_create_context);
+  return engine.call(is_own ? methods::engine_create_context
+                            : methods::engine_create_context_no_memory);
 }
 
 }  // namespace
 
 std::unique_ptr<ExecutionContext> ExecutionContext::create(
-    const std::shared_ptr<CudaEngine>& engine, const std::shared_ptr<RuntimeConfig>& config) {
+    const std::shared_ptr<CudaEngine>& engine, const std::shared_ptr<RuntimeConfig>& config,
+    ScratchMemory scratch) {
   const ErrorScope errors;
-  void* const object = create_context(*engine, config.get());
+  void* const object = create_context(*engine, config.get(), scratch);
   if (object == nullptr) {
     const auto text = errors.explain("no execution context could be created");
     const bool memory =
@@ -144,6 +155,14 @@ std::unique_ptr<ExecutionContext> ExecutionContext::create(
                                             config != nullptr
                                                 ? std::shared_ptr<const void>(config)
                                                 : std::shared_ptr<const void>(engine));
+}
+
+void ExecutionContext::set_scratch(void* memory, std::size_t size) {
+  if (has(methods::context_set_device_memory_v2)) {
+    call(methods::context_set_device_memory_v2, memory, static_cast<std::int64_t>(size));
+  } else {
+    call(methods::context_set_device_memory, memory);
+  }
 }
 
 bool ExecutionContext::set_profile(int profile, cuda::StreamRef stream) {

@@ -60,15 +60,25 @@ class CudaEngine : public Object {
   // How many bytes of them the GPU may hold; before there is a context. False where TensorRT
   // refuses.
   [[nodiscard]] bool set_weight_streaming_budget(std::int64_t bytes);
+  // What a run needs besides weights, inputs and outputs, in any profile, in bytes.
+  [[nodiscard]] std::size_t scratch_size() const;
 };
+
+// Who allocates what runs of a context need besides weights, inputs and outputs.
+enum class ScratchMemory { own, lent };
 
 class ExecutionContext : public Object {
  public:
-  // Throws EngineLoadError or OutOfMemoryError. RTX compiles its kernels here. config may be null.
+  // Throws EngineLoadError or OutOfMemoryError. RTX compiles its kernels here. config may be null;
+  // where it is not, it decides on the scratch memory. Lent: see set_scratch().
   [[nodiscard]] static std::unique_ptr<ExecutionContext> create(
-      const std::shared_ptr<CudaEngine>& engine, const std::shared_ptr<RuntimeConfig>& config);
+      const std::shared_ptr<CudaEngine>& engine, const std::shared_ptr<RuntimeConfig>& config,
+      ScratchMemory scratch = ScratchMemory::own);
 
   using Object::Object;
+  // Lends it device memory of scratch_size(), before its first run. Contexts may share it that do
+  // not run at once.
+  void set_scratch(void* memory, std::size_t size);
   // Each is false where TensorRT refuses; it logs why.
   [[nodiscard]] bool set_profile(int profile, cuda::StreamRef stream);
   [[nodiscard]] bool set_input_shape(const std::string& input, const Dims& dims);

@@ -55,4 +55,8 @@ void RuntimeConfig::set_specialization(const Enumerator& strategy) {
   call(methods::runtime_config_set_specialization, library().value(strategy));
 }
 
+void RuntimeConfig::lend_scratch() {
+  call(methods::runtime_config_set_allocation, fixed(enums::allocation_user_managed));
+}
+
 }  // namespace fasttrt::nvinfer

@@ -35,6 +35,8 @@ class RuntimeConfig : public Object {
   using Object::Object;
   // When the kernels for a dynamic input's sizes are compiled, see enums.inc.
   void set_specialization(const Enumerator& strategy);
+  // Contexts are lent their scratch memory, see ExecutionContext::set_scratch().
+  void lend_scratch();
   [[nodiscard]] const RuntimeCache& cache() const noexcept { return *cache_; }
 
  private:
