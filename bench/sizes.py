@@ -8,7 +8,8 @@ Sizes are batches, or the text encoder's tokens. `infer(cuda, out=cuda)`, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from measure import Contestant, LeftOutError, open_engine
@@ -25,30 +26,40 @@ import fasttrt
 RANGE, TUNED, FIXED = "range", "tuned", "fixed"
 PLANS = (RANGE, TUNED, FIXED)
 SLOWER = 1.05  # than the fixed plan, at most
+BUILDS = 4  # side by side
 
 
 class Engines:
     """Of one network: a plan for all sizes has one for good, a fixed plan one for its size."""
 
-    def __init__(self, network: Network, device: str, wanted: tuple[str, ...]) -> None:
-        """Open what serves all sizes."""
-        self.network, self.device, self.wanted = network, device, wanted
-        self.lasting: dict[str, fasttrt.Engine] = {}
-        if RANGE in wanted:
-            self.lasting[RANGE] = self._open(range_plan(network, device))
-        if TUNED in wanted:
-            self.lasting[TUNED] = self._open(tuned_plan(network, device))
+    def __init__(
+        self, network: Network, device: str, wanted: Sequence[str], sizes: Sequence[int]
+    ) -> None:
+        """Build all plans side by side, and open those that serve all sizes."""
+        self.network, self.device = network, device
+        with ThreadPoolExecutor(BUILDS) as pool:
+            lasting = {
+                name: pool.submit(make, network, device)
+                for name, make in ((TUNED, tuned_plan), (RANGE, range_plan))
+                if name in wanted
+            }
+            fixed = {
+                size: pool.submit(fixed_plan, network, device, size)
+                for size in (sizes if FIXED in wanted else ())
+            }
+        self._lasting = {name: self._open(plan.result()) for name, plan in lasting.items()}
+        self._fixed = {size: plan.result() for size, plan in fixed.items()}
 
     def at(self, size: int) -> dict[str, fasttrt.Engine]:
-        """All that run this size."""
-        found = dict(self.lasting)
-        if FIXED in self.wanted:
-            found[FIXED] = self._open(fixed_plan(self.network, self.device, size))
+        """All that run this size; whoever asks closes the fixed one."""
+        found = dict(self._lasting)
+        if size in self._fixed:
+            found[FIXED] = self._open(self._fixed[size])
         return found
 
     def close(self) -> None:
         """Close those that last."""
-        for engine in self.lasting.values():
+        for engine in self._lasting.values():
             engine.close()
 
     def _open(self, plan: Any) -> fasttrt.Engine:
@@ -77,7 +88,7 @@ def measure(report: Report, make: Callable[[], Network], wanted: tuple[str, ...]
     rounds, runs = (3, 60) if options.quick else (5, 100)
     if options.device == "cpu":
         sizes, rounds, runs = sizes[:2], 2, 2
-    engines = Engines(network, options.device, wanted)
+    engines = Engines(network, options.device, wanted, sizes)
     medians: dict[str, dict[int, float]] = {name: {} for name in wanted}
     slowest = 0.0
     for size in sizes:
