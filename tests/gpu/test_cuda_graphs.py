@@ -415,7 +415,7 @@ def test_control_flow(make: Callable[[], Model]) -> None:
                 condition = np.array(i % 4 < 2)
                 by_type = {"bool": condition, "int64": np.array(3 + i % 4)}
                 inputs = [by_type.get(str(x.dtype), x) for x in model.inputs()]
-                # Without its metadata a plan of TensorRT 8.6 takes int32 where the model says int64.
+                # Without metadata a plan of TensorRT 8.6 takes int32 where the model says int64.
                 given = [x.astype(s.dtype) for s, x in zip(engine.inputs, inputs, strict=True)]
                 assert_close(engine.infer(*given), model.reference(*inputs), ELEMENTWISE)
 
