@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "bindings/gil.hpp"
@@ -26,7 +27,7 @@ py::list take(CompletionChannel& self) {
   py::list list;
   for (auto& request : self.take()) {
     auto own = Ref<PyRequest>::adopt(static_cast<PyRequest*>(request.take()));
-    auto token = own->token;
+    auto token = std::exchange(own->token, py::none());  // it may hold the request: a cycle
     list.append(py::make_tuple(std::move(token), std::move(own)));
   }
   return list;
@@ -54,7 +55,7 @@ void register_completion_channel(py::module_& module) {
           "Ctrl-C is heeded.")
       .def(
           "close", [](CompletionChannel& self) { self.close(); },
-          "Drop the requests that are here, and those to come; wake whoever waits.");
+          "Drop the requests to come, and wake whoever waits; those here may still be taken.");
 }
 
 }  // namespace fasttrt::bindings

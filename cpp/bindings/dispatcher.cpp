@@ -156,8 +156,8 @@ void register_dispatcher(py::module_& module) {
             return self.submit(arrays, out, {priority, timeout}, std::move(channel),
                                std::move(token));
           },
-          py::arg("arrays"), py::arg("out"), py::kw_only(), py::arg("stage"),
-          py::arg("priority") = 0, py::arg("timeout") = py::none(), py::arg("channel") = py::none(),
+          py::arg("arrays"), py::arg("out"), py::arg("stage") = false, py::arg("priority") = 0,
+          py::arg("timeout") = py::none(), py::arg("channel") = py::none(),
           py::arg("token") = py::none(),
           "Queue a run. priority: 0, or 1 for before all others; timeout: seconds until its "
           "deadline. The channel gets the request with the token when it is done. Raises "
@@ -168,7 +168,7 @@ void register_dispatcher(py::module_& module) {
              std::optional<double> timeout) {
             return self.infer(arrays, out, {priority, timeout});
           },
-          py::arg("arrays"), py::arg("out"), py::kw_only(), py::arg("priority") = 0,
+          py::arg("arrays"), py::arg("out"), py::arg("priority") = 0,
           py::arg("timeout") = py::none(), "Queue a run, wait for it, and return its results.")
       .def("statistics", &PyDispatcher::statistics)
       .def("close", &PyDispatcher::close, py::arg("drain"),

@@ -22,6 +22,7 @@ void FunctionCall::call() {
     returned_ = function_(arrays_, out_);
   } catch (const py::error_already_set& error) {
     raised_ = error.value();
+    if (error.trace()) PyException_SetTraceback(raised_.ptr(), error.trace().ptr());
   }
   arrays_ = out_ = py::none();  // their caller may want to see that they are free
   if (raised_) throw Error("the function raised an error of Python's");

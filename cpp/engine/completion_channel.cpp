@@ -54,11 +54,9 @@ bool CompletionChannel::wait_until(Clock::time_point time) const noexcept {
 }
 
 void CompletionChannel::close() noexcept {
-  std::vector<RequestRef> dropped;  // after the lock
   const std::lock_guard lock(mutex_);
   if (!is_closed_ && done_.empty()) signal();
   is_closed_ = true;
-  dropped.swap(done_);
 }
 
 bool CompletionChannel::is_closed() const noexcept {

@@ -28,9 +28,9 @@ class CompletionChannel {
   // All that is here, in the order in which it came.
   [[nodiscard]] std::vector<RequestRef> take() noexcept;
   // Waits until something is here or the time has come; returns whether. Once closed: false, at
-  // once.
+  // once, whatever is here.
   [[nodiscard]] bool wait_until(Clock::time_point time) const noexcept;
-  // Drops what is here and what will come.
+  // Drops what will come.
   void close() noexcept;
   [[nodiscard]] bool is_closed() const noexcept;
 

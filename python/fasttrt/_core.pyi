@@ -244,8 +244,7 @@ class Dispatcher:
         self,
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
-        *,
-        stage: bool,
+        stage: bool = False,
         priority: int = 0,
         timeout: float | None = None,
         channel: CompletionChannel | None = None,
@@ -255,7 +254,6 @@ class Dispatcher:
         self,
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
-        *,
         priority: int = 0,
         timeout: float | None = None,
     ) -> list[Any]: ...

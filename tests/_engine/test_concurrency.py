@@ -1,4 +1,4 @@
-"""`Engine.submit` and `Engine.ainfer`: results, threads, and what closing does to them."""
+"""`Engine.submit`: results, threads, and what closing does to them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ import pytest
 
 import fasttrt
 from fasttrt import Batching, Engine, InputError
-from fasttrt._runtime.workers import Workers, worker_count
+from fasttrt._runtime.request_queue import concurrent_runs
 from support import models
 from support.assertions import close_to
 from support.gate import PATIENCE, Gate
 from support.process import python_output
+from support.threads import await_end, threads
 
 Array = models.Array
-
-
-def workers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name.startswith("fasttrt-")}
 
 
 # Results
@@ -94,19 +91,18 @@ def test_refusals_come_through_the_future(
 
 @pytest.mark.parametrize("contexts", [1, 3])
 def test_as_many_run_at_once_as_there_are_contexts(mlp_model: models.Model, contexts: int) -> None:
-    before = workers()
     (x,) = mlp_model.inputs()
     with Engine(mlp_model.proto, device="cpu", contexts=contexts) as engine:
         engine.infer(x)
-        assert workers() - before == set()  # none without need
+        before = threads()
         gate = Gate(engine)
         futures = [engine.submit(x) for _ in range(contexts + 4)]
         gate.await_arrivals(contexts)
-        assert len(workers() - before) == contexts
+        assert len(threads() - before) == contexts
         assert [future.running() for future in futures] == [True] * contexts + [False] * 4
         gate.open()
         assert len(wait(futures, PATIENCE).done) == contexts + 4
-    assert workers() - before == set()
+    await_end(before)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +119,10 @@ def test_as_many_run_at_once_as_there_are_contexts(mlp_model: models.Model, cont
         (500, Batching(1000), [0], 500),
     ],
 )
-def test_there_are_threads_enough_to_fill_batches(
+def test_requests_enough_to_fill_batches_are_concurrent(
     contexts: int, batching: Batching | None, ordinals: list[int] | None, expected: int
 ) -> None:
-    assert worker_count(contexts, batching, ordinals) == expected
+    assert concurrent_runs(contexts, batching, ordinals) == expected
 
 
 # The end
@@ -141,6 +137,8 @@ def test_a_closed_engine_takes_nothing(engine: Engine, mlp_model: models.Model) 
         engine.submit(x)
     with pytest.raises(fasttrt.Error, match="the engine is closed"):
         asyncio.run(engine.ainfer(x))
+    with pytest.raises(fasttrt.Error, match="the engine is closed"):
+        engine.infer(x, timeout=PATIENCE)
     assert y == close_to(mlp_model.reference(x))
 
 
@@ -174,30 +172,12 @@ def test_closing_finishes_what_runs_and_cancels_what_waits(mlp_model: models.Mod
     assert gate.begun == 2
 
 
-def test_what_runs_is_hurried_when_nothing_else_can_begin() -> None:
-    group, hurried, begun = Workers(2), threading.Event(), threading.Barrier(3)
-
-    def run() -> bool:
-        begun.wait(PATIENCE)
-        return hurried.wait(PATIENCE)
-
-    running = [group.submit(run) for _ in range(2)]
-    waiting = [group.submit(run) for _ in range(3)]
-    begun.wait(PATIENCE)
-
-    def flush() -> None:
-        assert all(future.cancelled() for future in waiting)
-        hurried.set()
-
-    group.close(flush)
-    assert [future.result(PATIENCE) for future in running] == [True, True]
-
-
 def test_a_callback_may_close_the_engine(mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs()
+    mlp_model.reference(x)  # numpy's threads
+    before = threads()
     engine = Engine(mlp_model.proto, device="cpu", contexts=2)
     gate = Gate(engine)
-    (x,) = mlp_model.inputs()
-    before = workers()
     closed = threading.Event()
 
     def close(future: Future[Any]) -> None:
@@ -205,32 +185,27 @@ def test_a_callback_may_close_the_engine(mlp_model: models.Model) -> None:
         closed.set()
 
     futures = [engine.submit(x) for _ in range(5)]
-    started = workers() - before
     futures[0].add_done_callback(close)
     futures[1].add_done_callback(lambda future: engine.close())
     gate.open()
     assert closed.wait(PATIENCE)
     assert futures[0].result() == close_to(mlp_model.reference(x))
     assert len(wait(futures, PATIENCE).done) == 5
-    for thread in started:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    await_end(before)
 
 
 def test_an_engine_that_nobody_holds_takes_its_threads_along(mlp_model: models.Model) -> None:
-    before = workers()
+    before = threads()
     engine = Engine(mlp_model.proto, device="cpu")
     (x,) = mlp_model.inputs()
-    engine.submit(x).result(PATIENCE)
-    started = workers() - before
-    assert started
+    future = engine.submit(x)
+    assert wait([future], PATIENCE).done
+    assert len(threads() - before) >= 2  # one that runs, and one for the callbacks
     gone = weakref.ref(engine)
-    del engine
-    for thread in started:
-        gc.collect()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    del engine, future
+    gc.collect()
     assert gone() is None
+    await_end(before)
 
 
 def test_futures_outlive_the_name_of_their_engine(mlp_model: models.Model) -> None:
@@ -254,94 +229,3 @@ def test_the_process_ends_with_work_in_the_queue() -> None:
         print(futures[0].result().shape)
     """
     assert python_output(code) == "(3, 8)"
-
-
-# asyncio
-
-
-def test_results_can_be_awaited(engine: Engine, mlp_model: models.Model) -> None:
-    batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 30)]
-
-    async def ask() -> list[Any]:
-        results: list[Any] = await asyncio.gather(*(engine.ainfer(x) for x in batches))
-        return results
-
-    for x, y in zip(batches, asyncio.run(ask()), strict=True):
-        assert y == close_to(mlp_model.reference(x))
-
-
-def test_arguments_of_ainfer_are_those_of_infer(engine: Engine, mlp_model: models.Model) -> None:
-    (x,) = mlp_model.inputs()
-    half = x.astype(np.float16)
-    target = np.zeros((3, 8), np.float32)
-
-    async def ask() -> Any:
-        return await engine.ainfer({"x": half}, out={"y": target}, cast=True)
-
-    assert asyncio.run(ask())["y"] is target
-    assert target == close_to(mlp_model.reference(half))
-
-
-def test_errors_can_be_awaited(engine: Engine) -> None:
-    with pytest.raises(InputError, match=r"^x: expected dtype float32, got int64"):
-        asyncio.run(engine.ainfer(np.zeros((2, 16), np.int64)))
-
-
-def test_the_loop_goes_on_while_a_run_is_awaited(engine: Engine, mlp_model: models.Model) -> None:
-    gate = Gate(engine)
-    (x,) = mlp_model.inputs()
-
-    async def ask() -> Array:
-        task = asyncio.create_task(engine.ainfer(x))
-        await asyncio.sleep(0)  # the task begins
-        gate.open()  # only reached if the task let go of the loop
-        y: Array = await asyncio.wait_for(task, PATIENCE)
-        return y
-
-    assert asyncio.run(ask()) == close_to(mlp_model.reference(x))
-
-
-def test_cancelled_tasks_leave_the_engine_alone(mlp_model: models.Model) -> None:
-    with Engine(mlp_model.proto, device="cpu", contexts=1) as engine:
-        gate = Gate(engine)
-        batches = [mlp_model.inputs(batch=n)[0] for n in range(1, 5)]
-
-        async def ask() -> list[Any]:
-            tasks = [asyncio.create_task(engine.ainfer(x)) for x in batches]
-            await asyncio.to_thread(gate.await_arrivals, 1)
-            tasks[0].cancel()  # runs
-            tasks[2].cancel()  # waits
-            await asyncio.wait([tasks[0], tasks[2]])
-            gate.open()
-            results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
-            return results
-
-        results = asyncio.run(ask())
-        for i in (0, 2):
-            assert isinstance(results[i], asyncio.CancelledError)
-        for i in (1, 3):
-            assert results[i] == close_to(mlp_model.reference(batches[i]))
-        assert engine.submit(batches[0]).result(PATIENCE) == close_to(
-            mlp_model.reference(batches[0])
-        )
-        assert gate.begun == 4  # the one that waited never ran
-
-
-def test_closing_cancels_tasks_that_wait(mlp_model: models.Model) -> None:
-    engine = Engine(mlp_model.proto, device="cpu", contexts=1)
-    gate = Gate(engine)
-    (x,) = mlp_model.inputs()
-
-    async def ask() -> list[Any]:
-        tasks = [asyncio.create_task(engine.ainfer(x)) for _ in range(3)]
-        await asyncio.to_thread(gate.await_arrivals, 1)
-        closing = asyncio.create_task(asyncio.to_thread(engine.close))
-        await asyncio.wait(tasks[1:])
-        gate.open()
-        await closing
-        results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
-        return results
-
-    first, *others = asyncio.run(ask())
-    assert first == close_to(mlp_model.reference(x))
-    assert [type(other) for other in others] == [asyncio.CancelledError] * 2

@@ -14,7 +14,7 @@ import fasttrt
 from fasttrt import CudaError, Engine, InputError
 from support import models
 from support.assertions import close_to
-from support.gate import PATIENCE, Gate
+from support.gate import PATIENCE, Gate, replace_run
 from support.process import run_python
 
 Array = models.Array
@@ -59,7 +59,7 @@ def test_order_does_not_depend_on_what_is_done_first(
         done[i].set()
         return results
 
-    engine._run = pairs_swapped
+    replace_run(engine, pairs_swapped)
     for x, y in zip(items, engine.map(items, in_flight=2), strict=True):
         assert y == close_to(mlp_model.reference(x))
 
@@ -177,17 +177,23 @@ def test_an_error_is_raised_in_its_turn(engine: Engine, mlp_model: models.Model)
 def test_nothing_is_under_way_after_an_error(mlp_model: models.Model) -> None:
     with Engine(mlp_model.proto, device="cpu", contexts=4) as engine:
         gate = Gate(engine)
-        items: list[Any] = [{"z": 1}, *batches(mlp_model, 9)]  # refused before it reaches the gate
-        raised = threading.Event()
+        raised, runs = threading.Event(), threading.Event()
+
+        def source() -> Iterator[Any]:
+            yield {"z": 1}  # refused before it reaches the gate
+            yield from batches(mlp_model, 2)
+            gate.await_arrivals(1)
+            runs.set()
+            yield from batches(mlp_model, 7)
 
         def read() -> None:
             with pytest.raises(InputError, match="item 0: expected inputs named"):
-                next(engine.map(items, in_flight=4))
+                next(engine.map(source(), in_flight=4))
             raised.set()
 
         reading = threading.Thread(target=read)
         reading.start()
-        gate.await_arrivals(1)
+        assert runs.wait(PATIENCE)
         assert not raised.is_set()  # it waits for the one that runs
         gate.open()
         assert raised.wait(PATIENCE)
@@ -220,7 +226,7 @@ def raising(engine: Engine, error: BaseException) -> None:
             raise error
         return run(arrays, out, stream)
 
-    engine._run = fail
+    replace_run(engine, fail)
 
 
 @pytest.mark.parametrize("errors", ["raise", "return"])
@@ -356,6 +362,7 @@ def test_cancelled_items_say_that_the_engine_is_closed(mlp_model: models.Model) 
     reading = threading.Thread(target=read)
     reading.start()
     assert queued.wait(PATIENCE)
+    gate.await_arrivals(1)
     engine.submit(items[0]).add_done_callback(lambda future: closing.set())
     ending = threading.Thread(target=engine.close)
     ending.start()

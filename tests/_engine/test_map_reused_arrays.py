@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import fasttrt
 from fasttrt import Engine
 from support import models
 from support.device_arrays import PINNED, HostArray
-from support.gate import PATIENCE
 
 Array = models.Array
 COUNT = 40
@@ -191,93 +189,6 @@ def test_an_item_that_is_refused_leaves_the_others_right(engine: Engine) -> None
     assert isinstance(results[7], fasttrt.InputError)
     for n, result in enumerate(results):
         assert n == 7 or (result == -n).all()
-
-
-class Reading:
-    """Stands for a backend that tells when it has read its inputs, as the GPU's does."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.read = threading.Event()
-        """Whether runs may read their inputs."""
-        self.finish = threading.Event()
-        """Whether they may end."""
-        self.begun = threading.Semaphore(0)
-        self.error: Exception | None = None
-        engine._backend.tells_inputs_read = True
-        engine._run = self
-
-    def __call__(
-        self, arrays: Sequence[Any], out: Any, stream: Any = None, inputs_read: Any = None
-    ) -> list[Array]:
-        self.begun.release()
-        assert self.read.wait(PATIENCE)
-        if self.error is not None:
-            raise self.error
-        result = -np.asarray(arrays[0])
-        if inputs_read is not None:
-            inputs_read.set()
-        assert self.finish.wait(PATIENCE)
-        return [result]
-
-
-def test_the_next_item_is_taken_when_the_last_one_was_read(engine: Engine) -> None:
-    reading = Reading(engine)
-    pulled: list[int] = []
-    results: list[Array] = []
-
-    def source() -> Iterator[Array]:
-        buffer = np.empty((3, 64), np.float32)
-        for n in range(3):
-            buffer.fill(n)
-            pulled.append(n)
-            yield buffer
-
-    reader = threading.Thread(target=lambda: results.extend(engine.map(source(), in_flight=3)))
-    reader.start()
-    assert reading.begun.acquire(timeout=PATIENCE)
-    assert pulled == [0]
-    reading.read.set()
-    for _ in range(2):  # while none has ended
-        assert reading.begun.acquire(timeout=PATIENCE)
-    reading.finish.set()
-    reader.join(PATIENCE)
-    assert not reader.is_alive()
-    for n, result in enumerate(results):
-        assert (result == -n).all()
-
-
-def test_a_run_that_fails_before_it_has_read_is_no_end(engine: Engine) -> None:
-    reading = Reading(engine)
-    reading.error = fasttrt.CudaError("no kernel", 200, "cuLaunchKernel")
-    reading.read.set()
-    found = list(engine.map(iter(values(3)), errors="return"))
-    assert [type(error) for error in found] == [fasttrt.CudaError] * 3
-
-
-def test_an_engine_closed_before_it_has_read_is_no_end() -> None:
-    engine = Engine(parse_model(NEGATED), device="cpu", contexts=1)
-    reading = Reading(engine)
-    reading.finish.set()
-    found: list[Any] = []
-
-    def read() -> None:
-        try:
-            found.extend(engine.map(iter(values(3)), errors="return"))
-        except fasttrt.Error as error:
-            found.append(error)
-
-    busy = engine.submit(values(1)[0])  # the only thread's: what comes on top does not begin
-    assert reading.begun.acquire(timeout=PATIENCE)
-    reader = threading.Thread(target=read)
-    reader.start()
-    ending = threading.Thread(target=engine.close)
-    ending.start()
-    reading.read.set()
-    for thread in (ending, reader):
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-    assert busy.exception() is None
-    assert isinstance(found[-1], fasttrt.Error) or len(found) == 3
 
 
 def test_copies_are_let_go_of(engine: Engine) -> None:

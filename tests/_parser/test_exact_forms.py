@@ -1,4 +1,4 @@
-"""Operators whose results in TensorRT differ from ONNX's are rewritten in others that agree."""
+"""What TensorRT computes otherwise than ONNX means it is written in operators that it has right."""
 
 from __future__ import annotations
 

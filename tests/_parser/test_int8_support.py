@@ -1,4 +1,4 @@
-"""What libraries and GPUs do not support in int8."""
+"""What of int8 a library or a GPU cannot run."""
 
 from __future__ import annotations
 

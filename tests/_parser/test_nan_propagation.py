@@ -1,4 +1,4 @@
-"""``nan="propagate"``: operators in which TensorRT drops NaN propagate it."""
+"""``nan="propagate"``: NaN goes through what TensorRT loses it in."""
 
 from __future__ import annotations
 

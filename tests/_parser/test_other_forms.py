@@ -1,4 +1,4 @@
-"""Operators that TensorRT's parser refuses are rewritten in equivalent forms, which build."""
+"""What TensorRT's parser refuses is written in other forms, which mean the same and build."""
 
 from __future__ import annotations
 

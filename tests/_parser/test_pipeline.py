@@ -1,4 +1,4 @@
-"""The passes together: what they share, and what they leave unchanged."""
+"""The passes together: what they share, and what they leave alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorRT 8.6 would misinterpret is rewritten for opset 17 with equal results, or refused."""
+"""What TensorRT 8.6 would take otherwise: an older form with the same answers, or a refusal."""
 
 from __future__ import annotations
 

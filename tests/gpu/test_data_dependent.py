@@ -1,4 +1,4 @@
-"""Outputs whose shapes depend on the data."""
+"""Outputs whose extents nobody knows before the values are there."""
 
 from __future__ import annotations
 

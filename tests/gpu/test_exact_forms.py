@@ -1,4 +1,4 @@
-"""Operators that TensorRT would compute differently from ONNX return ONNX's results."""
+"""What TensorRT computes otherwise than ONNX means it: the answers are ONNX's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``nan="propagate"``: operators propagate NaN as in numpy."""
+"""``nan="propagate"``: NaN goes through, as in numpy."""
 
 from __future__ import annotations
 

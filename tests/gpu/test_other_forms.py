@@ -1,4 +1,4 @@
-"""Models rewritten for TensorRT's parser return the original's results."""
+"""What is written in other forms for TensorRT's parser: the answers are those of the model."""
 
 from __future__ import annotations
 

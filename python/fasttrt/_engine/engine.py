@@ -26,7 +26,8 @@ from fasttrt._runtime.backend import Backend
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import ForkedBackend
 from fasttrt._runtime.ort_calls import end_calls
-from fasttrt._runtime.workers import Workers, worker_count
+from fasttrt._runtime.request_options import check_max_queue
+from fasttrt._runtime.request_queue import RequestQueue, concurrent_runs
 
 if TYPE_CHECKING:
     import onnx
@@ -61,7 +62,7 @@ class Engine(Inference):
         library: str | os.PathLike[str] = "auto",
         precision: Precision | None = None,
         shapes: Shapes | None = None,
-        tuned: Tuned | Literal["observed"] = "auto",
+        tuned: Tuned = "auto",
         freeze: Freeze | None = None,
         dims: Dims | None = None,
         config: BuildConfig | None = None,
@@ -70,6 +71,7 @@ class Engine(Inference):
         cuda_graph: Literal["auto", True, False] = "auto",
         wait: Literal["auto", "spin", "yield", "block"] = "auto",
         batching: Batching | None = None,
+        max_queue: int | None = None,
         plugins: Plugins = (),
         weights: "str | os.PathLike[str] | bytes | onnx.ModelProto | None" = None,
         weight_streaming_budget: int | None = None,
@@ -95,10 +97,7 @@ class Engine(Inference):
                 precision. It has no effect on the CPU.
             shapes: the shapes of dynamic inputs, see `fasttrt.build`.
             tuned: the sizes that get a profile of their own, see `fasttrt.build`. ``"auto"``: with
-                ``batching``, its batch sizes. ``"observed"``: as ``"auto"``, and sizes of `infer`
-                that come often get plans of their own, eight at most, which are built and loaded in
-                the background and kept for the next start; with TensorRT-RTX, without ``batching``
-                and shape tensors. Not for plans; no effect on the CPU.
+                ``batching``, its batch sizes. Not for plans; no effect on the CPU.
             freeze: inputs to make constant, see `fasttrt.build`; on the CPU too. Not for plans.
             dims: named dimensions to fix, see `fasttrt.build`; on the CPU too. Not for plans.
             config: options of the build; its ``engine_host_code`` applies to plans too.
@@ -122,6 +121,8 @@ class Engine(Inference):
                 polling for 2 ms, then sleeping. With ``"spin"`` and ``"auto"``, up to three threads
                 help to copy large numpy arrays, and poll for 1 ms after each copy.
             batching: gather requests of several threads into one run. It has no effect on the CPU.
+            max_queue: how many requests may wait for their runs; `submit`, `ainfer`, and `infer` if
+                it waits in the queue, raise a `QueueFullError` beyond that. None: any number.
             plugins: TensorRT plugin libraries, see `fasttrt.build`. A plan that was built with
                 plugins needs them again; none is loaded because a plan names it.
             weights: the ONNX model to take the weights from: for a plan that was built without them
@@ -159,8 +160,9 @@ class Engine(Inference):
         config = check_config(config).with_precision(precision)
         check_progress(progress)
         check_shapes(shapes)
-        request = tuned if tuned == "observed" else parse_tuned(tuned)
+        request = parse_tuned(tuned)
         check_isolate(isolate)
+        check_max_queue(max_queue)
         if not isinstance(advise, bool):
             refuse("advise", "True or False", advise)
         with warm_up_devices(device, devices):
@@ -169,7 +171,9 @@ class Engine(Inference):
                 tuned=request, freeze=freeze, dims=dims, config=config, options=options,
                 progress=progress, cache=cache, verify=verify, isolate=isolate, advise=advise,
             )  # fmt: skip
-        super().__init__(backend, Workers(worker_count(contexts, batching, ordinals)))
+        runs = concurrent_runs(contexts, batching, ordinals)
+        queue = RequestQueue(backend, workers=runs, wait=wait, max_queue=max_queue)
+        super().__init__(backend, queue, concurrent_runs=runs)
         self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"
         _open_engines.add(self)
 
@@ -212,20 +216,24 @@ class Engine(Inference):
         """
         self._backend.save(path, force=force)
 
-    def close(self) -> None:
-        """Cancel the queued runs of `submit`, wait for current runs, and free all resources.
+    def close(self, *, drain: bool = False) -> None:
+        """Wait for current runs, and free all resources.
 
         Results stay valid. Closing again does nothing, nor does closing in a forked process, as
         the engine belongs to its parent.
+
+        Args:
+            drain: True: run the requests that wait, too. False: cancel them.
         """
-        self._workers.close(self._backend.flush_pending_batches)
+        self._queue.close(drain=drain)
         self._backend.close()
 
     def _leave_to_parent(self) -> None:
         """Make every call raise an `Error`, in a forked process."""
-        self._backend = ForkedBackend(self._backend)
-        self._run = self._backend.run
-        self._workers = Workers(self._workers.max_threads)
+        forked = ForkedBackend(self._backend)
+        self._backend = forked
+        self._run = forked.run
+        self._queue.leave_to_parent(forked.refuse)
 
     def __enter__(self) -> "Engine":
         """Return the engine itself."""

@@ -26,7 +26,7 @@ class FixedShapeOptions(TypedDict, total=False):
     devices: Sequence[Device] | None
     library: str | os.PathLike[str]
     precision: Precision | None
-    tuned: Tuned | Literal["observed"]
+    tuned: Tuned
     freeze: Freeze | None
     dims: Dims | None
     config: BuildConfig | None
@@ -35,6 +35,7 @@ class FixedShapeOptions(TypedDict, total=False):
     cuda_graph: Literal["auto", True, False]
     wait: Literal["auto", "spin", "yield", "block"]
     batching: Batching | None
+    max_queue: int | None
     plugins: Plugins
     weights: "str | os.PathLike[str] | bytes | onnx.ModelProto | None"
     weight_streaming_budget: int | None

@@ -5,16 +5,14 @@ Their overloads say what results type checkers may expect, see `fasttrt._runtime
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fasttrt import _core
 from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._common.tensor_spec import TensorSpec
-from fasttrt._runtime.arguments import as_array, has_exchange, ordered, own_copy, targets
+from fasttrt._runtime.arguments import as_array, has_exchange, ordered, targets
 from fasttrt._runtime.array_types import (
     ArrayT,
     HostArray,
@@ -24,19 +22,34 @@ from fasttrt._runtime.array_types import (
 )
 from fasttrt._runtime.arrays import is_device_array
 from fasttrt._runtime.backend import Backend
-from fasttrt._runtime.workers import Workers, failed, ordered_map, settle
-from fasttrt.errors import InputError
+from fasttrt._runtime.event_loops import channel_of
+from fasttrt._runtime.ordered_map import failed, ordered_map
+from fasttrt._runtime.request_future import RequestFuture
+from fasttrt._runtime.request_options import (
+    Priority,
+    RequestOptions,
+    parse_priority,
+    parse_timeout,
+)
+from fasttrt._runtime.request_queue import RequestQueue
+from fasttrt.errors import InputError, QueueFullError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from fasttrt import _core
 
 
 class Inference:
-    """Calls of a backend, on the caller's thread or on an engine's own."""
+    """Calls of a backend, on the caller's thread or through its queue."""
 
-    def __init__(self, backend: Backend, workers: Workers) -> None:
-        """Take over a backend, and the threads to run it on."""
+    def __init__(self, backend: Backend, queue: RequestQueue, *, concurrent_runs: int) -> None:
+        """Take over a backend, its queue, and how many requests keep it busy."""
         self._backend = backend
+        self._queue = queue
         self._run: Callable[..., Sequence[Any]] = backend.run
         self._direct: set[type] = {np.ndarray}
-        self._workers = workers
+        self._concurrent_runs = concurrent_runs
         self.inputs: tuple[TensorSpec, ...] = backend.inputs
         """The inputs, in order."""
         self.outputs: tuple[TensorSpec, ...] = backend.outputs
@@ -47,41 +60,54 @@ class Inference:
     def infer(
         self, inputs: Mapping[str, HostArray], /, *,
         out: Mapping[str, HostArray | None] | None = ..., cast: Cast = ..., stream: Any = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> dict[str, NDArray[Any]]: ...
     @overload
     def infer(
         self, inputs: Mapping[str, HostArray | ArrayT], /, *,
         out: Mapping[str, HostArray | ArrayT | None] | None = ...,
         cast: Cast = ..., stream: Any = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> dict[str, ArrayT | Any]: ...
     @overload
     def infer(
         self, inputs: Mapping[str, SupportsCudaArrayInterface], /, *,
         out: Mapping[str, Any] | None = ..., cast: Cast = ..., stream: Any = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> dict[str, Any]: ...
     @overload
     def infer(
-        self, /, *inputs: Input, out: OutT, cast: Cast = ..., stream: Any = ...
+        self, /, *inputs: Input, out: OutT, cast: Cast = ..., stream: Any = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> OutT: ...
     @overload
     def infer(
         self, /, *inputs: HostArray, out: Sequence[NDArray[Any] | None] | None = ...,
         cast: Cast = ..., stream: Any = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> NDArray[Any] | Any: ...
     @overload
     def infer(
         self, /, *inputs: HostArray | ArrayT,
         out: Sequence[NDArray[Any] | ArrayT | None] | None = ...,
         cast: Cast = ..., stream: Any = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> ArrayT | Any: ...
     @overload
     def infer(
         self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...,
-        stream: Any = ...,
+        stream: Any = ..., **request: "Unpack[RequestOptions]",
     ) -> Any: ...
     # fmt: on
     def infer(
-        self, /, *inputs: Any, out: Any = None, cast: Cast = False, stream: Any = None
+        self,
+        /,
+        *inputs: Any,
+        out: Any = None,
+        cast: Cast = False,
+        stream: Any = None,
+        timeout: float | None = None,
+        priority: Priority = "normal",
     ) -> Any:
         """Run the model once.
 
@@ -109,6 +135,12 @@ class Inference:
             stream: enqueue the run on this CUDA stream (PyTorch's, CuPy's, one with
                 ``__cuda_stream__``, or the handle as an int) and return without waiting, if inputs
                 and results are on the GPU. The arrays are kept alive until the run is complete.
+            timeout: the seconds within which the run must be complete. One that has not started by
+                then is not run.
+            priority: ``"high"``: before all waiting requests of normal priority. With either of
+                these two, the run is queued like one of `submit`, and other calls only precede it
+                if they started earlier. Not for arrays on a GPU, nor with ``stream``, as such runs
+                do not wait.
 
         Returns:
             An array for a single output, else a tuple in order; for a mapping, a mapping. Type
@@ -119,6 +151,9 @@ class Inference:
             InputError: an input is invalid; the message names it, what was expected (min, opt and
                 max included) and what was passed. The engine remains usable.
             CudaError, OutOfMemoryError: the run failed.
+            DeadlineError: the run was not complete within ``timeout``.
+            QueueFullError: with ``timeout`` or ``priority``: as many requests wait as
+                ``max_queue`` allows.
 
         Examples:
             >>> engine = fasttrt.Engine("m.onnx")
@@ -136,7 +171,8 @@ class Inference:
         """
         # A plain call may happen tens of thousands of times a second: arrays of types that the
         # backend reads itself are passed straight to it.
-        if cast is False and len(inputs) == len(self.inputs):
+        is_plain = timeout is None and priority == "normal"
+        if is_plain and cast is False and len(inputs) == len(self.inputs):
             direct = self._direct
             for array in inputs:
                 if type(array) not in direct:
@@ -149,10 +185,16 @@ class Inference:
                     return self._run(inputs, (out,), stream)[0]
         arrays, by_name = self._arrange(inputs, cast)
         given = None if out is None else targets(self.outputs, out, by_name)
-        results = self._run(arrays, given, stream)
-        if self._backend.reads_dlpack:
-            self._direct.update(filter(has_exchange, map(type, arrays)))
-        return self._deliver(results, by_name)
+        if is_plain:
+            results = self._run(arrays, given, stream)
+            if self._backend.reads_dlpack:
+                self._direct.update(filter(has_exchange, map(type, arrays)))
+        else:
+            limit, level = parse_timeout(timeout), parse_priority(priority)
+            if stream is not None or _on_gpu(tuple(arrays), given):
+                raise _cannot_queue()
+            results = self._queue.infer(arrays, given, limit, level)
+        return self._queue.deliver(results, by_name)
 
     def _arrange(self, inputs: tuple[Any, ...], cast: Cast) -> tuple[list[Any], bool]:
         """Return a call's arrays in the inputs' order, and whether they were passed by name."""
@@ -174,138 +216,228 @@ class Inference:
             )
         return problem
 
-    def _deliver(self, results: Sequence[Any], by_name: bool) -> Any:
-        """Arrange a run's results as `infer` returns them."""
-        if by_name:
-            return {spec.name: r for spec, r in zip(self.outputs, results, strict=True)}
-        return results[0] if len(results) == 1 else tuple(results)
+    def _begin(
+        self,
+        inputs: tuple[Any, ...],
+        out: Any,
+        cast: Cast,
+        timeout: float | None,
+        priority: Priority,
+        stage: bool = False,
+        channel: "_core.CompletionChannel | None" = None,
+        token: Any = None,
+    ) -> "tuple[_core.Request, Sequence[Any] | None, bool]":
+        """Queue a request of arrays in host memory; see `RequestQueue.submit`.
 
-    def _run_item(self, arrays: list[Any], by_name: bool, *inputs_read: "_core.InputsRead") -> Any:
-        stream = (None,) * len(inputs_read)
-        return self._deliver(self._run(arrays, None, *stream, *inputs_read), by_name)
-
-    def _begin_item(self, inputs: tuple[Any, ...], cast: Cast) -> Future[Any]:
-        """Start an item of `map`. The caller may change its arrays as soon as this returns."""
-        if any(map(is_device_array, _arrays(inputs, None))):
-            return self.submit(*inputs, cast=cast)
-        try:
+        Returns the request, and the other two arguments of `RequestQueue.results`.
+        """
+        limit = None if timeout is None else parse_timeout(timeout)
+        level = 0 if priority == "normal" else parse_priority(priority)
+        if out is None and cast is False and _are_numpy(inputs) and len(inputs) == len(self.inputs):
+            arrays: Sequence[Any] = inputs
+            given, by_name = None, False
+        else:
             arrays, by_name = self._arrange(inputs, cast)
-        except Exception as error:
-            return failed(error)
-        if not self._backend.tells_inputs_read:
-            arrays = [own_copy(array) for array in arrays]
-            return self._workers.submit(self._run_item, arrays, by_name)
-        inputs_read = _core.InputsRead()
-        future = self._workers.submit(self._run_item, arrays, by_name, inputs_read)
-        # Also where the run fails, or never begins.
-        future.add_done_callback(lambda _: inputs_read.set())
+            given = None if out is None else targets(self.outputs, out, by_name)
+        request = self._queue.submit(arrays, given, limit, level, stage, channel, token)
+        return request, given, by_name
+
+    def _future(
+        self,
+        inputs: tuple[Any, ...],
+        out: Any,
+        cast: Cast,
+        timeout: float | None,
+        priority: Priority,
+        stage: bool = False,
+    ) -> Future[Any]:
+        """Run once, and return a future; with ``stage`` arrays may be changed at once."""
+        if _on_gpu(inputs, out):
+            if timeout is not None or priority != "normal":
+                return failed(_cannot_queue())
+            return self._queue.run_at_once(self.infer, *inputs, out=out, cast=cast)
         try:
-            inputs_read.wait()
-        except BaseException:  # Ctrl-C
-            settle([future])
+            request, given, by_name = self._begin(inputs, out, cast, timeout, priority, stage)
+        except QueueFullError:
             raise
-        return future
+        except Exception as error:
+            if self._queue.closed:
+                raise
+            return failed(error)
+        return RequestFuture(request, self._queue, by_name, given)
 
     # fmt: off
     @overload
     def submit(
         self, inputs: Mapping[str, HostArray], /, *,
         out: Mapping[str, HostArray | None] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Future[dict[str, NDArray[Any]]]: ...
     @overload
     def submit(
         self, inputs: Mapping[str, HostArray | ArrayT], /, *,
         out: Mapping[str, HostArray | ArrayT | None] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Future[dict[str, ArrayT | Any]]: ...
     @overload
     def submit(
         self, inputs: Mapping[str, SupportsCudaArrayInterface], /, *,
         out: Mapping[str, Any] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Future[dict[str, Any]]: ...
     @overload
     def submit(
-        self, /, *inputs: Input, out: OutT, cast: Cast = ...
+        self, /, *inputs: Input, out: OutT, cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Future[OutT]: ...
     @overload
     def submit(
         self, /, *inputs: HostArray, out: Sequence[NDArray[Any] | None] | None = ...,
         cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Future[NDArray[Any] | Any]: ...
     @overload
     def submit(
         self, /, *inputs: HostArray | ArrayT,
         out: Sequence[NDArray[Any] | ArrayT | None] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Future[ArrayT | Any]: ...
     @overload
     def submit(
-        self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...
+        self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Future[Any]: ...
     # fmt: on
-    def submit(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Future[Any]:
-        """Run the model on one of the engine's threads, without waiting.
+    def submit(
+        self,
+        /,
+        *inputs: Any,
+        out: Any = None,
+        cast: Cast = False,
+        timeout: float | None = None,
+        priority: Priority = "normal",
+    ) -> Future[Any]:
+        """Queue a run of the model, without waiting for it.
 
-        As many runs are executed concurrently as there are ``contexts`` (with ``batching``, enough
-        to fill batches); further ones wait their turn. Nothing is copied here: arrays in host
-        memory, page-locked ones and ``out`` included, must not be changed until the future is done,
-        or the changes may affect the result. (`map` is less strict.) Runs on arrays on a GPU,
-        ``out`` included, are enqueued on the caller's current stream before this returns, as by
-        `infer`.
+        As many runs (or batches, with ``batching``) are executed concurrently as there are
+        ``contexts``; further requests wait their turn. Arrays in host memory, page-locked ones and
+        ``out`` included, must not be changed until the future is done, or the changes may affect
+        the result. (`map` is less strict.) Runs on arrays on a GPU, ``out`` included, are enqueued
+        on the caller's current stream before this returns, as by `infer`.
+
+        Args:
+            inputs: see `infer`, as for ``out`` and ``cast``.
+            out: see `infer`.
+            cast: see `infer`.
+            timeout: the seconds from now within which the run must be complete; the future's
+                exception is a `DeadlineError` otherwise. A run that has not started by then is
+                dropped; one that has is not interrupted. Not for arrays on a GPU.
+            priority: ``"high"``: before all waiting requests of normal priority. Not for arrays on
+                a GPU, whose runs do not wait.
 
         Returns:
-            A future of what `infer` returns or raises, `InputError` included.
+            A future of what `infer` returns or raises, `InputError` included. Its callbacks are
+            called by one thread of the engine, one after the other.
 
         Raises:
+            QueueFullError: as many requests wait as ``max_queue`` allows.
             Error: the engine is closed.
+
+        Examples:
+            >>> engine = fasttrt.Engine("m.onnx", max_queue=100)
+            >>> futures = [engine.submit(x, timeout=10) for _ in range(8)]
+            >>> [future.result().shape for future in futures][0]
+            (8, 10)
         """
-        if any(map(is_device_array, _arrays(inputs, out))):
-            return self._workers.run(self.infer, *inputs, out=out, cast=cast)
-        return self._workers.submit(self.infer, *inputs, out=out, cast=cast)
+        return self._future(inputs, out, cast, timeout, priority)
 
     # fmt: off
     @overload
     async def ainfer(
         self, inputs: Mapping[str, HostArray], /, *,
         out: Mapping[str, HostArray | None] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> dict[str, NDArray[Any]]: ...
     @overload
     async def ainfer(
         self, inputs: Mapping[str, HostArray | ArrayT], /, *,
         out: Mapping[str, HostArray | ArrayT | None] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> dict[str, ArrayT | Any]: ...
     @overload
     async def ainfer(
         self, inputs: Mapping[str, SupportsCudaArrayInterface], /, *,
         out: Mapping[str, Any] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> dict[str, Any]: ...
     @overload
     async def ainfer(
-        self, /, *inputs: Input, out: OutT, cast: Cast = ...
+        self, /, *inputs: Input, out: OutT, cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> OutT: ...
     @overload
     async def ainfer(
         self, /, *inputs: HostArray, out: Sequence[NDArray[Any] | None] | None = ...,
         cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> NDArray[Any] | Any: ...
     @overload
     async def ainfer(
         self, /, *inputs: HostArray | ArrayT,
         out: Sequence[NDArray[Any] | ArrayT | None] | None = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> ArrayT | Any: ...
     @overload
     async def ainfer(
-        self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...
+        self, /, *inputs: SupportsCudaArrayInterface, out: Any = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Any: ...
     # fmt: on
-    async def ainfer(self, /, *inputs: Any, out: Any = None, cast: Cast = False) -> Any:
+    async def ainfer(
+        self,
+        /,
+        *inputs: Any,
+        out: Any = None,
+        cast: Cast = False,
+        timeout: float | None = None,
+        priority: Priority = "normal",
+    ) -> Any:
         """Run the model in asyncio: ``y = await engine.ainfer(x)``. See `submit`.
 
         The arrays must not be changed until the run is complete. Cancelling prevents a run that has
         not started; a run that has started goes on to its end, reading its arrays and writing
         ``out``, and its result is dropped. `close` cancels runs that have not started, too.
-        """
-        from asyncio import wrap_future
 
-        return await wrap_future(self.submit(*inputs, out=out, cast=cast))
+        Raises:
+            QueueFullError: as many requests wait as ``max_queue`` allows.
+            DeadlineError: the run was not complete within ``timeout``.
+
+        Examples:
+            >>> import asyncio
+            >>> engine = fasttrt.Engine("m.onnx")
+            >>> async def both():
+            ...     return await asyncio.gather(engine.ainfer(x), engine.ainfer(x[:2]))
+            >>> [y.shape for y in asyncio.run(both())]
+            [(8, 10), (2, 10)]
+        """
+        import asyncio  # here, as few programs need it; a look-up from the second call on
+
+        loop = asyncio.get_running_loop()
+        channel = channel_of(loop)
+        if channel is None or _on_gpu(inputs, out):
+            return await asyncio.wrap_future(self._future(inputs, out, cast, timeout, priority))
+        done = loop.create_future()
+        request, given, by_name = self._begin(
+            inputs, out, cast, timeout, priority, False, channel, done
+        )
+        try:
+            await done
+        except asyncio.CancelledError:
+            request.cancel()
+            raise
+        if request.cancelled:  # by close()
+            raise asyncio.CancelledError
+        return self._queue.results(request, given, by_name)
 
     # fmt: off
     @overload
@@ -313,42 +445,49 @@ class Inference:
         self, iterable: Iterable[Mapping[str, HostArray]], *,
         in_flight: int | None = ..., errors: Literal["raise"] = ...,
         progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Generator[dict[str, NDArray[Any]], None, None]: ...
     @overload
     def map(
         self, iterable: Iterable[Mapping[str, HostArray | ArrayT]], *,
         in_flight: int | None = ..., errors: Literal["raise"] = ...,
         progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Generator[dict[str, ArrayT | Any], None, None]: ...
     @overload
     def map(
         self, iterable: Iterable[HostArray | tuple[HostArray, ...]], *,
         in_flight: int | None = ..., errors: Literal["raise"] = ...,
         progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Generator[NDArray[Any] | Any, None, None]: ...
     @overload
     def map(
         self, iterable: Iterable[HostArray | ArrayT | tuple[HostArray | ArrayT, ...]], *,
         in_flight: int | None = ..., errors: Literal["raise"] = ...,
         progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Generator[ArrayT | Any, None, None]: ...
     @overload
     def map(
         self, iterable: Iterable[Mapping[str, Input]], *,
         in_flight: int | None = ..., errors: Literal["raise", "return"],
         progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Generator[dict[str, Any] | Exception, None, None]: ...
     @overload
     def map(
         self, iterable: Iterable[Input | tuple[Input, ...] | Mapping[str, Input]], *,
         in_flight: int | None = ..., errors: Literal["raise", "return"],
         progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Generator[Any, None, None]: ...
     @overload
     def map(
         self, iterable: Iterable[SupportsCudaArrayInterface], *,
         in_flight: int | None = ..., errors: Literal["raise"] = ...,
         progress: Callable[[int], None] | bool = ..., cast: Cast = ...,
+        **request: "Unpack[RequestOptions]",
     ) -> Generator[Any, None, None]: ...
     # fmt: on
     def map(
@@ -359,6 +498,8 @@ class Inference:
         errors: Literal["raise", "return"] = "raise",
         progress: Callable[[int], None] | bool = False,
         cast: Cast = False,
+        timeout: float | None = None,
+        priority: Priority = "normal",
     ) -> Generator[Any, None, None]:
         """Run the model for each item and yield the results in order, while later items run.
 
@@ -378,6 +519,8 @@ class Inference:
                 way it has an attribute ``index``, the item's, and its message says ``"item 17"``.
             progress: True for a progress bar; a callback gets the number of completed items.
             cast: see `infer`.
+            timeout: the seconds that an item may take from the moment it is taken, see `submit`.
+            priority: see `submit`.
 
         Returns:
             A generator. However it ends, even if it is closed early, running items are waited for,
@@ -394,10 +537,34 @@ class Inference:
             [(2, 10), (2, 10), (2, 10), (2, 10)]
         """
         check_cast(cast)
-        return ordered_map(
-            partial(self._begin_item, cast=cast), iterable, in_flight, errors, progress,
-            self._workers.max_threads,
-        )  # fmt: skip
+        parse_timeout(timeout)
+        parse_priority(priority)
+
+        def begin(inputs: tuple[Any, ...]) -> Future[Any]:
+            return self._future(inputs, None, cast, timeout, priority, stage=True)
+
+        return ordered_map(begin, iterable, in_flight, errors, progress, self._concurrent_runs)
+
+
+def _are_numpy(values: tuple[Any, ...]) -> bool:
+    """Whether all values are plain numpy arrays, which a queue takes as they are."""
+    for value in values:  # noqa: SIM110 -- all() takes several times as long
+        if type(value) is not np.ndarray:
+            return False
+    return True
+
+
+def _on_gpu(inputs: tuple[Any, ...], out: Any) -> bool:
+    """Whether any array of a call is in a GPU's memory."""
+    if out is None and _are_numpy(inputs):
+        return False
+    return any(map(is_device_array, _arrays(inputs, out)))
+
+
+def _cannot_queue() -> InputError:
+    return InputError(
+        "timeout, priority: expected none for arrays on a GPU or a stream, whose runs do not wait"
+    )
 
 
 def _arrays(inputs: tuple[Any, ...], out: Any) -> Generator[Any, None, None]:

@@ -25,6 +25,7 @@ _ENGINE: dict[str, tuple[type, ...]] = {
     "specialization": (str,),
     "cuda_graph": (bool, str),
     "wait": (str,),
+    "max_queue": (int,),
     "weight_streaming_budget": (int,),
     "cache": (bool, str),
     "verify": (bool,),
@@ -140,8 +141,6 @@ def _tuned(name: str, value: Any) -> Any:
     """Return the option as `Engine` takes it: TOML, which has no None, says "none"."""
     if value == "none":
         return None
-    if value == "observed":
-        return value
     try:
         parse_tuned(value)
     except InputError as error:

@@ -1,9 +1,10 @@
 """The backend of an engine in a forked process, where CUDA and the parent's threads do not work."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.backend import Backend
 from fasttrt.errors import Error
@@ -23,7 +24,8 @@ class ForkedBackend:
         self.outputs = inherited.outputs
         self.metadata = inherited.metadata
 
-    def _refuse(self) -> NoReturn:
+    def refuse(self) -> NoReturn:
+        """Raise `Error`."""
         raise Error(
             f"the engine belongs to process {self._parent}, from which this one was forked; create "
             'one in each process, or start processes with "spawn"'
@@ -37,18 +39,48 @@ class ForkedBackend:
         inputs_read: Any = None,
     ) -> NoReturn:
         """Raise `Error`."""
-        self._refuse()
+        self.refuse()
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Raise `Error`."""
-        self._refuse()
+        self.refuse()
 
     def refit(self, model: OnnxModel) -> None:
         """Raise `Error`."""
-        self._refuse()
+        self.refuse()
 
     def flush_pending_batches(self) -> None:
         """Nothing waits here."""
 
     def close(self) -> None:
         """Do nothing: the engine is the parent's."""
+
+
+class ForkedDispatcher:
+    """Rejects every request, and keeps the parent's dispatcher, whose threads are not here."""
+
+    closed = False
+
+    def __init__(
+        self,
+        inherited: "_core.Dispatcher | ForkedDispatcher",
+        refuse: Callable[[], NoReturn],
+    ) -> None:
+        """Replace the parent's dispatcher; ``refuse`` raises the error."""
+        self._inherited = inherited
+        self.refuse = refuse
+
+    def submit(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
+    def infer(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
+    def statistics(self) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
+    def close(self, drain: bool) -> None:
+        """Do nothing: the dispatcher is the parent's."""

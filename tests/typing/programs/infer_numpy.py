@@ -48,20 +48,22 @@ def later(engine: fasttrt.Engine, xs: list[NDArray[np.float32]]) -> list[Array]:
     futures: list[Future[Array]] = []
     for x in xs:
         futures.append(engine.submit(x))
-    named = engine.submit({"x": xs[0]}).result()["y"]
+    named = engine.submit({"x": xs[0]}, timeout=1.5, priority="high").result()["y"]
+    engine.submit(xs[0], timeout=None, priority="normal").result(2).sum()
+    engine.infer(xs[0], timeout=2, priority="high").sum()
     return [named, *(future.result() for future in futures)]
 
 
 async def concurrently(engine: fasttrt.Engine, x: Array) -> list[Array]:
     named: dict[str, Array] = await engine.ainfer({"x": x})
-    y: Array = await engine.ainfer(x)
+    y: Array = await engine.ainfer(x, timeout=0.1, cast=True, priority="high")
     return [*await asyncio.gather(engine.ainfer(x), engine.ainfer(x)), y, *named.values()]
 
 
 def stream(engine: fasttrt.Engine, xs: list[NDArray[np.float32]]) -> list[Array]:
     for named in engine.map({"x": x} for x in xs):
         print(named["y"].shape)
-    for y in engine.map(((x, x) for x in xs), in_flight=4, progress=True):
+    for y in engine.map(((x, x) for x in xs), in_flight=4, progress=True, timeout=3):
         print(y.shape)
     for outcome in engine.map(xs, errors="return"):
         if not isinstance(outcome, Exception):
@@ -70,3 +72,13 @@ def stream(engine: fasttrt.Engine, xs: list[NDArray[np.float32]]) -> list[Array]
         if not isinstance(either, Exception):
             print(either["y"])
     return list(engine.map(xs))
+
+
+def under_pressure(model: str, x: Array) -> Array | None:
+    engine = fasttrt.Engine(model, max_queue=10)
+    try:
+        return engine.submit(x, timeout=1).result()
+    except (fasttrt.QueueFullError, fasttrt.DeadlineError):
+        return None
+    finally:
+        engine.close(drain=True)

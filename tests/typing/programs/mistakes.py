@@ -18,6 +18,9 @@ async def inputs(engine: fasttrt.Engine, x: NDArray[Any], t: torch.Tensor) -> No
     engine.infer(x, cast="lossless")  # error: call-overload
     engine.submit("hello")  # error: arg-type
     await engine.ainfer("hello")  # error: arg-type
+    engine.infer(x, priority="urgent")  # error: call-overload
+    engine.submit(x, timeout="1")  # error: call-overload
+    await engine.ainfer(x, timout=1)  # error: call-overload
     engine.map("hello")  # error: arg-type
     engine.map([x], errors="ignore")  # error: call-overload
 

@@ -1,121 +1,21 @@
-"""An engine's worker threads, and `Engine.map`'s results in order."""
+"""`Engine.map`'s results, in order."""
 
-import threading
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any
 
 from fasttrt._common.checks import is_one_of, refuse
 from fasttrt._common.progress import counter
-from fasttrt._runtime.batching import Batching
-from fasttrt.errors import Error
-
-_MAX_BATCH_WORKERS = 256
-
-
-def worker_count(contexts: int, batching: Batching | None, ordinals: Sequence[int] | None) -> int:
-    """Return how many threads keep all GPUs busy, and fill a batch while another one runs.
-
-    Args:
-        contexts: the number of concurrent runs on each GPU.
-        batching: how runs are gathered, if they are.
-        ordinals: the GPUs; None for the CPU, where runs are not gathered.
-    """
-    if ordinals is None:
-        return contexts
-    count = contexts * len(ordinals)
-    if batching is None:
-        return count
-    return max(count, min(2 * batching.max_size * len(ordinals), _MAX_BATCH_WORKERS))
-
-
-class Workers:
-    """Threads that start when there is work, and end with this object at the latest."""
-
-    def __init__(self, max_threads: int) -> None:
-        """Start no threads yet.
-
-        Args:
-            max_threads: the maximum number of threads.
-        """
-        self.max_threads = max_threads
-        self._executor: ThreadPoolExecutor | None = None
-        self._unfinished: set[Future[Any]] = set()
-        self._closed = False
-        self._lock = threading.Lock()
-        self._local = threading.local()
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
-        """Call a function on one of the threads.
-
-        Raises:
-            Error: after `close`.
-        """
-        with self._lock:
-            if self._closed:
-                raise Error("the engine is closed")
-            if self._executor is None:
-                # The threads hold the initializer's arguments: not this object, which they would
-                # keep alive.
-                self._executor = ThreadPoolExecutor(
-                    self.max_threads, "fasttrt-worker", _mark, (self._local,)
-                )
-            try:
-                future = self._executor.submit(function, *args, **named)
-            except RuntimeError as error:  # on a daemon thread that is still running
-                raise Error("the interpreter is ending") from error
-            self._unfinished.add(future)
-        future.add_done_callback(self._unfinished.discard)
-        return future
-
-    def run(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
-        """Call a function immediately, on the caller's thread.
-
-        Raises:
-            Error: after `close`.
-        """
-        if self._closed:
-            raise Error("the engine is closed")
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*args, **named))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    def close(self, flush: Callable[[], None]) -> None:
-        """Cancel calls that have not started, wait for the others, and end the threads.
-
-        ``flush`` is called before the wait, to make it short. May be called on one of the threads,
-        from a future's callback; that one ends afterwards.
-        """
-        with self._lock:
-            self._closed = True
-            executor = self._executor
-            unfinished = self._unfinished.copy()
-        if executor is not None:
-            running = _cancel(unfinished)
-            flush()
-            wait(running)
-            executor.shutdown(wait=not hasattr(self._local, "is_worker"))
-
-
-def _mark(local: threading.local) -> None:
-    local.is_worker = True
+from fasttrt.errors import Error, QueueFullError
 
 
 def settle(futures: Collection[Future[Any]]) -> None:
     """Cancel calls that have not started, and wait for the others."""
-    wait(_cancel(futures))
-
-
-def _cancel(futures: Collection[Future[Any]]) -> list[Future[Any]]:
-    """Cancel calls that have not started, and return the others."""
-    # Not ThreadPoolExecutor.shutdown(cancel_futures=True), which removes the work from the queue
-    # and leaves a thread in concurrent.futures.wait() waiting forever (seen in 3.12): cancelled
-    # here, the work stays in the queue, and a worker notifies the waiting thread.
-    return [future for future in futures if not future.cancel()]
+    for future in [future for future in futures if not future.cancel()]:
+        with suppress(CancelledError):
+            future.exception()
 
 
 def failed(error: Exception) -> Future[Any]:
@@ -131,20 +31,20 @@ def ordered_map(
     in_flight: int | None,
     errors: str,
     progress: Callable[[int], None] | bool,
-    workers: int,
+    runs: int,
 ) -> Generator[Any, None, None]:
     """Return the generator of `Engine.map`.
 
     Args:
         begin: starts a run of these inputs, and returns once its arrays may be changed.
         iterable: the items, see `Engine.map`, as for the next three arguments.
-        in_flight: None: one more than ``workers``, and at least 2.
+        in_flight: None: one more than ``runs``, and at least 2.
         errors: ``"raise"`` or ``"return"``.
         progress: True, False or a callback.
-        workers: the maximum number of concurrent runs.
+        runs: the maximum number of concurrent runs.
     """
     if in_flight is None:
-        in_flight = max(2, workers + 1)
+        in_flight = max(2, runs + 1)
     if not isinstance(in_flight, int) or isinstance(in_flight, bool) or in_flight < 1:
         refuse("in_flight", "an integer >= 1 or None", in_flight)
     if not is_one_of(errors, ("raise", "return")):
@@ -195,7 +95,7 @@ def in_order(
         while True:
             while not ended and len(ahead) < in_flight:
                 try:
-                    ahead.append(submit(next(items)))
+                    ahead.append(_patiently(submit, next(items), ahead))
                 except StopIteration:
                     ended = True
                 except Exception as error:
@@ -214,6 +114,22 @@ def in_order(
             raise end
     finally:
         settle(ahead)
+
+
+def _patiently(
+    submit: Callable[[Any], Future[Any]], item: Any, ahead: Iterable[Future[Any]]
+) -> Future[Any]:
+    """Start an item; while the queue is full, wait for the items before it."""
+    waited_for = iter(ahead)
+    while True:
+        try:
+            return submit(item)
+        except QueueFullError as error:
+            earlier = next(waited_for, None)
+            if earlier is None:  # it is full of other callers' requests
+                return failed(error)
+        with suppress(CancelledError):
+            earlier.exception()
 
 
 def _outcome(future: Future[Any], index: int) -> Any:

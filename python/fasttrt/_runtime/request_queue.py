@@ -1,0 +1,194 @@
+"""An engine's requests: queued, run and completed by the core's dispatcher."""
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, NoReturn
+
+from fasttrt import _core
+from fasttrt._runtime.arguments import own_copy
+from fasttrt._runtime.backend import Backend
+from fasttrt._runtime.batching import Batching
+from fasttrt._runtime.forked_backend import ForkedDispatcher
+from fasttrt._runtime.request_future import Collector
+from fasttrt.errors import Error
+
+_MAX_GATHERED = 256
+_open_queues: "weakref.WeakSet[RequestQueue]" = weakref.WeakSet()
+
+
+class RequestQueue:
+    """Runs requests through a backend, in the order of their priority and arrival.
+
+    Attributes:
+        lock: for the futures of these requests.
+        collector: publishes these futures.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        workers: int,
+        wait: str,
+        max_queue: int | None,
+    ) -> None:
+        """Start no threads yet; the options are those of `Engine`.
+
+        Args:
+            backend: runs the requests.
+            workers: how many at once.
+            wait: see `Engine`.
+            max_queue: see `Engine`.
+        """
+        options = _core.DispatcherOptions()
+        options.workers = workers
+        options.max_queue = max_queue
+        options.set_wait(wait)
+        self._dispatcher: _core.Dispatcher | ForkedDispatcher
+        self._dispatcher = _core.Dispatcher(lambda arrays, out: backend.run(arrays, out), options)
+        self._backend = backend
+        self._names = [spec.name for spec in backend.outputs]
+        self.lock = threading.RLock()
+        self.collector = Collector()
+        _open_queues.add(self)
+
+    def submit(
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any] | None,
+        timeout: float | None = None,
+        priority: int = 0,
+        stage: bool = False,
+        channel: "_core.CompletionChannel | None" = None,
+        token: Any = None,
+    ) -> "_core.Request":
+        """Queue a request of arrays in host memory.
+
+        Args:
+            arrays: one for each input, as `as_array` returns them.
+            out: an array or None for each output; or None for all.
+            timeout: the seconds within which it must be complete, or None.
+            priority: 0, or 1 for one that precedes those.
+            stage: copy the arrays, so that the caller may change them at once.
+            channel: where its completion is announced, with ``token``.
+            token: see ``channel``.
+
+        Raises:
+            InputError: the arrays do not fit.
+            QueueFullError: as many requests wait as may.
+            Error: after `close`, and in a forked process.
+        """
+        if stage:
+            arrays, stage = [own_copy(array) for array in arrays], False
+        return self._dispatcher.submit(arrays, out, stage, priority, timeout, channel, token)
+
+    def infer(
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any] | None,
+        timeout: float | None = None,
+        priority: int = 0,
+    ) -> Sequence[Any]:
+        """Queue a request, and wait for its results; see `submit`.
+
+        Raises:
+            DeadlineError: it was not complete in time.
+        """
+        return self._dispatcher.infer(arrays, out, priority, timeout)
+
+    def results(self, request: "_core.Request", out: Sequence[Any] | None, by_name: bool) -> Any:
+        """Return what a request that is done has resulted in, as `Engine.infer` does.
+
+        Args:
+            request: of `submit`.
+            out: as it was given to `submit`.
+            by_name: whether to return a mapping.
+        """
+        return self.deliver(request.results(), by_name)
+
+    def deliver(self, results: Sequence[Any], by_name: bool) -> Any:
+        """Arrange a run's results as `Engine.infer` returns them."""
+        if by_name:
+            return dict(zip(self._names, results, strict=True))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run_at_once(self, function: Any, /, *args: Any, **named: Any) -> Future[Any]:
+        """Call a function on the caller's thread, and return a future of its result.
+
+        Raises:
+            Error: after `close`.
+        """
+        if self._dispatcher.closed:
+            raise Error("the engine is closed")
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def wait(self, request: "_core.Request", timeout: float | None) -> bool:
+        """Wait for a request, and return whether it is done.
+
+        Raises:
+            Error: in a forked process, which does not have the threads that would complete it.
+        """
+        if isinstance(self._dispatcher, ForkedDispatcher):
+            self._dispatcher.refuse()
+        return request.wait(timeout)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._dispatcher.closed
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the dispatcher's counts and times, see `_core.Dispatcher.statistics`."""
+        return self._dispatcher.statistics()
+
+    def close(self, *, drain: bool = False) -> None:
+        """Take no more requests, and wait for those under way; run or cancel those that wait.
+
+        May be called by a future's callback.
+        """
+        self._backend.flush_pending_batches()
+        self._dispatcher.close(drain)
+        self.collector.close()
+
+    def leave_to_parent(self, refuse: Callable[[], NoReturn]) -> None:
+        """Let ``refuse`` raise its `Error` for every request, in a forked process."""
+        self._dispatcher = ForkedDispatcher(self._dispatcher, refuse)
+        self.lock = threading.RLock()  # a thread of the parent may have held the other
+        self.collector = Collector()
+
+
+def concurrent_runs(
+    contexts: int, batching: Batching | None, ordinals: Sequence[int] | None
+) -> int:
+    """Return how many requests keep all GPUs busy, and fill a batch while another one runs.
+
+    Args:
+        contexts: the number of concurrent runs on each GPU.
+        batching: how runs are gathered, if they are.
+        ordinals: the GPUs; None for the CPU, where runs are not gathered.
+    """
+    if ordinals is None:
+        return contexts
+    count = contexts * len(ordinals)
+    if batching is None:
+        return count
+    return max(count, min(2 * batching.max_size * len(ordinals), _MAX_GATHERED))
+
+
+os.register_at_fork(after_in_child=_open_queues.clear)
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the threads of engines that only a future still holds, while the interpreter is there."""
+    for queue in list(_open_queues):
+        queue.close()
