@@ -286,7 +286,7 @@ def test_a_timing_cache_of_another_kind_is_left_alone(
 # Reading
 
 
-def test_odd_files_are_not_read(tmp_path: Path) -> None:
+def test_odd_files_are_not_read(build: Callable[..., fasttrt.Plan], tmp_path: Path) -> None:
     import socket
 
     os.mkfifo(tmp_path / "pipe")
@@ -299,7 +299,7 @@ def test_odd_files_are_not_read(tmp_path: Path) -> None:
         lambda path: reading(path).__enter__(),
         lambda path: fasttrt.Engine(path, device="cpu"),
         lambda path: fasttrt.Engine(os.fspath(path), device="cpu"),
-        fasttrt.build,
+        build,
         fasttrt.Plan.load,
         fasttrt.load_config,
     ]
