@@ -24,6 +24,22 @@ def checker(network: Network, right: Sequence[Arrays], who: str) -> Check:
     return lambda y, index: network.check(who, y, right[index])
 
 
+def anew(
+    load: Callable[..., Rates], call: Callable[..., Any], xs: Sequence[Arrays], clients: int,
+    scale: Scale, warm: float, check: Check,
+) -> Rates:  # fmt: skip
+    """Load with new threads or a new event loop in each round.
+
+    Some cores of a shared host are a third as fast for a while, and a thread may stay on one.
+    """
+    once = scale._replace(rounds=1)
+    found = [load(call, xs, clients, once, warm, check) for _ in range(scale.rounds)]
+    return Rates(
+        [rate for one in found for rate in one.rounds],
+        [time for one in found for time in one.latencies],
+    )
+
+
 def drive_tasks(
     call: Callable[..., Awaitable[Any]], xs: Sequence[Arrays], tasks: int, scale: Scale,
     warm: float, check: Check,

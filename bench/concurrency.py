@@ -15,7 +15,7 @@ from typing import Any
 import models
 from batched import Times, batched, time_batches
 from closed_loop import Scale
-from first_second import first_second
+from first_second import CACHED, COLD, OPENING, first_second
 from gpus import parse_devices, several_gpus
 from measure import LeftOutError
 from models import Network
@@ -68,10 +68,10 @@ class Bench:
 
     def first(self) -> None:
         """The first second after opening, with a cache that is empty, and then is not."""
-        for contexts in (1,) if self.report.options.quick else (1, 4):
+        for contexts in OPENING:
             way = default_way()._replace(contexts=contexts)
             with tempfile.TemporaryDirectory() as folder:
-                for opened in ("cold", "cached"):
+                for opened in (COLD, CACHED):
                     case = (self.report, self.network, self.plan, way, folder, opened)
                     self.report.attempt(f"{way}, {opened}", first_second, *case)
 

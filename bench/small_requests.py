@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from closed_loop import Scale, checker, drive, drive_submits, drive_tasks
+from closed_loop import Scale, anew, checker, drive, drive_submits, drive_tasks
 from measure import Contestant, build, open_engine
 from models import Network
 from report import Report
@@ -37,8 +37,8 @@ def measure(report: Report, network: Network, plan: Any, way: Way) -> dict[str, 
     """Requests a second by the kind and number of clients."""
     device = report.options.device
     on_gpu = device != "cpu"
-    scale = Scale(3 if report.options.quick else 5, 0.2, 0) if on_gpu else Scale(2, 0.05, 0)
-    warm = 0.2 if on_gpu else 0.05
+    scale = Scale(5 if report.options.quick else 9, 0.1, 0) if on_gpu else Scale(2, 0.05, 0)
+    warm = 0.1 if on_gpu else 0.05
     rates: dict[str, float] = {}
     with open_engine(network, plan, device, **way.options) as engine:
         xs, right = network.inputs(1, 32)
@@ -49,11 +49,11 @@ def measure(report: Report, network: Network, plan: Any, way: Way) -> dict[str, 
         stats = report.compete(network, calls, right, 3, 1000 if on_gpu else 20)
         alone = stats["infer(numpy)"].median
         for count in THREADS:
-            found = drive(engine.infer, xs, count, scale, warm, check)
+            found = anew(drive, engine.infer, xs, count, scale, warm, check)
             show(report, network, "infer", str(way), count, found)
             rates[f"threads {count}"] = found.median
         for count in TASKS:
-            found = drive_tasks(engine.ainfer, xs, count, scale, warm, check)
+            found = anew(drive_tasks, engine.ainfer, xs, count, scale, warm, check)
             stats_of_task = show(report, network, "ainfer", str(way), count, found, "tasks")
             rates[f"tasks {count}"] = found.median
             if count == 1 and way.batching is None:
@@ -61,7 +61,7 @@ def measure(report: Report, network: Network, plan: Any, way: Way) -> dict[str, 
                 got = stats_of_task.median - alone if on_gpu else None
                 report.target("ainfer", text, got=got, limit=SLOWER, most=True)
         for depth in DEPTHS:
-            found = drive_submits(engine.submit, xs, depth, scale, warm, check)
+            found = anew(drive_submits, engine.submit, xs, depth, scale, warm, check)
             show(report, network, "submit", str(way), depth, found, "in flight")
             rates[f"submit {depth}"] = found.median
     return rates

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from first_second import OPENING
 from models import Network
 from networks import RESNET, chosen
 from options import add_models, arguments
@@ -28,7 +29,6 @@ import fasttrt
 from fasttrt._graph.model import OnnxModel
 
 FASTER = 3.0  # with the kernels than without, at least
-OPENING = {1: 1.0, 4: 2.0}  # seconds from the cache, at most, by the number of contexts
 NO_CACHE, PLAN, KERNELS = "no cache", "plan", "plan and kernels"
 FULL = 5  # starts of each kind
 PHASES = ("import", "open", "first result", "all")

@@ -5,7 +5,8 @@ python bench/versions.py old=/tmp/old new=/tmp/new --json versions.json
 Each version is a folder that `pip install --target` has filled, and has a process of its own
 (`versions_worker.py`) that stays. They take turns in short rounds, in a changing order, each with
 its engines of the same ONNX files and the same inputs, batch 1. A round's median is compared with
-that of the first version in the same turn, so that a host that is slow for a while slows both.
+that of the first version in the same turn, on the same core: some cores of a shared host are slow
+for a while.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ class Version:
         """Network and way of each case."""
         return [(network, case) for network, case in self._answer()]
 
-    def round(self, network: str, case: str, runs: int) -> list[float]:
-        """Microseconds of each run."""
-        print(json.dumps([network, case, runs]), file=self.process.stdin, flush=True)
+    def round(self, network: str, case: str, runs: int, core: int) -> list[float]:
+        """Microseconds of each run, on one core."""
+        print(json.dumps([network, case, runs, core]), file=self.process.stdin, flush=True)
         times: list[float] = self._answer()
         return times
 
@@ -107,10 +108,12 @@ def measure(report: Report, versions: list[Version], network: str, case: str, ru
     rounds = 10 if report.options.quick else 20
     medians: dict[str, list[float]] = {version.name: [] for version in versions}
     every: dict[str, list[float]] = {version.name: [] for version in versions}
+    cores = sorted(os.sched_getaffinity(0))
     for i in range(rounds):
+        core = cores[(5 * i + 3) % len(cores)]
         shift = i % len(versions)
         for version in versions[shift:] + versions[:shift]:
-            times = version.round(network, case, runs)
+            times = version.round(network, case, runs, core)
             medians[version.name].append(statistics.median(times))
             every[version.name] += times
     first = versions[0].name

@@ -1,7 +1,7 @@
 """Runs rounds of `infer` for `versions.py`, with the fasttrt that PYTHONPATH has.
 
 It uses fasttrt's public names, numpy and torch alone, as it also runs older versions. It answers
-each line of JSON, [network, case, runs], with the microseconds of the runs.
+each line of JSON, [network, case, runs, core], with the microseconds of the runs on that core.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -101,10 +102,13 @@ def main() -> None:
         found = open_all(Path(sys.argv[1]), sys.argv[2])
         print(json.dumps(list(found)), file=answers, flush=True)
         for line in sys.stdin:
-            network, name, runs = json.loads(line)
-            case = found[network, name]
-            case.check(f"{network}, {name}")
-            print(json.dumps(case.run(runs)), file=answers, flush=True)
+            network, name, runs, core = json.loads(line)
+            case, cores = found[network, name], os.sched_getaffinity(0)
+            case.check(f"{network}, {name}")  # starts threads, too, which may run anywhere
+            os.sched_setaffinity(0, {core})
+            times = case.run(runs)
+            os.sched_setaffinity(0, cores)
+            print(json.dumps(times), file=answers, flush=True)
 
 
 if __name__ == "__main__":

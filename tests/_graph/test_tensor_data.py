@@ -125,7 +125,9 @@ def test_data_may_be_shared_and_lie_anywhere(
 
 
 @pytest.mark.parametrize("change", ["cut", "write", "replace", "remove"])
-def test_data_that_changes_after_the_check_is_refused(change: str, tmp_path: Path) -> None:
+def test_data_that_changes_after_the_check_is_refused(
+    change: str, build: Callable[..., fasttrt.Plan], tmp_path: Path
+) -> None:
     path = external(tmp_path, W)
     model, data = OnnxModel(path), tmp_path / "w.data"
     if change == "cut":
@@ -138,13 +140,13 @@ def test_data_that_changes_after_the_check_is_refused(change: str, tmp_path: Pat
         data.write_bytes(RAW)
     else:
         data.unlink()
-    for use in (fasttrt.build, lambda model: model.with_weights()):
+    for use in (build, lambda model: model.with_weights()):
         with pytest.raises(fasttrt.InputError, match=r"w\.data has changed since"):
             use(model)
 
 
 def test_data_that_changes_while_it_is_parsed_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., fasttrt.Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fasttrt._parser import model_source
 
@@ -158,7 +160,7 @@ def test_data_that_changes_while_it_is_parsed_is_refused(
 
     monkeypatch.setattr(model_source, "_feed_model", meanwhile)
     with pytest.raises(fasttrt.InputError, match=r"w\.data has changed since"):
-        fasttrt.build(path)
+        build(path)
 
 
 def with_tensor(tensor: onnx.TensorProto) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""ONNX's Attention, written out where TensorRT has no kernel for it."""
+"""ONNX's Attention is written out where TensorRT has no kernel for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An If whose branches give other shapes cannot run on TensorRT-RTX, and is refused."""
+"""An If whose branches return different shapes is refused on TensorRT-RTX, which cannot run it."""
 
 from __future__ import annotations
 

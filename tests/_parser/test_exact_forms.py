@@ -1,4 +1,4 @@
-"""What TensorRT computes otherwise than ONNX means it is written in operators that it has right."""
+"""Operators whose results in TensorRT differ from ONNX's are rewritten in others that agree."""
 
 from __future__ import annotations
 

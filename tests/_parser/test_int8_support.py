@@ -1,4 +1,4 @@
-"""What of int8 a library or a GPU cannot run."""
+"""What libraries and GPUs do not support in int8."""
 
 from __future__ import annotations
 

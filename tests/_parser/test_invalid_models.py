@@ -1,4 +1,4 @@
-"""Models that are not what ONNX defines, of which some ended the process or never ended."""
+"""Models that violate ONNX's definitions, some of which crashed or hung TensorRT, are refused."""
 
 from __future__ import annotations
 

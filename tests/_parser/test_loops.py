@@ -1,4 +1,4 @@
-"""Loops whose course values do not change: the proof, what TensorRT gets, what is recorded."""
+"""Loops whose trip count does not depend on values: the proof, the rewrite, and the metadata."""
 
 from __future__ import annotations
 

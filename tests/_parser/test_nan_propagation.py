@@ -1,4 +1,4 @@
-"""``nan="propagate"``: NaN goes through what TensorRT loses it in."""
+"""``nan="propagate"``: operators in which TensorRT drops NaN propagate it."""
 
 from __future__ import annotations
 

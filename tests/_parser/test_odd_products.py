@@ -1,4 +1,4 @@
-"""Products over an odd number of elements get zeros where TensorRT would fill in other values."""
+"""Products over an odd number of elements are padded where TensorRT would pad with other values."""
 
 from __future__ import annotations
 

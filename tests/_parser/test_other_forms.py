@@ -1,4 +1,4 @@
-"""What TensorRT's parser refuses is written in other forms, which mean the same and build."""
+"""Operators that TensorRT's parser refuses are rewritten in equivalent forms, which build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The passes together: what they share, and what they leave alone."""
+"""The passes together: what they share, and what they leave unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models as ONNX Runtime's quantizer writes them build, and mean the same in the form they get."""
+"""Models by ONNX Runtime's quantizer build, and compute the same values when rewritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorRT's parser reads otherwise than ONNX means it is written out, or refused."""
+"""What TensorRT's parser silently misinterprets is worked around or refused."""
 
 from __future__ import annotations
 

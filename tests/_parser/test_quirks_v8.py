@@ -1,4 +1,4 @@
-"""What TensorRT 8.6 would take otherwise: an older form with the same answers, or a refusal."""
+"""What TensorRT 8.6 would misinterpret is rewritten for opset 17 with equal results, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorRT's parser refuses is told in plain words: which node or tensor, why, what helps."""
+"""Refusals by TensorRT's parser are explained: which node or tensor, why, and what to do."""
 
 from __future__ import annotations
 

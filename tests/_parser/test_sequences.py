@@ -1,4 +1,4 @@
-"""Parts of one tensor that a sequence held are slices, with the same values."""
+"""Sequences of the parts of one tensor are rewritten as slices with the same values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What passes write within the branches and bodies of a model is there in the end."""
+"""What passes write within branches and loop bodies is part of the final model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs whose extents nobody knows before the values are there."""
+"""Outputs whose shapes depend on the data."""
 
 from __future__ import annotations
 

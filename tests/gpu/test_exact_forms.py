@@ -1,4 +1,4 @@
-"""What TensorRT computes otherwise than ONNX means it: the answers are ONNX's."""
+"""Operators that TensorRT would compute differently from ONNX return ONNX's results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``nan="propagate"``: NaN goes through, as in numpy."""
+"""``nan="propagate"``: operators propagate NaN as in numpy."""
 
 from __future__ import annotations
 

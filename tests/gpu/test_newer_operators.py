@@ -1,4 +1,4 @@
-"""Forms of operators that came after opset 14: the same answers with every TensorRT."""
+"""Forms of operators added after opset 14: the same results with every TensorRT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written in other forms for TensorRT's parser: the answers are those of the model."""
+"""Models rewritten for TensorRT's parser return the original's results."""
 
 from __future__ import annotations
 

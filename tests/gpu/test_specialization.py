@@ -13,7 +13,7 @@ import pytest
 
 import fasttrt
 from fasttrt._runtime.specialization import specialization_for
-from support.gpu import is_rtx, need, report
+from support.gpu import is_rtx, need, need_precision, report
 from support.grouped_convolutions import PAIRS, SAFE, SINGLE, Chain
 from support.models import Array
 
@@ -33,6 +33,7 @@ def _expected(chain: Chain, batches: tuple[int, ...]) -> dict[int, Array]:
 
 
 def _check(chain: Chain, precision: Any, **options: Any) -> None:
+    need_precision(precision)
     expected = _expected(chain, BATCHES)
     shapes = chain.shapes(1, 2, 8)
     with fasttrt.Engine(

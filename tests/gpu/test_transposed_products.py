@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from support.gpu import report
+from support.gpu import is_v8, need_precision, report
 from support.models import Array
 from support.transposed_products import BLOCKS, Block
 
@@ -29,6 +29,9 @@ def _error(found: Array, expected: Array) -> float:
 @pytest.mark.parametrize("batches", [(2,), (3,), (2, 1, 4, 3)], ids=["2", "3", "dynamic"])
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_every_item_is_right(block: Block, batches: tuple[int, ...], precision: Any) -> None:
+    need_precision(precision)
+    if is_v8() and not block.bias:
+        pytest.xfail("TensorRT 8.6.0 gives other values for z, by 1.4 in every type")
     is_dynamic = len(batches) > 1
     proto = block.proto("batch" if is_dynamic else batches[0])
     ends = [{name: x.shape for name, x in block.feeds(size).items()} for size in (1, 2, 4)]

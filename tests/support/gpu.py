@@ -38,6 +38,12 @@ def is_v8() -> bool:
     return library().generation == "v8"
 
 
+def need_precision(precision: str) -> None:
+    """Skip a test whose precision the library does not have."""
+    if precision == "bf16" and is_v8():
+        pytest.skip(f"{library()} has no bfloat16")
+
+
 def is_rtx() -> bool:
     """TensorRT-RTX: without NonZero and NonMaxSuppression."""
     return library().family == "rtx"

@@ -59,7 +59,7 @@ class Trial:
         return median(self.rates)
 
     def better_than(self, other: "Trial | None", goal: Goal) -> bool:
-        """Whether it is better by more than the variation between the rounds of either trial."""
+        """Return whether it is better by more than the variation between rounds of either trial."""
         if not self.passed:
             return False
         if other is None:

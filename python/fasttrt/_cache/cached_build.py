@@ -141,7 +141,7 @@ def cached_build(
 
 
 def _is_unchanged(model: OnnxModel, content: str) -> bool:
-    """Whether the model's files, as TensorRT read them, are those that the key was made from.
+    """Return whether the model's files, as TensorRT read them, are those behind the key.
 
     The graph, which was read before or after the key was made, must be the file's as well.
     """

@@ -88,7 +88,7 @@ class Results:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path is a device or a pipe, to which an archive is written."""
+    """Return whether a path is a device or a pipe, to which an archive is written."""
     try:
         return kind_of(stat_of(path)) in ("a device", "a pipe")
     except (OSError, InputError):

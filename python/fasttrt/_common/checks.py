@@ -49,12 +49,12 @@ def host_memory(what: str) -> Iterator[None]:
 
 
 def is_one_of(value: object, choices: Sequence[Any]) -> bool:
-    """Whether a value equals one of the choices and has the same type, so that 1 is not True."""
+    """Return whether a value equals one of the choices and has its type, so that 1 is not True."""
     return any(type(value) is type(choice) and value == choice for choice in choices)
 
 
 def is_integer(value: object, min_: int, max_: int | None = None) -> bool:
-    """Whether a value is an integer, numpy's included, within the limits; booleans are not."""
+    """Return whether a value is a Python or numpy integer within the limits, and not a boolean."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         return False
     return min_ <= int(value) and (max_ is None or int(value) <= max_)

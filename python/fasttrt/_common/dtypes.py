@@ -64,7 +64,7 @@ def convert(name: str, array: np.ndarray[Any, Any], dtype: np.dtype[Any], cast: 
 
 
 def is_lossless(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
-    """Whether every value of the source dtype can be represented in the target dtype.
+    """Return whether every value of the source dtype can be represented in the target dtype.
 
     numpy's "safe" casting is not enough: it allows int64 to float64, and 8-bit floats to int4.
     """
@@ -90,12 +90,12 @@ def is_lossless(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is boolean, integer or real floating-point, ml_dtypes' ones included."""
+    """Return whether a dtype is boolean, integer or real floating-point, ml_dtypes' included."""
     return dtype.kind in "biuf" or (dtype.isbuiltin == 2 and dtype.kind == "V")
 
 
 def is_integer(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is an integer one; numpy does not recognize those below 8 bits."""
+    """Return whether a dtype is an integer one; numpy does not recognize those below 8 bits."""
     return dtype.kind in "iu" or (is_number(dtype) and dtype.name.startswith(("int", "uint")))
 
 
@@ -111,7 +111,7 @@ def _kinds(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _same_signs(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    """Whether all signs agree; they do not where a 64-bit integer wrapped around and back."""
+    """Return whether all signs agree; they differ if a 64-bit integer wrapped around and back."""
     return bool(np.array_equal(a < a.dtype.type(0), b < b.dtype.type(0)))
 
 

@@ -39,7 +39,7 @@ def _is_timing_cache(stream: BinaryIO) -> bool:
 
 
 def _is_model(stream: BinaryIO) -> bool:
-    """Whether the fields of the outermost message are those of a model, to the end of the file."""
+    """Return whether all fields of the outermost message in the file are those of a model."""
     size = stream.seek(0, 2)
     stream.seek(0)
     fields = set()

@@ -48,7 +48,7 @@ def check_file(path: str | os.PathLike[str]) -> Version:
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether a path is valid text; on Linux, file names may consist of any bytes."""
+    """Return whether a path is valid text; on Linux, file names may consist of any bytes."""
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in str(path))
 
 
@@ -123,7 +123,7 @@ def read_file(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
 
 
 def is_lfs_pointer(begin: bytes) -> bool:
-    """Whether a file that begins like this is the pointer to one that Git LFS has not fetched."""
+    """Return whether a file that begins so is a pointer to one that Git LFS has not fetched."""
     return begin.startswith(_LFS)
 
 

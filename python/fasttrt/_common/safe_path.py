@@ -8,7 +8,7 @@ import sys  # and nothing else, which would be looked for there
 
 
 def names_fasttrt(arguments: list[str]) -> bool:
-    """Whether Python's arguments run fasttrt as a module: ``-m fasttrt``, or ``-Bmfasttrt``."""
+    """Return whether Python's arguments run the module: ``-m fasttrt``, or ``-Bmfasttrt``."""
     for index, argument in enumerate(arguments):
         flags, has_m, module = argument.partition("m")
         if not (has_m and flags.startswith("-") and (flags[1:] or "m").isalpha()):

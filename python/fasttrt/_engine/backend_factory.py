@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,7 @@ from fasttrt._cache.folder import parse_cache
 from fasttrt._common.checks import is_one_of, refuse
 from fasttrt._common.log import logger
 from fasttrt._common.progress import ProgressCallback
+from fasttrt._engine.observation import OBSERVED, Observation
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze, transformed
 from fasttrt._library.device import Device, capability, gpu_model, is_auto, parse_devices
@@ -26,6 +28,7 @@ from fasttrt._plan.tuned import BatchSizes, Request
 from fasttrt._precision.engine_check import check_plan, confirm
 from fasttrt._runtime.backend import Backend
 from fasttrt._runtime.batching import Batching
+from fasttrt._runtime.observing_backend import ObservingBackend
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from fasttrt._runtime.replicated_backend import ReplicatedBackend, close_all
 from fasttrt._runtime.tensorrt_backend import TensorRTBackend, family_for
@@ -124,7 +127,7 @@ def open_backend(
     devices: Sequence[Device] | None,
     library: str | os.PathLike[str],
     shapes: Shapes | None,
-    tuned: Request | None,
+    tuned: Request | Literal["observed"] | None,
     freeze: Freeze | None,
     dims: Dims | None,
     config: BuildConfig,
@@ -149,6 +152,7 @@ def open_backend(
 
         check_verify(verify, source, not is_automatic and ordinals is None, options.weights)
     build_only = [*config.build_only_options, *(["tuned"] if tuned not in (None, "auto") else [])]
+    observation = None
     problem = ""
     if is_automatic:
         ordinal, problem = _find_gpu(library, source)
@@ -176,6 +180,10 @@ def open_backend(
     else:
         if config.strip_weights and options.weights is None:
             options = replace(options, weights=source)
+        if tuned == OBSERVED:
+            observation = Observation(source, config, library, options.plugins, folder)
+            observation.check(options.batching, ordinals[0])
+            tuned = "auto"
         if tuned == "auto" and options.batching is not None:
             tuned = BatchSizes(options.batching.batch_sizes)
         sources = _build_all(
@@ -191,7 +199,10 @@ def open_backend(
             isolate,
             advise,
         )
-    return _load_all(sources, ordinals, library, config, options, folder, source, verify), ordinals
+    backend = _load_all(
+        sources, ordinals, library, config, options, folder, source, verify, observation
+    )
+    return backend, ordinals
 
 
 def _build_all(
@@ -229,12 +240,15 @@ def _load_all(
     cache: Path | None,
     model: OnnxModel | Plan,
     verify: "Verify",
+    observation: Observation | None = None,
 ) -> Backend:
     backends: list[Backend] = []
 
-    def open_plan(source: PlanSource, ordinal: int) -> TensorRTBackend:
-        backend = TensorRTBackend(
-            source.plan,
+    def open_plan(
+        plan: Plan, ordinal: int, kind: type[TensorRTBackend] = TensorRTBackend
+    ) -> TensorRTBackend:
+        backend = kind(
+            plan,
             library=library,
             device=ordinal,
             engine_host_code=config.engine_host_code,
@@ -242,15 +256,16 @@ def _load_all(
             **vars(options),
         )
         try:
-            confirm(source.plan, lambda: backend.core.layer_information(), config.precision)
+            confirm(plan, lambda: backend.core.layer_information(), config.precision)
         except BaseException:
             backend.close()
             raise
         return backend
 
     def load(source: PlanSource, ordinal: int) -> TensorRTBackend:
+        kind = TensorRTBackend if observation is None else ObservingBackend
         try:
-            return open_plan(source, ordinal)
+            return open_plan(source.plan, ordinal, kind)
         except EngineLoadError as error:
             if source.rebuild is None:
                 raise
@@ -258,7 +273,7 @@ def _load_all(
                 raise  # a new plan would fail the same way, after another long build
             reason = str(error)
         source.replace_plan(reason)
-        return open_plan(source, ordinal)
+        return open_plan(source.plan, ordinal, kind)
 
     try:
         for source, ordinal in zip(sources, ordinals, strict=True):
@@ -271,6 +286,8 @@ def _load_all(
                 if verdict is not None:
                     source.annotate(verification=verdict)
                     backend.metadata["verification"] = verdict
+            if observation is not None and isinstance(backend, ObservingBackend):
+                observation.begin(backend, source, ordinal, partial(open_plan, ordinal=ordinal))
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
     except BaseException:
         close_all(backends)

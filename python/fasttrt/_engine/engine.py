@@ -62,7 +62,7 @@ class Engine(Inference):
         library: str | os.PathLike[str] = "auto",
         precision: Precision | None = None,
         shapes: Shapes | None = None,
-        tuned: Tuned = "auto",
+        tuned: Tuned | Literal["observed"] = "auto",
         freeze: Freeze | None = None,
         dims: Dims | None = None,
         config: BuildConfig | None = None,
@@ -97,7 +97,10 @@ class Engine(Inference):
                 precision. It has no effect on the CPU.
             shapes: the shapes of dynamic inputs, see `fasttrt.build`.
             tuned: the sizes that get a profile of their own, see `fasttrt.build`. ``"auto"``: with
-                ``batching``, its batch sizes. Not for plans; no effect on the CPU.
+                ``batching``, its batch sizes. ``"observed"``: as ``"auto"``, and sizes of `infer`
+                that come often get plans of their own, eight at most, which are built and loaded in
+                the background and kept for the next start; with TensorRT-RTX, without ``batching``
+                and shape tensors. Not for plans; no effect on the CPU.
             freeze: inputs to make constant, see `fasttrt.build`; on the CPU too. Not for plans.
             dims: named dimensions to fix, see `fasttrt.build`; on the CPU too. Not for plans.
             config: options of the build; its ``engine_host_code`` applies to plans too.
@@ -160,7 +163,7 @@ class Engine(Inference):
         config = check_config(config).with_precision(precision)
         check_progress(progress)
         check_shapes(shapes)
-        request = parse_tuned(tuned)
+        request = tuned if tuned == "observed" else parse_tuned(tuned)
         check_isolate(isolate)
         check_max_queue(max_queue)
         if not isinstance(advise, bool):

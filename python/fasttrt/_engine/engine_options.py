@@ -26,7 +26,7 @@ class FixedShapeOptions(TypedDict, total=False):
     devices: Sequence[Device] | None
     library: str | os.PathLike[str]
     precision: Precision | None
-    tuned: Tuned
+    tuned: Tuned | Literal["observed"]
     freeze: Freeze | None
     dims: Dims | None
     config: BuildConfig | None

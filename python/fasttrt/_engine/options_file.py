@@ -141,6 +141,8 @@ def _tuned(name: str, value: Any) -> Any:
     """Return the option as `Engine` takes it: TOML, which has no None, says "none"."""
     if value == "none":
         return None
+    if value == "observed":
+        return value
     try:
         parse_tuned(value)
     except InputError as error:

@@ -87,7 +87,7 @@ def parse_devices(device: Device, devices: Sequence[Device] | None = None) -> li
 
 
 def is_auto(device: Device) -> bool:
-    """Whether fasttrt chooses the device."""
+    """Return whether fasttrt chooses the device."""
     return isinstance(device, str) and device == "auto"
 
 

@@ -19,7 +19,7 @@ class _TrialFilter(logging.Filter):
     """Lowers everything that a thread logs during a trial to the level DEBUG."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log a record."""
+        """Return whether to log a record."""
         if not getattr(_trial, "is_on", False):
             return True
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"

@@ -56,13 +56,13 @@ class _Reductions:
         self._input = input_name(node, 1)
 
     def add(self, operator: str, tensor: str, keepdims: int) -> str:
-        given: dict[str, Any] = {"keepdims": keepdims, "noop_with_empty_axes": self._noop}
+        attributes: dict[str, Any] = {"keepdims": keepdims, "noop_with_empty_axes": self._noop}
         if self._input:
-            return self._chain.add(operator, tensor, self._input, **given)
+            return self._chain.add(operator, tensor, self._input, **attributes)
         if operator == "ReduceSum" and self._opset >= 13:
             inputs = (self._chain.constant(self._axes),) if self._axes else ()
-            return self._chain.add(operator, tensor, *inputs, **given)
-        return self._chain.add(operator, tensor, axes=self._axes, **given)
+            return self._chain.add(operator, tensor, *inputs, **attributes)
+        return self._chain.add(operator, tensor, axes=self._axes, **attributes)
 
 
 def _log_sum_exp(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
@@ -156,9 +156,9 @@ def _log_softmax(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if not axes:  # over no axes: of single values
         zero = chain.add("Sub", node.input[0], node.input[0])
         return chain.finish("Identity", zero)
-    given: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
-    inputs = () if given else (chain.constant(axes),)
-    greatest = chain.add("ReduceMax", node.input[0], *inputs, keepdims=1, **given)
+    attributes: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
+    inputs = () if attributes else (chain.constant(axes),)
+    greatest = chain.add("ReduceMax", node.input[0], *inputs, keepdims=1, **attributes)
     shifted = chain.add("Sub", node.input[0], _bounded(chain, greatest, dtype))
     powers = chain.add("Exp", shifted)
     if facts.opset < 13:
@@ -201,9 +201,9 @@ def _global_lp_pool(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     p, axes = attribute(node, "p", 2), list(range(2, len(shape)))
     chain, x = NodeChain(node, facts), node.input[0]
     if p in (1, 2):
-        given: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
-        inputs = () if given else (chain.constant(axes),)
-        return chain.finish(f"ReduceL{p}", x, *inputs, keepdims=1, **given)
+        attributes: dict[str, Any] = {"axes": axes} if facts.opset < 18 else {}
+        inputs = () if attributes else (chain.constant(axes),)
+        return chain.finish(f"ReduceL{p}", x, *inputs, keepdims=1, **attributes)
     powers = chain.add("Pow", chain.add("Abs", x), chain.constant(p, dtype))
     if facts.opset < 13:
         total = chain.add("ReduceSum", powers, keepdims=1, axes=axes)

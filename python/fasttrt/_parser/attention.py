@@ -141,8 +141,8 @@ class _Attention:
         live = ""
         if bias and self._may_mask_rows():  # rows without keys return zeros, not NaN
             zero = self._write.constant(0.0, self._kind)
-            most = write("ReduceMax", bias, self._write.constant([-1]), keepdims=1)
-            live = write("Greater", most, self._write.constant(-_INFINITY, self._kind))
+            highest = write("ReduceMax", bias, self._write.constant([-1]), keepdims=1)
+            live = write("Greater", highest, self._write.constant(-_INFINITY, self._kind))
             bias = write("Where", live, bias, zero)
         if bias:
             scores = write("Add", scores, bias)
@@ -208,8 +208,8 @@ class _Attention:
                 allowed, mask = (write("And", allowed, mask) if allowed else mask), ""
         if not allowed:
             return mask
-        least = self._write.constant(-_INFINITY, self._kind)
-        return write("Where", allowed, mask or self._write.constant(0.0, self._kind), least)
+        lowest = self._write.constant(-_INFINITY, self._kind)
+        return write("Where", allowed, mask or self._write.constant(0.0, self._kind), lowest)
 
     def missing_mask(self) -> int:
         """Return by how many keys the mask is too short; 0 if unknown."""
@@ -230,8 +230,8 @@ class _Attention:
             mask = self._write.add("Cast", mask, to=self._dtype)
         if shape and (missing := self.missing_mask()):
             pads = [0] * (2 * len(shape) - 1) + [missing]
-            least, kind = (False, np.bool_) if is_bool else (-_INFINITY, self._kind)
-            value = self._write.constant(least, kind)
+            lowest, kind = (False, np.bool_) if is_bool else (-_INFINITY, self._kind)
+            value = self._write.constant(lowest, kind)
             mask = self._write.add("Pad", mask, self._write.constant(pads), value)
         return mask, is_bool
 

@@ -26,8 +26,8 @@ def _clip(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
         return None  # TensorRT has no Max and Min for these either
     x, low, high = node.input[0], input_name(node, 1), input_name(node, 2)
     if low and high:
-        least, most = facts.constant(low), facts.constant(high)
-        if least is not None and most is not None and (least <= most).all():
+        minimum, maximum = facts.constant(low), facts.constant(high)
+        if minimum is not None and maximum is not None and (minimum <= maximum).all():
             return None
     elif kind not in (TensorProto.BFLOAT16, TensorProto.UNDEFINED):
         return None  # TensorRT then uses the limits of the type, as ONNX does

@@ -24,7 +24,7 @@ _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 
 
 def write_branch_outputs(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write an Identity for such outputs; return the model itself if it has none."""
+    """Replace Reshapes that change nothing in branches; return the model itself if it has none."""
     if not any(_last_views(branch) for branch in _branches(model.skeleton)):
         return model
     facts = TensorInfo(model)
@@ -62,14 +62,14 @@ def _last_views(branch: "onnx.GraphProto") -> "list[onnx.NodeProto]":
 def _unchanged(branch: "onnx.GraphProto", facts: TensorInfo) -> "list[tuple[onnx.NodeProto, str]]":
     """Return the nodes whose output has the shape of their source, with its name."""
     makers = {output: node for node in branch.node for output in node.output}
-    found = []
+    unchanged = []
     for node in _last_views(branch):
         source, shape = node.input[0], _shape(node.output[0], makers, facts)
         while source in makers and makers[source].op_type in _VIEWS:
             source = makers[source].input[0]
         if shape is not None and _shape(source, makers, facts) == shape:
-            found.append((node, source))
-    return found
+            unchanged.append((node, source))
+    return unchanged
 
 
 def _shape(
@@ -88,8 +88,8 @@ def _shape(
     if node.op_type == "Flatten":
         axis = attribute(node, "axis", 1)
         return [prod(source[:axis]), prod(source[axis:])]
-    given = facts.constant(input_name(node, 1))
-    values = attribute(node, "axes", None) if given is None else given.ravel().tolist()
+    constant = facts.constant(input_name(node, 1))
+    values = attribute(node, "axes", None) if constant is None else constant.ravel().tolist()
     if node.op_type == "Reshape":
         if values is None or attribute(node, "allowzero", 0):
             return None

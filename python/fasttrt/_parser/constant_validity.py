@@ -94,9 +94,9 @@ def _division(node: "onnx.NodeProto", facts: TensorInfo) -> str:
         return "it divides integers by 0"  # the dividend may be a shape, which the parser evaluates
     if dividend is None or divisor is None:
         return ""
-    least = np.iinfo(dividend.dtype).min
-    if dividend.dtype.kind == "i" and (divisor == -1).any() and (dividend == least).any():
-        return f"it divides {least} by -1, which {dividend.dtype} cannot hold"
+    minimum = np.iinfo(dividend.dtype).min
+    if dividend.dtype.kind == "i" and (divisor == -1).any() and (dividend == minimum).any():
+        return f"it divides {minimum} by -1, which {dividend.dtype} cannot hold"
     return ""
 
 

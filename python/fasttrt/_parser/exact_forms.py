@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
 
 
 def write_exact_forms(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Rewrite these nodes; return the model itself if it has none.
+    """Rewrite nodes whose results would differ; return the model itself if it has none.
 
     Raises:
         ParseError: nodes have no exact form. Names them, with the reason.

@@ -48,12 +48,12 @@ def function_body(
     if not body:
         return None
     function = onnx.FunctionProto.FromString(body)
-    given = {attribute.name for attribute in node.attribute}
+    stated = {attribute.name for attribute in node.attribute}
     call = copy_node(node)
     call.attribute.extend(
         definition.default_value
         for name, definition in schema.attributes.items()
-        if name not in given and definition.default_value.name
+        if name not in stated and definition.default_value.name
     )
     try:
         nodes = expand_call(function, call, facts.names)

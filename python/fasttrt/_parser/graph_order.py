@@ -57,20 +57,20 @@ class _Check:
 
     def graph(self, graph: "onnx.GraphProto", outer: "list[tuple[set[str], set[str]]]") -> None:
         """Check a graph; ``outer`` has the names that enclosing ones define so far, and in all."""
-        given = {*_constants(graph), *(value.name for value in graph.input)}
+        defined = {*_constants(graph), *(value.name for value in graph.input)}
         makers: dict[str, onnx.NodeProto] = {}
         for node in graph.node:
             for name in filter(None, node.output):
-                if name in given or name in makers:
+                if name in defined or name in makers:
                     self.refuse(node, f"its output '{name}' is already defined")
                 makers[name] = node
-        scopes = [*outer, (given, set(makers))]
+        scopes = [*outer, (defined, set(makers))]
         for node in graph.node:
             for name in node.input:
                 self._use(name, scopes, node)
             for inner in subgraphs(node):
                 self.graph(inner, scopes)
-            given.update(node.output)
+            defined.update(node.output)
         for value in graph.output:
             if not any(value.name in known or value.name in later for known, later in scopes):
                 reason = f"no node computes the output '{value.name}' of the graph '{graph.name}'"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_group_normalization(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write out these nodes; return the model itself if it has none.
+    """Write out GroupNormalization with one group; return the model itself if it has none.
 
     Raises:
         ParseError: the rank of such a node's input is unknown.

@@ -138,12 +138,14 @@ class _Inliner:
             self._refuse(f"the function {name} calls itself ({path})")
         if len(active) > MAX_DEPTH:
             self._refuse(f"calls of functions are nested more than {MAX_DEPTH} deep")
-        for what, given, taken in (
+        for what, arguments, parameters in (
             ("inputs", call.input, function.input),
             ("outputs", call.output, function.output),
         ):
-            if len(given) > len(taken):
-                self._refuse(f"the function {name} has {len(taken)} {what}, got {len(given)}")
+            if len(arguments) > len(parameters):
+                self._refuse(
+                    f"the function {name} has {len(parameters)} {what}, got {len(arguments)}"
+                )
         missing = set(function.input[len(call.input) :])
         missing |= {a for a, b in zip(function.input, call.input, strict=False) if not b}
         for formal, actual in zip(function.output, call.output, strict=False):
@@ -191,8 +193,8 @@ class _Call:
 
         nodes = [self._instance(node) for node in self._function.node]
         return nodes + [
-            helper.make_node("Identity", [given], [target], self._unused("Identity"))
-            for given, target in self._copies
+            helper.make_node("Identity", [source], [target], self._unused("Identity"))
+            for source, target in self._copies
         ]
 
     def _instance(self, node: "onnx.NodeProto") -> "onnx.NodeProto":
@@ -219,11 +221,11 @@ class _Call:
         """Resolve a reference to an attribute of the call; return None if that is not set."""
         if not attribute.ref_attr_name:
             return attribute
-        given = self._attributes.get(attribute.ref_attr_name)
-        if given is None:
+        value = self._attributes.get(attribute.ref_attr_name)
+        if value is None:
             return None
-        copy: onnx.AttributeProto = type(given)()
-        copy.CopyFrom(given)
+        copy: onnx.AttributeProto = type(value)()
+        copy.CopyFrom(value)
         copy.name = attribute.name
         return copy
 

@@ -40,8 +40,8 @@ def reduce_scalar(node: "onnx.NodeProto", facts: TensorInfo) -> Replacement:
     if _rank(node.input[0], facts) != 0:
         return None
     axes = input_name(node, 1)
-    given = facts.constant(axes) if axes else attribute(node, "axes", ())
-    if given is None or len(given):
+    values = facts.constant(axes) if axes else attribute(node, "axes", ())
+    if values is None or len(values):
         return None
     widened = facts.unused(f"{node.output[0]}/widened")
     inner = copy_node(node, keepdims=1)

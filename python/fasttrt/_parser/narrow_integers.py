@@ -87,11 +87,11 @@ def _has_narrow(proto: "onnx.ModelProto") -> bool:
         for node in graph.node:
             if node.op_type in QUANTIZATIONS or node.op_type in INTEGER_PRODUCTS:
                 return True
-            for given in node.attribute:
-                if given.name == "to" and given.i in RANGES:
+            for attribute in node.attribute:
+                if attribute.name == "to" and attribute.i in RANGES:
                     return True
-                if given.HasField("t"):
-                    tensors.append(given.t)
+                if attribute.HasField("t"):
+                    tensors.append(attribute.t)
         if any(tensor.data_type in RANGES for tensor in tensors):
             return True
         if any(value.type.tensor_type.elem_type in RANGES for value in graph.input):
@@ -219,6 +219,6 @@ class _Promotion:
                 graph.node,
                 [n for n in graph.node if n.op_type != "Constant" or n.output[0] not in unused],
             )
-        given = {tensor.name for tensor in self._proto.graph.initializer}
-        kept = [v for v in proto.graph.input if v.name not in unused or v.name not in given]
+        initializers = {tensor.name for tensor in self._proto.graph.initializer}
+        kept = [v for v in proto.graph.input if v.name not in unused or v.name not in initializers]
         replace_all(proto.graph.input, kept)

@@ -80,13 +80,13 @@ def _wrong_form(node: "onnx.NodeProto", schema: "OpSchema") -> str:
             return f"its input {formal.name} is missing"
     if len(node.input) < schema.min_input:
         return f"it has {len(node.input)} inputs, expected at least {schema.min_input}"
-    given = {a.name: AttributeProto.AttributeType.Name(a.type) for a in node.attribute}
+    types = {a.name: AttributeProto.AttributeType.Name(a.type) for a in node.attribute}
     for name, attribute in schema.attributes.items():
         expected = str(attribute.type).rpartition(".")[2]
-        if attribute.required and name not in given:
+        if attribute.required and name not in types:
             return f"its attribute {name} is missing"
-        if given.get(name, "UNDEFINED") not in ("UNDEFINED", expected):
-            return f"its attribute {name} has type {given[name]}, expected {expected}"
+        if types.get(name, "UNDEFINED") not in ("UNDEFINED", expected):
+            return f"its attribute {name} has type {types[name]}, expected {expected}"
     return ""
 
 
@@ -94,18 +94,19 @@ def _wrong_graphs(node: "onnx.NodeProto") -> str:
     """Check the subgraphs of an If, a Loop or a Scan; return what is wrong, empty if nothing."""
     inputs, outputs = len(node.input), len(node.output)
     for graph in subgraphs(node):
-        takes, gives = len(graph.input), len(graph.output)
+        graph_inputs, graph_outputs = len(graph.input), len(graph.output)
         name = f"its subgraph '{graph.name}'"
-        if node.op_type == "If" and (takes, gives) != (0, outputs):
-            return f"{name} has {takes} inputs and {gives} outputs, expected none and {outputs}"
+        has_both = f"{name} has {graph_inputs} inputs and {graph_outputs} outputs"
+        if node.op_type == "If" and (graph_inputs, graph_outputs) != (0, outputs):
+            return f"{has_both}, expected none and {outputs}"
         if node.op_type == "Loop":
             carried = max(inputs - 2, 0)
-            if takes != 2 + carried:
-                return f"{name} has {takes} inputs, expected {2 + carried}"
-            if gives < 1 + max(carried, outputs):
-                return f"{name} has {gives} outputs, expected {1 + max(carried, outputs)}"
-        if node.op_type == "Scan" and (takes > inputs or gives < outputs):
-            return f"{name} has {takes} inputs and {gives} outputs, expected {inputs} and {outputs}"
+            if graph_inputs != 2 + carried:
+                return f"{name} has {graph_inputs} inputs, expected {2 + carried}"
+            if graph_outputs < 1 + max(carried, outputs):
+                return f"{name} has {graph_outputs} outputs, expected {1 + max(carried, outputs)}"
+        if node.op_type == "Scan" and (graph_inputs > inputs or graph_outputs < outputs):
+            return f"{has_both}, expected {inputs} and {outputs}"
     return ""
 
 

@@ -49,7 +49,7 @@ class _Padding(IntEnum):
 
 
 def pad_odd_products(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Append a zero to the operands of such products; return the model itself if it has none.
+    """Append a zero to operands of odd products; return the model itself if it has none.
 
     If the number of elements is known only at run time, so is whether a zero is appended.
     """

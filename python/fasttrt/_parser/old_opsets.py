@@ -211,8 +211,8 @@ def _default(**values: Any) -> _Rule:
     """Write out the former default values of attributes."""
 
     def rule(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
-        given = {a.name for a in node.attribute}
-        return [copy_node(node, **{k: v for k, v in values.items() if k not in given})]
+        stated = {a.name for a in node.attribute}
+        return [copy_node(node, **{k: v for k, v in values.items() if k not in stated})]
 
     return rule
 

@@ -74,9 +74,9 @@ def convert_nodes(
 
     graph = helper.make_graph(nodes, "part", [], [])
     old = set(all_names(graph))
-    given = {output for node in with_inner(nodes) for output in node.output}
+    outputs = {output for node in with_inner(nodes) for output in node.output}
     used = {name for node in with_inner(nodes) for name in node.input if name}
-    graph.input.extend(ValueInfoProto(name=name) for name in sorted(used - given))
+    graph.input.extend(ValueInfoProto(name=name) for name in sorted(used - outputs))
     graph.output.extend(ValueInfoProto(name=name) for node in nodes for name in node.output if name)
     part = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
     result = version_converter.convert_version(part, newer).graph
@@ -97,15 +97,15 @@ def _must_convert(nodes: "Iterable[onnx.NodeProto]", version: int, newer: int) -
     """
     from onnx import defs
 
-    found = False
+    differs = False
     for node in with_inner(nodes) if version != newer else ():
         if node.domain not in ONNX_DOMAINS or not defs.has(node.op_type, version):
             continue
         since = defs.get_schema(node.op_type, version, "").since_version
-        found |= since != defs.get_schema(node.op_type, newer, "").since_version
+        differs |= since != defs.get_schema(node.op_type, newer, "").since_version
         if version < _CHANGED_MEANING.get(node.op_type, version) <= newer:
             raise ValueError(f"the meaning of {node.op_type} has changed by opset {newer}")
-    return found
+    return differs
 
 
 def _constant(tensor: "onnx.TensorProto") -> "onnx.NodeProto":

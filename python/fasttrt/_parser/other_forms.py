@@ -77,8 +77,8 @@ def _kind(node: "onnx.NodeProto") -> tuple[str, ...]:
     if node.domain in ONNX_DOMAINS and node.op_type in RULES:
         return (node.op_type,)
     attributes = sorted(a.name + str(a.SerializeToString()) for a in node.attribute)
-    given = [str(sum(map(bool, names))) for names in (node.input, node.output)]
-    return (node.domain, node.op_type, *given, *attributes)
+    counts = [str(sum(map(bool, names))) for names in (node.input, node.output)]
+    return (node.domain, node.op_type, *counts, *attributes)
 
 
 def _rewrite(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:

@@ -44,7 +44,7 @@ _BEFORE_BFLOAT16 = _REFUSED + (
 
 
 def write_phase_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write such nodes as convolutions; return the model itself if it has none.
+    """Write a ConvTranspose that TensorRT lacks as a convolution; return the model if it has none.
 
     These are nodes in bfloat16, and for TensorRT-RTX also nodes in float32 whose results are cast
     to bfloat16, and nodes with strides and dilations.

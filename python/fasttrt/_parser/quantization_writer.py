@@ -38,7 +38,7 @@ class Writer:
         """By new tensor, a tensor of the model that has its shape."""
 
     def begin(self, node: "onnx.NodeProto") -> None:
-        """Start writing for a node, whose name new ones begin with."""
+        """Start writing for a node; names of new ones begin with its name."""
         self._name = node.name or next(filter(None, node.output), node.op_type)
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:

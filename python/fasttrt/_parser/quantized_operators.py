@@ -26,7 +26,7 @@ _Rule: TypeAlias = "Callable[[onnx.NodeProto, Writer], None]"
 
 
 def write_quantized_operators(model: "OnnxModel", target: "Target") -> "OnnxModel":
-    """Replace them by DequantizeLinear, an operator on floats, and QuantizeLinear."""
+    """Replace operators on quantized tensors by DequantizeLinear, a float one, QuantizeLinear."""
     if not any(_rule_of(node) for node in with_inner(model.skeleton.graph.node)):
         return model
     proto = model.copy_skeleton()

@@ -22,7 +22,7 @@ _CLIP = (
 )
 _DOMAIN = (
     "its domain is {}, which TensorRT's parser ignores: it would be taken for ONNX's operator; "
-    "write it in ONNX's operators, or rename it and give a plugin (plugins=)"
+    "write it in ONNX's operators, or rename it and pass a plugin (plugins=)"
 )
 _MICROSOFT = (
     "its domain is com.microsoft: it is an operator of ONNX Runtime, which no TensorRT has. ONNX "

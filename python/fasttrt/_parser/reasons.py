@@ -17,8 +17,8 @@ _BY_DATA = (
     "the size of its output depends on the data, for which {library} has no kernel. End the model "
     "before this node and do the rest outside it{how}; TensorRT itself has the operator since 10"
 )
-_OUTSIDE = "{library} has no {operator}. Do it outside the model, or give a plugin (plugins=)"
-_UNKNOWN = "ONNX has no operator {operator}. If it is a plugin's, give the plugin (plugins=)"
+_OUTSIDE = "{library} has no {operator}. Do it outside the model, or pass a plugin (plugins=)"
+_UNKNOWN = "ONNX has no operator {operator}. If it is a plugin's, pass the plugin (plugins=)"
 _SEQUENCE = "{library} supports neither sequences nor optional tensors. Export the model so that "\
     "each is a tensor of its own"  # fmt: skip
 _STRINGS = "{library} does not support strings. Process them outside the model, before or after it"
@@ -159,7 +159,7 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
             text = _DOMAINS.get(
                 node.domain, f"of the domain {node.domain}, which {library} does not have"
             )
-            return f"{node.op_type} is {text}. If it is a plugin's, give the plugin (plugins=)"
+            return f"{node.op_type} is {text}. If it is a plugin's, pass the plugin (plugins=)"
         is_onnxs = onnx.defs.has(node.op_type, "")
         text = known or (_OUTSIDE if is_onnxs else _UNKNOWN)
         return text.format(library=library, operator=node.op_type)
@@ -174,9 +174,11 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
         to = attribute(node, "to", 0)
         return f"it casts to {dtype_name(to)}, a type that {library} does not support"
     if "Node input was not registered" in reason:
-        given = {t.name for graph in all_graphs(model) for t in (*graph.initializer, *graph.input)}
-        given |= {name for other in all_nodes(model) for name in other.output}
-        missing = [name for name in node.input if name and name not in given]
+        defined = {
+            t.name for graph in all_graphs(model) for t in (*graph.initializer, *graph.input)
+        }
+        defined |= {name for other in all_nodes(model) for name in other.output}
+        missing = [name for name in node.input if name and name not in defined]
         if missing:
             return f"its input {', '.join(missing)} is no node's output, graph input or initializer"
     return plain(reason)

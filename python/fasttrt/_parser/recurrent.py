@@ -94,12 +94,12 @@ class _Unrolling:
         recurrence = self.transposed(self.node.input[2])  # [1, directions, hidden, gates * hidden]
         bias = self.bias()
         inputs = self.projected(x, bias[0])
-        given = [
+        initial = [
             self.initial(input_name(self.node, index), layout)
             for index in (5, 6)[: 1 + (kind == "LSTM")]
         ]
         step = {"LSTM": self.lstm, "GRU": self.gru, "RNN": self.rnn}[kind]
-        h, *cell = given
+        h, *cell = initial
         states = []
         for t in range(self.steps):
             h, cell = step(inputs[t], h, cell, recurrence, bias[1])
@@ -165,17 +165,17 @@ class _Unrolling:
         """Return the input's part of all gates for each step, each direction in its own order."""
         weights = self.transposed(self.node.input[1])
         x = self.new("Unsqueeze", x, self.integers(1))  # [steps, 1, batch, features]
-        found = self.new("MatMul", x, weights)
+        product = self.new("MatMul", x, weights)
         if bias:
-            found = self.new("Add", found, bias)
+            product = self.new("Add", product, bias)
         if self.directions == [True]:
-            found = self.reversed(found)
+            product = self.reversed(product)
         elif len(self.directions) == 2:
-            ahead, back = self.part(found, 1, 0, 1), self.part(found, 1, 1, 2)
-            found = self.new("Concat", ahead, self.reversed(back), axis=1)
+            ahead, back = self.part(product, 1, 0, 1), self.part(product, 1, 1, 2)
+            product = self.new("Concat", ahead, self.reversed(back), axis=1)
         if self.steps == 1:
-            return [found]
-        return [self.part(found, 0, t, t + 1) for t in range(self.steps)]
+            return [product]
+        return [self.part(product, 0, t, t + 1) for t in range(self.steps)]
 
     def initial(self, name: str, layout: int) -> str:
         """Return an initial state as [1, directions, batch, hidden]; empty if it is zero."""

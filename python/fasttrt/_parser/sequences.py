@@ -32,11 +32,11 @@ def slice_sequences(model: OnnxModel, target: "Target") -> OnnxModel:
     if not any(node.op_type == "SplitToSequence" for node in nodes):
         return model
     # Branches may each use the same name.
-    given = Counter(name for node in nodes for name in node.output)
+    producers = Counter(name for node in nodes for name in node.output)
     splits = {
         node.output[0]: node
         for node in nodes
-        if node.op_type == "SplitToSequence" and given[node.output[0]] == 1
+        if node.op_type == "SplitToSequence" and producers[node.output[0]] == 1
     }
     taken: set[str] = set()
 
@@ -72,12 +72,12 @@ def _part(
     from onnx import helper
 
     x, axis = split.input[0], attribute(split, "axis", 0)
-    given = input_name(split, 1)
-    sizes = facts.constant(given) if given else np.array(1)
+    sizes_name = input_name(split, 1)
+    sizes = facts.constant(sizes_name) if sizes_name else np.array(1)
     if sizes is None:
         return None
     name = facts.unused(f"{output}_at")
-    if not given and not attribute(split, "keepdims", 1):
+    if not sizes_name and not attribute(split, "keepdims", 1):
         return [
             constant_node(name, index),
             helper.make_node("Gather", [x, name], [output], output, axis=axis),

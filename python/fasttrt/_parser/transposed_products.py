@@ -49,7 +49,7 @@ def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
 
 
 class _Scope:
-    """Know the tensors that a graph can read: their nodes, and which of them are constants."""
+    """Track the tensors that a graph can read: their nodes, and which of them are constants."""
 
     def __init__(self) -> None:
         self._makers: dict[str, onnx.NodeProto] = {}
@@ -80,7 +80,7 @@ class _Scope:
 
 
 def _find(graph: "onnx.GraphProto", outer: _Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
-    """Yield such Transposes by graph and index, those of subgraphs after the graph's own."""
+    """Yield the Transposes to rewrite, by graph and index, those of subgraphs last."""
     scope = outer.within(graph)
     for index, node in enumerate(graph.node):
         if _exchanges_last(node) and scope.is_product(node.input[0]):

@@ -303,7 +303,7 @@ def check_config(config: BuildConfig | None) -> BuildConfig:
 
 
 def _is_list(value: object) -> bool:
-    """Whether a value is a sequence, or a set, of other values."""
+    """Return whether a value is a sequence, or a set, of other values."""
     return isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray))
 
 

@@ -26,7 +26,7 @@ def known_mismatch(plan: Plan, handle: _core.Library) -> str:
 
 
 def carries_host_code(plan: Plan) -> bool:
-    """Whether a plan contains a runtime of its own, see `BuildConfig.version_compatible`."""
+    """Return whether a plan contains a runtime of its own, see `BuildConfig.version_compatible`."""
     config = plan.metadata.get("config", {})
     return bool(config.get("version_compatible") and not config.get("exclude_lean_runtime"))
 

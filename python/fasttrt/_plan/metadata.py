@@ -38,6 +38,7 @@ _KINDS: Mapping[str, Any] = {
     ),
     "profiles": [dict],
     "tuned": dict,
+    "observed": [dict],
     "inputs": _TENSORS,
     "outputs": _TENSORS,
     "plugins": [{"name": str, "sha256": str}],

@@ -66,12 +66,12 @@ class Plan:
             of If and Loop it has), ``grouped_convolutions`` (for TensorRT-RTX, if sizes vary: those
             that it must not specialize), ``library`` (family, version), ``gpu`` (name,
             compute_capability; None if built without one), ``config``, ``profiles``, ``inputs``,
-            ``outputs``; with tuned sizes, ``tuned`` (the sizes by dimension); with plugins,
-            ``plugins`` (name and sha256 of each); if it can be refitted, ``structure`` (digests of
-            the model's) and ``arguments`` (its ``freeze`` and ``dims``); after
-            ``Engine(verify=...)``, ``verification``; if it was built for the cache, ``cache`` (the
-            parts of its key) and ``model_name`` (of the file). A plan of another tool has at most
-            ``library``.
+            ``outputs``; with tuned sizes, ``tuned`` (the sizes by dimension), with observed ones,
+            ``observed`` (the shapes that have a plan of their own); with plugins, ``plugins`` (name
+            and sha256 of each); if it can be refitted, ``structure`` (digests of the model's) and
+            ``arguments`` (its ``freeze`` and ``dims``); after ``Engine(verify=...)``,
+            ``verification``; if it was built for the cache, ``cache`` (the parts of its key) and
+            ``model_name`` (of the file). A plan of another tool has at most ``library``.
 
     Examples:
         <!-- needs: builder -->

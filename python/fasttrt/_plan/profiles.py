@@ -239,12 +239,12 @@ def default_sizes(name: str) -> tuple[int, int, int] | None:
 
 
 def is_sequence(name: str) -> bool:
-    """Whether a dimension's name says that it counts the elements of a sequence."""
+    """Return whether a dimension's name says that it counts the elements of a sequence."""
     return _DEFAULTS[1][0].fullmatch(name) is not None
 
 
 def is_placeholder(dimension: str) -> bool:
-    """Whether a dimension's name only says that it is dynamic, as "?" does."""
+    """Return whether a dimension's name only says that it is dynamic, as "?" does."""
     return not re.search(r"[A-Za-z0-9]", dimension) or dimension.lower() in {
         "none", "unk", "unknown", "dynamic", "dyn", "-1",
     }  # fmt: skip

@@ -71,7 +71,7 @@ def _parse_sizes(sizes: Any, tuned: Any) -> tuple[int, ...]:
 
 
 def is_automatic(tuned: Request | None) -> bool:
-    """Whether fasttrt decides for which dimensions to tune."""
+    """Return whether fasttrt decides for which dimensions to tune."""
     return tuned == "auto" or isinstance(tuned, BatchSizes)
 
 
@@ -190,7 +190,7 @@ def _batch(dimensions: Sequence[_Dimension]) -> _Dimension | None:
 
 
 def _has_open_values(inputs: Sequence[NetworkInput], profile: Mapping[str, Range]) -> bool:
-    """Whether a shape tensor has values that a profile leaves open."""
+    """Return whether a shape tensor has values that a profile leaves open."""
     return any(t.is_shape and profile[t.name][0] != profile[t.name][2] for t in inputs)
 
 

@@ -127,7 +127,7 @@ def propagate(operator: str, worst: Sensitivity) -> Sensitivity:
 
 
 def propagates_range(operator: str) -> bool:
-    """Whether a node with an input of `Sensitivity.RANGE` stays in float32."""
+    """Return whether a node with an input of `Sensitivity.RANGE` stays in float32."""
     return operator in _PROPAGATE_RANGE
 
 
@@ -179,7 +179,7 @@ def loss(
 
 
 def _is_open_bound(values: Array, operator: str, index: int) -> bool:
-    """Whether a constant is a bound of Clip beyond all 16-bit numbers, like infinity."""
+    """Return whether a constant is a bound of Clip beyond all 16-bit numbers, like infinity."""
     return operator == "Clip" and bool(np.all(values < 0) if index == 1 else np.all(values > 0))
 
 
@@ -191,11 +191,11 @@ class Slots:
     outputs: tuple[bool, ...]
 
     def takes(self, index: int) -> bool:
-        """Whether an input may have it; the definition's last input may be variadic."""
+        """Return whether an input may have it; the definition's last input may be variadic."""
         return self.inputs[min(index, len(self.inputs) - 1)] if self.inputs else False
 
     def gives(self, index: int) -> bool:
-        """Whether an output then has it."""
+        """Return whether an output then has it."""
         return self.outputs[min(index, len(self.outputs) - 1)] if self.outputs else False
 
 

@@ -75,7 +75,7 @@ def choose(
 
 
 def _has_channels(node: "onnx.NodeProto", weights: "dict[str, onnx.TensorProto]") -> bool:
-    """Whether a node multiplies an activation by a float32 weight with an output channel axis."""
+    """Return whether a node multiplies an activation by a float32 weight with output channels."""
     import onnx
 
     weight = weights.get(node.input[1])

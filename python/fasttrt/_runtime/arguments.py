@@ -14,7 +14,7 @@ from fasttrt.errors import InputError
 
 
 def has_exchange(kind: type) -> bool:
-    """Whether arrays of a type have DLPack's C functions, which are very cheap to call."""
+    """Return whether arrays of a type have DLPack's C functions, which are very cheap to call."""
     return hasattr(kind, "__dlpack_c_exchange_api__")
 
 

@@ -27,7 +27,7 @@ def dlpack_device(value: Any) -> tuple[int, int] | None:
 
 
 def is_gpu_array(value: Any) -> bool:
-    """Whether a value is an array that the GPU can read in place."""
+    """Return whether a value is an array that the GPU can read in place."""
     if isinstance(value, np.ndarray):
         return False
     # DLPack first: torch's tensors raise for __cuda_array_interface__ if they require gradients.
@@ -38,7 +38,7 @@ def is_gpu_array(value: Any) -> bool:
 
 
 def is_device_array(value: Any) -> bool:
-    """Whether a value is an array in the memory of a CUDA GPU."""
+    """Return whether a value is an array in the memory of a CUDA GPU."""
     try:
         device = None if isinstance(value, np.ndarray) else dlpack_device(value)
     except Exception:  # a sparse tensor, or a class in place of an array

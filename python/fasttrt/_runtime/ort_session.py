@@ -90,7 +90,7 @@ def _is_foreign(dtype: np.dtype[Any]) -> bool:
 
 
 def _is_packed(dtype: np.dtype[Any]) -> bool:
-    """Whether ONNX Runtime packs two elements into a byte, the first in the low half."""
+    """Return whether ONNX Runtime packs two elements into a byte, the first in the low half."""
     return dtype.name in ("int4", "uint4", "float4_e2m1fn")
 
 

@@ -116,7 +116,7 @@ def _record(metadata: dict[str, Any], model: OnnxModel) -> None:
 
 
 def is_stripped(metadata: dict[str, Any]) -> bool:
-    """Whether a plan was built without weights."""
+    """Return whether a plan was built without weights."""
     return bool(metadata.get("config", {}).get("strip_weights"))
 
 

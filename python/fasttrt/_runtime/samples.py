@@ -63,7 +63,7 @@ def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Itera
 
 
 def _is_sample(inputs: Any) -> bool:
-    """Whether a value is one sample; a framework's array is, although it is iterable."""
+    """Return whether a value is one sample; a framework's array is, although it is iterable."""
     is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
     return is_array or isinstance(inputs, (Mapping, tuple)) or not isinstance(inputs, Iterable)
 

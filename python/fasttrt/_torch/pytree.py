@@ -137,7 +137,7 @@ class Call:
         return cls(signature, tuple(arguments)), arguments
 
     def is_plain(self, names: Sequence[str]) -> bool:
-        """Whether the example's arguments are the first parameters, and all of them leaves."""
+        """Return whether the example's arguments are the first parameters, all of them leaves."""
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         first = list(self._signature.parameters.values())[: len(names)]
         return [p.name for p in first if p.kind in kinds] == list(self._names) == list(names)

@@ -1,0 +1,80 @@
+"""The TensorRT backend with plans of their own for the sizes that come often."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fasttrt import _core
+from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.observed_sizes import ObservedSizes, Shapes
+from fasttrt._runtime.tensorrt_backend import TensorRTBackend
+
+_PREPARING_RUNS = 3
+"""The second run with the same shapes is recorded as a CUDA graph, see `Engine`."""
+
+
+class ObservingBackend(TensorRTBackend):
+    """Runs each size in the plan that was built for it, or else in the engine's own."""
+
+    _sizes: ObservedSizes | None = None
+
+    def observe(self, sizes: ObservedSizes) -> None:
+        """Count the sizes of runs from now on."""
+        self._sizes = sizes
+
+    def run(
+        self,
+        arrays: Sequence[Any],
+        out: Sequence[Any | None] | None,
+        stream: Any = None,
+        inputs_read: "_core.InputsRead | None" = None,
+    ) -> list[Any]:
+        """Run once; see `Engine.infer`."""
+        sizes = self._sizes
+        shapes = None if sizes is None else _shapes_of(arrays)
+        if sizes is None or shapes is None:
+            return super().run(arrays, out, stream, inputs_read)
+        backend = sizes.find(shapes)
+        if backend is not None:
+            return list(backend.run(arrays, out, stream, inputs_read))
+        results = super().run(arrays, out, stream, inputs_read)
+        sizes.count(shapes)  # now that they are known to be valid
+        return results
+
+    @property
+    def observed_shapes(self) -> list[dict[str, tuple[int, ...]]]:
+        """The shapes that have a plan of their own, by input."""
+        return [] if self._sizes is None else self._sizes.shapes
+
+    def refit(self, model: OnnxModel) -> None:
+        """Replace the weights of all plans; see `Engine.refit`. There are no new ones then."""
+        super().refit(model)
+        if self._sizes is not None:
+            self._sizes.apply(lambda backend: backend.refit(model))
+
+    def close(self) -> None:
+        """Wait for current runs, and free all resources."""
+        try:
+            if self._sizes is not None:
+                self._sizes.close()
+        finally:
+            super().close()
+
+
+def prepare(backend: TensorRTBackend) -> None:
+    """Run a plan for a single size, so that later runs are as fast as they get."""
+    arrays = [
+        np.zeros(spec.profiles[0][1] if spec.profiles else spec.shape, spec.dtype)
+        for spec in backend.inputs
+    ]
+    for _ in range(_PREPARING_RUNS):
+        backend.run(arrays, None)
+
+
+def _shapes_of(arrays: Sequence[Any]) -> Shapes | None:
+    """Return the arrays' shapes; None if one does not tell."""
+    try:
+        return tuple([tuple(array.shape) for array in arrays])
+    except (AttributeError, TypeError):
+        return None
