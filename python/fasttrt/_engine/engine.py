@@ -163,7 +163,8 @@ class Engine(Inference):
         config = check_config(config).with_precision(precision)
         check_progress(progress)
         check_shapes(shapes)
-        request = tuned if tuned == "observed" else parse_tuned(tuned)
+        observes = isinstance(tuned, str) and tuned == "observed"
+        request = "observed" if observes else parse_tuned(tuned)
         check_isolate(isolate)
         check_max_queue(max_queue)
         if not isinstance(advise, bool):

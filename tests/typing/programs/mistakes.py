@@ -45,6 +45,7 @@ class Net(torch.nn.Module):
 def options(t: torch.Tensor) -> None:
     fasttrt.compare("m.onnx", presicion="fp16")  # error: call-arg
     fasttrt.compare("m.onnx", precision="fp61")  # error: arg-type
+    fasttrt.build("m.onnx", tuned="observed")  # error: arg-type
     fasttrt.from_torch(Net(), t, presicion="fp16")  # error: call-arg
     fasttrt.from_torch(Net(), t, shapes={"x": (1, 2)})  # error: call-arg
     fasttrt.from_torch("hello", t)  # error: arg-type
