@@ -79,6 +79,16 @@ class PyEngine {
 
   py::list infer(const py::sequence& arrays, const py::object& out,
                  std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read) {
+    try {
+      return run(arrays, out, stream, inputs_read);
+    } catch (const std::exception& error) {
+      engine_->count_error(error);
+      throw;
+    }
+  }
+
+  py::list run(const py::sequence& arrays, const py::object& out,
+               std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read) {
     SpareStream spare(*resources_);
     RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, out},
                            stream ? std::optional(as_stream(*stream)) : std::nullopt, spare);
@@ -139,6 +149,53 @@ class PyEngine {
     py::list list;
     for (const auto& [layer, times] : layers) list.append(py::make_tuple(to_str(layer), times));
     return list;
+  }
+
+  void warm_up(const py::sequence& arrays) {
+    SpareStream spare(*resources_);
+    const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
+                                 std::nullopt, spare);
+    const GilRelease release;  // as in infer()
+    engine_->warm_up(arguments.inputs());
+  }
+
+  [[nodiscard]] py::dict statistics() const {
+    engine::RunCounts counts;
+    engine::MemoryHeld memory;
+    {
+      const GilRelease release;  // no Python object is touched
+      counts = engine_->counts();
+      memory = engine_->memory();
+    }
+    const auto seconds = [](engine::RunClock::duration time) {
+      return std::chrono::duration<double>(time).count();
+    };
+    py::dict sizes;
+    for (const auto& [rows, runs] : counts.runs_by_rows) sizes[py::int_(rows)] = runs;
+    py::dict found;
+    found["runs"] = counts.runs;
+    found["rows"] = counts.rows;
+    found["batch_sizes"] = sizes;
+    found["graph_replays"] = counts.replays;
+    found["graph_captures"] = counts.captures;
+    found["compiles"] = counts.compiles;
+    found["compile_seconds"] = seconds(counts.compile);
+    found["queue_seconds"] = seconds(counts.queue);
+    found["staging_seconds"] = seconds(counts.staging);
+    found["compute_seconds"] = seconds(counts.compute);
+    found["copy_out_seconds"] = seconds(counts.copy_out);
+    py::dict errors;
+    const auto add_errors = [&](const char* kind, std::uint64_t count) {
+      if (count > 0) errors[kind] = count;
+    };
+    add_errors("InputError", counts.input_errors);
+    add_errors("CudaError", counts.cuda_errors);
+    add_errors("OutOfMemoryError", counts.memory_errors);
+    add_errors("Error", counts.other_errors);
+    found["errors"] = errors;
+    found["device_bytes"] = memory.device;
+    found["pinned_bytes"] = memory.pinned;
+    return found;
   }
 
   [[nodiscard]] py::list specs(bool inputs) const {
@@ -286,6 +343,11 @@ void register_engine(py::module_& module) {
            "With a stream (a CUDA handle) and results on the GPU the work is queued there. "
            "inputs_read is set as soon as arrays in host memory may be overwritten; not where the "
            "run fails, or may be shared.")
+      .def("warm_up", &PyEngine::warm_up, py::arg("arrays"),
+           "Run these in every context until nothing of their sizes is cold.")
+      .def(
+          "statistics", &PyEngine::statistics,
+          "What it has done so far: counts, seconds by what they went to, and bytes that it holds.")
       .def("time_replays", &PyEngine::time_replays, py::arg("arrays"), py::arg("count"),
            "Microseconds of each replay of the run's CUDA graph, inputs and outputs on the GPU.")
       .def("time_phases", &PyEngine::time_phases, py::arg("arrays"), py::arg("count"),

@@ -44,6 +44,9 @@ void register_engine_options(py::module_& module) {
         options.exclusion = &with_gil;
         return options;
       }))
+      .def_property(
+          "name", [](const EngineOptions& self) { return to_str(self.name); },
+          [](EngineOptions& self, std::string name) { self.name = std::move(name); })
       .def_readwrite("device", &EngineOptions::device)
       .def_readwrite("contexts", &EngineOptions::contexts)
       .def_readwrite("allow_host_code", &EngineOptions::allow_host_code)

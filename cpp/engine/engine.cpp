@@ -30,13 +30,24 @@ const nvinfer::Enumerator& strategy(Specialization specialization) {
 // Holds a session for the time of a run, with the device current.
 class Engine::SessionLease {
  public:
-  explicit SessionLease(Engine& engine) : engine_(engine) {
+  // warmup_round: of a session that it has not seen; then there may be none.
+  explicit SessionLease(Engine& engine, std::optional<std::uint64_t> warmup_round = std::nullopt)
+      : engine_(engine) {
+    const auto start = RunClock::now();
     auto lock = engine.gate_.lock();
     engine.gate_.enter(lock);
     try {
       if (!engine.broken_.empty()) throw Error(engine.broken_);
       guard_.emplace(*engine.shared_.device);
-      session_ = engine.sessions_.take(lock, [&] { return engine.make_session(); });
+      const auto make = [&] { return engine.make_session(); };
+      if (warmup_round) {
+        session_ = engine.sessions_.take_if(lock, make, [&](const Session& session) {
+          return session.warmup_round != *warmup_round;
+        });
+        return;
+      }
+      session_ = engine.sessions_.take(lock, make);
+      engine.counts_.queue += RunClock::now() - start;
     } catch (...) {
       guard_.reset();
       engine.gate_.leave();
@@ -47,12 +58,16 @@ class Engine::SessionLease {
     guard_.reset();
     // Both under one lock, so that close() cannot be over before this thread is done.
     const auto lock = engine_.gate_.lock();
-    engine_.sessions_.give_back(std::move(session_));
+    if (session_ != nullptr) {
+      if (const auto run = session_->take_record()) engine_.counts_.add(*run);
+      engine_.sessions_.give_back(std::move(session_));
+    }
     engine_.gate_.leave();
   }
   SessionLease(const SessionLease&) = delete;
   SessionLease& operator=(const SessionLease&) = delete;
 
+  [[nodiscard]] explicit operator bool() const noexcept { return session_ != nullptr; }
   Session* operator->() const noexcept { return session_.get(); }
 
  private:
@@ -69,6 +84,7 @@ Engine::Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const 
   shared_.wait = options.wait;
   shared_.mapped_limit = options.mapped_limit;
   shared_.exclusion = options.exclusion;
+  shared_.ranges = RangeNames(options.name);
   const bool spins = options.wait == WaitPolicy::automatic || options.wait == WaitPolicy::spin;
   shared_.copies = spins ? &CopyPool::instance() : &serial_copier_;
   const cuda::ContextGuard guard(*shared_.device);
@@ -194,6 +210,21 @@ void Engine::infer(std::span<const InputArray> arrays, std::span<OutputArray> re
   session->run(arrays, profile, results, stream, inputs_read);
 }
 
+void Engine::warm_up(std::span<const InputArray> arrays) {
+  const auto profile = choose_profile(shared_.inputs, arrays);
+  std::uint64_t round = 0;
+  {
+    const auto lock = gate_.lock();
+    round = ++warmup_rounds_;
+  }
+  for (int i = 0; i < options_.contexts; ++i) {
+    const SessionLease session(*this, round);
+    if (!session) return;
+    session->warmup_round = round;
+    session->warm_up(arrays, profile);
+  }
+}
+
 std::vector<Dims> Engine::infer_shapes(std::span<const InputArray> arrays,
                                        std::optional<cuda::StreamRef> stream) {
   const auto profile = choose_profile(shared_.inputs, arrays);
@@ -217,6 +248,20 @@ std::vector<LayerTimes> Engine::time_layers(std::span<const InputArray> arrays, 
   const auto profile = choose_profile(shared_.inputs, arrays);
   const SessionLease session(*this);
   return session->time_layers(profile, arrays, count);
+}
+
+RunCounts Engine::counts() const {
+  const auto lock = gate_.lock();
+  return counts_;
+}
+
+void Engine::count_error(const std::exception& error) noexcept {
+  const auto lock = gate_.lock();
+  counts_.add_error(error);
+}
+
+MemoryHeld Engine::memory() const {
+  return {shared_.memory.device, shared_.memory.pinned + shared_.pool->idle_bytes()};
 }
 
 void Engine::flush_pending_batches() noexcept {

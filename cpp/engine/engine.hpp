@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 #include "cuda/device.hpp"
 #include "engine/batcher.hpp"
 #include "engine/io_tensor.hpp"
+#include "engine/run_counts.hpp"
 #include "engine/run_gate.hpp"
 #include "engine/session.hpp"
 #include "engine/session_pool.hpp"
@@ -30,6 +32,7 @@ struct OnnxSource {
 };
 
 struct EngineOptions {
+  std::string name = "engine";   // for profilers
   int device = 0;                // ordinal
   int contexts = 1;              // how many runs may be under way at once
   bool allow_host_code = false;  // let a version-compatible plan run the host code that it carries
@@ -84,6 +87,18 @@ class Engine {
   [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
                                                std::optional<cuda::StreamRef> stream);
 
+  // Runs these sizes in every session, made now where there is none yet, until nothing of them is
+  // cold: kernels are compiled, memory is allocated, CUDA graphs are captured. In sizes that
+  // shrink, so that no memory is replaced later. The arrays lie in host memory; their values do not
+  // matter. Throws as infer() does.
+  void warm_up(std::span<const InputArray> arrays);
+
+  // What it has done, and what it holds; also once closed.
+  [[nodiscard]] RunCounts counts() const;
+  [[nodiscard]] MemoryHeld memory() const;
+  // Counts a call that failed, here or on its way here.
+  void count_error(const std::exception& error) noexcept;
+
   // See Session::time_replays().
   [[nodiscard]] std::vector<double> time_replays(std::span<const InputArray> arrays,
                                                  std::size_t count);
@@ -132,8 +147,10 @@ class Engine {
   std::optional<Batcher> batcher_;
 
   mutable RunGate gate_;
-  SessionPool<Session> sessions_;  // needs the gate's lock
-  std::string broken_;             // why the weights are of no use; changed by who is alone inside
+  SessionPool<Session> sessions_;  // needs the gate's lock, as the counts do
+  RunCounts counts_;
+  std::uint64_t warmup_rounds_ = 0;
+  std::string broken_;  // why the weights are of no use; changed by who is alone inside
 };
 
 }  // namespace fasttrt::engine

@@ -37,6 +37,11 @@ cuda::PinnedBuffer PinnedPool::take(std::size_t bytes) {
   return {device_, size};
 }
 
+std::size_t PinnedPool::idle_bytes() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return idle_bytes_;
+}
+
 void PinnedPool::close() noexcept {
   std::vector<cuda::PinnedBuffer> idle;  // freed after the lock
   const std::lock_guard lock(mutex_);

@@ -19,12 +19,14 @@ class PinnedPool {
   // At least so many bytes. Throws OutOfMemoryError.
   [[nodiscard]] cuda::PinnedBuffer take(std::size_t bytes);
   void give_back(cuda::PinnedBuffer buffer) noexcept;
+  // Of blocks that are in nobody's use.
+  [[nodiscard]] std::size_t idle_bytes() const noexcept;
   // Frees what is idle, and from now on what is given back.
   void close() noexcept;
 
  private:
   std::shared_ptr<cuda::PrimaryContext> device_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<cuda::PinnedBuffer> idle_;
   std::size_t idle_bytes_ = 0;
   bool closed_ = false;

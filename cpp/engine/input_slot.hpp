@@ -11,6 +11,7 @@
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
 #include "engine/io_tensor.hpp"
+#include "engine/run_counts.hpp"
 
 namespace fasttrt::engine {
 
@@ -35,6 +36,9 @@ class InputSlot {
 
   // Whether the host memory of the array staged last is read by the queued work itself.
   [[nodiscard]] bool is_lent() const noexcept { return lent_; }
+
+  // Its own.
+  [[nodiscard]] MemoryHeld memory() const noexcept { return {buffer_.size(), staging_.size()}; }
 
   // A shape tensor's values, as staged last.
   [[nodiscard]] const std::vector<std::byte>& values() const noexcept { return values_; }

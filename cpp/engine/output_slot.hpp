@@ -9,6 +9,7 @@
 #include "cuda/stream.hpp"
 #include "engine/array.hpp"
 #include "engine/io_tensor.hpp"
+#include "engine/run_counts.hpp"
 #include "nvinfer/output_allocator.hpp"
 
 namespace fasttrt::engine {
@@ -31,6 +32,9 @@ class OutputSlot {
   // Gives the result its shape and, where the caller gave none, memory. Throws InputError if the
   // caller's memory has another shape, OutOfMemoryError.
   void prepare(OutputArray& result, const Dims& shape) const;
+
+  // Its own.
+  [[nodiscard]] MemoryHeld memory() const noexcept { return {buffer_.size(), mapped_.size()}; }
 
   // Queues what brings the result to the caller, then, when that is done, completes it.
   void fetch(OutputArray& result, cuda::StreamRef stream);

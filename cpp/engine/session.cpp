@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/nvtx.hpp"
 #include "nvinfer/logger.hpp"
 
 namespace fasttrt::engine {
@@ -70,6 +71,8 @@ Session::Session(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeCon
 
 Session::~Session() {
   if (is_pending_) synchronize_quietly(done_);
+  shared_.memory.device -= memory_.device;
+  shared_.memory.pinned -= memory_.pinned;
 }
 
 void Session::run(std::span<const InputArray> arrays, std::size_t profile,
@@ -78,6 +81,9 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
   refuse_capture(stream);
   const nvinfer::ErrorScope errors;
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
+  const auto start = RunClock::now();
+  run_ = {};
+  if (!arrays.empty() && arrays[0].shape.rank() > 0) run_.rows = arrays[0].shape[0];
   try {
     wait_for_previous_run(arrays, queue);
     profile = stage(arrays, profile, results, queue);
@@ -87,8 +93,7 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
     } else if (inputs_read != nullptr) {
       inputs_read->set();
     }
-    if (!replay(results, queue)) enqueue(arrays, profile, results, queue);
-    for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].fetch(results[i], queue);
+    queue_run(arrays, profile, results, queue);
     if (awaits_copies) {
       copied_.synchronize();
       inputs_read->set();
@@ -96,17 +101,43 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
     if (stream && can_return_early(results)) {
       done_.record(queue);
       is_pending_ = true;
+      run_.staging = RunClock::now() - start;
+      record_ = run_;
       return;
     }
-    waiter_.wait(queue);
-    is_pending_ = false;
-    for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].complete(results[i]);
+    const auto queued = RunClock::now();
+    wait(queue);
+    const auto waited = RunClock::now();
+    complete(results);
+    run_.staging = queued - start;
+    run_.compute = waited - queued;
+    run_.copy_out = RunClock::now() - waited;
+    record_ = run_;
   } catch (...) {
     // Arrays lent to the GPU must not be given back while it may still read them.
     synchronize_quietly(queue);
     context_.forget_shapes();
     throw;
   }
+}
+
+void Session::queue_run(std::span<const InputArray> arrays, std::size_t profile,
+                        std::span<OutputArray> results, cuda::StreamRef stream) {
+  const nvtx::Range range(shared_.ranges.enqueue.c_str());
+  run_.is_replay = replay(results, stream);
+  if (!run_.is_replay) enqueue(arrays, profile, results, stream);
+  for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].fetch(results[i], stream);
+}
+
+void Session::wait(cuda::StreamRef stream) {
+  const nvtx::Range range(shared_.ranges.wait.c_str());
+  waiter_.wait(stream);
+  is_pending_ = false;
+}
+
+void Session::complete(std::span<OutputArray> results) {
+  const nvtx::Range range(shared_.ranges.copy_out.c_str());
+  for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].complete(results[i]);
 }
 
 // Whether the host has no part in what is queued: nothing to copy, no memory of its own in use.
@@ -149,6 +180,7 @@ void* Session::placed(const auto& place) {
 // want it.
 std::size_t Session::stage(std::span<const InputArray> arrays, std::size_t profile,
                            std::span<const OutputArray> results, cuda::StreamRef stream) {
+  const nvtx::Range range(shared_.ranges.staging.c_str());
   bool has_news = false;
   key_.assign(1, 0);  // the profile's place
   for (std::size_t i = 0; i < arrays.size(); ++i) {
@@ -187,9 +219,12 @@ void Session::renew_context(cuda::StreamRef stream) {
   stream_.synchronize();
   if (graphs_.is_context_suspect()) {  // whichever it was, as this may be another profile's run
     graphs_.reset();
+    prepared_.clear();
     context_.drop_all();
   } else {
     graphs_.forget_profile(context_.profile());
+    const auto profile = size_key(context_.profile(), {}).front();
+    std::erase_if(prepared_, [&](const SizeKey& size) { return size.front() == profile; });
   }
   context_.renew(stream_);
 }
@@ -234,7 +269,10 @@ bool Session::replay(std::span<OutputArray> results, cuda::StreamRef stream) {
 void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
                       std::span<OutputArray> results, cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
-  const auto lock = context_.lock_compiling();
+  auto lock =
+      is_prepared(arrays, profile) ? std::unique_lock<std::mutex>() : context_.lock_compiling();
+  const auto start = RunClock::now();
+  const auto changes = context_.changes();
   set_inputs(arrays, profile, stream);
   auto shapes = context_.output_shapes();
   bind_outputs(results, shapes);
@@ -244,9 +282,57 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
     if (output.allocator() != nullptr) output.allocator()->rethrow();
   }
   if (!queued) throw Error(errors.explain("the inference was refused"));
+  if (lock && context_.changes() != changes && shared_.is_new_size(profile, arrays)) {
+    run_.is_compiled = true;
+    run_.compile = RunClock::now() - start;
+  }
+  note_prepared(arrays, profile);
+  note_memory();
   QueuedRun run(*this);
-  auto* const capturable = uncapturable_output() == nullptr ? &run : nullptr;
+  // Not while another context compiles; the next run of this size will do.
+  if (shared_.compiles && !lock) lock = std::unique_lock(shared_.compiling, std::try_to_lock);
+  const bool can_capture = uncapturable_output() == nullptr && (lock || !shared_.compiles);
+  auto* const capturable = can_capture ? &run : nullptr;
   if (!graphs_.note(key_, std::move(shapes), capturable, stream)) context_.forget_shapes();
+  run_.is_captured = graphs_.find(key_) != nullptr;
+}
+
+// Whether the run compiles nothing, so that it need not wait for other contexts that do. The values
+// of shape tensors are sizes, too.
+bool Session::is_prepared(std::span<const InputArray> arrays, std::size_t profile) const {
+  return !context_.is_missing() && !context_.is_worn() && !graphs_.is_context_suspect() &&
+         !prepared_.empty() && prepared_.contains(size_key(profile, arrays));
+}
+
+void Session::note_prepared(std::span<const InputArray> arrays, std::size_t profile) {
+  if (!shared_.compiles || std::ranges::any_of(shared_.inputs, &IoTensor::on_host)) return;
+  prepared_.insert(size_key(profile, arrays));
+}
+
+void Session::warm_up(std::span<const InputArray> arrays, std::size_t profile) {
+  constexpr int most = 3;  // the first run, one that is captured, and the graph's first launch
+  RunRecord all;
+  all.is_warmup = true;
+  for (int i = 0; i < most; ++i) {
+    std::vector<OutputArray> results(shared_.outputs.size());
+    run(arrays, profile, results, std::nullopt);
+    all.is_captured = all.is_captured || run_.is_captured;
+    all.is_compiled = all.is_compiled || run_.is_compiled;
+    all.compile += run_.compile;
+    record_ = all;
+    if (run_.is_replay || (i > 0 && !run_.is_captured)) return;
+  }
+}
+
+// What the slots hold by now, which changes in no replay.
+void Session::note_memory() noexcept {
+  MemoryHeld now;
+  for (const auto& input : inputs_) now += input.memory();
+  for (const auto& output : outputs_) now += output.memory();
+  now.device += context_.scratch_bytes();
+  shared_.memory.device += now.device - memory_.device;  // modulo 2^64, as a difference may be
+  shared_.memory.pinned += now.pinned - memory_.pinned;
+  memory_ = now;
 }
 
 bool Session::enqueue_in_order(cuda::StreamRef stream) {

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/event.hpp"
@@ -18,6 +20,7 @@
 #include "engine/inputs_read.hpp"
 #include "engine/io_tensor.hpp"
 #include "engine/output_slot.hpp"
+#include "engine/run_counts.hpp"
 #include "engine/session_context.hpp"
 #include "engine/shared_session_state.hpp"
 #include "engine/wait.hpp"
@@ -54,6 +57,16 @@ class Session {
   // by the GPU. Not where it throws.
   void run(std::span<const InputArray> arrays, std::size_t profile, std::span<OutputArray> results,
            std::optional<cuda::StreamRef> stream, InputsRead* inputs_read = nullptr);
+  // Runs from and to host memory until the run is a replay of a CUDA graph, or cannot be. Counts as
+  // no run. Throws what run() throws.
+  void warm_up(std::span<const InputArray> arrays, std::size_t profile);
+  // The last round of warming up that has seen this session, for who makes them.
+  std::uint64_t warmup_round = 0;
+
+  // What the last run() was; none if it failed, or was taken before.
+  [[nodiscard]] std::optional<RunRecord> take_record() noexcept {
+    return std::exchange(record_, std::nullopt);
+  }
 
   // The outputs' shapes for these inputs, with -1 for a dimension that only a run can tell.
   [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
@@ -82,6 +95,10 @@ class Session {
   struct Trial;
   [[nodiscard]] Trial prepare_trial(std::size_t profile, std::span<const InputArray> arrays);
   void drop_profiler();
+  void queue_run(std::span<const InputArray> arrays, std::size_t profile,
+                 std::span<OutputArray> results, cuda::StreamRef stream);
+  void wait(cuda::StreamRef stream);
+  void complete(std::span<OutputArray> results);
   [[nodiscard]] bool can_return_early(std::span<const OutputArray> results) const;
   [[nodiscard]] bool lends_inputs() const;
   void wait_for_previous_run(std::span<const InputArray> arrays, cuda::StreamRef stream);
@@ -96,6 +113,9 @@ class Session {
   void enqueue(std::span<const InputArray> arrays, std::size_t profile,
                std::span<OutputArray> results, cuda::StreamRef stream);
   [[nodiscard]] bool enqueue_in_order(cuda::StreamRef stream);
+  [[nodiscard]] bool is_prepared(std::span<const InputArray> arrays, std::size_t profile) const;
+  void note_prepared(std::span<const InputArray> arrays, std::size_t profile);
+  void note_memory() noexcept;
   [[nodiscard]] const IoTensor* uncapturable_output() const noexcept;
   void require_capturable() const;
 
@@ -110,7 +130,11 @@ class Session {
   std::vector<void*> addresses_;   // of the inputs, for the run at hand
   std::vector<std::int64_t> key_;  // of the run at hand, see stage()
   bool is_pending_ = false;        // whether done_ marks work that may be under way
-  SessionContext context_;         // first to go: it uses all of the above
+  std::set<SizeKey> prepared_;     // sizes that the context has run, so that it compiles no more
+  std::optional<RunRecord> record_;
+  RunRecord run_;           // the run at hand
+  MemoryHeld memory_;       // of the slots, as shared_ knows it
+  SessionContext context_;  // first to go: it uses all of the above
 };
 
 }  // namespace fasttrt::engine

@@ -12,12 +12,13 @@ SessionContext::SessionContext(SharedSessionState& shared,
                                std::shared_ptr<nvinfer::RuntimeConfig> config)
     : shared_(shared),
       config_(std::move(config)),
-      is_v8_(shared.engine->shared_library()->generation() == nvinfer::Generation::v8) {
+      is_v8_(shared.engine->shared_library()->generation() == nvinfer::Generation::v8),
+      scratch_bytes_(shared.engine->scratch_size()) {
   const auto profiles = static_cast<std::size_t>(shared.engine->profile_count());
   for (std::size_t i = 0; i < std::max(profiles, std::size_t{1}); ++i) {
     contexts_.push_back({ContextShapes(shared.inputs.size()), nullptr});
   }
-  if (profiles > 1) scratch_ = cuda::DeviceBuffer(shared.device, shared.engine->scratch_size());
+  if (profiles > 1) scratch_ = cuda::DeviceBuffer(shared.device, scratch_bytes_);
   const std::lock_guard lock(shared.compiling);
   create(std::nullopt);
 }

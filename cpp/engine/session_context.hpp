@@ -46,6 +46,11 @@ class SessionContext {
   // Nothing uses any of the contexts: all are missing from now on.
   void drop_all() noexcept;
 
+  // Device memory that runs need besides weights, inputs and outputs.
+  [[nodiscard]] std::size_t scratch_bytes() const noexcept { return scratch_bytes_; }
+  // How often it was told other shapes, since it was made.
+  [[nodiscard]] std::size_t changes() const noexcept { return current().shapes.changes(); }
+
   // Of the selected context, which must not be missing. These throw Error with TensorRT's error
   // lines, set_inputs() InputError.
   void set_inputs(std::span<const InputArray> arrays, std::span<void* const> addresses);
@@ -73,6 +78,7 @@ class SessionContext {
   SharedSessionState& shared_;
   std::shared_ptr<nvinfer::RuntimeConfig> config_;
   bool is_v8_;
+  std::size_t scratch_bytes_;
   cuda::DeviceBuffer scratch_;            // empty for an engine with a single profile
   std::vector<ProfileContext> contexts_;  // one for each profile
   std::size_t profile_ = 0;

@@ -1,6 +1,7 @@
 // An engine's sessions, each lent to one run at a time.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -38,6 +39,29 @@ class SessionPool {
       if (auto session = wait(lock)) return session;
     }
     return add(lock, make);
+  }
+
+  // The same, but only of sessions for which is_wanted() is true; null if there is none among those
+  // that were given back in a while, for a pool that is busy.
+  template <class Make, class IsWanted>
+  [[nodiscard]] std::unique_ptr<Session> take_if(Lock& lock, const Make& make,
+                                                 const IsWanted& is_wanted) {
+    constexpr int patience = 256;  // sessions
+    for (int i = 0; i < patience; ++i) {
+      const auto found =
+          std::ranges::find_if(idle_, [&](const auto& session) { return is_wanted(*session); });
+      if (found != idle_.end()) {
+        std::swap(*found, idle_.back());
+        return take(lock, make);
+      }
+      if (count_ < most_) return add(lock, make);
+      if (idle_.size() == static_cast<std::size_t>(count_)) return nullptr;  // it has seen all
+      auto session = wait(lock);
+      if (session == nullptr) return add(lock, make);
+      if (is_wanted(*session)) return session;
+      give_back(std::move(session));
+    }
+    return nullptr;
   }
 
   // To who has waited longest, if there is one.

@@ -27,6 +27,15 @@ class Pool {
     CHECK(lock.owns_lock());
     return session;
   }
+  // One with a number of at least `least`.
+  std::unique_ptr<FakeSession> take_from(int least) {
+    std::unique_lock lock(mutex_);
+    auto session = pool_.take_if(
+        lock, [this] { return make(); },
+        [least](const FakeSession& candidate) { return candidate.number >= least; });
+    CHECK(lock.owns_lock());
+    return session;
+  }
   void give_back(std::unique_ptr<FakeSession> session) {
     const std::lock_guard lock(mutex_);
     pool_.give_back(std::move(session));
@@ -99,6 +108,33 @@ TEST_CASE("who has waited longest gets the next session") {
   pool.give_back(std::move(session));
   CHECK(second.get()->number == 0);
   CHECK(pool.made() == 1);
+}
+
+TEST_CASE("a wanted session is an idle one, or made, or waited for; or there is none") {
+  Pool pool(3);
+  auto first = pool.take();
+  auto second = pool.take();
+  pool.give_back(std::move(second));
+  pool.give_back(std::move(first));  // which take() would give
+  second = pool.take_from(1);
+  CHECK(second->number == 1);
+  auto third = pool.take_from(1);
+  CHECK(third->number == 2);  // made, although the first is idle
+  auto waiting = std::async(std::launch::async, [&pool] { return pool.take_from(1); });
+  pool.await_waiting(1);
+  pool.give_back(pool.take());  // the first, which is not wanted
+  pool.give_back(std::move(third));
+  CHECK(waiting.get()->number == 2);
+}
+
+TEST_CASE("who wants what no session is gets none once all have been seen") {
+  Pool pool(2);
+  pool.give_back(pool.take());
+  auto second = pool.take_from(1);
+  pool.give_back(std::move(second));
+  CHECK(pool.take_from(2) == nullptr);
+  CHECK(pool.made() == 2);
+  CHECK(pool.take() != nullptr);
 }
 
 TEST_CASE("a session that cannot be made is that call's error, and the place is free again") {

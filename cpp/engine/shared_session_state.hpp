@@ -6,10 +6,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "common/copy_pool.hpp"
 #include "cuda/device.hpp"
+#include "engine/array.hpp"
 #include "engine/host_buffer.hpp"
 #include "engine/io_tensor.hpp"
 #include "engine/wait.hpp"
@@ -25,6 +29,20 @@ enum class GraphPolicy { never, automatic, required };
 // capture, in whatever thread.
 using CaptureExclusion = std::function<void(const std::function<void()>& work)>;
 
+// What profilers call the parts of a run, see common/nvtx.hpp.
+struct RangeNames {
+  explicit RangeNames(const std::string& engine = "engine")
+      : staging(engine + ": staging"),
+        enqueue(engine + ": enqueue"),
+        wait(engine + ": wait"),
+        copy_out(engine + ": copy-out") {}
+  std::string staging, enqueue, wait, copy_out;
+};
+
+// A run's profile, and the shapes of its inputs.
+using SizeKey = std::vector<nvinfer::Dims>;
+[[nodiscard]] SizeKey size_key(std::size_t profile, std::span<const InputArray> arrays);
+
 // Outlives the sessions.
 struct SharedSessionState {
   std::shared_ptr<nvinfer::CudaEngine> engine;
@@ -37,13 +55,23 @@ struct SharedSessionState {
   std::size_t mapped_limit = 0;  // bytes, see InputSlot
   CopyPool* copies = nullptr;    // never null in use
   CaptureExclusion exclusion;    // empty: nobody can
+  RangeNames ranges;
   // Held while kernels may be compiled or looked up: TensorRT-RTX 1.6.1 crashed when two contexts
-  // with one cache of kernels did so at once. Replays need no lock.
+  // with one cache of kernels did so at once. Replays need no lock, nor do runs of sizes that their
+  // context has run before: 100,000 of them beside 1,300 compilations were right (H200).
   bool compiles = false;
   std::mutex compiling;
   // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
   // keeps some 11 KB of host memory for every change until its context goes.
   std::size_t context_lifetime = 0;
+  // The sizes of earlier runs, for counting; needs `compiling`. True for one that was not among
+  // them.
+  [[nodiscard]] bool is_new_size(std::size_t profile, std::span<const InputArray> arrays);
+  std::set<SizeKey> sizes;
+  // What the sessions' slots hold, in bytes.
+  struct {
+    std::atomic<std::size_t> device = 0, pinned = 0;
+  } memory;
   // How often a capture failed. Somebody may have disturbed it, so it is tried again, but not
   // forever: most likely this model cannot be captured.
   std::atomic<int> failed_captures = 0;

@@ -19,6 +19,7 @@ from fasttrt._library.discovery import LibraryInfo, library
 from fasttrt._plan.build_config import BuildConfig
 from fasttrt._plan.plan_file import Plan
 from fasttrt._runtime.batching import Batching
+from fasttrt._runtime.statistics import EngineStats
 from fasttrt._version import __version__
 from fasttrt.errors import (
     BuildError,
@@ -60,6 +61,7 @@ __all__ = [
     "Divergence",
     "Engine",
     "EngineLoadError",
+    "EngineStats",
     "Error",
     "FileError",
     "InputError",

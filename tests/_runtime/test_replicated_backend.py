@@ -41,8 +41,10 @@ class Recorder:
         self.calls: list[tuple[Sequence[Any], Any, Any]] = []
         self.saved: list[Any] = []
         self.refitted: list[OnnxModel] = []
+        self.warmed: list[Sequence[Any]] = []
+        self.stored = 0
         self.hurried = 0
-        self.closed = 0
+        self.closings = 0
         self.gate = threading.Event()
         self.gate.set()
         self.arrived = threading.Semaphore(0)
@@ -72,11 +74,26 @@ class Recorder:
             raise self.error
         self.refitted.append(model)
 
+    @property
+    def closed(self) -> bool:
+        return self.closings > 0
+
+    def warm_up(self, arrays: Sequence[Any]) -> None:
+        self.warmed.append(arrays)
+        if self.error is not None:
+            raise self.error
+
+    def store_kernels(self) -> None:
+        self.stored += 1
+
+    def statistics(self) -> dict[str, Any]:
+        return {"runs": len(self.calls)}
+
     def flush_pending_batches(self) -> None:
         self.hurried += 1
 
     def close(self) -> None:
-        self.closed += 1
+        self.closings += 1
         if self.error is not None:
             raise self.error
 
@@ -301,7 +318,7 @@ def test_all_are_closed_even_if_one_fails() -> None:
     recorders[1].error = fasttrt.CudaError("gone")
     with pytest.raises(fasttrt.CudaError, match="gone"):
         backend.close()
-    assert [recorder.closed for recorder in recorders] == [1, 1, 1]
+    assert [recorder.closings for recorder in recorders] == [1, 1, 1]
 
 
 # An engine on several GPUs: those here are the CPU, and plans are ONNX files
@@ -316,7 +333,7 @@ class Cpus:
         self.loads: list[dict[str, Any]] = []
         self.plans: list[Plan] = []
         self.runs: Counter[int] = Counter()
-        self.closed: list[int] = []
+        self.closings: list[int] = []
         self.broken: int | None = None
 
     def model(self, ordinal: int) -> tuple[str, int, int]:
@@ -342,7 +359,7 @@ class Cpus:
             return run(*args)
 
         def noted() -> None:
-            self.closed.append(ordinal)
+            self.closings.append(ordinal)
             close()
 
         vars(backend).update(run=counted, close=noted)
@@ -356,7 +373,7 @@ def cpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cpus]:
     monkeypatch.setattr("fasttrt._engine.backend_factory.cached_build", made.build)
     monkeypatch.setattr("fasttrt._engine.backend_factory.TensorRTBackend", made.load)
     yield made
-    assert sorted(made.closed) == sorted(load["device"] for load in made.loads)
+    assert sorted(made.closings) == sorted(load["device"] for load in made.loads)
 
 
 @pytest.mark.parametrize(
@@ -413,7 +430,7 @@ def test_a_failure_on_one_gpu_closes_the_others(cpus: Cpus) -> None:
     cpus.broken = 2
     with pytest.raises(fasttrt.OutOfMemoryError, match="no room"):
         Engine(models.mlp().proto, devices=[0, 1, 2, 3])
-    assert cpus.closed == [0, 1]
+    assert cpus.closings == [0, 1]
 
 
 def test_options_reach_every_gpu(cpus: Cpus, tmp_path: Path) -> None:
@@ -431,8 +448,8 @@ def test_options_reach_every_gpu(cpus: Cpus, tmp_path: Path) -> None:
     made = models.mlp().proto
     with Engine(made, devices=[0, 1], config=config, library="rtx", cache=tmp_path, **options):
         expected = options | {
-            "library": "rtx", "engine_host_code": True, "cache": tmp_path, "weights": None,
-            "plugins": (Path("libmine.so"),),
+            "library": "rtx", "name": "engine", "engine_host_code": True, "cache": tmp_path,
+            "weights": None, "plugins": (Path("libmine.so"),),
         }  # fmt: skip
         assert cpus.loads == [expected | {"device": 0}, expected | {"device": 1}]
 
@@ -451,7 +468,7 @@ def test_options_have_defaults(cpus: Cpus) -> None:
     with Engine(models.mlp().proto, device="cuda:1"):
         (load,) = cpus.loads
     assert load == {
-        "library": "auto", "device": 1, "engine_host_code": False, "contexts": 2,
+        "library": "auto", "device": 1, "engine_host_code": False, "contexts": 2, "name": "engine",
         "specialization": "auto", "cuda_graph": "auto", "wait": "auto", "batching": None,
         "weights": None, "weight_streaming_budget": None, "plugins": (),
         "cache": fasttrt.cache.path(),
@@ -481,3 +498,13 @@ def test_several_gpus_never_fall_back(no_gpu: str) -> None:
     with pytest.raises(fasttrt.CudaError) as caught:
         Engine(models.mlp().proto, devices=[0, 1])
     assert str(caught.value) == no_gpu
+
+
+def test_all_are_warmed_up() -> None:
+    recorders = [Recorder(), Recorder(), Recorder()]
+    backend = ReplicatedBackend(recorders, [0, 1, 2])
+    arrays = [np.zeros(3, np.float32)] * 2
+    backend.warm_up(arrays)
+    backend.store_kernels()
+    assert [recorder.warmed for recorder in recorders] == [[arrays]] * 3
+    assert [recorder.stored for recorder in recorders] == [1, 1, 1]

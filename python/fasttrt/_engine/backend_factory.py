@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from fasttrt._common.checks import is_one_of, refuse
 from fasttrt._common.log import logger
 from fasttrt._common.progress import ProgressCallback
 from fasttrt._engine.observation import OBSERVED, Observation
+from fasttrt._engine.warmup import is_wanted, tuned_sizes, warm_up
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze, transformed
 from fasttrt._library.device import Device, capability, gpu_model, is_auto, parse_devices
@@ -137,6 +138,7 @@ def open_backend(
     verify: "Verify" = False,
     isolate: bool | float = False,
     advise: bool = False,
+    warmup: bool | str = False,
 ) -> tuple[Backend, list[int] | None]:
     """Return the backend and its GPUs, None for the CPU; arguments and errors are `Engine`'s."""
     folder = parse_cache(cache)
@@ -199,9 +201,15 @@ def open_backend(
             isolate,
             advise,
         )
+
+    def warm(backend: Backend) -> None:
+        if is_wanted(warmup, backend.metadata, options.batching):
+            warm_up(backend, tuned_sizes(backend.inputs), progress)
+
     backend = _load_all(
-        sources, ordinals, library, config, options, folder, source, verify, observation
-    )
+        sources, ordinals, library, config, options, folder, source, verify, observation,
+        name=_name(model, source), warm=warm,
+    )  # fmt: skip
     return backend, ordinals
 
 
@@ -241,7 +249,10 @@ def _load_all(
     model: OnnxModel | Plan,
     verify: "Verify",
     observation: Observation | None = None,
+    name: str = "engine",
+    warm: Callable[[Backend], None] = lambda backend: None,
 ) -> Backend:
+    """Load plans, and ``warm`` each up before the next, which then finds its kernels cached."""
     backends: list[Backend] = []
 
     def open_plan(
@@ -253,6 +264,7 @@ def _load_all(
             device=ordinal,
             engine_host_code=config.engine_host_code,
             cache=cache,
+            name=name,
             **vars(options),
         )
         try:
@@ -286,6 +298,7 @@ def _load_all(
                 if verdict is not None:
                     source.annotate(verification=verdict)
                     backend.metadata["verification"] = verdict
+            warm(backend)
             if observation is not None and isinstance(backend, ObservingBackend):
                 observation.begin(backend, source, ordinal, partial(open_plan, ordinal=ordinal))
         return backends[0] if len(backends) == 1 else ReplicatedBackend(backends, ordinals)
@@ -305,6 +318,15 @@ def _read(
     if isinstance(model, (str, os.PathLike)):
         return Plan.load(model) if is_plan_file(model) else OnnxModel(model, later=later)
     return OnnxModel(model)
+
+
+def _name(model: object, source: OnnxModel | Plan) -> str:
+    """Return what profilers shall call an engine: its file's name, if it has one."""
+    if isinstance(model, (str, os.PathLike)):
+        return Path(model).stem
+    if isinstance(source, Plan):
+        return Path(source.metadata.get("model_name") or "engine").stem
+    return source.path.stem if source.path is not None else "engine"
 
 
 def _find_gpu(library: str | os.PathLike[str], source: OnnxModel | Plan) -> tuple[int | None, str]:

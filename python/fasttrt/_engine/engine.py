@@ -14,6 +14,7 @@ from fasttrt._common.progress import ProgressCallback, check_progress
 from fasttrt._engine.backend_factory import RunOptions, open_backend
 from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._engine.inference import Inference
+from fasttrt._engine.warmup import Size, check_warmup, given_sizes, tuned_sizes, warm_up
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze
 from fasttrt._library.device import Device
@@ -28,6 +29,8 @@ from fasttrt._runtime.forked_backend import ForkedBackend
 from fasttrt._runtime.ort_calls import end_calls
 from fasttrt._runtime.request_options import check_max_queue
 from fasttrt._runtime.request_queue import RequestQueue, concurrent_runs
+from fasttrt._runtime.statistics import EngineStats, engine_stats, tuned_shapes
+from fasttrt.errors import Error
 
 if TYPE_CHECKING:
     import onnx
@@ -72,6 +75,7 @@ class Engine(Inference):
         wait: Literal["auto", "spin", "yield", "block"] = "auto",
         batching: Batching | None = None,
         max_queue: int | None = None,
+        warmup: Literal["auto", True, False] = "auto",
         plugins: Plugins = (),
         weights: "str | os.PathLike[str] | bytes | onnx.ModelProto | None" = None,
         weight_streaming_budget: int | None = None,
@@ -126,6 +130,8 @@ class Engine(Inference):
             batching: gather requests of several threads into one run. It has no effect on the CPU.
             max_queue: how many requests may wait for their runs; `submit`, `ainfer`, and `infer` if
                 it waits in the queue, raise a `QueueFullError` beyond that. None: any number.
+            warmup: whether to call `warmup` before the engine is ready. ``"auto"``: if the plan has
+                tuned sizes, or with ``batching``, unless the model has a Loop.
             plugins: TensorRT plugin libraries, see `fasttrt.build`. A plan that was built with
                 plugins needs them again; none is loaded because a plan names it.
             weights: the ONNX model to take the weights from: for a plan that was built without them
@@ -167,6 +173,7 @@ class Engine(Inference):
         request = "observed" if observes else parse_tuned(tuned)
         check_isolate(isolate)
         check_max_queue(max_queue)
+        check_warmup(warmup)
         if not isinstance(advise, bool):
             refuse("advise", "True or False", advise)
         with warm_up_devices(device, devices):
@@ -174,11 +181,13 @@ class Engine(Inference):
                 model, device=device, devices=devices, library=library, shapes=shapes,
                 tuned=request, freeze=freeze, dims=dims, config=config, options=options,
                 progress=progress, cache=cache, verify=verify, isolate=isolate, advise=advise,
+                warmup=warmup,
             )  # fmt: skip
         runs = concurrent_runs(contexts, batching, ordinals)
         queue = RequestQueue(backend, workers=runs, wait=wait, max_queue=max_queue)
         super().__init__(backend, queue, concurrent_runs=runs)
         self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"
+        self._tuned = () if ordinals is None else tuned_shapes(self.inputs)
         _open_engines.add(self)
 
     @property
@@ -219,6 +228,57 @@ class Engine(Inference):
             InputError: the existing file is not a plan (``force`` replaces it anyway).
         """
         self._backend.save(path, force=force)
+
+    def warmup(
+        self,
+        shapes: "Size | Sequence[Size] | None" = None,
+        *,
+        progress: ProgressCallback | bool | None = None,
+    ) -> None:
+        """Prepare sizes: their requests then wait for no kernels, memory or CUDA graphs.
+
+        Each size is run in all contexts of all GPUs, with inputs of zeros. Failures are logged as
+        warnings. Requests may run meanwhile: those of other sizes are not held up by kernels that
+        are compiled in another context. It has no effect on the CPU. `stats` only counts the sizes
+        compiled and the graphs captured.
+
+        Args:
+            shapes: the shape of each input by its name (of a shape tensor, its values), or a shape
+                for a single input; or a list of these. None: each tuned size, or each profile's
+                optimum if there is none.
+            progress: see `fasttrt.build`.
+
+        Raises:
+            InputError: a shape does not fit.
+            Error: the engine is closed.
+
+        Examples:
+            >>> engine = fasttrt.Engine("m.onnx")
+            >>> engine.warmup({"x": (8, 784)})
+        """
+        check_progress(progress)
+        inputs = self.inputs
+        sizes = tuned_sizes(inputs) if shapes is None else given_sizes(inputs, shapes)
+        if self._backend.closed:
+            raise Error("the engine is closed")
+        warm_up(self._backend, sizes, progress)
+
+    def stats(self) -> EngineStats:
+        """Return what the engine has done since it was created, and what it holds.
+
+        Counting goes on all the time, and costs less than a microsecond a run.
+
+        Raises:
+            Error: in a forked process.
+
+        Examples:
+            >>> engine = fasttrt.Engine("m.onnx")
+            >>> _ = engine.infer(x)
+            >>> stats = engine.stats()
+            >>> stats.runs, stats.rows, dict(stats.batch_sizes)
+            (1, 8, {8: 1})
+        """
+        return engine_stats(self._backend.statistics(), self._queue.statistics(), self._tuned)
 
     def close(self, *, drain: bool = False) -> None:
         """Wait for current runs, and free all resources.

@@ -36,6 +36,7 @@ class FixedShapeOptions(TypedDict, total=False):
     wait: Literal["auto", "spin", "yield", "block"]
     batching: Batching | None
     max_queue: int | None
+    warmup: Literal["auto", True, False]
     plugins: Plugins
     weights: "str | os.PathLike[str] | bytes | onnx.ModelProto | None"
     weight_streaming_budget: int | None

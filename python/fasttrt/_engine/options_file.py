@@ -23,6 +23,7 @@ _ENGINE: dict[str, tuple[type, ...]] = {
     "tuned": (str, list, dict),
     "contexts": (int,),
     "specialization": (str,),
+    "warmup": (bool, str),
     "cuda_graph": (bool, str),
     "wait": (str,),
     "max_queue": (int,),

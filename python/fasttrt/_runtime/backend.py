@@ -45,6 +45,27 @@ class Backend(Protocol):
         """Replace the weights with those of a model with the same structure."""
         ...
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        ...
+
+    def warm_up(self, arrays: Sequence[Any]) -> None:
+        """Run arrays of the engine's types in every context, until nothing of their sizes is cold.
+
+        Raises:
+            Error: a run failed.
+        """
+        ...
+
+    def store_kernels(self) -> None:
+        """Store the kernels that were compiled, for later processes."""
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what was counted: fields of `EngineStats`, and ``errors`` by class."""
+        ...
+
     def flush_pending_batches(self) -> None:
         """From now on no run waits for others to share it with: `close` is about to be called."""
         ...

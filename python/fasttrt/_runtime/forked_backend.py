@@ -49,6 +49,23 @@ class ForkedBackend:
         """Raise `Error`."""
         self.refuse()
 
+    @property
+    def closed(self) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
+    def warm_up(self, arrays: Sequence[Any]) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
+    def store_kernels(self) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
+    def statistics(self) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
     def flush_pending_batches(self) -> None:
         """Nothing waits here."""
 

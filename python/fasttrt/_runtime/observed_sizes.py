@@ -102,6 +102,12 @@ class ObservedSizes:
         if comes_often:
             self._want(shapes)
 
+    @property
+    def backends(self) -> list["Backend"]:
+        """The plans that are ready."""
+        with self._lock:
+            return list(self._ready.values())
+
     def apply(self, change: Callable[["Backend"], None]) -> None:
         """Apply a change to all plans, after which there are no new ones."""
         for backend in self.stop():

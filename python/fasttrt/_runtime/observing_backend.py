@@ -8,6 +8,7 @@ import numpy as np
 from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.observed_sizes import ObservedSizes, Shapes
+from fasttrt._runtime.statistics import sum_statistics
 from fasttrt._runtime.tensorrt_backend import TensorRTBackend
 
 _PREPARING_RUNS = 3
@@ -41,6 +42,12 @@ class ObservingBackend(TensorRTBackend):
         results = super().run(arrays, out, stream, inputs_read)
         sizes.count(shapes)  # now that they are known to be valid
         return results
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the sums over all plans, and the observed shapes; see `Backend.statistics`."""
+        backends = [] if self._sizes is None else self._sizes.backends
+        parts = [super().statistics(), *(backend.statistics() for backend in backends)]
+        return sum_statistics(parts) | {"observed": self.observed_shapes}
 
     @property
     def observed_shapes(self) -> list[dict[str, tuple[int, ...]]]:

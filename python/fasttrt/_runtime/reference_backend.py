@@ -17,6 +17,7 @@ from fasttrt._runtime import ort_session as _ort
 from fasttrt._runtime.arrays import PINNED, dlpack_device
 from fasttrt._runtime.ort_calls import Runs
 from fasttrt._runtime.output_arrays import check_target, fill_target
+from fasttrt._runtime.statistics import RunCounter
 from fasttrt.errors import (
     Error,
     InputError,
@@ -57,6 +58,7 @@ class ReferenceBackend:
         model = write_repeated_outputs(model)
         self.metadata: dict[str, Any] = {}
         self._runs = Runs()
+        self._counter = RunCounter()
         user_profiles: Sequence[Mapping[str, ShapeLike]] = []
         if shapes is not None:
             user_profiles = [shapes] if isinstance(shapes, Mapping) else shapes
@@ -85,6 +87,12 @@ class ReferenceBackend:
         inputs_read: Any = None,
     ) -> list[np.ndarray[Any, Any]]:
         """Run once; see `Engine.infer`."""
+        with self._counter.one(arrays):
+            return self._run_once(arrays, out, stream)
+
+    def _run_once(
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None, stream: Any
+    ) -> list[np.ndarray[Any, Any]]:
         if stream is not None:
             raise InputError("stream= needs a GPU; the engine runs on the CPU")
         targets = [None] * len(self.outputs) if out is None else out
@@ -121,6 +129,21 @@ class ReferenceBackend:
             Error: always.
         """
         raise Error("an engine on the CPU cannot be refitted; create one from the new model")
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._session is None
+
+    def warm_up(self, arrays: Sequence[Any]) -> None:
+        """Do nothing: ONNX Runtime compiles nothing."""
+
+    def store_kernels(self) -> None:
+        """Do nothing, for the same reason."""
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what was counted; see `Backend.statistics`."""
+        return self._counter.statistics()
 
     def flush_pending_batches(self) -> None:
         """Nothing is gathered on the CPU."""

@@ -11,6 +11,7 @@ import numpy as np
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.arrays import CUDA, dlpack_device, is_gpu_array
 from fasttrt._runtime.backend import Backend
+from fasttrt._runtime.statistics import sum_statistics
 from fasttrt.errors import EngineLoadError, Error, InputError
 
 
@@ -81,6 +82,25 @@ class ReplicatedBackend:
                 named = type(error)(f"cuda:{ordinal}: {error}{state}")
                 vars(named).update(vars(error))  # such as a CudaError's code
                 raise named from error
+
+    @property
+    def closed(self) -> bool:
+        """Whether they were closed."""
+        return self._backends[0].closed
+
+    def warm_up(self, arrays: Sequence[Any]) -> None:
+        """Warm all of them up, one after the other: TensorRT-RTX compiles for one at a time."""
+        for backend in self._backends:
+            backend.warm_up(arrays)
+
+    def store_kernels(self) -> None:
+        """Store the kernels of all of them."""
+        for backend in self._backends:
+            backend.store_kernels()
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the sums over all GPUs."""
+        return sum_statistics([backend.statistics() for backend in self._backends])
 
     def flush_pending_batches(self) -> None:
         """Hurry all of them."""

@@ -53,11 +53,14 @@ class TensorRTBackend:
         wait: str,
         batching: Batching | None,
         cache: Path | None,
+        name: str = "engine",
         weights: OnnxModel | None = None,
         weight_streaming_budget: int | None = None,
         plugins: Plugins = (),
     ) -> None:
-        """Load the plan onto a GPU; ``cache`` is the folder for the kernels that this compiles.
+        """Load the plan onto a GPU.
+
+        ``cache`` is the folder for the kernels that this compiles, ``name`` what profilers show.
 
         Raises:
             EngineLoadError: it cannot run here; the message names what built it and what is here.
@@ -78,6 +81,7 @@ class TensorRTBackend:
             check_tf32(self.metadata)
         loaded = load(handle, plugins)
         options = _core.EngineOptions()
+        options.name = name
         options.device = device
         options.contexts = contexts
         options.allow_host_code = engine_host_code
@@ -104,7 +108,7 @@ class TensorRTBackend:
                 except BaseException:
                     self.core.close()  # now, not when the traceback is freed
                     raise
-        self._store_kernels()  # now, as not every process closes its engines
+        self.store_kernels()  # now, as not every process closes its engines
         declared = _declared(plan)
         profiles = plan.metadata.get("profiles", ())
         self.inputs = tuple(_spec(tensor, declared, profiles) for tensor in self.core.inputs())
@@ -182,6 +186,25 @@ class TensorRTBackend:
         with self._weights_lock:
             refit(self.core, self.metadata, model, self._library)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.core.closed
+
+    def warm_up(self, arrays: Sequence[Any]) -> None:
+        """Run in every context; see `Backend.warm_up`."""
+        with forwarded():
+            self.core.warm_up(arrays)
+
+    def store_kernels(self) -> None:
+        """Store the kernels that were compiled, if there is a cache of them."""
+        if self._kernels is not None and not self.core.closed:
+            self._kernels.store(self.core)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what was counted; see `Backend.statistics`."""
+        return self.core.statistics()
+
     def flush_pending_batches(self) -> None:
         """Let no batch wait for more runs to join."""
         self.core.flush_pending_batches()
@@ -190,13 +213,9 @@ class TensorRTBackend:
         """Wait for current runs, and free all resources."""
         with forwarded():
             try:
-                self._store_kernels()
+                self.store_kernels()
             finally:
                 self.core.close()
-
-    def _store_kernels(self) -> None:
-        if self._kernels is not None and not self.core.closed:
-            self._kernels.store(self.core)
 
 
 def family_for(plan: Plan) -> str:

@@ -1,0 +1,21 @@
+#include "engine/shared_session_state.hpp"
+
+#include <cstdint>
+
+namespace fasttrt::engine {
+
+SizeKey size_key(std::size_t profile, std::span<const InputArray> arrays) {
+  SizeKey key;
+  key.reserve(arrays.size() + 1);
+  key.push_back({static_cast<std::int64_t>(profile)});
+  for (const auto& array : arrays) key.push_back(array.shape);
+  return key;
+}
+
+bool SharedSessionState::is_new_size(std::size_t profile, std::span<const InputArray> arrays) {
+  constexpr std::size_t most = 4096;  // beyond it they count again
+  if (sizes.size() == most) sizes.clear();
+  return sizes.insert(size_key(profile, arrays)).second;
+}
+
+}  // namespace fasttrt::engine
