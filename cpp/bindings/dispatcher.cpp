@@ -3,13 +3,17 @@
 
 #include <pybind11/stl.h>
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bindings/choice.hpp"
+#include "bindings/engine_call.hpp"
 #include "bindings/function_call.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/process.hpp"
@@ -18,6 +22,7 @@
 #include "bindings/waiting.hpp"
 #include "common/error.hpp"
 #include "engine/completion_channel.hpp"
+#include "engine/engine_runner.hpp"
 
 namespace fasttrt::bindings {
 namespace {
@@ -33,32 +38,56 @@ struct Terms {
   std::optional<double> timeout;
 };
 
+// Of engines of one plan.
+std::vector<EngineParts> all_parts(const py::sequence& engines) {
+  std::vector<EngineParts> parts;
+  for (const auto& engine : engines) {
+    parts.push_back(engine_parts(py::reinterpret_borrow<py::object>(engine)));
+  }
+  if (parts.empty()) throw InputError("a dispatcher needs something to run requests on");
+  return parts;
+}
+
 class PyDispatcher {
  public:
-  PyDispatcher(py::function function, const DispatcherOptions& options)
-      : function_(std::move(function)) {
+  PyDispatcher(const py::object& runner, const DispatcherOptions& options) {
     std::vector<std::unique_ptr<engine::Runner>> runners;
-    runners.push_back(std::make_unique<FunctionRunner>());
-    dispatcher_ = std::make_shared<engine::Dispatcher>(std::move(runners), options);
+    engine::RunTensors tensors;
+    if (PyCallable_Check(runner.ptr()) != 0) {
+      if (options.batching) throw InputError("a function cannot be batched, only engines");
+      function_ = runner;
+      runners.push_back(std::make_unique<FunctionRunner>());
+    } else {
+      engines_ = all_parts(runner);
+      for (const auto& engine : engines_) {
+        runners.push_back(std::make_unique<engine::EngineRunner>(*engine.engine));
+      }
+      const auto& first = *engines_.front().engine;
+      tensors = {first.inputs(), first.outputs(), first.pool()};
+    }
+    dispatcher_ = std::make_shared<engine::Dispatcher>(std::move(runners), tensors, options);
   }
   ~PyDispatcher() {
     if (process_.is_another()) {
       new std::shared_ptr<engine::Dispatcher>(std::move(dispatcher_));  // the parent's
       return;
     }
-    const GilRelease release;  // waits for runs that may need it
-    dispatcher_->close(false);
+    const GilRelease release;   // waits for runs that may need it
+    dispatcher_->close(false);  // requests may hold it for longer
   }
   PyDispatcher(const PyDispatcher&) = delete;
   PyDispatcher& operator=(const PyDispatcher&) = delete;
 
-  Ref<PyRequest> submit(const py::sequence& arrays, const py::object& out, const Terms& terms,
-                        std::shared_ptr<CompletionChannel> channel, py::object token) {
+  Ref<PyRequest> submit(const py::sequence& arrays, const py::object& out, bool stage,
+                        const Terms& terms, std::shared_ptr<CompletionChannel> channel,
+                        py::object token) {
     const auto request = make(arrays, out, terms);
     request->channel = std::move(channel);
     request->token = std::move(token);
-    const GilRelease release;  // the dispatcher's lock is held for moments, without the GIL
-    dispatcher_->submit(request);
+    // Safe: the request holds the arrays. Others hold the dispatcher's lock for moments, and never
+    // wait for the GIL meanwhile.
+    const GilRelease release;
+    dispatcher_->submit(request, stage ? engine::Staging::copy : engine::Staging::lend);
     return request;
   }
 
@@ -66,7 +95,7 @@ class PyDispatcher {
     const auto request = make(arrays, out, terms);
     {
       const GilRelease release;  // as in submit()
-      dispatcher_->submit(request);
+      dispatcher_->run(request);
     }
     try {
       std::ignore = request->wait(std::nullopt);
@@ -120,14 +149,20 @@ class PyDispatcher {
   Ref<PyRequest> make(const py::sequence& arrays, const py::object& out, const Terms& terms) {
     if (process_.is_another()) throw Error("the dispatcher belongs to another process");
     PyRequest::bury_dead();
-    Ref<PyRequest> request(new FunctionCall(dispatcher_, function_, arrays, out));
+    Ref<PyRequest> request;
+    if (engines_.empty()) {
+      request = Ref<PyRequest>(new FunctionCall(dispatcher_, function_, arrays, out));
+    } else {
+      request = Ref<PyRequest>(new EngineCall(dispatcher_, engines_.front(), {arrays, out}));
+    }
     if (terms.priority != 0) request->priority = engine::Priority::high;
     request->deadline = time_after(terms.timeout);
     return request;
   }
 
   const Process process_;
-  py::function function_;
+  py::object function_;
+  std::vector<EngineParts> engines_;
   std::shared_ptr<engine::Dispatcher> dispatcher_;
 };
 
@@ -143,25 +178,35 @@ void register_dispatcher(py::module_& module) {
           [](DispatcherOptions& self, const std::string& policy) {
             self.wait = wait_policy(policy);
           },
-          py::arg("policy"));
+          py::arg("policy"))
+      .def(
+          "set_batching",
+          [](DispatcherOptions& self, std::int64_t max_size, std::int64_t max_delay_us,
+             const std::vector<std::int64_t>& sizes) {
+            self.batching = {max_size, std::chrono::microseconds(max_delay_us), sizes};
+          },
+          py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"));
   py::class_<PyDispatcher>(module, "Dispatcher", "A queue of runs, and the threads that do them.")
-      .def(py::init<py::function, const DispatcherOptions&>(), py::arg("runner"),
+      .def(py::init<const py::object&, const DispatcherOptions&>(), py::arg("runner"),
            py::arg("options"),
-           "runner(arrays, out) returns the results; it is called on threads of the dispatcher's.")
+           "runner: engines of one plan, or a function: runner(arrays, out) returns the results, "
+           "and is "
+           "called on threads of the dispatcher's.")
       .def(
           "submit",
-          [](PyDispatcher& self, const py::sequence& arrays, const py::object& out, bool /*stage*/,
+          [](PyDispatcher& self, const py::sequence& arrays, const py::object& out, bool stage,
              int priority, std::optional<double> timeout,
              std::shared_ptr<CompletionChannel> channel, py::object token) {
-            return self.submit(arrays, out, {priority, timeout}, std::move(channel),
+            return self.submit(arrays, out, stage, {priority, timeout}, std::move(channel),
                                std::move(token));
           },
           py::arg("arrays"), py::arg("out"), py::arg("stage") = false, py::arg("priority") = 0,
           py::arg("timeout") = py::none(), py::arg("channel") = py::none(),
           py::arg("token") = py::none(),
           "Queue a run. priority: 0, or 1 for before all others; timeout: seconds until its "
-          "deadline. The channel gets the request with the token when it is done. Raises "
-          "QueueFullError, Error once closed.")
+          "deadline. stage: the arrays may be changed once this returns, otherwise not until it is "
+          "done (a function gets them as they are). The channel gets the request with the token "
+          "when it is done. Raises InputError, QueueFullError, Error once closed.")
       .def(
           "infer",
           [](PyDispatcher& self, const py::sequence& arrays, const py::object& out, int priority,
@@ -171,6 +216,9 @@ void register_dispatcher(py::module_& module) {
           py::arg("arrays"), py::arg("out"), py::arg("priority") = 0,
           py::arg("timeout") = py::none(), "Queue a run, wait for it, and return its results.")
       .def("statistics", &PyDispatcher::statistics)
+      .def(
+          "flush", [](const PyDispatcher& self) { self.dispatcher().flush(); }, ReleaseGil(),
+          "From now on no batch waits for requests to join it.")
       .def("close", &PyDispatcher::close, py::arg("drain"),
            "Refuse runs from now on; run what is queued (drain) or cancel it; wait for the rest.")
       .def_property_readonly("closed",

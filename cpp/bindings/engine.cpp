@@ -18,6 +18,7 @@
 
 #include "bindings/buffer.hpp"
 #include "bindings/call_resources.hpp"
+#include "bindings/engine_call.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/interpreter_shutdown.hpp"
 #include "bindings/register.hpp"
@@ -256,6 +257,9 @@ class PyEngine {
   }
 
   [[nodiscard]] Engine& engine() const { return *engine_; }
+  [[nodiscard]] EngineParts parts(py::object self) const {
+    return {std::move(self), engine_.get(), &inputs_, &outputs_, resources_.get()};
+  }
 
  private:
   // The memory that a function gives, as bytes, or None.
@@ -326,6 +330,13 @@ class PyEngine {
 };
 
 }  // namespace
+
+EngineParts engine_parts(const py::object& object) {
+  if (!py::isinstance<PyEngine>(object)) {
+    throw InputError("expected a _core.Engine, got " + type_name(object));
+  }
+  return object.cast<const PyEngine&>().parts(object);
+}
 
 void register_engine(py::module_& module) {
   py::class_<engine::InputsRead>(module, "InputsRead",

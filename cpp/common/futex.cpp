@@ -21,10 +21,12 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
   time = std::min(time, longest);
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
   const timespec relative{seconds.count(), (time - seconds).count()};
+  // NOLINTNEXTLINE(*-vararg)
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, &relative, nullptr, 0);
 }
 
 void futex_wake_all(const std::atomic<std::uint32_t>& word) noexcept {
+  // NOLINTNEXTLINE(*-vararg)
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 

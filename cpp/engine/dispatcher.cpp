@@ -2,45 +2,43 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "common/error.hpp"
-#include "common/futex.hpp"
 #include "engine/completion_channel.hpp"
 
 namespace fasttrt::engine {
 namespace {
 
-// Waking a thread takes some 30 us: an idle worker watches for as long as the next request may be
-// about to come.
-constexpr auto max_spin = std::chrono::microseconds(100);
+constexpr std::array priorities{Priority::high, Priority::normal};
 
-std::exception_ptr late(const char* what) {
-  return std::make_exception_ptr(DeadlineError(std::string("the request ") + what));
-}
+std::size_t rank(Priority priority) { return priority == priorities[0] ? 0 : 1; }
 
 }  // namespace
 
-Dispatcher::Dispatcher(std::vector<std::unique_ptr<Runner>> runners,
-                       const DispatcherOptions& options)
-    : runners_(std::move(runners)), options_(options) {
+Dispatcher::Dispatcher(std::vector<std::unique_ptr<Runner>> runners, RunTensors tensors,
+                       DispatcherOptions options)
+    : runners_(std::move(runners)), tensors_(std::move(tensors)), options_(std::move(options)) {
   if (runners_.empty()) throw InputError("a dispatcher needs something to run requests on");
   if (options_.workers < 1) throw InputError("workers: expected at least 1");
   if (options_.max_queue == std::size_t{0}) throw InputError("max_queue: expected at least 1");
+  if (options_.batching) batches_ = std::make_unique<BatchQueue>(tensors_, *options_.batching);
+  for (const auto& runner : runners_) lanes_.push_back({*runner, 0, {}});
 }
 
 Dispatcher::~Dispatcher() { close(false); }
 
-void Dispatcher::start_threads() {
-  for (const auto& runner : runners_) {
-    for (int i = 0; i < options_.workers; ++i) {
-      threads_.emplace_back([this, &runner = *runner] { work(runner); });
-    }
-  }
+void Dispatcher::check(Request& request) const {
+  if (request.inputs().empty()) return;
+  std::ignore = choose_profile(tensors_.inputs, request.inputs());
+  if (!batches_ || !batches_->accepts(request)) return;
+  request.rows_ = request.inputs().front().shape[0];
+  check_targets(tensors_, request);
 }
 
-void Dispatcher::submit(const RequestRef& request) {
-  const Lock lock(mutex_);
+// Needs the lock, as all that follows unless it takes it.
+void Dispatcher::admit(Request& request) {
   if (is_closed_) throw Error("the engine is closed");
   auto& waiting = statistics_.waiting;
   if (options_.max_queue && waiting >= *options_.max_queue) {
@@ -49,94 +47,80 @@ void Dispatcher::submit(const RequestRef& request) {
                          " requests wait, max_queue is " + std::to_string(*options_.max_queue));
   }
   if (threads_.empty()) start_threads();
-  if (request->deadline && !timer_.joinable()) timer_ = std::thread([this] { watch_deadlines(); });
-
-  request->queued_at_ = Clock::now();
-  request->spins_ = options_.wait != WaitPolicy::block;
-  queues_.at(request->priority == Priority::high ? 0 : 1).push(request);
+  if (request.deadline && !timer_.joinable()) timer_ = std::thread([this] { watch_deadlines(); });
+  request.queued_at_ = Clock::now();
+  request.spins_ = options_.wait != WaitPolicy::block;
+  request.bell_ = static_cast<std::uint8_t>((statistics_.runs + waiting) % Request::bells);
   statistics_.most_waiting = std::max(statistics_.most_waiting, ++waiting);
-  if (request->deadline && (!earliest_ || *request->deadline < *earliest_)) {
-    earliest_ = request->deadline;
+  if (request.deadline && (!earliest_ || *request.deadline < *earliest_)) {
+    earliest_ = request.deadline;
     timer_changed_.notify_one();
   }
+}
+
+void Dispatcher::announce() noexcept {
   ++arrivals_;
-  if (sleeping_ > 0) arrived_.notify_one();
-}
-
-void Dispatcher::work(Runner& runner) {
-  Lock lock(mutex_);
-  while (auto request = next(lock)) run(runner, std::move(request), lock);
-}
-
-// Null once there will be none.
-RequestRef Dispatcher::next(Lock& lock) {
-  bool has_spun = options_.wait == WaitPolicy::block;
-  for (;;) {
-    for (auto& queue : queues_) {
-      if (queue.empty()) continue;
-      auto request = queue.pop();
-      --statistics_.waiting;
-      return request;
-    }
-    if (is_closed_) return {};
-    idle(lock, has_spun);
-  }
-}
-
-void Dispatcher::idle(Lock& lock, bool& has_spun) {
-  if (has_spun) {
-    ++sleeping_;
-    arrived_.wait(lock);
-    --sleeping_;
-    return;
-  }
-  const auto seen = arrivals_.load();
-  lock.unlock();
-  const auto end = Clock::now() + max_spin;
-  while (arrivals_ == seen && Clock::now() < end) relax();
-  has_spun = arrivals_ == seen;
-  lock.lock();
-}
-
-void Dispatcher::run(Runner& runner, RequestRef request, Lock& lock) {
-  const auto begun = Clock::now();
-  request->begin();
-  ++statistics_.running;
-  lock.unlock();
-  auto outcome = Outcome::ok;
-  if (request->deadline && begun > *request->deadline) {
-    outcome = Outcome::late;
-    request->error_ = late("waited beyond its deadline");
+  if (sleeping_ == 0) return;
+  if (batches_ || is_closed_) {
+    arrived_.notify_all();  // what is ready for one device may not be for another
   } else {
-    try {
-      runner.run(*request);
-    } catch (...) {
-      outcome = Outcome::error;
-      request->error_ = std::current_exception();
+    arrived_.notify_one();
+  }
+}
+
+void Dispatcher::submit(const RequestRef& request, Staging staging) {
+  check(*request);
+  if (batches_ && batches_->accepts(*request)) {
+    Lock lock(mutex_);
+    admit(*request);
+    if (const auto seat = batches_->join(request); seat.batch != nullptr) {
+      request->bell_ = seat.batch->bell;
+      lock.unlock();
+      return bring(request, staging, seat);
     }
+    --statistics_.waiting;
   }
-  const auto ended = Clock::now();
-  if (outcome == Outcome::ok && request->deadline && ended > *request->deadline) {
-    outcome = Outcome::late;
-    request->error_ = late("ended after its deadline");
+  Clock::duration copying{};
+  if (staging == Staging::copy && !request->inputs().empty()) {
+    const auto begun = Clock::now();
+    request->staged_ = stage(tensors_, request->inputs());
+    copying = Clock::now() - begun;
   }
-  lock.lock();
-  --statistics_.running;
-  ++statistics_.runs;
-  ++statistics_.rows;
-  ++statistics_.run_sizes[1];
-  statistics_.queue += begun - request->queued_at_;
-  statistics_.run += ended - begun;
-  request = settle(std::move(request), outcome);
-  lock.unlock();
-  Request::finish({&request, 1});
-  lock.lock();
+  const Lock lock(mutex_);
+  admit(*request);
+  statistics_.staging += copying;
+  queues_.at(rank(request->priority)).push(request);
+  announce();
+}
+
+// Brings the rows to the request's place in its batch. Without the lock, at first.
+void Dispatcher::bring(const RequestRef& request, Staging staging, const BatchQueue::Seat& seat) {
+  const auto begun = Clock::now();
+  std::exception_ptr error;
+  try {
+    seat.batch->copy_in(request->inputs(), seat.offset);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  RequestRef refused;
+  {
+    const Lock lock(mutex_);
+    statistics_.staging += Clock::now() - begun;
+    const bool matters = batches_->joined(seat, error == nullptr);
+    if (error != nullptr && staging == Staging::copy && request->batch_ == seat.batch.get()) {
+      --statistics_.waiting;
+      refused = batches_->withdraw(*seat.batch, seat.member);
+    }
+    if (matters) announce();
+  }
+  if (refused) std::rethrow_exception(error);
 }
 
 // What remains is to tell others of it, without the lock.
 RequestRef Dispatcher::settle(RequestRef request, Outcome outcome) {
   request->outcome_ = outcome;
   statistics_.count(outcome);
+  if (is_closed_) announce();  // it may have been the last
   return request;
 }
 
@@ -144,9 +128,15 @@ bool Dispatcher::cancel(Request& request) {
   RequestRef cancelled;
   {
     const Lock lock(mutex_);
-    if (request.list_ == nullptr) return false;
+    if (request.list_ != nullptr) {
+      cancelled = request.list_->remove(request);
+    } else if (request.batch_ != nullptr) {
+      cancelled = batches_->withdraw(*request.batch_, request.member_);
+    } else {
+      return false;
+    }
     --statistics_.waiting;
-    cancelled = settle(request.list_->remove(request), Outcome::cancelled);
+    cancelled = settle(std::move(cancelled), Outcome::cancelled);
   }
   Request::finish({&cancelled, 1});
   return true;
@@ -165,22 +155,38 @@ void Dispatcher::attach(const RequestRef& request, std::shared_ptr<CompletionCha
   channel->push({&done, 1});
 }
 
-// Takes those due out of the queue.
-void Dispatcher::withdraw(RequestList& queue, Outcome outcome, Clock::time_point due,
-                          std::vector<RequestRef>& withdrawn) {
-  Request* after = nullptr;
-  for (auto* request = queue.front(); request != nullptr; request = after) {
-    after = RequestList::next(*request);
-    if (outcome == Outcome::late) {
-      if (!request->deadline) continue;
-      if (*request->deadline > due) {
-        earliest_ = std::min(*request->deadline, earliest_.value_or(Clock::time_point::max()));
-        continue;
-      }
-      request->error_ = late("waited beyond its deadline");
-    }
+// Whether a request in the queue is to leave it: all, or those late by `due`.
+bool Dispatcher::is_withdrawn(Request& request, Outcome outcome, Clock::time_point due) {
+  if (outcome != Outcome::late) return true;
+  if (!request.deadline) return false;
+  if (*request.deadline <= due) {
+    request.error_ =
+        std::make_exception_ptr(DeadlineError("the request waited beyond its deadline"));
+    return true;
+  }
+  earliest_ = std::min(*request.deadline, earliest_.value_or(Clock::time_point::max()));
+  return false;
+}
+
+void Dispatcher::withdraw_all(Outcome outcome, Clock::time_point due,
+                              std::vector<RequestRef>& withdrawn) {
+  const auto add = [&](RequestRef request) {
     --statistics_.waiting;
-    withdrawn.push_back(settle(queue.remove(*request), outcome));
+    withdrawn.push_back(settle(std::move(request), outcome));
+  };
+  for (auto& queue : queues_) {
+    Request* after = nullptr;
+    for (auto* request = queue.front(); request != nullptr; request = after) {
+      after = RequestList::next(*request);
+      if (is_withdrawn(*request, outcome, due)) add(queue.remove(*request));
+    }
+  }
+  if (!batches_) return;
+  for (const auto& batch : std::vector(batches_->batches().begin(), batches_->batches().end())) {
+    for (std::size_t i = 0; i < batch->members.size(); ++i) {
+      const auto& request = batch->members[i].request;
+      if (request && is_withdrawn(*request, outcome, due)) add(batches_->withdraw(*batch, i));
+    }
   }
 }
 
@@ -191,11 +197,11 @@ void Dispatcher::watch_deadlines() {
     if (!earliest_) {
       timer_changed_.wait(lock);
     } else if (now < *earliest_) {
-      timer_changed_.wait_until(lock, *earliest_);
+      timer_changed_.wait_until(lock, Clock::time_point(*earliest_));
     } else {
       earliest_.reset();
       std::vector<RequestRef> withdrawn;
-      for (auto& queue : queues_) withdraw(queue, Outcome::late, now, withdrawn);
+      withdraw_all(Outcome::late, now, withdrawn);
       lock.unlock();
       Request::finish(withdrawn);
       withdrawn.clear();
@@ -204,14 +210,19 @@ void Dispatcher::watch_deadlines() {
   }
 }
 
+void Dispatcher::flush() noexcept {
+  const Lock lock(mutex_);
+  if (batches_) batches_->flush();
+  announce();
+}
+
 void Dispatcher::close(bool drain) noexcept {
   std::vector<RequestRef> withdrawn;
   {
     const Lock lock(mutex_);
     is_closed_ = true;
-    if (!drain) {
-      for (auto& queue : queues_) withdraw(queue, Outcome::cancelled, {}, withdrawn);
-    }
+    if (batches_) batches_->flush();
+    if (!drain) withdraw_all(Outcome::cancelled, {}, withdrawn);
     ++arrivals_;
     arrived_.notify_all();
   }
@@ -220,7 +231,8 @@ void Dispatcher::close(bool drain) noexcept {
   for (auto& thread : threads_) thread.join();
   threads_.clear();
   {  // the timer serves until the queue is empty, which it is now
-    const Lock lock(mutex_);
+    Lock lock(mutex_);
+    callers_changed_.wait(lock, [&] { return callers_ == 0; });
     timer_changed_.notify_all();
   }
   if (timer_.joinable()) timer_.join();

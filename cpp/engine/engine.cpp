@@ -8,6 +8,7 @@
 
 #include "common/error.hpp"
 #include "cuda/memory.hpp"
+#include "engine/engine_access.hpp"
 #include "engine/output_shapes.hpp"
 #include "nvinfer/logger.hpp"
 
@@ -26,55 +27,6 @@ const nvinfer::Enumerator& strategy(Specialization specialization) {
 }
 
 }  // namespace
-
-// Holds a session for the time of a run, with the device current.
-class Engine::SessionLease {
- public:
-  // warmup_round: of a session that it has not seen; then there may be none.
-  explicit SessionLease(Engine& engine, std::optional<std::uint64_t> warmup_round = std::nullopt)
-      : engine_(engine) {
-    const auto start = RunClock::now();
-    auto lock = engine.gate_.lock();
-    engine.gate_.enter(lock);
-    try {
-      if (!engine.broken_.empty()) throw Error(engine.broken_);
-      guard_.emplace(*engine.shared_.device);
-      const auto make = [&] { return engine.make_session(); };
-      if (warmup_round) {
-        session_ = engine.sessions_.take_if(lock, make, [&](const Session& session) {
-          return session.warmup_round != *warmup_round;
-        });
-        return;
-      }
-      session_ = engine.sessions_.take(lock, make);
-      engine.counts_.queue += RunClock::now() - start;
-    } catch (...) {
-      guard_.reset();
-      engine.gate_.leave();
-      throw;
-    }
-  }
-  ~SessionLease() {
-    guard_.reset();
-    // Both under one lock, so that close() cannot be over before this thread is done.
-    const auto lock = engine_.gate_.lock();
-    if (session_ != nullptr) {
-      if (const auto run = session_->take_record()) engine_.counts_.add(*run);
-      engine_.sessions_.give_back(std::move(session_));
-    }
-    engine_.gate_.leave();
-  }
-  SessionLease(const SessionLease&) = delete;
-  SessionLease& operator=(const SessionLease&) = delete;
-
-  [[nodiscard]] explicit operator bool() const noexcept { return session_ != nullptr; }
-  Session* operator->() const noexcept { return session_.get(); }
-
- private:
-  Engine& engine_;
-  std::optional<cuda::ContextGuard> guard_;
-  std::unique_ptr<Session> session_;
-};
 
 Engine::Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const std::byte> plan,
                const EngineOptions& options)

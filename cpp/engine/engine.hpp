@@ -15,6 +15,7 @@
 #include "engine/io_tensor.hpp"
 #include "engine/run_counts.hpp"
 #include "engine/run_gate.hpp"
+#include "engine/runner.hpp"
 #include "engine/session.hpp"
 #include "engine/session_pool.hpp"
 #include "nvinfer/runtime.hpp"
@@ -68,6 +69,8 @@ class Engine {
   [[nodiscard]] const std::vector<IoTensor>& outputs() const noexcept { return shared_.outputs; }
   [[nodiscard]] const nvinfer::Library& library() const noexcept { return *library_; }
   [[nodiscard]] int device() const noexcept { return options_.device; }
+  // Of page-locked memory for arrays that come and go.
+  [[nodiscard]] const std::shared_ptr<PinnedPool>& pool() const noexcept { return shared_.pool; }
   [[nodiscard]] int layer_count() const;
   // What TensorRT made of the network, layer by layer: JSON, in the vendor's form, as detailed as
   // the build's profiling verbosity made it.
@@ -81,6 +84,11 @@ class Engine {
   void infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
              std::optional<cuda::StreamRef> stream = std::nullopt,
              InputsRead* inputs_read = nullptr);
+
+  // A session for one run of a batch, see Runner: it must be given back for close() and refit() to
+  // go on. Throw Error once closed.
+  [[nodiscard]] std::unique_ptr<GatheredRun> gather();
+  [[nodiscard]] std::unique_ptr<GatheredRun> try_gather(std::size_t largest_input);
 
   // The outputs' shapes for these inputs, with -1 for a dimension that only a run can tell. Throws
   // as infer() does.
@@ -129,8 +137,9 @@ class Engine {
   [[nodiscard]] bool closed() const;
 
  private:
+  class GatheredSession;
   class SessionLease;
-  class SharedAccess;  // these two: engine_access.hpp
+  class SharedAccess;  // these three: engine_access.hpp
   class ExclusiveAccess;
   void prepare_weights();
   void load(std::span<const std::byte> plan);

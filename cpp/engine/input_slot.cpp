@@ -20,6 +20,8 @@ InputSlot::InputSlot(std::shared_ptr<cuda::PrimaryContext> device, CopyPool& cop
 Placement InputSlot::stage(const InputArray& array, cuda::StreamRef stream) {
   const auto bytes = nvinfer::byte_size(tensor_.dtype, array.shape.volume());
   const auto* const data = static_cast<const std::byte*>(array.data);
+  const auto ahead = ahead_of_ == data && data != nullptr ? std::min(ahead_, bytes) : 0;
+  forget_ahead();
   lent_ = false;
   mapped_bytes_ = 0;
   if (tensor_.on_host) {
@@ -49,23 +51,37 @@ Placement InputSlot::stage(const InputArray& array, cuda::StreamRef stream) {
     return {staging_.device_data(), staging_moved || buffer_moved};
   }
   const bool buffer_moved = grow_buffer(bytes);
-  const bool staging_moved = upload(data, bytes, stream);
+  const bool staging_moved = upload(data, buffer_moved ? 0 : ahead, bytes, stream);
   return {buffer_.data(), buffer_moved || staging_moved};
 }
 
-// Like the two below, returns whether memory that captured work may use was replaced.
-bool InputSlot::upload(const std::byte* data, std::size_t bytes, cuda::StreamRef stream) {
+bool InputSlot::copy_ahead(const std::byte* data, std::size_t begin, std::size_t end,
+                           std::size_t capacity, cuda::StreamRef stream) {
+  const bool moved = grow_buffer(capacity);
+  cuda::copy_to_device(static_cast<std::byte*>(buffer_.data()) + begin, data + begin, end - begin,
+                       stream);
+  ahead_of_ = data;
+  ahead_ = end;
+  return moved;
+}
+
+// Without the bytes before `begin`. Like the two below, returns whether memory that captured work
+// may use was replaced.
+bool InputSlot::upload(const std::byte* data, std::size_t begin, std::size_t end,
+                       cuda::StreamRef stream) {
+  auto* const target = static_cast<std::byte*>(buffer_.data()) + begin;
+  data += begin;
+  const auto bytes = end - begin;
   lent_ = cuda::is_pinned(data);
   if (lent_) {
-    cuda::copy_to_device(buffer_.data(), data, bytes, stream);
+    cuda::copy_to_device(target, data, bytes, stream);
     return false;
   }
   const bool moved = grow_staging(bytes);
   auto* const staged = static_cast<std::byte*>(staging_.data());
-  auto* const target = static_cast<std::byte*>(buffer_.data());
   // The GPU fetches one piece while the next is copied.
-  copies_.copy(staged, data, bytes, [&](std::size_t begin, std::size_t count) {
-    cuda::copy_to_device(target + begin, staged + begin, count, stream);
+  copies_.copy(staged, data, bytes, [&](std::size_t first, std::size_t count) {
+    cuda::copy_to_device(target + first, staged + first, count, stream);
   });
   return moved;
 }

@@ -28,6 +28,13 @@ class InputSlot {
   // device. Where it throws, its own memory may have been replaced, too.
   [[nodiscard]] Placement stage(const InputArray& array, cuda::StreamRef stream);
 
+  // Queues the copy of bytes `begin` to `end` of an array of up to `capacity` bytes that will be
+  // staged next, from the same address: stage() copies what follows. Returns whether memory that
+  // captured work may use was replaced. Until stage() or forget_ahead() the bytes must stay.
+  [[nodiscard]] bool copy_ahead(const std::byte* data, std::size_t begin, std::size_t end,
+                                std::size_t capacity, cuda::StreamRef stream);
+  void forget_ahead() noexcept { ahead_of_ = nullptr; }
+
   // For an array that the GPU reads from page-locked memory: the place of a copy in its own, and
   // what makes it. Kernels that read their input many times want it there.
   [[nodiscard]] bool is_mapped() const noexcept { return mapped_bytes_ > 0; }
@@ -44,7 +51,8 @@ class InputSlot {
   [[nodiscard]] const std::vector<std::byte>& values() const noexcept { return values_; }
 
  private:
-  [[nodiscard]] bool upload(const std::byte* data, std::size_t bytes, cuda::StreamRef stream);
+  [[nodiscard]] bool upload(const std::byte* data, std::size_t begin, std::size_t end,
+                            cuda::StreamRef stream);
   [[nodiscard]] bool grow_buffer(std::size_t bytes);
   [[nodiscard]] bool grow_staging(std::size_t bytes);
 
@@ -57,6 +65,8 @@ class InputSlot {
   std::vector<std::byte> values_;
   std::size_t mapped_bytes_ = 0;  // of the array staged last, if it was mapped
   bool lent_ = false;
+  const std::byte* ahead_of_ = nullptr;  // the array of which the first bytes were copied ahead
+  std::size_t ahead_ = 0;
 };
 
 }  // namespace fasttrt::engine

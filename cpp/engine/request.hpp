@@ -3,23 +3,33 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "common/ref.hpp"
 #include "engine/array.hpp"
+#include "engine/host_buffer.hpp"
 
 namespace fasttrt::engine {
 
 class CompletionChannel;
 class RequestList;
+struct QueuedBatch;
 class Request;
 using RequestRef = Ref<Request>;
 
 enum class Priority : std::uint8_t { normal, high };
+
+// Copies of a request's inputs, which may be changed then.
+struct StagedInputs {
+  std::vector<HostBuffer> blocks;
+  std::vector<InputArray> arrays;
+};
 
 // cancelled: before it began. late: it did not begin, or not end, by its deadline.
 enum class Outcome : std::uint8_t { pending, ok, error, late, cancelled };
@@ -34,7 +44,8 @@ class Request {
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  // The arrays, in host memory. Of a request without, only its own kind of runner knows what to do.
+  // The arrays, in host memory. With a request that has none only its own kind of runner knows what
+  // to do.
   [[nodiscard]] virtual std::span<const InputArray> inputs() const noexcept { return {}; }
   [[nodiscard]] virtual std::span<OutputArray> outputs() noexcept { return {}; }
 
@@ -49,6 +60,9 @@ class Request {
   }
   // Sleeps until it is done, or the time has come; returns is_done(). From any number of threads.
   bool wait_until(Clock::time_point time) const noexcept;
+
+  // Samples along dimension 0 where requests share runs, otherwise 1.
+  [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
 
   // Once it is done.
   [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
@@ -65,10 +79,16 @@ class Request {
 
  private:
   friend class RequestList;
+  friend class BatchQueue;
   friend class Dispatcher;
+
+  [[nodiscard]] std::span<const InputArray> staged_inputs() const noexcept {
+    return staged_.arrays.empty() ? inputs() : std::span<const InputArray>(staged_.arrays);
+  }
 
   // What has become of it and how many refer to it are one word: a thread that sees that it is done
   // may rely on the dispatcher's having let go of it, and of its arrays.
+  static constexpr std::size_t bells = 64;
   static constexpr std::uint32_t done_bit = 1;
   static constexpr std::uint32_t begun_bit = 2;
   static constexpr std::uint32_t one_reference = 4;
@@ -86,8 +106,13 @@ class Request {
   std::uint8_t bell_ = 0;  // which one rings when it is done
   bool spins_ = false;     // whether who waits for it may spin for a while
 
-  // The dispatcher's, under its lock: its place in a list.
+  std::int64_t rows_ = 1;
+  StagedInputs staged_;
+
+  // The dispatcher's, under its lock: its place in a list or in a batch.
   RequestList* list_ = nullptr;
+  QueuedBatch* batch_ = nullptr;
+  std::size_t member_ = 0;
   Request* before_ = nullptr;
   Request* after_ = nullptr;
   Clock::time_point queued_at_;

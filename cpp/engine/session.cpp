@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "common/error.hpp"
@@ -87,6 +88,7 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
   try {
     wait_for_previous_run(arrays, queue);
     profile = stage(arrays, profile, results, queue);
+    has_ahead_ = false;
     const bool awaits_copies = inputs_read != nullptr && lends_inputs();
     if (awaits_copies) {
       copied_.record(queue);
@@ -138,6 +140,21 @@ void Session::wait(cuda::StreamRef stream) {
 void Session::complete(std::span<OutputArray> results) {
   const nvtx::Range range(shared_.ranges.copy_out.c_str());
   for (std::size_t i = 0; i < results.size(); ++i) outputs_[i].complete(results[i]);
+}
+
+void Session::copy_ahead(std::size_t input, const std::byte* array, std::size_t begin,
+                         std::size_t end, std::size_t capacity) {
+  wait_for_previous_run({{{array, {}, Place::host}}}, stream_);
+  has_ahead_ = true;
+  std::ignore = placed([&] {
+    return Placement{nullptr, inputs_[input].copy_ahead(array, begin, end, capacity, stream_)};
+  });
+}
+
+void Session::forget_ahead() noexcept {
+  if (!std::exchange(has_ahead_, false)) return;
+  synchronize_quietly(stream_);
+  for (auto& input : inputs_) input.forget_ahead();
 }
 
 // Whether the host has no part in what is queued: nothing to copy, no memory of its own in use.

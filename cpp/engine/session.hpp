@@ -68,6 +68,14 @@ class Session {
     return std::exchange(record_, std::nullopt);
   }
 
+  // Begins to bring bytes `begin` to `end` of an input's array in host memory to the device, for
+  // the next run, which has it at the same address and copies the rest; of `capacity` bytes at
+  // most. The bytes stay until that run is over, or forget_ahead() returns. Not for shape tensors.
+  // Throws CudaError or OutOfMemoryError.
+  void copy_ahead(std::size_t input, const std::byte* array, std::size_t begin, std::size_t end,
+                  std::size_t capacity);
+  void forget_ahead() noexcept;
+
   // The outputs' shapes for these inputs, with -1 for a dimension that only a run can tell.
   [[nodiscard]] std::vector<Dims> infer_shapes(std::span<const InputArray> arrays,
                                                std::size_t profile,
@@ -127,6 +135,7 @@ class Session {
   std::vector<InputSlot> inputs_;
   std::vector<OutputSlot> outputs_;
   GraphRunner graphs_;
+  bool has_ahead_ = false;         // whether arrays were copied ahead since the last run
   std::vector<void*> addresses_;   // of the inputs, for the run at hand
   std::vector<std::int64_t> key_;  // of the run at hand, see stage()
   bool is_pending_ = false;        // whether done_ marks work that may be under way

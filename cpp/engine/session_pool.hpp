@@ -30,11 +30,7 @@ class SessionPool {
   // returns or throws: what make() throws, or Error once the pool is closed.
   template <class Make>
   [[nodiscard]] std::unique_ptr<Session> take(Lock& lock, const Make& make) {
-    if (!idle_.empty()) {
-      auto session = std::move(idle_.back());
-      idle_.pop_back();
-      return session;
-    }
+    if (auto session = take_idle()) return session;
     if (count_ == most_) {
       if (auto session = wait(lock)) return session;
     }
@@ -62,6 +58,14 @@ class SessionPool {
       give_back(std::move(session));
     }
     return nullptr;
+  }
+
+  // Null where none is idle.
+  [[nodiscard]] std::unique_ptr<Session> take_idle() noexcept {
+    if (idle_.empty()) return nullptr;
+    auto session = std::move(idle_.back());
+    idle_.pop_back();
+    return session;
   }
 
   // To who has waited longest, if there is one.

@@ -1,0 +1,166 @@
+// How a dispatcher runs a request, or a batch of them.
+#include <algorithm>
+#include <utility>
+
+#include "common/error.hpp"
+#include "engine/dispatcher.hpp"
+#include "engine/dispatcher_worker.hpp"
+
+namespace fasttrt::engine {
+namespace {
+
+bool is_late(const Request& request, Request::Clock::time_point now) {
+  return request.deadline && now > *request.deadline;
+}
+
+bool is_out_of_memory(const std::exception_ptr& error) noexcept {
+  try {
+    if (error != nullptr) std::rethrow_exception(error);
+    return false;
+  } catch (const OutOfMemoryError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace
+
+void Dispatcher::begin(Lane& lane, std::int64_t rows) noexcept {
+  ++lane.computing;
+  ++statistics_.running;
+  if (batches_) batches_->began(rows);
+}
+
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): without and with padding
+void Dispatcher::end(Lane& lane, std::int64_t rows, std::int64_t size,
+                     Clock::time_point begun) noexcept {
+  const auto now = Clock::now();
+  --lane.computing;
+  lane.idle_since = now;
+  --statistics_.running;
+  ++statistics_.runs;
+  statistics_.rows += static_cast<std::uint64_t>(rows);
+  ++statistics_.run_sizes[size];
+  statistics_.run += now - begun;
+  if (!batches_) return;
+  batches_->ended(rows);
+  announce();  // a batch may be ready for the device now
+}
+
+// Settles a request that has run, or was too late to.
+RequestRef Dispatcher::conclude(RequestRef request, bool has_run) {
+  auto& error = request->error_;
+  auto outcome = error == nullptr ? Outcome::ok : Outcome::error;
+  if (!has_run || (error == nullptr && is_late(*request, Clock::now()))) {
+    outcome = Outcome::late;
+    error =
+        std::make_exception_ptr(DeadlineError(has_run ? "the request ended after its deadline"
+                                                      : "the request waited beyond its deadline"));
+  }
+  return settle(std::move(request), outcome);
+}
+
+void Dispatcher::run_alone(Lane& lane, Request& request) const {
+  const auto inputs = request.staged_inputs();
+  if (inputs.empty()) {
+    lane.runner.run(request);
+  } else if (batches_) {
+    run_directly(tensors_, request, inputs, lane.runner);
+  } else {
+    lane.runner.run(inputs, request.outputs());
+  }
+}
+
+void Dispatcher::run_one(Lane& lane, RequestRef request, Lock& lock) {
+  const auto begun = Clock::now();
+  const bool is_run = !is_late(*request, begun);
+  statistics_.queue += begun - request->queued_at_;
+  if (is_run) {
+    request->begin();
+    begin(lane, request->rows());
+    lock.unlock();
+    request->error_ = error_of([&] { run_alone(lane, *request); });
+    lock.lock();
+    end(lane, request->rows(), request->rows(), begun);
+  }
+  request = conclude(std::move(request), is_run);
+  lock.unlock();
+  Request::finish({&request, 1});
+  lock.lock();
+}
+
+void Dispatcher::run(const RequestRef& request) {
+  check(*request);
+  Lock lock(mutex_);
+  if (!can_run_now(*request)) {
+    lock.unlock();
+    return submit(request, Staging::lend);
+  }
+  if (is_closed_) throw Error("the engine is closed");
+  request->queued_at_ = Clock::now();
+  ++callers_;
+  run_one(lanes_.front(), request, lock);
+  if (--callers_ == 0) callers_changed_.notify_all();
+}
+
+// Whether it can share its run with nobody, is not to wait for anybody, and needs no padding.
+bool Dispatcher::can_run_now(Request& request) {
+  return batches_ && batches_->accepts(request) && statistics_.waiting == 0 &&
+         batches_->is_alone(request.rows()) && batches_->size_alone(request) == request.rows();
+}
+
+void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
+  auto& lane = worker.lane;
+  const auto begun = Clock::now();
+  std::vector<RequestRef> done;
+  std::vector<Batch::Member*> live;
+  for (auto& member : batch->members) {
+    if (!member.request) continue;
+    --statistics_.waiting;
+    statistics_.queue += begun - member.request->queued_at_;
+    if (is_late(*member.request, begun)) {
+      done.push_back(conclude(std::move(member.request), false));
+    } else {
+      member.request->begin();
+      live.push_back(&member);
+    }
+  }
+  if (!live.empty()) {
+    const auto size = padded_size(batch->sizes, batch->rows);
+    auto place = worker.let_go();
+    begin(lane, batch->rows);
+    lock.unlock();
+    const auto error = error_of([&] {
+      if (batch->is_incomplete) throw OutOfMemoryError("no memory for a batch");
+      if (place == nullptr) place = lane.runner.gather();
+      batch->run(size, *place);
+    });
+    place.reset();
+    lock.lock();
+    end(lane, batch->rows, size, begun);
+    lock.unlock();
+    const auto ended = Clock::now();
+    // Alone, only those at fault fail; and there may be memory without the padding.
+    const bool may_fit = (batch->is_incomplete || size > batch->rows) && is_out_of_memory(error);
+    const bool is_final = error != nullptr && batch->members.size() == 1 && !may_fit;
+    for (auto* const member : live) {
+      auto& own = member->request->error_;
+      if (error == nullptr) {
+        own = error_of([&] { batch->take(*member); });
+      } else {
+        own = is_final ? error : error_of([&] { batch->run_alone(*member, lane.runner); });
+      }
+    }
+    lock.lock();
+    (error == nullptr ? statistics_.copy_out : statistics_.run) += Clock::now() - ended;
+    if (error != nullptr && !is_final) statistics_.runs += live.size();
+    for (auto* const member : live) done.push_back(conclude(std::move(member->request), true));
+  }
+  lock.unlock();
+  Request::finish(done);
+  done.clear();
+  lock.lock();
+}
+
+}  // namespace fasttrt::engine
