@@ -17,8 +17,9 @@ class Batching:
 
     Attributes:
         max_size: The maximum batch size, in elements along the first axis: at least 1.
-        max_delay_us: The maximum time that the first request of a batch waits for others, in
-            microseconds. 0: it is only joined by requests that are already waiting.
+        max_delay_us: The maximum time that a batch waits for more requests while its GPU is idle,
+            in microseconds. It waits for none where all clients are known to have sent theirs. 0:
+            it is only joined by requests that arrive while its GPU is busy.
         sizes: The batch sizes that are run, in ascending order and ending with ``max_size``. A
             batch is padded to the next of them. None: the powers of two below ``max_size``, and
             ``max_size``.
