@@ -373,7 +373,8 @@ void register_engine(py::module_& module) {
       .def("outputs", [](const PyEngine& self) { return self.specs(false); })
       .def("serialize", &PyEngine::serialize, py::arg("without_weights"))
       .def("runtime_cache", &PyEngine::runtime_cache,
-           "The kernels that TensorRT-RTX has compiled; None where the library has no such cache.")
+           "The kernels that TensorRT-RTX has compiled; None where there are none that were not in "
+           "the options or in an earlier answer, or the library has no such cache.")
       .def("layer_information", &PyEngine::layer_information,
            "TensorRT's own account of the engine's layers, as JSON.")
       .def(

@@ -66,6 +66,9 @@ void register_engine_options(py::module_& module) {
           },
           py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"))
       .def_readwrite("weight_streaming_budget", &EngineOptions::weight_streaming_budget)
+      .def_property(
+          "kernels_key", [](const EngineOptions& self) { return to_str(self.kernels_key); },
+          [](EngineOptions& self, std::string key) { self.kernels_key = std::move(key); })
       .def(
           "set_runtime_cache",
           [](EngineOptions& self, const py::buffer& data) {

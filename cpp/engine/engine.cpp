@@ -1,5 +1,7 @@
 #include "engine/engine.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <new>
 #include <optional>
@@ -37,6 +39,7 @@ Engine::Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const 
   shared_.mapped_limit = options.mapped_limit;
   shared_.exclusion = options.exclusion;
   shared_.ranges = RangeNames(options.name);
+  shared_.kernels = SharedKernels::get(options.kernels_key);
   const bool spins = options.wait == WaitPolicy::automatic || options.wait == WaitPolicy::spin;
   shared_.copies = spins ? &CopyPool::instance() : &serial_copier_;
   const cuda::ContextGuard guard(*shared_.device);
@@ -61,8 +64,6 @@ void Engine::load(std::span<const std::byte> plan) {
     const auto name = shared_.engine->tensor_name(i);
     (shared_.engine->is_input(name) ? shared_.inputs : shared_.outputs).push_back(describe(name));
   }
-  // Contexts that compile in the background cannot share what they compiled, see
-  // SharedSessionState.
   if (options_.specialization != Specialization::lazy) config_ = make_config();
   shared_.compiles = library_->generation() == nvinfer::Generation::rtx;
   shared_.context_lifetime = shared_.compiles ? options_.context_lifetime : 0;
@@ -138,12 +139,27 @@ void Engine::learn_output_shapes(Session& session) {
   });
 }
 
-std::shared_ptr<nvinfer::RuntimeConfig> Engine::make_config() const {
-  auto config = nvinfer::RuntimeConfig::create(shared_.engine, options_.runtime_cache);
-  if (config != nullptr) {
-    config->set_specialization(strategy(options_.specialization));
-    if (shared_.engine->profile_count() > 1) config->lend_scratch();  // see SessionContext
+// Contexts that compile in the background cannot share what they compiled: a config is of one of
+// them then, with a cache of its own.
+std::shared_ptr<nvinfer::RuntimeConfig> Engine::make_config() {
+  const bool is_shared = options_.specialization != Specialization::lazy;
+  auto& kernels = *shared_.kernels;
+  const std::lock_guard lock(kernels.compiling);
+  const auto known = is_shared ? kernels.cache.lock() : nullptr;
+  auto config = nvinfer::RuntimeConfig::create(shared_.engine, known);
+  if (config == nullptr) return nullptr;
+  config->set_specialization(strategy(options_.specialization));
+  if (shared_.engine->profile_count() > 1) config->lend_scratch();  // see SessionContext
+  const auto& stored = options_.runtime_cache;
+  if (known != nullptr) {
+    kernels.has_news = kernels.has_news || stored.empty();
+    return config;
   }
+  const bool is_read = !stored.empty() && config->cache()->deserialize(stored);
+  if (!is_shared) return config;
+  if (!is_read || kernels.has_news) kernels.sizes.clear();  // what they had has gone
+  kernels.has_news = !is_read;
+  kernels.cache = config->cache();
   return config;
 }
 
@@ -234,6 +250,9 @@ void Engine::close() noexcept {
   }
   shared_.pool->close();  // results that are still in use hold it
   shared_.device.reset();
+#ifdef __GLIBC__
+  malloc_trim(0);  // TensorRT has freed up to hundreds of MiB, which malloc would keep
+#endif
 }
 
 bool Engine::closed() const {

@@ -48,6 +48,7 @@ struct EngineOptions {
   std::optional<BatchingOptions> batching;
   CaptureExclusion exclusion;            // what CUDA graphs are captured in
   std::vector<std::byte> runtime_cache;  // from runtime_cache(): kernels to begin with; RTX only
+  std::string kernels_key;               // of whom it shares its kernels with, see SharedKernels
   std::optional<OnnxSource> weights;     // for a plan without weights, or instead of its own
   // Bytes of device memory for the weights of a plan built with weight_streaming; the rest of them
   // stays in host memory until it is needed. None: as TensorRT has it.
@@ -118,7 +119,8 @@ class Engine {
   // without_weights: only of an engine that can be refitted. These throw Error.
   [[nodiscard]] std::unique_ptr<nvinfer::HostMemory> serialize(bool without_weights) const;
   // The kernels that TensorRT-RTX has compiled so far, for a later engine of the same plan. Null
-  // for the other libraries, and with Specialization::lazy, where each context has its own.
+  // where all of them were in the options or in an earlier answer, for the other libraries, and
+  // with Specialization::lazy, where each context has its own.
   [[nodiscard]] std::unique_ptr<nvinfer::HostMemory> runtime_cache();
 
   // Replaces the weights by those of a model with the same structure, after the runs under way; new
@@ -146,7 +148,7 @@ class Engine {
   [[nodiscard]] IoTensor describe(const std::string& name) const;
   void learn_output_shapes(Session& session);
   [[nodiscard]] std::unique_ptr<Session> make_session();
-  [[nodiscard]] std::shared_ptr<nvinfer::RuntimeConfig> make_config() const;
+  [[nodiscard]] std::shared_ptr<nvinfer::RuntimeConfig> make_config();
 
   std::shared_ptr<const nvinfer::Library> library_;
   EngineOptions options_;

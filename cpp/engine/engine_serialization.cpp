@@ -34,10 +34,12 @@ std::unique_ptr<nvinfer::HostMemory> Engine::runtime_cache() {
   const SharedAccess access(*this);
   if (config_ == nullptr) return nullptr;
   const nvinfer::ErrorScope errors;
-  // The same lock as around everything that may compile, see SharedSessionState.
-  const std::lock_guard lock(shared_.compiling);
-  auto memory = config_->cache().serialize();
+  // The same lock as around everything that may compile.
+  const std::lock_guard lock(shared_.kernels->compiling);
+  if (!shared_.kernels->has_news) return nullptr;
+  auto memory = config_->cache()->serialize();
   if (memory == nullptr) throw Error(errors.explain("the runtime cache could not be serialized"));
+  shared_.kernels->has_news = false;
   return memory;
 }
 

@@ -307,7 +307,7 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
   note_memory();
   QueuedRun run(*this);
   // Not while another context compiles; the next run of this size will do.
-  if (shared_.compiles && !lock) lock = std::unique_lock(shared_.compiling, std::try_to_lock);
+  if (shared_.compiles && !lock) lock = std::unique_lock(shared_.kernels->compiling, std::try_to_lock);
   const bool can_capture = uncapturable_output() == nullptr && (lock || !shared_.compiles);
   auto* const capturable = can_capture ? &run : nullptr;
   if (!graphs_.note(key_, std::move(shapes), capturable, stream)) context_.forget_shapes();
@@ -322,7 +322,11 @@ bool Session::is_prepared(std::span<const InputArray> arrays, std::size_t profil
 }
 
 void Session::note_prepared(std::span<const InputArray> arrays, std::size_t profile) {
-  if (!shared_.compiles || std::ranges::any_of(shared_.inputs, &IoTensor::on_host)) return;
+  if (!shared_.compiles) return;
+  if (std::ranges::any_of(shared_.inputs, &IoTensor::on_host)) {
+    shared_.kernels->has_news = true;  // for other values, perhaps
+    return;
+  }
   prepared_.insert(size_key(profile, arrays));
 }
 

@@ -19,7 +19,7 @@ SessionContext::SessionContext(SharedSessionState& shared,
     contexts_.push_back({ContextShapes(shared.inputs.size()), nullptr});
   }
   if (profiles > 1) scratch_ = cuda::DeviceBuffer(shared.device, scratch_bytes_);
-  const std::lock_guard lock(shared.compiling);
+  const std::lock_guard lock(shared.kernels->compiling);
   create(std::nullopt);
 }
 
@@ -40,7 +40,8 @@ void SessionContext::create(std::optional<cuda::StreamRef> stream) {
 }
 
 std::unique_lock<std::mutex> SessionContext::lock_compiling() const {
-  return shared_.compiles ? std::unique_lock(shared_.compiling) : std::unique_lock<std::mutex>();
+  return shared_.compiles ? std::unique_lock(shared_.kernels->compiling)
+                          : std::unique_lock<std::mutex>();
 }
 
 bool SessionContext::is_worn() const noexcept {

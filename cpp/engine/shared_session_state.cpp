@@ -1,6 +1,7 @@
 #include "engine/shared_session_state.hpp"
 
 #include <cstdint>
+#include <utility>
 
 namespace fasttrt::engine {
 
@@ -14,8 +15,11 @@ SizeKey size_key(std::size_t profile, std::span<const InputArray> arrays) {
 
 bool SharedSessionState::is_new_size(std::size_t profile, std::span<const InputArray> arrays) {
   constexpr std::size_t most = 4096;  // beyond it they count again
+  auto key = size_key(profile, arrays);
+  if (kernels->sizes.size() == most) kernels->sizes.clear();
+  if (kernels->sizes.insert(key).second) kernels->has_news = true;
   if (sizes.size() == most) sizes.clear();
-  return sizes.insert(size_key(profile, arrays)).second;
+  return sizes.insert(std::move(key)).second;
 }
 
 }  // namespace fasttrt::engine

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <span>
 #include <string>
@@ -16,6 +15,7 @@
 #include "engine/array.hpp"
 #include "engine/host_buffer.hpp"
 #include "engine/io_tensor.hpp"
+#include "engine/shared_kernels.hpp"
 #include "engine/wait.hpp"
 #include "nvinfer/runtime.hpp"
 
@@ -39,8 +39,6 @@ struct RangeNames {
   std::string staging, enqueue, wait, copy_out;
 };
 
-// A run's profile, and the shapes of its inputs.
-using SizeKey = std::vector<nvinfer::Dims>;
 [[nodiscard]] SizeKey size_key(std::size_t profile, std::span<const InputArray> arrays);
 
 // Outlives the sessions.
@@ -56,16 +54,14 @@ struct SharedSessionState {
   CopyPool* copies = nullptr;    // never null in use
   CaptureExclusion exclusion;    // empty: nobody can
   RangeNames ranges;
-  // Held while kernels may be compiled or looked up: TensorRT-RTX 1.6.1 crashed when two contexts
-  // with one cache of kernels did so at once. Replays need no lock, nor do runs of sizes that their
-  // context has run before: 100,000 of them beside 1,300 compilations were right (H200).
+  // Whether runs compile kernels, see SharedKernels.
   bool compiles = false;
-  std::mutex compiling;
+  std::shared_ptr<SharedKernels> kernels;  // never null in use
   // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
   // keeps some 11 KB of host memory for every change until its context goes.
   std::size_t context_lifetime = 0;
-  // The sizes of earlier runs, for counting; needs `compiling`. True for one that was not among
-  // them.
+  // The sizes of earlier runs, for counting; needs the kernels' lock. True for one that was not
+  // among them.
   [[nodiscard]] bool is_new_size(std::size_t profile, std::span<const InputArray> arrays);
   std::set<SizeKey> sizes;
   // What the sessions' slots hold, in bytes.

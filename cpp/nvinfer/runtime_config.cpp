@@ -9,7 +9,13 @@
 namespace fasttrt::nvinfer {
 
 bool RuntimeCache::deserialize(std::span<const std::byte> data) {
-  return call(methods::runtime_cache_deserialize, data.data(), data.size());
+  const ErrorScope errors;
+  if (call(methods::runtime_cache_deserialize, data.data(), data.size())) return true;
+  const auto text = errors.explain(
+      "the runtime cache does not fit this TensorRT, driver or GPU, or is damaged; kernels are "
+      "compiled anew");
+  Logger::instance().log(Severity::warning, text.c_str());
+  return false;
 }
 
 std::unique_ptr<HostMemory> RuntimeCache::serialize() const {
@@ -19,7 +25,7 @@ std::unique_ptr<HostMemory> RuntimeCache::serialize() const {
 }
 
 std::shared_ptr<RuntimeConfig> RuntimeConfig::create(const std::shared_ptr<CudaEngine>& engine,
-                                                     std::span<const std::byte> cache) {
+                                                     std::shared_ptr<RuntimeCache> cache) {
   if (!engine->has(methods::runtime_config_create_cache)) return nullptr;
   const ErrorScope errors;
   const auto& library = engine->shared_library();
@@ -29,23 +35,20 @@ std::shared_ptr<RuntimeConfig> RuntimeConfig::create(const std::shared_ptr<CudaE
   }
   struct Held {
     std::shared_ptr<CudaEngine> engine;
-    std::unique_ptr<RuntimeCache> cache;
+    std::shared_ptr<RuntimeCache> cache;
   };
   const auto held = std::make_shared<Held>(engine, nullptr);
   auto config = std::make_shared<RuntimeConfig>(library, object, held);
-  void* const kernels = config->call(methods::runtime_config_create_cache);
-  if (kernels == nullptr) {
-    throw EngineLoadError(errors.explain("no runtime cache could be created"));
+  if (cache == nullptr) {
+    void* const kernels = config->call(methods::runtime_config_create_cache);
+    if (kernels == nullptr) {
+      throw EngineLoadError(errors.explain("no runtime cache could be created"));
+    }
+    cache = std::make_shared<RuntimeCache>(library, kernels, nullptr);
   }
-  held->cache = std::make_unique<RuntimeCache>(library, kernels, nullptr);
-  config->cache_ = held->cache.get();
-  if (!cache.empty() && !held->cache->deserialize(cache)) {
-    const auto text = errors.explain(
-        "the runtime cache does not fit this TensorRT, driver or GPU, or is damaged; kernels are "
-        "compiled anew");
-    Logger::instance().log(Severity::warning, text.c_str());
-  }
-  if (!config->call(methods::runtime_config_set_cache, kernels)) {
+  held->cache = cache;  // which goes after the config
+  config->cache_ = std::move(cache);
+  if (!config->call(methods::runtime_config_set_cache, config->cache_->get())) {
     throw EngineLoadError(errors.explain("the runtime cache was refused"));
   }
   return config;

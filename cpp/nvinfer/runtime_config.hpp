@@ -18,7 +18,8 @@ class CudaEngine;
 class RuntimeCache : public Object {
  public:
   using Object::Object;
-  // False where TensorRT refuses (made by another release, driver or GPU); the cache is unchanged.
+  // Adds kernels, from serialize(). False where TensorRT refuses (made by another release, driver
+  // or GPU), which is logged; the cache is unchanged.
   [[nodiscard]] bool deserialize(std::span<const std::byte> data);
   // Null on failure; TensorRT logs why.
   [[nodiscard]] std::unique_ptr<HostMemory> serialize() const;
@@ -27,21 +28,21 @@ class RuntimeCache : public Object {
 // Contexts made with one config share the kernels that they compiled.
 class RuntimeConfig : public Object {
  public:
-  // Null where the library has none of it. cache: kernels to begin with, from
-  // RuntimeCache::serialize(), or empty; where they do not fit here the log says so.
+  // Null where the library has none of it. cache: that of an earlier config, also of another engine
+  // of the same plan; null for a new one.
   [[nodiscard]] static std::shared_ptr<RuntimeConfig> create(
-      const std::shared_ptr<CudaEngine>& engine, std::span<const std::byte> cache);
+      const std::shared_ptr<CudaEngine>& engine, std::shared_ptr<RuntimeCache> cache);
 
   using Object::Object;
   // When the kernels for a dynamic input's sizes are compiled, see enums.inc.
   void set_specialization(const Enumerator& strategy);
   // Contexts are lent their scratch memory, see ExecutionContext::set_scratch().
   void lend_scratch();
-  [[nodiscard]] const RuntimeCache& cache() const noexcept { return *cache_; }
+  [[nodiscard]] const std::shared_ptr<RuntimeCache>& cache() const noexcept { return cache_; }
 
  private:
-  // The vendor's config only refers to it, so what the config holds owns it.
-  const RuntimeCache* cache_ = nullptr;
+  // The vendor's config only refers to it; contexts, which hold the config, need it.
+  std::shared_ptr<RuntimeCache> cache_;
 };
 
 }  // namespace fasttrt::nvinfer

@@ -155,6 +155,7 @@ class DeviceArray:
 @final
 class EngineOptions:
     name: str
+    kernels_key: str
     device: int
     contexts: int
     allow_host_code: bool

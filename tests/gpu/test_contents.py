@@ -31,9 +31,12 @@ pytestmark = pytest.mark.gpu
 SHAPES = {"x": ((1, 16), (4, 16), (8, 16))}
 
 
-def load(plan: Any, cache: bytes | None = None, specialization: str = "eager") -> _core.Engine:
+def load(
+    plan: Any, cache: bytes | None = None, specialization: str = "eager", key: str = ""
+) -> _core.Engine:
     """The core's engine, without the Python layer."""
     options = _core.EngineOptions()
+    options.kernels_key = key
     options.set_specialization(specialization)
     if cache is not None:
         options.set_runtime_cache(cache)
@@ -77,6 +80,33 @@ def test_kernels_are_kept_for_a_later_engine(plan: fasttrt.Plan, mlp_model: Mode
     with pytest.raises(fasttrt.Error, match="the engine is closed"):
         first.runtime_cache()
     check(load(plan.data, kept), mlp_model)
+
+
+def test_kernels_are_given_once(plan: fasttrt.Plan, mlp_model: Model) -> None:
+    """Each time TensorRT-RTX 1.6.1 keeps memory, so that is done only for new ones."""
+    if not is_rtx():
+        pytest.skip("only TensorRT-RTX has a cache of kernels")
+    first = load(plan.data, key="given once")
+    check(first, mlp_model)
+    kept = first.runtime_cache()
+    assert kept
+    assert first.runtime_cache() is None
+    second = load(plan.data, kept, key="given once")  # beside the first
+    check(second, mlp_model)
+    assert second.runtime_cache() is None
+    second.infer([normal(7, 16)], None, None)
+    more = second.runtime_cache()
+    assert more
+    first.close()
+    second.close()
+    third = load(plan.data, more, key="given once")
+    check(third, mlp_model)
+    third.infer([normal(7, 16)], None, None)
+    assert third.runtime_cache() is None
+    third.infer([normal(6, 16)], None, None)
+    assert third.runtime_cache()
+    third.close()
+    assert load(plan.data, key="given once").runtime_cache()  # the file has gone, it seems
 
 
 def test_kernels_compiled_in_the_background_are_not_kept(
