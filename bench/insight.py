@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from report import Report
 
@@ -15,13 +14,9 @@ import fasttrt
 @contextmanager
 def insight(report: Report, engine: fasttrt.Engine, title: str) -> Iterator[None]:
     """Print what the engine did meanwhile: batches, and the parts of a run and of a request."""
-    stats: Any = getattr(engine, "stats", None)
-    if stats is None:
-        yield
-        return
-    before, start = stats(), report.elapsed
+    before, start = engine.stats(), report.elapsed
     yield
-    after, seconds = stats(), report.elapsed - start
+    after, seconds = engine.stats(), report.elapsed - start
 
     def of(name: str) -> float:
         found: float = getattr(after, name) - getattr(before, name)
