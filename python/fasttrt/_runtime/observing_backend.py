@@ -11,9 +11,6 @@ from fasttrt._runtime.observed_sizes import ObservedSizes, Shapes
 from fasttrt._runtime.statistics import sum_statistics
 from fasttrt._runtime.tensorrt_backend import TensorRTBackend
 
-_PREPARING_RUNS = 3
-"""The second run with the same shapes is recorded as a CUDA graph, see `Engine`."""
-
 
 class ObservingBackend(TensorRTBackend):
     """Runs each size in the plan that was built for it, or else in the engine's own."""
@@ -70,13 +67,17 @@ class ObservingBackend(TensorRTBackend):
 
 
 def prepare(backend: TensorRTBackend) -> None:
-    """Run a plan for a single size, so that later runs are as fast as they get."""
-    arrays = [
-        np.zeros(spec.profiles[0][1] if spec.profiles else spec.shape, spec.dtype)
-        for spec in backend.inputs
-    ]
-    for _ in range(_PREPARING_RUNS):
-        backend.run(arrays, None)
+    """Warm up a plan for a single size, so that its first run is as fast as later ones."""
+    backend.warm_up(
+        [
+            np.zeros(
+                spec.profiles[0][1] if spec.profiles else spec.shape,
+                spec.engine_dtype or spec.dtype,
+            )
+            for spec in backend.inputs
+        ]
+    )
+    backend.store_kernels()
 
 
 def _shapes_of(arrays: Sequence[Any]) -> Shapes | None:
