@@ -106,6 +106,7 @@ def test_nothing_is_left_of_calls_that_are_over() -> None:
 
 BEGIN = """
     import itertools, sys, threading, time
+    from concurrent.futures import CancelledError
     import numpy as np
     import fasttrt
     from support import models
@@ -120,7 +121,7 @@ BEGIN = """
             while True:
                 try:
                     work()
-                except fasttrt.Error:
+                except (fasttrt.Error, CancelledError):
                     pass
         for _ in range(3):
             threading.Thread(target=run, daemon=True).start()
@@ -129,6 +130,25 @@ BEGIN = """
 ENDS = {
     "infer": "forever(lambda: engine.infer(x))",
     "submit": "forever(lambda: engine.submit(x).result())",
+    "submit, with callbacks": """
+    from concurrent.futures import wait
+    forever(lambda: wait([engine.submit(x) for _ in range(20)]))
+""",
+    "ainfer": """
+    import asyncio
+    async def many():
+        tasks = (engine.ainfer(x) for _ in range(20))
+        return await asyncio.gather(*tasks, return_exceptions=True)
+    forever(lambda: asyncio.run(many()))
+""",
+    "futures whose engine nobody holds": """
+    def work():
+        other = fasttrt.Engine(made.proto, device="cpu")
+        futures = [other.submit(x) for _ in range(20)]
+        del other
+        futures[-1].result()
+    forever(work)
+""",
     "map": "forever(lambda: list(engine.map(itertools.repeat(x, 50))))",
     "engines that are made and closed": """
     def work():
@@ -205,6 +225,22 @@ FORKS = {
     "it was closed before": ("other = fasttrt.Engine(made.proto, device='cpu'); other.close()", ""),
     "an engine of its own": ("", "fasttrt.Engine(made.proto, device='cpu').infer(x)"),
     "after runs of threads": (THREADS.strip(), "fasttrt.Engine(made.proto, device='cpu').infer(x)"),
+    "requests are let go of": ("waiting = [engine.submit(x) for _ in range(999)]", "del waiting"),
+    "requests are waited for": (
+        "waiting = [engine.submit(x) for _ in range(999)]",
+        """
+        try: waiting[-1].exception(60)
+        except fasttrt.Error as error: assert 'forked' in str(error)
+""",
+    ),
+    "tasks are under way": (
+        """
+    import asyncio
+    async def many(): await asyncio.gather(*(engine.ainfer(x) for _ in range(999)))
+    threading.Thread(target=lambda: asyncio.run(many())).start()
+""",
+        "pass",
+    ),
     "a child of the child": ("", "os.waitpid(os.fork() or sys.exit(7), 0)"),
 }
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt import Batching, Engine, EngineLoadError, InputError, Plan
+from fasttrt import Engine, EngineLoadError, InputError, Plan
 from fasttrt._cache.cached_build import PlanSource
 from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.backend import EngineRunners
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from fasttrt._runtime.replicated_backend import ReplicatedBackend
 from support import models
@@ -31,7 +32,6 @@ class Recorder:
     """A backend that notes its calls and gives its inputs back; closed gates hold its runs."""
 
     reads_dlpack = False
-    tells_inputs_read = False
 
     def __init__(self, name: str = "x") -> None:
         spec = fasttrt.TensorSpec(name, np.dtype("float32"), (-1,))
@@ -43,7 +43,6 @@ class Recorder:
         self.refitted: list[OnnxModel] = []
         self.warmed: list[Sequence[Any]] = []
         self.stored = 0
-        self.hurried = 0
         self.closings = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -55,10 +54,7 @@ class Recorder:
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
         stream: Any = None,
-        inputs_read: Any = None,
     ) -> Sequence[Any]:
-        if inputs_read is not None:
-            inputs_read.set()
         self.calls.append((arrays, out, stream))
         self.arrived.release()
         assert self.gate.wait(PATIENCE)
@@ -89,8 +85,10 @@ class Recorder:
     def statistics(self) -> dict[str, Any]:
         return {"runs": len(self.calls)}
 
-    def flush_pending_batches(self) -> None:
-        self.hurried += 1
+    def runners(self, *, gathers: bool) -> EngineRunners:
+        self.gathers = gathers
+        engines: Any = [self]
+        return EngineRunners(engines, None, lambda take, out: [self, *take()])
 
     def close(self) -> None:
         self.closings += 1
@@ -307,10 +305,12 @@ def test_all_are_refitted_and_an_error_names_the_gpu() -> None:
     assert (caught.value.code, caught.value.call) == (719, "cuStreamSynchronize")
 
 
-def test_all_are_hurried() -> None:
+def test_requests_are_run_by_all_and_converted_by_the_first() -> None:
     backend, recorders = replicated(0, 1)
-    backend.flush_pending_batches()
-    assert [recorder.hurried for recorder in recorders] == [1, 1]
+    runners: Any = backend.runners(gathers=True)
+    assert runners.engines == recorders
+    assert [recorder.gathers for recorder in recorders] == [True, True]
+    assert runners.complete(lambda: [X], None) == [recorders[0], X]
 
 
 def test_all_are_closed_even_if_one_fails() -> None:
@@ -434,13 +434,11 @@ def test_a_failure_on_one_gpu_closes_the_others(cpus: Cpus) -> None:
 
 
 def test_options_reach_every_gpu(cpus: Cpus, tmp_path: Path) -> None:
-    batching = Batching(16)
     options: dict[str, Any] = {
         "contexts": 3,
         "specialization": "lazy",
         "cuda_graph": False,
         "wait": "block",
-        "batching": batching,
         "weight_streaming_budget": 1 << 20,
         "plugins": ("libmine.so",),
     }
@@ -469,7 +467,7 @@ def test_options_have_defaults(cpus: Cpus) -> None:
         (load,) = cpus.loads
     assert load == {
         "library": "auto", "device": 1, "engine_host_code": False, "contexts": 2, "name": "engine",
-        "specialization": "auto", "cuda_graph": "auto", "wait": "auto", "batching": None,
+        "specialization": "auto", "cuda_graph": "auto", "wait": "auto",
         "weights": None, "weight_streaming_budget": None, "plugins": (),
         "cache": fasttrt.cache.path(),
     }  # fmt: skip

@@ -175,6 +175,26 @@ def test_close_with_runs_in_the_queue(plan: fasttrt.Plan, mlp_model: Model) -> N
         engine.infer(xs[0])
 
 
+@pytest.mark.parametrize("options", [{}, {"batching": fasttrt.Batching(MOST)}], ids=["", "batches"])
+def test_requests_with_deadlines(
+    plan: fasttrt.Plan, mlp_model: Model, options: dict[str, Any]
+) -> None:
+    with fasttrt.Engine(plan, device="cuda", **options) as engine:
+        xs = _requests(60)
+        runs = [engine.submit(x, timeout=0 if i % 4 == 1 else PATIENCE) for i, x in enumerate(xs)]
+        for i, (x, run) in enumerate(zip(xs, runs, strict=True)):
+            if i % 4 == 1:
+                assert isinstance(run.exception(PATIENCE), fasttrt.DeadlineError)
+            else:
+                _right(run.result(PATIENCE), mlp_model, x)
+        _right(engine.infer(xs[0], timeout=PATIENCE, priority="high"), mlp_model, xs[0])
+        tensor = need_torch().from_numpy(xs[0]).cuda()
+        with pytest.raises(fasttrt.InputError, match="timeout, priority"):
+            engine.infer(tensor, timeout=PATIENCE)
+        with pytest.raises(fasttrt.InputError, match="timeout, priority"):
+            engine.submit(tensor, priority="high").result(PATIENCE)
+
+
 # map
 
 
@@ -447,16 +467,20 @@ def test_samples_of_several_extents() -> None:
         assert _all(pool, [lambda: ask(engine)] * THREADS) == 30 * THREADS
 
 
-def test_close_waits_for_no_batch_to_fill(plan: fasttrt.Plan, mlp_model: Model) -> None:
+@pytest.mark.parametrize("drain", [True, False])
+def test_close_waits_for_no_batch_to_fill(
+    plan: fasttrt.Plan, mlp_model: Model, drain: bool
+) -> None:
     """The delay is longer than any test may take."""
     hours = fasttrt.Batching(MOST, max_delay_us=2**31 - 1)
     engine = fasttrt.Engine(plan, device="cuda", batching=hours)
-    x = normal(3, 16)
-    run = engine.submit(x)
-    while not run.running():
-        time.sleep(0.001)
-    engine.close()
-    _right(run.result(PATIENCE), mlp_model, x)
+    xs = _requests(3)
+    runs = [engine.submit(x) for x in xs]
+    engine.close(drain=drain)
+    for x, run in zip(xs, runs, strict=True):
+        assert run.cancelled() is not drain
+        if drain:
+            _right(run.result(0), mlp_model, x)
 
 
 def test_close_while_batches_fill(plan: fasttrt.Plan, mlp_model: Model) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fasttrt import _core
 from fasttrt._cache.cached_build import PlanSource, cached_build
@@ -85,6 +85,11 @@ class RunOptions:
         budget = self.weight_streaming_budget
         is_budget = budget is None or (type(budget) is int and 0 <= budget < 2**63)
         self._check("weight_streaming_budget", is_budget, "an integer >= 0, bytes")
+
+    @property
+    def of_backend(self) -> dict[str, Any]:
+        """Those that `TensorRTBackend` takes, too: all but ``batching``, which is the queue's."""
+        return {name: value for name, value in vars(self).items() if name != "batching"}
 
     def refuse_on_cpu(self, problem: str) -> None:
         """Check that no option is set that requires TensorRT.
@@ -265,7 +270,7 @@ def _load_all(
             engine_host_code=config.engine_host_code,
             cache=cache,
             name=name,
-            **vars(options),
+            **options.of_backend,
         )
         try:
             confirm(plan, lambda: backend.core.layer_information(), config.precision)

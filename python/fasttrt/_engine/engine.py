@@ -183,8 +183,15 @@ class Engine(Inference):
                 progress=progress, cache=cache, verify=verify, isolate=isolate, advise=advise,
                 warmup=warmup,
             )  # fmt: skip
+        try:
+            queue = RequestQueue(
+                backend, contexts=contexts, gpus=len(ordinals or [0]), wait=wait,
+                batching=batching, max_queue=max_queue,
+            )  # fmt: skip
+        except BaseException:
+            backend.close()
+            raise
         runs = concurrent_runs(contexts, batching, ordinals)
-        queue = RequestQueue(backend, workers=runs, wait=wait, max_queue=max_queue)
         super().__init__(backend, queue, concurrent_runs=runs)
         self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"
         self._tuned = () if ordinals is None else tuned_shapes(self.inputs)

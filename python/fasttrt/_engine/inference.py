@@ -47,7 +47,7 @@ class Inference:
         """Take over a backend, its queue, and how many requests keep it busy."""
         self._backend = backend
         self._queue = queue
-        self._run: Callable[..., Sequence[Any]] = backend.run
+        self._run: Callable[..., Sequence[Any]] = queue.run if queue.gathers else backend.run
         self._direct: set[type] = {np.ndarray}
         self._concurrent_runs = concurrent_runs
         self.inputs: tuple[TensorSpec, ...] = backend.inputs
@@ -152,7 +152,7 @@ class Inference:
                 max included) and what was passed. The engine remains usable.
             CudaError, OutOfMemoryError: the run failed.
             DeadlineError: the run was not complete within ``timeout``.
-            QueueFullError: with ``timeout`` or ``priority``: as many requests wait as
+            QueueFullError: with ``batching``, ``timeout`` or ``priority``: as many requests wait as
                 ``max_queue`` allows.
 
         Examples:
@@ -507,11 +507,9 @@ class Inference:
             iterable: the items; may be endless. Each item is what `infer` takes: an array, a tuple
                 of arrays, or a mapping (whose result is a mapping). It is consumed on the thread
                 that iterates over the results. Its arrays may be reused for the next item, as a
-                camera does, and by the consumer of the results. On a GPU, the next item is only
-                taken once the previous one's arrays have been copied there; on the CPU, and with
-                ``batching``, they are copied on the host first. Arrays that are already on a GPU
-                are read in the order of their library's current stream, so work enqueued there
-                later may overwrite them.
+                camera does, and by the consumer of the results: they are copied when it is taken.
+                Arrays that are already on a GPU are read in the order of their library's current
+                stream, so work enqueued there later may overwrite them.
             in_flight: how many items to read ahead of the results, at most. None: one more than
                 can run concurrently, and at least 2. 1: one after the other.
             errors: ``"raise"``: an item's exception is raised in its turn and ends the iteration.

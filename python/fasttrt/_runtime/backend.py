@@ -1,11 +1,36 @@
 """The interface between an `Engine` and what runs its model."""
 
 import os
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
+from fasttrt import _core
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._graph.model import OnnxModel
+
+Runner: TypeAlias = Callable[[Sequence[Any], Sequence[Any | None] | None], Sequence[Any]]
+"""Runs a model on arrays in host memory, into those of ``out`` that are not None."""
+
+Arrays: TypeAlias = Sequence[Any]
+Targets: TypeAlias = Sequence[Any | None] | None
+
+
+@dataclass(frozen=True)
+class EngineRunners:
+    """Engines of one plan, and what is done beside their runs, on the callers' threads.
+
+    Attributes:
+        engines: one for each GPU.
+        prepare: converts a request's arrays, and its ``out``, to what the engines take, and raises
+            an InputError if they do not fit; None if there is nothing to convert.
+        complete: takes the engines' results, or lets their error pass, and returns what
+            `Backend.run` does for this ``out``.
+    """
+
+    engines: "Sequence[_core.Engine]"
+    prepare: Callable[[Arrays, Targets], tuple[Arrays, Targets]] | None
+    complete: Callable[[Callable[[], Arrays], Targets], Arrays]
 
 
 class Backend(Protocol):
@@ -15,8 +40,6 @@ class Backend(Protocol):
     outputs: tuple[TensorSpec, ...]
     reads_dlpack: bool
     """Whether `run` accepts arrays of any library; otherwise only numpy's, and those on a GPU."""
-    tells_inputs_read: bool
-    """Whether `run` supports ``inputs_read``."""
     metadata: dict[str, Any]
     """The plan's metadata, see `Plan`; empty if there is no plan."""
 
@@ -25,7 +48,6 @@ class Backend(Protocol):
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
         stream: Any = None,
-        inputs_read: Any = None,
     ) -> Sequence[Any]:
         """Run the model once.
 
@@ -33,7 +55,13 @@ class Backend(Protocol):
             arrays: one for each input, in order: numpy arrays, or arrays on a GPU.
             out: an array or None for each output; or None for all.
             stream: the CUDA stream to run on; None for the backend's choice.
-            inputs_read: a ``_core.InputsRead`` to set once arrays in host memory may be changed.
+        """
+        ...
+
+    def runners(self, *, gathers: bool) -> "Runner | EngineRunners":
+        """Return what runs the requests of a queue, which may join them to batches (``gathers``).
+
+        Only engines can do that; others get them as they came.
         """
         ...
 
@@ -64,10 +92,6 @@ class Backend(Protocol):
 
     def statistics(self) -> dict[str, Any]:
         """Return what was counted: fields of `EngineStats`, and ``errors`` by class."""
-        ...
-
-    def flush_pending_batches(self) -> None:
-        """From now on no run waits for others to share it with: `close` is about to be called."""
         ...
 
     def close(self) -> None:

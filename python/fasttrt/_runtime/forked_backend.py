@@ -14,7 +14,6 @@ class ForkedBackend:
     """Rejects every run, and keeps the parent's backend alive: freeing it could hang or crash."""
 
     reads_dlpack = False
-    tells_inputs_read = False
 
     def __init__(self, inherited: Backend) -> None:
         """Replace the parent's backend."""
@@ -36,8 +35,11 @@ class ForkedBackend:
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
         stream: Any = None,
-        inputs_read: Any = None,
     ) -> NoReturn:
+        """Raise `Error`."""
+        self.refuse()
+
+    def runners(self, *, gathers: bool) -> NoReturn:
         """Raise `Error`."""
         self.refuse()
 
@@ -65,9 +67,6 @@ class ForkedBackend:
     def statistics(self) -> NoReturn:
         """Raise `Error`."""
         self.refuse()
-
-    def flush_pending_batches(self) -> None:
-        """Nothing waits here."""
 
     def close(self) -> None:
         """Do nothing: the engine is the parent's."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fasttrt import _core
 from fasttrt._graph.model import OnnxModel
+from fasttrt._runtime.backend import EngineRunners, Runner
 from fasttrt._runtime.observed_sizes import ObservedSizes, Shapes
 from fasttrt._runtime.statistics import sum_statistics
 from fasttrt._runtime.tensorrt_backend import TensorRTBackend
@@ -26,19 +26,24 @@ class ObservingBackend(TensorRTBackend):
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
         stream: Any = None,
-        inputs_read: "_core.InputsRead | None" = None,
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Run once; see `Engine.infer`."""
         sizes = self._sizes
         shapes = None if sizes is None else _shapes_of(arrays)
         if sizes is None or shapes is None:
-            return super().run(arrays, out, stream, inputs_read)
+            return super().run(arrays, out, stream)
         backend = sizes.find(shapes)
         if backend is not None:
-            return list(backend.run(arrays, out, stream, inputs_read))
-        results = super().run(arrays, out, stream, inputs_read)
+            return backend.run(arrays, out, stream)
+        results = super().run(arrays, out, stream)
         sizes.count(shapes)  # now that they are known to be valid
         return results
+
+    def runners(self, *, gathers: bool) -> Runner | EngineRunners:
+        """Return `run`, which chooses the plan; batches have sizes of their own, and take none."""
+        if gathers or self._sizes is None:
+            return super().runners(gathers=gathers)
+        return lambda arrays, out: self.run(arrays, out)
 
     def statistics(self) -> dict[str, Any]:
         """Return the sums over all plans, and the observed shapes; see `Backend.statistics`."""

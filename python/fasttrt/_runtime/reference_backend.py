@@ -15,6 +15,7 @@ from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._plan.profiles import NetworkInput, ShapeLike, Shapes, check_profile, parse_range
 from fasttrt._runtime import ort_session as _ort
 from fasttrt._runtime.arrays import PINNED, dlpack_device
+from fasttrt._runtime.backend import Runner
 from fasttrt._runtime.ort_calls import Runs
 from fasttrt._runtime.output_arrays import check_target, fill_target
 from fasttrt._runtime.statistics import RunCounter
@@ -39,7 +40,6 @@ class ReferenceBackend:
     """
 
     reads_dlpack = False
-    tells_inputs_read = False
 
     def __init__(self, model: OnnxModel, shapes: Shapes | None) -> None:
         """Load the model.
@@ -84,7 +84,6 @@ class ReferenceBackend:
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
         stream: Any = None,
-        inputs_read: Any = None,
     ) -> list[np.ndarray[Any, Any]]:
         """Run once; see `Engine.infer`."""
         with self._counter.one(arrays):
@@ -113,6 +112,10 @@ class ReferenceBackend:
             result if target is None else fill_target(spec, target, result)
             for spec, result, target in zip(self.outputs, results, targets, strict=True)
         ]
+
+    def runners(self, *, gathers: bool) -> Runner:
+        """Return `run`; nothing is gathered on the CPU."""
+        return lambda arrays, out: self.run(arrays, out)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Fail, as there is no plan to save.
@@ -144,9 +147,6 @@ class ReferenceBackend:
     def statistics(self) -> dict[str, Any]:
         """Return what was counted; see `Backend.statistics`."""
         return self._counter.statistics()
-
-    def flush_pending_batches(self) -> None:
-        """Nothing is gathered on the CPU."""
 
     def close(self) -> None:
         """Wait for current runs, and free the model."""

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.arrays import CUDA, dlpack_device, is_gpu_array
-from fasttrt._runtime.backend import Backend
+from fasttrt._runtime.backend import Backend, EngineRunners, Runner
 from fasttrt._runtime.statistics import sum_statistics
 from fasttrt.errors import EngineLoadError, Error, InputError
 
@@ -39,7 +40,6 @@ class ReplicatedBackend:
         self.inputs = first.inputs
         self.outputs = first.outputs
         self.reads_dlpack = first.reads_dlpack
-        self.tells_inputs_read = first.tells_inputs_read
         self.metadata = first.metadata
         self._under_way = [0] * len(self._backends)
         self._turn = 0
@@ -50,7 +50,6 @@ class ReplicatedBackend:
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
         stream: Any = None,
-        inputs_read: Any = None,
     ) -> Sequence[Any]:
         """Run once; see `Engine.infer`.
 
@@ -60,12 +59,19 @@ class ReplicatedBackend:
         """
         chosen = self._begin(self._home(arrays, out, stream))
         try:
-            if inputs_read is None:
-                return self._backends[chosen].run(arrays, out, stream)
-            return self._backends[chosen].run(arrays, out, stream, inputs_read)
+            return self._backends[chosen].run(arrays, out, stream)
         finally:
             with self._lock:
                 self._under_way[chosen] -= 1
+
+    def runners(self, *, gathers: bool) -> Runner | EngineRunners:
+        """Return the engines of all GPUs; `run`, which chooses one, if a backend has a function."""
+        found = [backend.runners(gathers=gathers) for backend in self._backends]
+        groups = [runners for runners in found if isinstance(runners, EngineRunners)]
+        if len(groups) < len(found):
+            return self.run
+        engines = [engine for group in groups for engine in group.engines]
+        return replace(groups[0], engines=engines)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the plan of the first GPU."""
@@ -101,11 +107,6 @@ class ReplicatedBackend:
     def statistics(self) -> dict[str, Any]:
         """Return the sums over all GPUs."""
         return sum_statistics([backend.statistics() for backend in self._backends])
-
-    def flush_pending_batches(self) -> None:
-        """Hurry all of them."""
-        for backend in self._backends:
-            backend.flush_pending_batches()
 
     def close(self) -> None:
         """Close all of them, even if one fails."""

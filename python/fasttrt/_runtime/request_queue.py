@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from fasttrt import _core
 from fasttrt._runtime.arguments import own_copy
-from fasttrt._runtime.backend import Backend
+from fasttrt._runtime.arrays import is_device_array
+from fasttrt._runtime.backend import Backend, EngineRunners
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import ForkedDispatcher
 from fasttrt._runtime.request_future import Collector
@@ -24,6 +25,7 @@ class RequestQueue:
     """Runs requests through a backend, in the order of their priority and arrival.
 
     Attributes:
+        gathers: whether requests are joined to batches.
         lock: for the futures of these requests.
         collector: publishes these futures.
     """
@@ -32,24 +34,32 @@ class RequestQueue:
         self,
         backend: Backend,
         *,
-        workers: int,
+        contexts: int,
+        gpus: int,
         wait: str,
+        batching: Batching | None,
         max_queue: int | None,
     ) -> None:
-        """Start no threads yet; the options are those of `Engine`.
+        """Start no threads yet; the options are those of `Engine`, and ``gpus`` their number.
 
-        Args:
-            backend: runs the requests.
-            workers: how many at once.
-            wait: see `Engine`.
-            max_queue: see `Engine`.
+        Raises:
+            InputError: the model cannot be batched.
         """
         options = _core.DispatcherOptions()
-        options.workers = workers
         options.max_queue = max_queue
         options.set_wait(wait)
+        runners = backend.runners(gathers=batching is not None)
+        self._engines = runners if isinstance(runners, EngineRunners) else None
+        self.gathers = batching is not None and self._engines is not None
+        if batching is not None and self.gathers:
+            options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
+        # For each engine, or for a function. A batch's run ends with copying results to requests,
+        # which one worker may do while the contexts are busy with the next batches.
+        options.workers = contexts * gpus if self._engines is None else contexts + self.gathers
         self._dispatcher: _core.Dispatcher | ForkedDispatcher
-        self._dispatcher = _core.Dispatcher(lambda arrays, out: backend.run(arrays, out), options)
+        self._dispatcher = _core.Dispatcher(
+            runners.engines if isinstance(runners, EngineRunners) else runners, options
+        )
         self._backend = backend
         self._names = [spec.name for spec in backend.outputs]
         self.lock = threading.RLock()
@@ -82,8 +92,11 @@ class RequestQueue:
             QueueFullError: as many requests wait as may.
             Error: after `close`, and in a forked process.
         """
-        if stage:
-            arrays, stage = [own_copy(array) for array in arrays], False
+        if self._engines is None:
+            if stage:
+                arrays, stage = [own_copy(array) for array in arrays], False
+        elif self._engines.prepare is not None:
+            arrays, out = self._engines.prepare(arrays, out)
         return self._dispatcher.submit(arrays, out, stage, priority, timeout, channel, token)
 
     def infer(
@@ -98,7 +111,19 @@ class RequestQueue:
         Raises:
             DeadlineError: it was not complete in time.
         """
-        return self._dispatcher.infer(arrays, out, priority, timeout)
+        dispatcher, engines, targets = self._dispatcher, self._engines, out
+        if engines is None:
+            return dispatcher.infer(arrays, out, priority, timeout)
+        if engines.prepare is not None:
+            arrays, targets = engines.prepare(arrays, out)
+        return engines.complete(lambda: dispatcher.infer(arrays, targets, priority, timeout), out)
+
+    def run(
+        self, arrays: Sequence[Any], out: Sequence[Any] | None, stream: Any = None
+    ) -> Sequence[Any]:
+        """Run in a batch with others; alone and at once for arrays on a GPU, or on a stream."""
+        is_alone = stream is not None or any(map(is_device_array, (*arrays, *(out or ()))))
+        return self._backend.run(arrays, out, stream) if is_alone else self.infer(arrays, out)
 
     def results(self, request: "_core.Request", out: Sequence[Any] | None, by_name: bool) -> Any:
         """Return what a request that is done has resulted in, as `Engine.infer` does.
@@ -108,7 +133,9 @@ class RequestQueue:
             out: as it was given to `submit`.
             by_name: whether to return a mapping.
         """
-        return self.deliver(request.results(), by_name)
+        engines = self._engines
+        results = request.results() if engines is None else engines.complete(request.results, out)
+        return self.deliver(results, by_name)
 
     def deliver(self, results: Sequence[Any], by_name: bool) -> Any:
         """Arrange a run's results as `Engine.infer` returns them."""
@@ -155,7 +182,6 @@ class RequestQueue:
 
         May be called by a future's callback.
         """
-        self._backend.flush_pending_batches()
         self._dispatcher.close(drain)
         self.collector.close()
 

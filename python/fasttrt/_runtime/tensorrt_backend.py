@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from fasttrt._library.tensorrt_log import forward, forwarded
 from fasttrt._plan.compatibility import both_sides, hints, known_mismatch
 from fasttrt._plan.plan_file import Plan
 from fasttrt._runtime.arrays import stream_handle
-from fasttrt._runtime.batching import Batching
+from fasttrt._runtime.backend import EngineRunners, Runner
 from fasttrt._runtime.cuda_graph_policy import graph_policy
 from fasttrt._runtime.io_conversion import from_engine, to_engine
 from fasttrt._runtime.output_arrays import check_target
@@ -51,7 +51,6 @@ class TensorRTBackend:
         specialization: str,
         cuda_graph: bool | str,
         wait: str,
-        batching: Batching | None,
         cache: Path | None,
         name: str = "engine",
         weights: OnnxModel | None = None,
@@ -67,7 +66,7 @@ class TensorRTBackend:
             Error: TensorRT cannot load a plugin library, or the plan cannot take ``weights``; or it
                 was built without TF32, and this process has run TensorRT-RTX with TF32.
             CudaError, OutOfMemoryError, LibraryNotFoundError, UnsupportedLibraryError: see there.
-            InputError: the model cannot be batched or captured, or ``weights`` are those of another
+            InputError: the model cannot be captured, or ``weights`` are those of another
                 model.
         """
         self.metadata = dict(plan.metadata)
@@ -88,8 +87,6 @@ class TensorRTBackend:
         options.set_specialization(specialization_for(specialization, self.metadata, handle))
         options.set_cuda_graph(graph_policy(cuda_graph, self.metadata, handle))
         options.set_wait(wait)
-        if batching is not None:
-            options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         options.weight_streaming_budget = weight_streaming_budget
         new_weights = set_weights(options, self.metadata, weights, handle)
         self._kernels = KernelCache.create(cache, plan, handle, device)
@@ -119,7 +116,7 @@ class TensorRTBackend:
         ]
         self._converts = any(spec.converted for spec in (*self.inputs, *self.outputs))
         self.reads_dlpack = not (self._unchecked or self._converts)
-        self.tells_inputs_read = batching is None
+        self._prepares = not self.reads_dlpack
         for spec in (*self.inputs, *self.outputs):
             if spec.converted:
                 logger.warning(
@@ -132,44 +129,57 @@ class TensorRTBackend:
         arrays: Sequence[Any],
         out: Sequence[Any | None] | None,
         stream: Any = None,
-        inputs_read: "_core.InputsRead | None" = None,
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Run once; see `Engine.infer`."""
         if stream is not None:
             stream = stream_handle(stream)
         try:
-            for i in self._unchecked:
-                _check_values(self.inputs[i], arrays[i])
-            if self._converts:
-                return self._run_converted(arrays, out, stream, inputs_read)
-            if inputs_read is None:
+            if not self._prepares:
                 return self.core.infer(arrays, out, stream)
-            return self.core.infer(arrays, out, stream, inputs_read)
+            inputs, targets = self._prepare(arrays, out)
+            return self._converted(self.core.infer(inputs, targets, stream), out)
         except Error as error:
-            if _UNEQUAL_BRANCHES in str(error):
-                raise Error(f"{error}\n{_UNEQUAL_BRANCHES_HINT}") from None
-            raise
+            raise _explained(error) from None
         finally:
             if _core.has_log():
                 forward()
 
-    def _run_converted(
-        self,
-        arrays: Sequence[Any],
-        out: Sequence[Any | None] | None,
-        stream: int | None,
-        inputs_read: "_core.InputsRead | None",
-    ) -> list[Any]:
+    def runners(self, *, gathers: bool) -> Runner | EngineRunners:
+        """Return the engine."""
+        return EngineRunners([self.core], self._prepare if self._prepares else None, self._complete)
+
+    def _prepare(
+        self, arrays: Sequence[Any], out: Sequence[Any | None] | None
+    ) -> tuple[Sequence[Any], Sequence[Any | None] | None]:
+        """Convert inputs to the engine's types, and leave out results that will be converted."""
+        for i in self._unchecked:
+            _check_values(self.inputs[i], arrays[i])
+        if not self._converts:
+            return arrays, out
         inputs = [to_engine(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)]
-        targets = [None] * len(self.outputs) if out is None else out
-        for spec, target in zip(self.outputs, targets, strict=True):
+        if out is None:
+            return inputs, None
+        for spec, target in zip(self.outputs, out, strict=True):
             if spec.converted and target is not None:
                 check_target(spec, target)
-        direct = [
-            None if spec.converted else target
-            for spec, target in zip(self.outputs, targets, strict=True)
-        ]
-        results = self.core.infer(inputs, direct, stream, inputs_read)
+        pairs = zip(self.outputs, out, strict=True)
+        return inputs, [None if spec.converted else target for spec, target in pairs]
+
+    def _complete(
+        self, take: Callable[[], Sequence[Any]], out: Sequence[Any | None] | None
+    ) -> Sequence[Any]:
+        """Return a request's results, in the model's types."""
+        try:
+            results = take()
+            return self._converted(results, out) if self._converts else results
+        except Error as error:
+            raise _explained(error) from None
+        finally:
+            if _core.has_log():
+                forward()
+
+    def _converted(self, results: Sequence[Any], out: Sequence[Any | None] | None) -> Sequence[Any]:
+        targets = out or [None] * len(results)
         return [
             from_engine(spec, result, target)
             for spec, result, target in zip(self.outputs, results, targets, strict=True)
@@ -205,10 +215,6 @@ class TensorRTBackend:
         """Return what was counted; see `Backend.statistics`."""
         return self.core.statistics()
 
-    def flush_pending_batches(self) -> None:
-        """Let no batch wait for more runs to join."""
-        self.core.flush_pending_batches()
-
     def close(self) -> None:
         """Wait for current runs, and free all resources."""
         with forwarded():
@@ -216,6 +222,13 @@ class TensorRTBackend:
                 self.store_kernels()
             finally:
                 self.core.close()
+
+
+def _explained(error: Error) -> Error:
+    """Return an error with what is known of its cause."""
+    if _UNEQUAL_BRANCHES in str(error):
+        return Error(f"{error}\n{_UNEQUAL_BRANCHES_HINT}")
+    return error
 
 
 def family_for(plan: Plan) -> str:
