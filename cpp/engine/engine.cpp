@@ -164,7 +164,12 @@ std::shared_ptr<nvinfer::RuntimeConfig> Engine::make_config() {
 }
 
 std::unique_ptr<Session> Engine::make_session() {
-  return std::make_unique<Session>(shared_, config_ != nullptr ? config_ : make_config());
+  RuntimeConfigs configs;
+  const int profiles = std::max(shared_.engine->profile_count(), 1);
+  for (int i = 0; i < profiles; ++i) {
+    configs.push_back(config_ != nullptr ? config_ : make_config());
+  }
+  return std::make_unique<Session>(shared_, std::move(configs));
 }
 
 void Engine::infer(std::span<const InputArray> arrays, std::span<OutputArray> results,

@@ -154,7 +154,7 @@ class Engine {
   EngineOptions options_;
   CopyPool serial_copier_{0};                       // for who wants no thread to spin
   SharedSessionState shared_;                       // its device and engine are null once closed
-  std::shared_ptr<nvinfer::RuntimeConfig> config_;  // null where each session has its own, or none
+  std::shared_ptr<nvinfer::RuntimeConfig> config_;  // null where each context has its own, or none
   std::optional<Batcher> batcher_;
 
   mutable RunGate gate_;

@@ -53,7 +53,7 @@ class Session::QueuedRun final : public CapturableRun {
   bool copies_inputs_ = false;
 };
 
-Session::Session(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeConfig> config)
+Session::Session(SharedSessionState& shared, RuntimeConfigs configs)
     : shared_(shared),
       stream_(shared.device),
       done_(shared.device),
@@ -61,7 +61,7 @@ Session::Session(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeCon
       waiter_(shared.device, shared.wait),
       graphs_(shared, stream_, waiter_),
       addresses_(shared.inputs.size()),
-      context_(shared, std::move(config)) {
+      context_(shared, std::move(configs)) {
   for (const auto& tensor : shared.inputs) {
     inputs_.emplace_back(shared.device, *shared.copies, tensor, shared.mapped_limit);
   }
@@ -307,7 +307,8 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
   note_memory();
   QueuedRun run(*this);
   // Not while another context compiles; the next run of this size will do.
-  if (shared_.compiles && !lock) lock = std::unique_lock(shared_.kernels->compiling, std::try_to_lock);
+  if (shared_.compiles && !lock)
+    lock = std::unique_lock(shared_.kernels->compiling, std::try_to_lock);
   const bool can_capture = uncapturable_output() == nullptr && (lock || !shared_.compiles);
   auto* const capturable = can_capture ? &run : nullptr;
   if (!graphs_.note(key_, std::move(shapes), capturable, stream)) context_.forget_shapes();

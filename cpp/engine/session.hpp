@@ -43,8 +43,9 @@ struct LayerTimes {
 
 class Session {
  public:
-  // The device must be current here and in every call. config may be null.
-  Session(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeConfig> config);
+  // The device must be current here and in every call. configs: see
+  // SessionContext.
+  Session(SharedSessionState& shared, RuntimeConfigs configs);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;

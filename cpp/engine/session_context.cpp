@@ -1,6 +1,5 @@
 #include "engine/session_context.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "common/error.hpp"
@@ -8,17 +7,14 @@
 
 namespace fasttrt::engine {
 
-SessionContext::SessionContext(SharedSessionState& shared,
-                               std::shared_ptr<nvinfer::RuntimeConfig> config)
+SessionContext::SessionContext(SharedSessionState& shared, RuntimeConfigs configs)
     : shared_(shared),
-      config_(std::move(config)),
       is_v8_(shared.engine->shared_library()->generation() == nvinfer::Generation::v8),
       scratch_bytes_(shared.engine->scratch_size()) {
-  const auto profiles = static_cast<std::size_t>(shared.engine->profile_count());
-  for (std::size_t i = 0; i < std::max(profiles, std::size_t{1}); ++i) {
-    contexts_.push_back({ContextShapes(shared.inputs.size()), nullptr});
+  for (auto& config : configs) {
+    contexts_.push_back({std::move(config), ContextShapes(shared.inputs.size()), nullptr});
   }
-  if (profiles > 1) scratch_ = cuda::DeviceBuffer(shared.device, scratch_bytes_);
+  if (contexts_.size() > 1) scratch_ = cuda::DeviceBuffer(shared.device, scratch_bytes_);
   const std::lock_guard lock(shared.kernels->compiling);
   create(std::nullopt);
 }
@@ -28,7 +24,8 @@ void SessionContext::create(std::optional<cuda::StreamRef> stream) {
   const nvinfer::ErrorScope errors;
   const bool shares = contexts_.size() > 1;
   auto context = nvinfer::ExecutionContext::create(
-      shared_.engine, config_, shares ? nvinfer::ScratchMemory::lent : nvinfer::ScratchMemory::own);
+      shared_.engine, current().config,
+      shares ? nvinfer::ScratchMemory::lent : nvinfer::ScratchMemory::own);
   if (shares) context->set_scratch(scratch_.data(), scratch_.size());
   if (profile_ != 0) {
     if (!context->set_profile(static_cast<int>(profile_), *stream)) {
@@ -56,9 +53,9 @@ void SessionContext::renew(cuda::StreamRef stream) {
 }
 
 void SessionContext::drop_all() noexcept {
-  for (auto& [shapes, context] : contexts_) {
-    shapes.reset();
-    context.reset();
+  for (auto& profile : contexts_) {
+    profile.shapes.reset();
+    profile.context.reset();
   }
 }
 

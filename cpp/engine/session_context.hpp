@@ -22,14 +22,16 @@
 
 namespace fasttrt::engine {
 
+using RuntimeConfigs = std::vector<std::shared_ptr<nvinfer::RuntimeConfig>>;
+
 // A context keeps its profile: switching it would end the validity of the CUDA graphs that were
 // captured in it. As a session runs one of its contexts at a time, they share their scratch memory.
 // The device must be current in every call.
 class SessionContext {
  public:
-  // Makes the context of the first profile. config may be null. Throws EngineLoadError or
-  // OutOfMemoryError.
-  SessionContext(SharedSessionState& shared, std::shared_ptr<nvinfer::RuntimeConfig> config);
+  // Makes the context of the first profile. configs: one for each profile, which may be null.
+  // Throws EngineLoadError or OutOfMemoryError.
+  SessionContext(SharedSessionState& shared, RuntimeConfigs configs);
 
   // To be held in all calls below that may compile kernels, see SharedSessionState.
   [[nodiscard]] std::unique_lock<std::mutex> lock_compiling() const;
@@ -70,6 +72,7 @@ class SessionContext {
 
  private:
   struct ProfileContext {
+    std::shared_ptr<nvinfer::RuntimeConfig> config;
     ContextShapes shapes;
     std::unique_ptr<nvinfer::ExecutionContext> context;
   };
@@ -78,7 +81,6 @@ class SessionContext {
   void create(std::optional<cuda::StreamRef> stream);
 
   SharedSessionState& shared_;
-  std::shared_ptr<nvinfer::RuntimeConfig> config_;
   bool is_v8_;
   std::size_t scratch_bytes_;
   cuda::DeviceBuffer scratch_;            // empty for an engine with a single profile

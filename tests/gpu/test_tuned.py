@@ -110,6 +110,17 @@ def test_a_size_that_the_range_alone_takes(engine: fasttrt.Engine, mlp_model: Mo
         assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
 
 
+@pytest.mark.parametrize("specialization", ["lazy", "none"])
+def test_kernels_that_are_compiled_in_the_background_or_never(
+    plan: fasttrt.Plan, mlp_model: Model, specialization: Any
+) -> None:
+    rng = new_rng()
+    with fasttrt.Engine(plan, device="cuda", specialization=specialization) as engine:
+        for batch in rng.integers(1, 33, 200):
+            x = normal(int(batch), 16)
+            assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
+
+
 def test_contexts_are_renewed_by_profile(plan: fasttrt.Plan, mlp_model: Model) -> None:
     """A context with many changes of shape is made anew, while others keep their graphs."""
     with fasttrt.Engine(plan, device="cuda", contexts=1, specialization="none") as engine:
