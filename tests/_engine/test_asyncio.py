@@ -41,6 +41,28 @@ def test_results_can_be_awaited(engine: Engine, mlp_model: models.Model) -> None
     ask(engine, mlp_model, 30)
 
 
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_a_loop_may_poll_for_results(engine: Engine, mlp_model: models.Model, count: int) -> None:
+    """As it does for those of a GPU: they are the same, and other tasks go on."""
+    engine._queue.polls = True
+    for _ in range(5):
+        ask(engine, mlp_model, count)
+    gate = Gate(engine)
+    (x,) = mlp_model.inputs()
+
+    async def wait_long() -> Array:
+        task = asyncio.create_task(engine.ainfer(x))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        gate.open()
+        y: Array = await task
+        for _ in range(5):
+            assert await engine.ainfer(x) == close_to(mlp_model.reference(x))
+        return y
+
+    assert asyncio.run(wait_long()) == close_to(mlp_model.reference(x))
+
+
 def test_arguments_of_ainfer_are_those_of_infer(engine: Engine, mlp_model: models.Model) -> None:
     (x,) = mlp_model.inputs()
     half = x.astype(np.float16)

@@ -22,7 +22,7 @@ from fasttrt._runtime.array_types import (
 )
 from fasttrt._runtime.arrays import is_device_array
 from fasttrt._runtime.backend import Backend
-from fasttrt._runtime.event_loops import channel_of
+from fasttrt._runtime.event_loops import completions_of
 from fasttrt._runtime.ordered_map import failed, ordered_map
 from fasttrt._runtime.request_future import RequestFuture
 from fasttrt._runtime.request_options import (
@@ -423,13 +423,14 @@ class Inference:
         import asyncio  # here, as few programs need it; a look-up from the second call on
 
         loop = asyncio.get_running_loop()
-        channel = channel_of(loop)
-        if channel is None or _on_gpu(inputs, out):
+        completions = completions_of(loop)
+        if completions is None or _on_gpu(inputs, out):
             return await asyncio.wrap_future(self._future(inputs, out, cast, timeout, priority))
         done = loop.create_future()
         request, given, by_name = self._begin(
-            inputs, out, cast, timeout, priority, False, channel, done
+            inputs, out, cast, timeout, priority, False, completions.channel, done
         )
+        completions.expect(done, polls=self._queue.polls)
         try:
             await done
         except asyncio.CancelledError:

@@ -26,6 +26,7 @@ class RequestQueue:
 
     Attributes:
         gathers: whether requests are joined to batches.
+        polls: whether who waits for a request may poll for a moment, as the workers do.
         lock: for the futures of these requests.
         collector: publishes these futures.
     """
@@ -61,6 +62,7 @@ class RequestQueue:
             runners.engines if isinstance(runners, EngineRunners) else runners, options
         )
         self._backend = backend
+        self.polls = self._engines is not None and wait in ("auto", "spin")
         self._names = [spec.name for spec in backend.outputs]
         self.lock = threading.RLock()
         self.collector = Collector()
