@@ -353,7 +353,7 @@ void register_engine(py::module_& module) {
            "Run once: an array for each input, in order; out has None or an array for each output. "
            "With a stream (a CUDA handle) and results on the GPU the work is queued there. "
            "inputs_read is set as soon as arrays in host memory may be overwritten; not where the "
-           "run fails, or may be shared.")
+           "run fails.")
       .def("warm_up", &PyEngine::warm_up, py::arg("arrays"),
            "Run these in every context until nothing of their sizes is cold.")
       .def(
@@ -393,10 +393,6 @@ void register_engine(py::module_& module) {
           py::arg("model"), py::arg("base"))
       .def("refittable_weights", &PyEngine::refittable_weights,
            "Names of the weights that a refit replaces.")
-      .def(
-          "flush_pending_batches",
-          [](const PyEngine& self) { self.engine().flush_pending_batches(); }, ReleaseGil(),
-          "No batch waits for calls to join any more: close() is about to be called.")
       .def("close", &PyEngine::close)
       .def_property_readonly(
           "closed", py::cpp_function([](const PyEngine& self) { return self.engine().closed(); },

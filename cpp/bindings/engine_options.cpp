@@ -2,7 +2,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,13 +57,6 @@ void register_engine_options(py::module_& module) {
           [](EngineOptions& self, const std::string& policy) { self.wait = wait_policy(policy); },
           py::arg("policy"))
       .def("set_specialization", &set_specialization, py::arg("strategy"))
-      .def(
-          "set_batching",
-          [](EngineOptions& self, std::int64_t max_size, std::int64_t max_delay_us,
-             const std::vector<std::int64_t>& sizes) {
-            self.batching = {max_size, std::chrono::microseconds(max_delay_us), sizes};
-          },
-          py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"))
       .def_readwrite("weight_streaming_budget", &EngineOptions::weight_streaming_budget)
       .def_property(
           "kernels_key", [](const EngineOptions& self) { return to_str(self.kernels_key); },

@@ -109,7 +109,7 @@ class FakeEngine {
     DispatcherOptions options;
     options.workers = sessions_;
     options.batching = std::move(batching);
-    return dispatcher(std::move(options));
+    return dispatcher(options);
   }
   std::unique_ptr<Dispatcher> dispatcher(const DispatcherOptions& options);
   std::vector<Rows> runs() {
@@ -249,6 +249,7 @@ class FakeEngine::FakeRunner final : public Runner {
 
 std::unique_ptr<Dispatcher> FakeEngine::dispatcher(const DispatcherOptions& options) {
   std::vector<std::unique_ptr<Runner>> runners;
+  runners.reserve(free_.size());
   for (std::size_t i = 0; i < free_.size(); ++i) {
     runners.push_back(std::make_unique<FakeRunner>(*this, i));
   }
@@ -335,7 +336,9 @@ struct Submitted {
     dispatcher.submit(request, Staging::copy);
     request->spoil();
   }
-  std::string answer() const { return wait_for(*request) ? request->answer(rows) : "never"; }
+  [[nodiscard]] std::string answer() const {
+    return wait_for(*request) ? request->answer(rows) : "never";
+  }
 
   Rows rows;
   Ref<OwnRequest> request;
@@ -738,7 +741,7 @@ TEST_CASE("close runs what is queued, or cancels it") {
     std::vector<Submitted> requests;
     for (const auto& rows : some_rows(8, 1, 3)) requests.emplace_back(*dispatcher, rows);
     while (!requests[0].request->is_running()) std::this_thread::yield();
-    std::jthread release([&] {
+    const std::jthread release([&] {
       while (!dispatcher->closed()) std::this_thread::yield();
       engine.is_held = false;
     });

@@ -85,16 +85,6 @@ void Engine::load(std::span<const std::byte> plan) {
     sessions_.give_back(std::move(session));
   }
   if (config_ != nullptr) options_.runtime_cache = {};  // it is read
-  if (options_.batching) {
-    const auto with_session = [this](const std::function<void(const Run&)>& work) {
-      const SessionLease session(*this);
-      work([&](std::span<const InputArray> arrays, std::span<OutputArray> results) {
-        session->run(arrays, choose_profile(shared_.inputs, arrays), results, std::nullopt);
-      });
-    };
-    batcher_.emplace(shared_.inputs, shared_.outputs, shared_.pool, with_session,
-                     *options_.batching);
-  }
 }
 
 Engine::~Engine() { close(); }
@@ -175,10 +165,6 @@ std::unique_ptr<Session> Engine::make_session() {
 void Engine::infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
                    std::optional<cuda::StreamRef> stream, InputsRead* inputs_read) {
   const auto profile = choose_profile(shared_.inputs, arrays);
-  if (batcher_ && !stream && batcher_->accepts(arrays, results)) {
-    batcher_->infer(arrays, results);
-    return;
-  }
   const SessionLease session(*this);
   session->run(arrays, profile, results, stream, inputs_read);
 }
@@ -237,12 +223,7 @@ MemoryHeld Engine::memory() const {
   return {shared_.memory.device, shared_.memory.pinned + shared_.pool->idle_bytes()};
 }
 
-void Engine::flush_pending_batches() noexcept {
-  if (batcher_) batcher_->stop_waiting();
-}
-
 void Engine::close() noexcept {
-  flush_pending_batches();
   auto lock = gate_.lock();
   sessions_.close();
   gate_.close(lock);

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "cuda/device.hpp"
-#include "engine/batcher.hpp"
 #include "engine/io_tensor.hpp"
 #include "engine/run_counts.hpp"
 #include "engine/run_gate.hpp"
@@ -44,8 +43,7 @@ struct EngineOptions {
   // place; larger ones are copied by its copy engines. Measured: the two were even at about 200 KiB
   // on an H200 (bench/transfers.py).
   std::size_t mapped_limit = std::size_t{128} << 10;
-  std::size_t context_lifetime = 2048;  // changes of shape, see SharedSessionState; RTX only
-  std::optional<BatchingOptions> batching;
+  std::size_t context_lifetime = 2048;   // changes of shape, see SharedSessionState; RTX only
   CaptureExclusion exclusion;            // what CUDA graphs are captured in
   std::vector<std::byte> runtime_cache;  // from runtime_cache(): kernels to begin with; RTX only
   std::string kernels_key;               // of whom it shares its kernels with, see SharedKernels
@@ -58,7 +56,7 @@ struct EngineOptions {
 class Engine {
  public:
   // The plan's bytes are not needed afterwards. Throws EngineLoadError with TensorRT's error lines,
-  // CudaError (no driver, no such device), OutOfMemoryError, InputError (batching, weights, their
+  // CudaError (no driver, no such device), OutOfMemoryError, InputError (weights, their
   // budget), or what refit() throws.
   Engine(std::shared_ptr<const nvinfer::Library> library, std::span<const std::byte> plan,
          const EngineOptions& options);
@@ -80,8 +78,7 @@ class Engine {
   // Runs once; from any thread. arrays: one an input, alive until the run is over. results: one an
   // output. Waits, unless there is a stream and all results are on the device, see Session::run().
   // Throws InputError for shapes that no profile takes, Error once closed. inputs_read, if given,
-  // is set as soon as host arrays may be overwritten, see Session::run(); not where it throws, nor
-  // of a call that may share its run.
+  // is set as soon as host arrays may be overwritten, see Session::run(); not where it throws.
   void infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
              std::optional<cuda::StreamRef> stream = std::nullopt,
              InputsRead* inputs_read = nullptr);
@@ -132,8 +129,6 @@ class Engine {
   // Names of the weights that refit() replaces. Throws Error for an engine not built for it.
   [[nodiscard]] std::vector<std::string> refittable_weights() const;
 
-  // From now on no run waits for others to share it with: close() is about to be called.
-  void flush_pending_batches() noexcept;
   // Waits for runs under way, then frees everything. Further calls do nothing.
   void close() noexcept;
   [[nodiscard]] bool closed() const;
@@ -155,7 +150,6 @@ class Engine {
   CopyPool serial_copier_{0};                       // for who wants no thread to spin
   SharedSessionState shared_;                       // its device and engine are null once closed
   std::shared_ptr<nvinfer::RuntimeConfig> config_;  // null where each context has its own, or none
-  std::optional<Batcher> batcher_;
 
   mutable RunGate gate_;
   SessionPool<Session> sessions_;  // needs the gate's lock, as the counts do
