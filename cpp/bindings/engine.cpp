@@ -80,16 +80,18 @@ class PyEngine {
 
   py::list infer(const py::sequence& arrays, const py::object& out,
                  std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read) {
+    bool is_begun = false;
     try {
-      return run(arrays, out, stream, inputs_read);
+      return run(arrays, out, stream, inputs_read, is_begun);
     } catch (const std::exception& error) {
-      engine_->count_error(error);
+      if (!is_begun) engine_->count_error(error);
       throw;
     }
   }
 
   py::list run(const py::sequence& arrays, const py::object& out,
-               std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read) {
+               std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read,
+               bool& is_begun) {
     SpareStream spare(*resources_);
     RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, out},
                            stream ? std::optional(as_stream(*stream)) : std::nullopt, spare);
@@ -100,11 +102,13 @@ class PyEngine {
       // Safe: `arguments` owns every array whose memory is used meanwhile, and the call's own
       // arguments hold `inputs_read`.
       const GilRelease release;
+      is_begun = true;
       engine_->infer(arguments.inputs(), arguments.outputs(), queue, inputs_read);
       if (queue && arguments.must_wait()) wait(*queue);
       if (queue && stream) done = mark(*queue);
     }
     if (done) resources_->hold(std::move(*done), arguments.take_owners());
+    ++calls_;
     return arguments.results();
   }
 
@@ -174,6 +178,7 @@ class PyEngine {
     py::dict sizes;
     for (const auto& [rows, runs] : counts.runs_by_rows) sizes[py::int_(rows)] = runs;
     py::dict found;
+    found["calls"] = calls_;
     found["runs"] = counts.runs;
     found["rows"] = counts.rows;
     found["batch_sizes"] = sizes;
@@ -321,6 +326,7 @@ class PyEngine {
   }
 
   static constexpr std::size_t max_known_shapes = 1024;
+  std::uint64_t calls_ = 0;  // of infer() that have not failed; needs the GIL
   const pid_t owner_ = getpid();
   std::unique_ptr<Engine> engine_;
   std::vector<Binding> inputs_;

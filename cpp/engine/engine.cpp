@@ -164,6 +164,16 @@ std::unique_ptr<Session> Engine::make_session() {
 
 void Engine::infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
                    std::optional<cuda::StreamRef> stream, InputsRead* inputs_read) {
+  try {
+    run(arrays, results, stream, inputs_read);
+  } catch (const std::exception& error) {
+    count_error(error);
+    throw;
+  }
+}
+
+void Engine::run(std::span<const InputArray> arrays, std::span<OutputArray> results,
+                 std::optional<cuda::StreamRef> stream, InputsRead* inputs_read) {
   const auto profile = choose_profile(shared_.inputs, arrays);
   const SessionLease session(*this);
   session->run(arrays, profile, results, stream, inputs_read);

@@ -102,7 +102,7 @@ class Engine {
   // What it has done, and what it holds; also once closed.
   [[nodiscard]] RunCounts counts() const;
   [[nodiscard]] MemoryHeld memory() const;
-  // Counts a call that failed, here or on its way here.
+  // Counts a call that failed on its way here.
   void count_error(const std::exception& error) noexcept;
 
   // See Session::time_replays().
@@ -138,6 +138,8 @@ class Engine {
   class SessionLease;
   class SharedAccess;  // these three: engine_access.hpp
   class ExclusiveAccess;
+  void run(std::span<const InputArray> arrays, std::span<OutputArray> results,
+           std::optional<cuda::StreamRef> stream, InputsRead* inputs_read);
   void prepare_weights();
   void load(std::span<const std::byte> plan);
   [[nodiscard]] IoTensor describe(const std::string& name) const;

@@ -1,6 +1,7 @@
 // Runs of an engine whose inputs come to the device bit by bit.
 #include <utility>
 
+#include "common/nvtx.hpp"
 #include "engine/engine_access.hpp"
 
 namespace fasttrt::engine {
@@ -23,6 +24,7 @@ class Engine::GatheredSession final : public GatheredRun {
   }
 
   void run(std::span<const InputArray> inputs, std::span<OutputArray> outputs) override {
+    const nvtx::Range range(engine_.shared_.ranges.batch.c_str());
     (*lease_)->run(inputs, choose_profile(engine_.shared_.inputs, inputs), outputs, std::nullopt);
   }
 

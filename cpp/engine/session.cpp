@@ -289,7 +289,6 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
   auto lock =
       is_prepared(arrays, profile) ? std::unique_lock<std::mutex>() : context_.lock_compiling();
   const auto start = RunClock::now();
-  const auto changes = context_.changes(profile);
   set_inputs(arrays, profile, stream);
   auto shapes = context_.output_shapes();
   bind_outputs(results, shapes);
@@ -299,7 +298,7 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
     if (output.allocator() != nullptr) output.allocator()->rethrow();
   }
   if (!queued) throw Error(errors.explain("the inference was refused"));
-  if (lock && context_.changes(profile) != changes && shared_.is_new_size(profile, arrays)) {
+  if (lock && shared_.is_new_size(profile, arrays)) {
     run_.is_compiled = true;
     run_.compile = RunClock::now() - start;
   }

@@ -50,10 +50,6 @@ class SessionContext {
 
   // Device memory that runs need besides weights, inputs and outputs.
   [[nodiscard]] std::size_t scratch_bytes() const noexcept { return scratch_bytes_; }
-  // How often a profile's context was told other shapes, since it was made.
-  [[nodiscard]] std::size_t changes(std::size_t profile) const noexcept {
-    return contexts_[profile].shapes.changes();
-  }
 
   // Of the selected context, which must not be missing. These throw Error with TensorRT's error
   // lines, set_inputs() InputError.

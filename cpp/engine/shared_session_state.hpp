@@ -35,8 +35,9 @@ struct RangeNames {
       : staging(engine + ": staging"),
         enqueue(engine + ": enqueue"),
         wait(engine + ": wait"),
-        copy_out(engine + ": copy-out") {}
-  std::string staging, enqueue, wait, copy_out;
+        copy_out(engine + ": copy-out"),
+        batch(engine + ": batch") {}
+  std::string staging, enqueue, wait, copy_out, batch;
 };
 
 [[nodiscard]] SizeKey size_key(std::size_t profile, std::span<const InputArray> arrays);

@@ -54,6 +54,23 @@ def test_an_engine_on_the_cpu_counts_its_calls() -> None:
     }
 
 
+def test_queued_requests_count_once() -> None:
+    rng = new_rng()
+    with fasttrt.Engine(elementwise(("n", 4)).proto, device="cpu") as engine:
+        x = rng.standard_normal((3, 4), np.float32)
+        with pytest.raises(fasttrt.InputError):
+            engine.submit(x[:, :2]).result(60)
+        futures = [engine.submit(x) for _ in range(5)]
+        for future in futures:
+            future.result(60)
+        for _ in range(2):
+            engine.infer(x)
+        stats = engine.stats()
+    assert (stats.requests["ok"], stats.requests["error"]) == (7, 1)
+    assert (stats.runs, stats.errors) == (7, {"InputError": 1})
+    assert stats.batch_sizes == {3: 7}
+
+
 def test_later_sizes_are_counted_together() -> None:
     found = _counted([*range(1, 400), 1], 0)
     assert found["runs"] == 400
@@ -75,7 +92,8 @@ def test_queued_requests_and_direct_calls_are_told_apart() -> None:
     backend = _counted([4, 4, 1, 1, 1], 2)  # the first two were batches, an error was queued
     queue = {
         "requests": {"ok": 7, "error": 1, "deadline": 2, "rejected": 3, "cancelled": 4},
-        "runs": 2,
+        "runs": 3,
+        "function_runs": 2,
         "waiting": 5,
         "most_waiting": 9,
         "seconds": {"queue": 0.5, "staging": 0.25, "run": 4.0, "copy_out": 0.125},

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.gpu
 def test_runs_graphs_sizes_and_memory_are_counted() -> None:
     model = mlp((16, 32, 8))
     shapes = {"x": ((1, 16), (4, 16), (64, 16))}
-    with fasttrt.Engine(model.proto, config=EXACT, shapes=shapes, device="cuda") as engine:
+    with fasttrt.Engine(
+        model.proto, config=EXACT, shapes=shapes, tuned=None, device="cuda"
+    ) as engine:
         before = engine.stats()
         assert (before.runs, before.graph_replays, before.errors) == (0, 0, {})
         for size in [4, 4, 4, 4, 2]:
@@ -39,3 +41,23 @@ def test_runs_graphs_sizes_and_memory_are_counted() -> None:
         assert stats.pinned_bytes >= 4 * (16 + 8) * 4
     closed = engine.stats()
     assert (closed.runs, closed.device_bytes, closed.pinned_bytes) == (5, 0, 0)
+
+
+def test_batches_count_their_requests_and_errors() -> None:
+    model = mlp((16, 32, 8))
+    shapes = {"x": ((1, 16), (4, 16), (64, 16))}
+    with fasttrt.Engine(
+        model.proto, config=EXACT, shapes=shapes, device="cuda", batching=fasttrt.Batching(8)
+    ) as engine:
+        xs = [normal(1, 16) for _ in range(40)]
+        futures = [engine.submit(x) for x in xs]
+        for x, future in zip(xs, futures, strict=True):
+            assert_close(future.result(60), model.reference(x), product_tolerance())
+        stats = engine.stats()
+        assert stats.requests["ok"] == 40
+        assert 5 <= stats.runs <= 40
+        assert stats.rows >= 40  # with those that pad
+        assert sum(stats.batch_sizes.values()) == stats.runs
+        assert max(stats.batch_sizes) <= 8
+        assert stats.queue_depth == 0
+        assert stats.max_queue_depth >= 1

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from fasttrt import _core
 from fasttrt._runtime.arguments import own_copy
 from fasttrt._runtime.arrays import is_device_array
-from fasttrt._runtime.backend import Backend, EngineRunners
+from fasttrt._runtime.backend import Backend, EngineRunners, Runner
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import ForkedDispatcher
 from fasttrt._runtime.request_future import Collector
@@ -19,6 +19,21 @@ from fasttrt.errors import Error
 
 _MAX_GATHERED = 256
 _open_queues: "weakref.WeakSet[RequestQueue]" = weakref.WeakSet()
+
+
+class _CountedRuns:
+    """Counts the runs of a function that do not fail. The core holds it, so it knows no queue."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self.completed = 0
+
+    def __call__(self, arrays: Sequence[Any], out: Sequence[Any | None] | None) -> Sequence[Any]:
+        results = self._run(arrays, out)
+        with self._lock:
+            self.completed += 1
+        return results
 
 
 class RequestQueue:
@@ -58,9 +73,12 @@ class RequestQueue:
         # which one worker may do while the contexts are busy with the next batches.
         options.workers = contexts * gpus if self._engines is None else contexts + self.gathers
         self._dispatcher: _core.Dispatcher | ForkedDispatcher
-        self._dispatcher = _core.Dispatcher(
-            runners.engines if isinstance(runners, EngineRunners) else runners, options
-        )
+        if isinstance(runners, EngineRunners):
+            self._function = None
+            self._dispatcher = _core.Dispatcher(runners.engines, options)
+        else:
+            self._function = _CountedRuns(runners)
+            self._dispatcher = _core.Dispatcher(self._function, options)
         self._backend = backend
         self.polls = self._engines is not None and wait in ("auto", "spin")
         self._names = [spec.name for spec in backend.outputs]
@@ -176,8 +194,12 @@ class RequestQueue:
         return self._dispatcher.closed
 
     def statistics(self) -> dict[str, Any]:
-        """Return the dispatcher's counts and times, see `_core.Dispatcher.statistics`."""
-        return self._dispatcher.statistics()
+        """Return the dispatcher's counts and times, see `_core.Dispatcher.statistics`.
+
+        Its ``function_runs`` are those of a backend's function that did not fail.
+        """
+        completed = 0 if self._function is None else self._function.completed
+        return self._dispatcher.statistics() | {"function_runs": completed}
 
     def close(self, *, drain: bool = False) -> None:
         """Take no more requests, and wait for those under way; run or cancel those that wait.

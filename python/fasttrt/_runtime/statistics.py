@@ -10,6 +10,7 @@ from typing import Any
 
 from fasttrt._common.tensor_spec import Shape, TensorSpec
 
+_APART = ("calls", "errors", "observed")
 _OUTCOMES = ("ok", "error", "deadline", "rejected", "cancelled")
 
 
@@ -77,15 +78,16 @@ def engine_stats(
 
     Args:
         backend: see `Backend.statistics`.
-        queue: the dispatcher's, see `_core.Dispatcher.statistics`; empty if there is none. What it
-            has run is among the runs of the backend.
+        queue: see `RequestQueue.statistics`; empty if there is none. Its function runs are among
+            the calls of the backend.
         tuned: see `EngineStats`.
     """
     requests = Counter(dict.fromkeys(_OUTCOMES, 0))
     requests.update(queue.get("requests", {}))
-    requests["ok"] += backend["runs"] - queue.get("runs", 0)  # calls that were not queued
+    direct = backend["calls"] - queue.get("function_runs", 0)  # calls that were not queued
+    requests["ok"] += direct
     requests["error"] = max(requests["error"], sum(backend["errors"].values()))
-    found = {name: value for name, value in backend.items() if name not in ("errors", "observed")}
+    found = {name: value for name, value in backend.items() if name not in _APART}
     for name, seconds in queue.get("seconds", {}).items():
         if name != "run":  # which is known in detail
             found[f"{name}_seconds"] += seconds
@@ -163,6 +165,7 @@ class RunCounter:
         """Return what was counted, see `Backend.statistics`."""
         with self._lock:
             return {
+                "calls": self._runs,
                 "runs": self._runs,
                 "rows": self._rows,
                 "batch_sizes": dict(self._sizes),
