@@ -231,6 +231,9 @@ FORKS = {
         """
         try: waiting[-1].exception(60)
         except fasttrt.Error as error: assert 'forked' in str(error)
+        from concurrent.futures import wait
+        try: wait(waiting)
+        except fasttrt.Error as error: assert 'process' in str(error)
 """,
     ),
     "tasks are under way": (

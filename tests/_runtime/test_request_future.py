@@ -307,6 +307,26 @@ def test_a_thread_that_waits_learns_of_a_cancellation(
     assert found == [{future}]
 
 
+def test_a_future_may_be_watched_while_its_engine_is_closed(
+    engine: Engine, mlp_model: models.Model, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (x,) = mlp_model.inputs()
+    running, waiting = engine.submit(x), engine.submit(x)
+    gate.await_arrivals(1)
+    running.add_done_callback(lambda _: None)  # so that the thread for callbacks is there
+    collector = engine._queue.collector
+    add = collector.add
+
+    def add_later(future: Any, request: Any) -> None:
+        gate.open()
+        engine.close()
+        add(future, request)
+
+    monkeypatch.setattr(collector, "add", add_later)
+    assert wait([waiting], PATIENCE).done == {waiting}
+    assert waiting.cancelled()
+
+
 def test_asyncio_wraps_them(engine: Engine, mlp_model: models.Model, gate: Gate) -> None:
     (x,) = mlp_model.inputs()
     bad = x[:, 1:]

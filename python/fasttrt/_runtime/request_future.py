@@ -171,21 +171,31 @@ class Collector:
         self._channel: _core.CompletionChannel | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def add(self, future: RequestFuture, request: "_core.Request") -> None:
         """Publish a future as soon as its request is done."""
         with self._lock:
-            if self._channel is None:
+            if self._channel is None and not self._is_closed:
                 self._channel = channel = _core.CompletionChannel()
                 weakref.finalize(self, channel.close)
                 self._thread = threading.Thread(
                     target=_collect, args=(channel,), name="fasttrt-collector", daemon=True
                 )
                 self._thread.start()
-        request.attach(self._channel, future)
+        if self._channel is not None:
+            request.attach(self._channel, future)
+        if self._is_closed:  # the thread may not have seen it
+            request.wait(None)
+            future.publish()
 
     def close(self) -> None:
-        """End the thread once it has published what is done; its callbacks may call this, too."""
+        """End the thread once it has published what is done; its callbacks may call this, too.
+
+        All requests have to be done.
+        """
+        with self._lock:
+            self._is_closed = True
         if self._channel is None or self._thread is None:
             return
         self._channel.close()

@@ -214,6 +214,7 @@ class RequestQueue:
         self._dispatcher = ForkedDispatcher(self._dispatcher, refuse)
         self.lock = threading.RLock()  # a thread of the parent may have held the other
         self.collector = Collector()
+        self.collector.close()
 
 
 def concurrent_runs(
