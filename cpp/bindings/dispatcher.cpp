@@ -94,8 +94,11 @@ class PyDispatcher {
   py::object infer(const py::sequence& arrays, const py::object& out, const Terms& terms) {
     const auto request = make(arrays, out, terms);
     {
-      const GilRelease release;  // as in submit()
+      // As in submit(). Under load, taking the GIL between the two would cost as much as a request.
+      const GilRelease release;
       dispatcher_->run(request);
+      constexpr std::chrono::milliseconds interval(50);
+      request->wait_until(Clock::now() + interval);
     }
     try {
       std::ignore = request->wait(std::nullopt);
