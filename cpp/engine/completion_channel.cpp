@@ -34,7 +34,7 @@ void CompletionChannel::push(std::span<RequestRef> requests) noexcept {
 
 std::vector<RequestRef> CompletionChannel::take() noexcept {
   const std::lock_guard lock(mutex_);
-  if (!done_.empty()) clear_signal();
+  if (!done_.empty() && !is_closed_) clear_signal();
   return std::exchange(done_, {});
 }
 
