@@ -286,6 +286,7 @@ bool Session::replay(std::span<OutputArray> results, cuda::StreamRef stream) {
 void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
                       std::span<OutputArray> results, cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
+  context_.select(profile);  // is it worn?
   auto lock =
       is_prepared(arrays, profile) ? std::unique_lock<std::mutex>() : context_.lock_compiling();
   const auto start = RunClock::now();
