@@ -5,7 +5,6 @@
 #include <memory>
 #include <span>
 
-#include "common/error.hpp"
 #include "engine/engine.hpp"
 #include "engine/runner.hpp"
 
@@ -16,7 +15,8 @@ class EngineRunner final : public Runner {
   // The engine outlives it. Closed, it fails every run.
   explicit EngineRunner(Engine& engine) : engine_(engine) {}
 
-  void run(Request& /*request*/) override { throw Error("the request has no arrays"); }
+  // Of a model without inputs.
+  void run(Request& request) override { engine_.infer(request.inputs(), request.outputs()); }
   void run(std::span<const InputArray> inputs, std::span<OutputArray> outputs) override {
     engine_.infer(inputs, outputs);
   }
