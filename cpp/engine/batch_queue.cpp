@@ -144,7 +144,13 @@ BatchQueue::Clock::time_point BatchQueue::next_due(const Lane& lane,
 bool BatchQueue::goes_soon(const QueuedBatch& batch, const Lane& lane) const noexcept {
   // Longer than runs take as a rule: others may want the place.
   constexpr auto soon = std::chrono::milliseconds(5);
-  return batch.live > 0 && (lane.computing > 0 || due(batch, lane) < Clock::now() + soon);
+  if (batch.live == 0 || lane.unplaced > 0) return false;
+  return lane.computing > 0 || due(batch, lane) < Clock::now() + soon;
+}
+
+bool BatchQueue::is_gathering() const noexcept {
+  return std::ranges::any_of(batches_,
+                             [](const auto& batch) { return batch->gatherer != nullptr; });
 }
 
 BatchQueue::BatchPtr BatchQueue::first_open(const void* worker) const noexcept {

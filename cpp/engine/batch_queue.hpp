@@ -17,6 +17,7 @@ namespace fasttrt::engine {
 struct Lane {
   Runner& runner;
   int computing = 0;                      // runs under way
+  int unplaced = 0;                       // those of them that may still wait for a place there
   Request::Clock::time_point idle_since;  // the end of the last one
 };
 
@@ -76,8 +77,10 @@ class BatchQueue {
   // When a batch will be ready for the worker's device if nothing else changes; max(): never.
   [[nodiscard]] Clock::time_point next_due(const Lane& lane, const void* worker) const noexcept;
   // Whether a batch that is still open will go to the device so soon that it may hold a place
-  // there.
+  // there, which no run waits for.
   [[nodiscard]] bool goes_soon(const QueuedBatch& batch, const Lane& lane) const noexcept;
+  // Whether a worker brings an open batch to its device.
+  [[nodiscard]] bool is_gathering() const noexcept;
   // The first that is still open and that no other worker gathers.
   [[nodiscard]] BatchPtr first_open(const void* worker) const noexcept;
 

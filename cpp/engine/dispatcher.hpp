@@ -97,6 +97,7 @@ class Dispatcher {
   // dispatcher_run.cpp
   void begin(Lane& lane, std::int64_t rows) noexcept;
   void end(Lane& lane, std::int64_t rows, std::int64_t size, Clock::time_point begun) noexcept;
+  void want_place(Lane& lane) noexcept;
   RequestRef conclude(RequestRef request, bool has_run);
   void run_alone(Lane& lane, Request& request) const;
   void run_one(Lane& lane, RequestRef request, Lock& lock);

@@ -32,6 +32,13 @@ void Dispatcher::begin(Lane& lane, std::int64_t rows) noexcept {
   if (batches_) batches_->began(rows);
 }
 
+// A run waits for a place on the device. Open batches wait for the end of runs, so they must hold
+// no place meanwhile: the two would wait for each other.
+void Dispatcher::want_place(Lane& lane) noexcept {
+  ++lane.unplaced;
+  if (batches_ && batches_->is_gathering()) announce();
+}
+
 // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): without and with padding
 void Dispatcher::end(Lane& lane, std::int64_t rows, std::int64_t size,
                      Clock::time_point begun) noexcept {
@@ -79,9 +86,11 @@ void Dispatcher::run_one(Lane& lane, RequestRef request, Lock& lock) {
   if (is_run) {
     request->begin();
     begin(lane, request->rows());
+    want_place(lane);
     lock.unlock();
     request->error_ = error_of([&] { run_alone(lane, *request); });
     lock.lock();
+    --lane.unplaced;
     end(lane, request->rows(), request->rows(), begun);
   }
   request = conclude(std::move(request), is_run);
@@ -112,6 +121,7 @@ bool Dispatcher::can_run_now(Request& request) {
 
 void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
   auto& lane = worker.lane;
+  auto place = worker.let_go();
   const auto begun = Clock::now();
   std::vector<RequestRef> done;
   std::vector<Batch::Member*> live;
@@ -128,14 +138,20 @@ void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
   }
   if (!live.empty()) {
     const auto size = padded_size(batch->sizes, batch->rows);
-    auto place = worker.let_go();
     begin(lane, batch->rows);
+    const bool is_placed = place != nullptr;
+    if (!is_placed) want_place(lane);
     lock.unlock();
-    const auto error = error_of([&] {
+    auto error = error_of([&] {
       if (batch->is_incomplete) throw OutOfMemoryError("no memory for a batch");
-      if (place == nullptr) place = lane.runner.gather();
-      batch->run(size, *place);
+      if (!is_placed) place = lane.runner.gather();
     });
+    if (!is_placed) {
+      lock.lock();
+      --lane.unplaced;
+      lock.unlock();
+    }
+    if (error == nullptr) error = error_of([&] { batch->run(size, *place); });
     place.reset();
     lock.lock();
     end(lane, batch->rows, size, begun);
@@ -158,6 +174,7 @@ void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
     for (auto* const member : live) done.push_back(conclude(std::move(member->request), true));
   }
   lock.unlock();
+  place.reset();  // where all were late
   Request::finish(done);
   done.clear();
   lock.lock();

@@ -1,6 +1,7 @@
 #include "engine/dispatcher.hpp"
 
 #include <doctest/doctest.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <atomic>
@@ -121,6 +122,13 @@ class FakeEngine {
     for (const auto& run : runs()) sizes.push_back(run.count);
     std::ranges::sort(sizes);
     return sizes;
+  }
+  // Whether all sessions are back, soon.
+  bool is_idle() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10), [&] {
+      return std::ranges::all_of(free_, [&](int free) { return free == sessions_; });
+    });
   }
   // Rows that were brought early and then run, or not run.
   std::int64_t ahead = 0;
@@ -684,6 +692,33 @@ TEST_CASE("an open batch is brought to its device while another one runs") {
   CHECK(engine.ahead > 0);
 }
 
+TEST_CASE("an open batch holds no place that another run waits for") {
+  FakeEngine engine;
+  engine.gathers = true;
+  DispatcherOptions options;
+  options.workers = 2;  // one more than sessions, as engines have them
+  options.batching = BatchingOptions{4, milliseconds(4), {1, 4}};
+  const auto dispatcher = engine.dispatcher(options);
+  for (int i = 0; i < 100; ++i) {
+    const Submitted open(*dispatcher, Random().rows(1, 3));
+    if (i % 2 == 0) std::this_thread::sleep_for(microseconds(200));
+    const Submitted full(*dispatcher, Random().rows(4, 5));
+    REQUIRE(full.answer() == "right");
+    REQUIRE(open.answer() == "right");
+  }
+}
+
+TEST_CASE("a batch of which all requests are late leaves its place") {
+  FakeEngine engine;
+  engine.gathers = true;
+  const auto dispatcher = engine.dispatcher(BatchingOptions{2, milliseconds(1), {2}});
+  for (int i = 0; i < 200; ++i) {
+    const Submitted late(*dispatcher, Random().rows(1, 3), Priority::normal, milliseconds(1));
+    REQUIRE(wait_for(*late.request));
+    REQUIRE(engine.is_idle());
+  }
+}
+
 TEST_CASE("high priority goes first, in batches of its own") {
   FakeEngine engine;
   engine.is_held = true;
@@ -794,6 +829,20 @@ TEST_CASE("a channel has each request once, whoever ends it") {
   const auto found = dispatcher->statistics();
   CHECK(found.ok + found.late + found.cancelled == 4 * each);
   CHECK(found.errors == 0);
+}
+
+TEST_CASE("a closed channel stays readable, so that whoever watches it hears of that") {
+  FakeEngine engine;
+  const auto dispatcher = engine.dispatcher(std::nullopt);
+  const auto channel = std::make_shared<CompletionChannel>();
+  const Ref<OwnRequest> request(new OwnRequest(Random().rows(1, 3)));
+  request->channel = channel;
+  dispatcher->submit(request, Staging::lend);
+  REQUIRE(channel->wait_until(Request::Clock::now() + patience));
+  channel->close();
+  CHECK(channel->take().size() == 1);
+  pollfd watched{channel->descriptor(), POLLIN, 0};
+  CHECK(::poll(&watched, 1, 0) == 1);
 }
 
 TEST_CASE("what cannot share a run is not accepted") {
