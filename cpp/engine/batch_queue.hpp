@@ -18,7 +18,8 @@ struct Lane {
   Runner& runner;
   int computing = 0;                      // runs under way
   int unplaced = 0;                       // those of them that may still wait for a place there
-  Request::Clock::time_point idle_since;  // the end of the last one
+  int gathering = 0;                      // workers that bring an open batch there
+  Request::Clock::time_point idle_since;  // the end of the last run
 };
 
 // A batch in the queue. Changed under the owner's lock only, its rows excepted.

@@ -24,7 +24,7 @@ Dispatcher::Dispatcher(std::vector<std::unique_ptr<Runner>> runners, RunTensors 
   if (options_.workers < 1) throw InputError("workers: expected at least 1");
   if (options_.max_queue == std::size_t{0}) throw InputError("max_queue: expected at least 1");
   if (options_.batching) batches_ = std::make_unique<BatchQueue>(tensors_, *options_.batching);
-  for (const auto& runner : runners_) lanes_.push_back({*runner, 0, 0, {}});
+  for (const auto& runner : runners_) lanes_.push_back({*runner, 0, 0, 0, {}});
 }
 
 Dispatcher::~Dispatcher() { close(false); }

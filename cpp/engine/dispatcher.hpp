@@ -91,6 +91,7 @@ class Dispatcher {
   [[nodiscard]] Work next(Lock& lock, Worker& worker);
   [[nodiscard]] Work take(Worker& worker);
   [[nodiscard]] bool gather(Lock& lock, Worker& worker);
+  [[nodiscard]] bool may_gather(const QueuedBatch& batch, const Lane& lane) const noexcept;
   [[nodiscard]] bool find_place(Lock& lock, Worker& worker);
   void idle(Lock& lock, const Worker& worker, bool& has_spun);
 

@@ -144,7 +144,8 @@ class FakeEngine {
   bool gathers = false;
   std::int64_t room = 64;  // rows that there is memory for
   std::atomic<bool> closed = false;
-  std::atomic<bool> is_held = false;  // runs do not end
+  std::atomic<bool> is_held = false;          // runs do not end
+  std::atomic<std::int64_t> held_width = -1;  // those of such samples
   std::atomic<const void*> last_data = nullptr;
   std::atomic<std::thread::id> last_thread;
 
@@ -178,7 +179,7 @@ class FakeEngine {
       runs_.push_back(rows);
     }
     std::this_thread::sleep_for(duration);
-    while (is_held) std::this_thread::yield();
+    while (is_held || held_width == width) std::this_thread::yield();
     if (count > room) throw OutOfMemoryError("no memory");
     if (std::ranges::any_of(rows.x, [](float x) { return std::isnan(x); })) {
       throw Error("not a number");
@@ -705,6 +706,23 @@ TEST_CASE("an open batch holds no place that another run waits for") {
     const Submitted full(*dispatcher, Random().rows(4, 5));
     REQUIRE(full.answer() == "right");
     REQUIRE(open.answer() == "right");
+  }
+}
+
+TEST_CASE("no device gathers what another one is free for") {
+  for (int i = 0; i < 20; ++i) {
+    FakeEngine engine(2, 2);
+    engine.gathers = true;
+    const auto dispatcher = engine.dispatcher(BatchingOptions{4, milliseconds(1), {1, 4}});
+    engine.held_width = 5;
+    const Submitted held(*dispatcher, Random().rows(4, 5));
+    while (!held.request->is_running()) std::this_thread::yield();
+    const Submitted next(*dispatcher, Random().rows(1, 3));
+    const bool is_done = next.request->wait_until(Request::Clock::now() + std::chrono::seconds(10));
+    engine.held_width = -1;
+    REQUIRE(is_done);
+    CHECK(next.answer() == "right");
+    CHECK(held.answer() == "right");
   }
 }
 

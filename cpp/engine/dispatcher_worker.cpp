@@ -78,7 +78,7 @@ bool Dispatcher::gather(Lock& lock, Worker& worker) {
   if (worker.gathered == nullptr) return find_place(lock, worker);
   const auto batch = worker.gathered;
   std::exception_ptr error;
-  if (batches_->goes_soon(*batch, worker.lane)) {
+  if (may_gather(*batch, worker.lane)) {
     const auto end = batch->copied_rows();
     const auto begin = std::exchange(worker.uploaded, end);
     if (begin == end) return false;
@@ -102,10 +102,18 @@ bool Dispatcher::gather(Lock& lock, Worker& worker) {
   return true;
 }
 
+// Not for a busy device while another one is free for the batch.
+bool Dispatcher::may_gather(const QueuedBatch& batch, const Lane& lane) const noexcept {
+  const bool is_elsewhere = lane.computing > 0 && std::ranges::any_of(lanes_, [](auto& other) {
+                              return other.computing == 0 && other.gathering == 0;
+                            });
+  return !is_elsewhere && batches_->goes_soon(batch, lane);
+}
+
 bool Dispatcher::find_place(Lock& lock, Worker& worker) {
   const auto batch = batches_->first_open(&worker);
   if (batch == nullptr || batch->is_refused || batch->copied_rows() == 0) return false;
-  if (!batches_->goes_soon(*batch, worker.lane)) return false;
+  if (!may_gather(*batch, worker.lane)) return false;
   std::size_t largest = 0;
   for (std::size_t i = 0; i < tensors_.inputs.size(); ++i) {
     largest = std::max(largest, batch->row_bytes(i));
@@ -113,6 +121,7 @@ bool Dispatcher::find_place(Lock& lock, Worker& worker) {
   largest *= static_cast<std::size_t>(batch->capacity);
   worker.gathered = batch;
   batch->gatherer = &worker;
+  ++worker.lane.gathering;
   lock.unlock();
   const auto error = error_of([&] { worker.place = worker.lane.runner.try_gather(largest); });
   lock.lock();

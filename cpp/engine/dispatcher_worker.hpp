@@ -21,7 +21,10 @@ struct Dispatcher::Worker {
   // Gives the batch up, which others may take. The place is to be freed without the lock, as that
   // may wait for the device.
   [[nodiscard]] std::unique_ptr<GatheredRun> let_go() noexcept {
-    if (gathered != nullptr) gathered->gatherer = nullptr;
+    if (gathered != nullptr) {
+      gathered->gatherer = nullptr;
+      --lane.gathering;
+    }
     gathered.reset();
     uploaded = 0;
     return std::move(place);
