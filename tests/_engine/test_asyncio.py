@@ -15,6 +15,7 @@ import pytest
 
 import fasttrt
 from fasttrt import Engine, InputError
+from fasttrt._runtime import event_loops
 from support import models
 from support.assertions import close_to
 from support.gate import PATIENCE, Gate
@@ -277,3 +278,27 @@ def test_what_cannot_be_queued_is_raised_in_the_task(mlp_model: models.Model) ->
         for y in taken:
             assert y == close_to(mlp_model.reference(x))
         assert [type(error) for error in (a, b, c)] == [fasttrt.QueueFullError] * 3
+
+
+def test_loops_of_other_threads_are_not_mistaken_for_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = asyncio.new_event_loop()
+
+    async def both() -> None:
+        loop = asyncio.get_running_loop()
+        own = event_loops.completions_of(loop)
+        foreign = event_loops.Completions(other)
+
+        def found() -> asyncio.AbstractEventLoop:
+            """Stand for the last loop's reference, and for a thread that replaces it meanwhile."""
+            monkeypatch.setattr(event_loops, "_last", (weakref.ref(other), foreign))
+            return loop
+
+        monkeypatch.setattr(event_loops, "_last", (found, own))
+        assert event_loops.completions_of(loop) is own
+
+    try:
+        asyncio.run(both())
+    finally:
+        other.close()

@@ -1,6 +1,7 @@
 """How asyncio's event loops learn which requests are complete."""
 
 import os
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ _completions: "weakref.WeakKeyDictionary[AbstractEventLoop, Completions | None]"
 _completions = weakref.WeakKeyDictionary()
 _last: "tuple[weakref.ref[AbstractEventLoop], Completions] | None" = None
 """What was asked for last: most programs have only one event loop."""
+_opening = threading.Lock()
 
 
 class Completions:
@@ -72,9 +74,11 @@ def completions_of(loop: "AbstractEventLoop") -> Completions | None:
     None if the loop cannot watch file descriptors, such as Windows' proactor.
     """
     global _last
-    if _last is not None and _last[0]() is loop:
-        return _last[1]
-    found = _completions[loop] if loop in _completions else _open(loop)
+    last = _last  # another thread's loop may replace it at any moment
+    if last is not None and last[0]() is loop:
+        return last[1]
+    with _opening:
+        found = _completions[loop] if loop in _completions else _open(loop)
     if found is not None:
         _last = weakref.ref(loop), found
     return found
@@ -98,8 +102,9 @@ def _open(loop: "AbstractEventLoop") -> Completions | None:
 
 def _forget() -> None:
     """Begin anew in a forked process: the file descriptors are shared with its parent."""
-    global _completions, _last
+    global _completions, _last, _opening
     _completions, _last = weakref.WeakKeyDictionary(), None
+    _opening = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)
