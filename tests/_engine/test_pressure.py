@@ -302,3 +302,9 @@ def test_a_bad_request_hurts_no_others(opened: Opener, mlp_model: models.Model) 
             assert isinstance(future.exception(PATIENCE), InputError)
         else:
             assert future.result(PATIENCE) == close_to(mlp_model.reference(x))
+
+
+@pytest.mark.parametrize("drain", [None, 1, "yes"])
+def test_drain_is_true_or_false(engine: Engine, drain: Any) -> None:
+    with pytest.raises(InputError, match="drain: expected True or False"):
+        engine.close(drain=drain)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+import onnx.parser
 import pytest
 
 import fasttrt
@@ -173,3 +174,24 @@ def test_on_the_cpu_there_is_nothing_to_warm_up() -> None:
 def test_other_values_of_the_option_are_refused(warmup: Any) -> None:
     with pytest.raises(InputError, match='warmup: expected "auto", True or False'):
         fasttrt.Engine(elementwise().proto, device="cpu", warmup=warmup)
+
+
+def test_on_the_cpu_inputs_may_have_ranges_or_not() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[n, 4] a, float[1, 4] b) => (float[n, 4] y) { y = Add (a, b) }
+    """)
+    with fasttrt.Engine(model, device="cpu", shapes={"a": "1x4:2x4:8x4"}) as engine:
+        engine.warmup()
+        engine.warmup({"a": (3, 4)})
+
+
+@pytest.mark.parametrize("size", [2**44, 2**62, True, 10**30])
+def test_absurd_sizes_are_refused_or_logged(size: int, caplog: pytest.LogCaptureFixture) -> None:
+    with fasttrt.Engine(elementwise(("n", 4)).proto, device="cpu") as engine:
+        if isinstance(size, bool) or size > 2**63:
+            with pytest.raises(InputError, match="shapes: expected a mapping"):
+                engine.warmup({"x": (size, 4)})
+        else:
+            engine.warmup({"x": (size, 4)})
+            assert "not enough host memory" in caplog.text

@@ -295,7 +295,12 @@ class Engine(Inference):
 
         Args:
             drain: True: run the requests that wait, too. False: cancel them.
+
+        Raises:
+            InputError: ``drain`` is neither.
         """
+        if not isinstance(drain, bool):
+            refuse("drain", "True or False", drain)
         self._queue.close(drain=drain)
         self._backend.close()
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._common.checks import is_one_of, refuse
+from fasttrt._common.checks import host_memory, is_integer, is_one_of, refuse
 from fasttrt._common.log import logger
 from fasttrt._common.progress import BuildProgress, ProgressCallback, reporter
 from fasttrt._common.tensor_spec import Shape, TensorSpec
@@ -15,6 +15,7 @@ from fasttrt._runtime.batching import Batching
 from fasttrt.errors import Error, InputError
 
 _PHASE = "Warm-up"
+_INT64_MAX = 2**63 - 1
 _EXPECTED = (
     "a mapping from the inputs' names to shapes, as in {'x': (8, 784)}, a shape for a single "
     "input, or a list of them"
@@ -42,7 +43,9 @@ def warm_up(
         for i, shapes in enumerate(ordered):
             report(BuildProgress(_PHASE, "", i, len(ordered)))
             try:
-                backend.warm_up(_zeros(backend.inputs, shapes))
+                with host_memory("the inputs"):
+                    arrays = _zeros(backend.inputs, shapes)
+                backend.warm_up(arrays)
             except Error as error:
                 logger.warning("the warm-up of %s failed: %s", _described(backend, shapes), error)
         if ordered:
@@ -80,7 +83,10 @@ def tuned_sizes(inputs: Sequence[TensorSpec]) -> list[list[Shape]]:
 
     If there are none, the optimum of each profile.
     """
-    profiles = list(zip(*(spec.profiles for spec in inputs), strict=True))
+    ranges = [spec.profiles for spec in inputs]
+    if len(set(map(len, ranges))) > 1:  # on the CPU, which only has those that the caller gave
+        return []
+    profiles = list(zip(*ranges, strict=True))
     fixed = [p for p in profiles if all(min_ == max_ for min_, _, max_ in p)]
     found: list[list[Shape]] = []
     for profile in fixed or profiles:
@@ -146,7 +152,7 @@ def _is_shape(value: Any) -> bool:
     return (
         isinstance(value, Sequence)
         and not isinstance(value, (str, bytes))
-        and all(isinstance(size, (int, np.integer)) and size >= 0 for size in value)
+        and all(is_integer(size, 0, _INT64_MAX) for size in value)
     )
 
 
@@ -157,7 +163,10 @@ def _zeros(inputs: Sequence[TensorSpec], shapes: Sequence[Shape]) -> list[np.nda
         if spec.is_shape:
             arrays.append(np.array(shape, dtype).reshape(spec.shape))
         else:
-            arrays.append(np.zeros(shape, dtype))
+            try:
+                arrays.append(np.zeros(shape, dtype))
+            except ValueError as error:  # more bytes than can be addressed
+                raise MemoryError(error) from None
     return arrays
 
 
