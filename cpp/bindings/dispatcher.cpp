@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -48,6 +49,16 @@ std::vector<EngineParts> all_parts(const py::sequence& engines) {
   return parts;
 }
 
+// Not on one of its own threads, which a function may be called on: Python's garbage collector runs
+// wherever it is due.
+void dispose(engine::Dispatcher* dispatcher) {
+  if (dispatcher->is_worker()) {
+    std::thread([dispatcher] { delete dispatcher; }).detach();
+  } else {
+    delete dispatcher;
+  }
+}
+
 class PyDispatcher {
  public:
   PyDispatcher(const py::object& runner, const DispatcherOptions& options) {
@@ -65,7 +76,7 @@ class PyDispatcher {
       const auto& first = *engines_.front().engine;
       tensors = {first.inputs(), first.outputs(), first.pool()};
     }
-    dispatcher_ = std::make_shared<engine::Dispatcher>(std::move(runners), tensors, options);
+    dispatcher_.reset(new engine::Dispatcher(std::move(runners), tensors, options), &dispose);
   }
   ~PyDispatcher() {
     if (process_.is_another()) {
@@ -137,13 +148,14 @@ class PyDispatcher {
     return all;
   }
 
-  void close(bool drain) {
-    if (process_.is_another()) return;
+  bool close(bool drain) {
+    if (process_.is_another()) return true;
     {
       const GilRelease release;  // waits for runs that may need it
       dispatcher_->close(drain);
     }
     PyRequest::bury_dead();
+    return !dispatcher_->is_worker();
   }
 
   [[nodiscard]] engine::Dispatcher& dispatcher() const { return *dispatcher_; }
@@ -223,7 +235,8 @@ void register_dispatcher(py::module_& module) {
           "flush", [](const PyDispatcher& self) { self.dispatcher().flush(); }, ReleaseGil(),
           "From now on no batch waits for requests to join it.")
       .def("close", &PyDispatcher::close, py::arg("drain"),
-           "Refuse runs from now on; run what is queued (drain) or cancel it; wait for the rest.")
+           "Refuse runs from now on; run what is queued (drain) or cancel it; wait for the rest. "
+           "False within a run of its own, where it cannot wait.")
       .def_property_readonly("closed",
                              [](const PyDispatcher& self) { return self.dispatcher().closed(); });
 }

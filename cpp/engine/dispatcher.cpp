@@ -227,6 +227,7 @@ void Dispatcher::close(bool drain) noexcept {
     arrived_.notify_all();
   }
   Request::finish(withdrawn);
+  if (is_worker()) return;
   const std::lock_guard ending(ending_);
   for (auto& thread : threads_) thread.join();
   threads_.clear();

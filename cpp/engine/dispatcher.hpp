@@ -64,8 +64,10 @@ class Dispatcher {
   // From now on no batch waits for others to join it.
   void flush() noexcept;
   // Refuses requests from now on; runs what is queued (drain), or cancels it; waits for what is
-  // under way, and ends the threads.
+  // under way, and ends the threads. On a thread of its own it waits for nothing.
   void close(bool drain) noexcept;
+  // Whether the caller is one of its threads: one that a runner calls.
+  [[nodiscard]] bool is_worker() const noexcept;
   [[nodiscard]] bool closed() const;
 
   [[nodiscard]] DispatchStatistics statistics() const;

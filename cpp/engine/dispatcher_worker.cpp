@@ -15,7 +15,12 @@ namespace {
 // about to come.
 constexpr auto max_spin = std::chrono::microseconds(100);
 
+// NOLINTNEXTLINE(*-non-const-global-variables)
+thread_local const Dispatcher* employer = nullptr;
+
 }  // namespace
+
+bool Dispatcher::is_worker() const noexcept { return employer == this; }
 
 void Dispatcher::start_threads() {
   for (auto& lane : lanes_) {
@@ -24,6 +29,7 @@ void Dispatcher::start_threads() {
 }
 
 void Dispatcher::work(Lane& lane) {
+  employer = this;
   Worker worker{lane, {}, {}, 0};
   Lock lock(mutex_);
   for (;;) {

@@ -256,3 +256,53 @@ def test_a_forked_process_ends_by_itself(case: str) -> None:
     done = run_python(code, timeout=90)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["from the child"]
+
+
+CLOSED_WITHIN_A_RUN = """
+import concurrent.futures, gc, threading
+import fasttrt
+from fasttrt._runtime import ort_session
+from support.models import mlp
+
+gc.disable()
+run = ort_session.run
+
+def ends(*arguments):
+    end()
+    return run(*arguments)
+
+ort_session.run = ends
+model = mlp()
+(x,) = model.inputs(batch=2)
+
+class Cycle:
+    pass
+
+def dropped():
+    cycle = Cycle()
+    cycle.itself = cycle
+    cycle.engine = fasttrt.Engine(model.proto, device="cpu")
+    cycle.futures = [cycle.engine.submit(x) for _ in range(4)]
+    return cycle.futures[0]._request
+
+end = gc.collect
+for _ in range(5):
+    assert dropped().wait(30)
+
+submitted = threading.Event()
+end = lambda: submitted.wait(30) and engine.close()
+engine = fasttrt.Engine(model.proto, device="cpu")
+futures = [engine.submit(x) for _ in range(50)]
+submitted.set()
+done, late = concurrent.futures.wait(futures, 30)
+assert not late
+try:
+    engine.submit(x)
+except fasttrt.Error as error:
+    print(error)
+"""
+
+
+def test_finalizers_may_close_an_engine_within_its_runs() -> None:
+    child = run_python(CLOSED_WITHIN_A_RUN, timeout=60)
+    assert (child.returncode, child.stdout, child.stderr) == (0, "the engine is closed\n", "")

@@ -98,5 +98,6 @@ class ForkedDispatcher:
         """Raise `Error`."""
         self.refuse()
 
-    def close(self, drain: bool) -> None:
-        """Do nothing: the dispatcher is the parent's."""
+    def close(self, drain: bool) -> bool:
+        """Do nothing, as the dispatcher is the parent's, and return that all is done."""
+        return True

@@ -204,10 +204,13 @@ class RequestQueue:
     def close(self, *, drain: bool = False) -> None:
         """Take no more requests, and wait for those under way; run or cancel those that wait.
 
-        May be called by a future's callback.
+        May be called by a future's callback. Within a run, as by a finalizer, it does not wait:
+        another thread does.
         """
-        self._dispatcher.close(drain)
-        self.collector.close()
+        if self._dispatcher.close(drain):
+            self.collector.close()
+        else:
+            threading.Thread(target=self.close, name="fasttrt-close", daemon=True).start()
 
     def leave_to_parent(self, refuse: Callable[[], NoReturn]) -> None:
         """Let ``refuse`` raise its `Error` for every request, in a forked process."""
