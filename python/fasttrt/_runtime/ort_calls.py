@@ -80,7 +80,7 @@ class Runs:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._threads: list[int] = []  # one entry per run
-        self._closed = False
+        self._closing: set[int] = set()  # threads that called close()
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -91,7 +91,7 @@ class Runs:
         """
         thread = threading.get_ident()
         with self._changed:
-            if self._closed:
+            if self._closing:
                 raise Error("the engine is closed")
             self._threads.append(thread)
         try:
@@ -104,12 +104,13 @@ class Runs:
     def close(self) -> None:
         """Reject new runs, and wait for current ones.
 
-        It does not wait for a run of this thread, which a signal handler may have interrupted.
+        It does not wait for a run of this thread, which a signal handler or a finalizer may have
+        interrupted, nor for one that was interrupted to close them, too.
         """
-        own = threading.get_ident()
         with self._changed:
-            self._closed = True
-            self._changed.wait_for(lambda: all(thread == own for thread in self._threads))
+            self._closing.add(threading.get_ident())
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closing.issuperset(self._threads))
 
 
 def _after_fork() -> None:
