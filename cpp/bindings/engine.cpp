@@ -34,18 +34,6 @@ using engine::Engine;
 using engine::EngineOptions;
 using nvinfer::Dims;
 
-// Of a run of another thread's.
-void wait_until_read(engine::InputsRead& inputs_read) {
-  constexpr std::chrono::milliseconds interval(50);
-  for (;;) {
-    {
-      const GilRelease release;  // safe: the caller holds `inputs_read`
-      if (inputs_read.wait_for(interval)) return;
-    }
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  }
-}
-
 class PyEngine {
  public:
   PyEngine(const LibraryHandle& library, const py::buffer& plan, const EngineOptions& options) {
@@ -79,10 +67,10 @@ class PyEngine {
   PyEngine& operator=(const PyEngine&) = delete;
 
   py::list infer(const py::sequence& arrays, const py::object& out,
-                 std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read) {
+                 std::optional<std::uintptr_t> stream) {
     bool is_begun = false;
     try {
-      return run(arrays, out, stream, inputs_read, is_begun);
+      return run(arrays, out, stream, is_begun);
     } catch (const std::exception& error) {
       if (!is_begun) engine_->count_error(error);
       throw;
@@ -90,8 +78,7 @@ class PyEngine {
   }
 
   py::list run(const py::sequence& arrays, const py::object& out,
-               std::optional<std::uintptr_t> stream, engine::InputsRead* inputs_read,
-               bool& is_begun) {
+               std::optional<std::uintptr_t> stream, bool& is_begun) {
     SpareStream spare(*resources_);
     RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, out},
                            stream ? std::optional(as_stream(*stream)) : std::nullopt, spare);
@@ -99,11 +86,10 @@ class PyEngine {
     const auto queue = arguments.stream();
     std::optional<cuda::Event> done;
     {
-      // Safe: `arguments` owns every array whose memory is used meanwhile, and the call's own
-      // arguments hold `inputs_read`.
+      // Safe: `arguments` owns every array whose memory is used meanwhile.
       const GilRelease release;
       is_begun = true;
-      engine_->infer(arguments.inputs(), arguments.outputs(), queue, inputs_read);
+      engine_->infer(arguments.inputs(), arguments.outputs(), queue);
       if (queue && arguments.must_wait()) wait(*queue);
       if (queue && stream) done = mark(*queue);
     }
@@ -345,21 +331,13 @@ EngineParts engine_parts(const py::object& object) {
 }
 
 void register_engine(py::module_& module) {
-  py::class_<engine::InputsRead>(module, "InputsRead",
-                                 "Tells that a run is done with its arrays in host memory.")
-      .def(py::init<>())
-      .def("set", &engine::InputsRead::set)
-      .def("wait", &wait_until_read, "Wait until it is set; Ctrl-C is heeded.");
   py::class_<PyEngine>(module, "Engine")
       .def(py::init<const LibraryHandle&, const py::buffer&, const EngineOptions&>(),
            py::arg("library"), py::arg("plan"), py::arg("options"),
            "Load a plan from any contiguous memory, which is read in place and not kept.")
       .def("infer", &PyEngine::infer, py::arg("arrays"), py::arg("out"), py::arg("stream"),
-           py::arg("inputs_read") = py::none(),
            "Run once: an array for each input, in order; out has None or an array for each output. "
-           "With a stream (a CUDA handle) and results on the GPU the work is queued there. "
-           "inputs_read is set as soon as arrays in host memory may be overwritten; not where the "
-           "run fails.")
+           "With a stream (a CUDA handle) and results on the GPU the work is queued there.")
       .def("warm_up", &PyEngine::warm_up, py::arg("arrays"),
            "Run these in every context until nothing of their sizes is cold.")
       .def(

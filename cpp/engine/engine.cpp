@@ -163,9 +163,9 @@ std::unique_ptr<Session> Engine::make_session() {
 }
 
 void Engine::infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
-                   std::optional<cuda::StreamRef> stream, InputsRead* inputs_read) {
+                   std::optional<cuda::StreamRef> stream) {
   try {
-    run(arrays, results, stream, inputs_read);
+    run(arrays, results, stream);
   } catch (const std::exception& error) {
     count_error(error);
     throw;
@@ -173,10 +173,10 @@ void Engine::infer(std::span<const InputArray> arrays, std::span<OutputArray> re
 }
 
 void Engine::run(std::span<const InputArray> arrays, std::span<OutputArray> results,
-                 std::optional<cuda::StreamRef> stream, InputsRead* inputs_read) {
+                 std::optional<cuda::StreamRef> stream) {
   const auto profile = choose_profile(shared_.inputs, arrays);
   const SessionLease session(*this);
-  session->run(arrays, profile, results, stream, inputs_read);
+  session->run(arrays, profile, results, stream);
 }
 
 void Engine::warm_up(std::span<const InputArray> arrays) {

@@ -77,11 +77,9 @@ class Engine {
 
   // Runs once; from any thread. arrays: one an input, alive until the run is over. results: one an
   // output. Waits, unless there is a stream and all results are on the device, see Session::run().
-  // Throws InputError for shapes that no profile takes, Error once closed. inputs_read, if given,
-  // is set as soon as host arrays may be overwritten, see Session::run(); not where it throws.
+  // Throws InputError for shapes that no profile takes, Error once closed.
   void infer(std::span<const InputArray> arrays, std::span<OutputArray> results,
-             std::optional<cuda::StreamRef> stream = std::nullopt,
-             InputsRead* inputs_read = nullptr);
+             std::optional<cuda::StreamRef> stream = std::nullopt);
 
   // A session for one run of a batch, see Runner: it must be given back for close() and refit() to
   // go on. Throw Error once closed.
@@ -139,7 +137,7 @@ class Engine {
   class SharedAccess;  // these three: engine_access.hpp
   class ExclusiveAccess;
   void run(std::span<const InputArray> arrays, std::span<OutputArray> results,
-           std::optional<cuda::StreamRef> stream, InputsRead* inputs_read);
+           std::optional<cuda::StreamRef> stream);
   void prepare_weights();
   void load(std::span<const std::byte> plan);
   [[nodiscard]] IoTensor describe(const std::string& name) const;

@@ -57,7 +57,6 @@ Session::Session(SharedSessionState& shared, RuntimeConfigs configs)
     : shared_(shared),
       stream_(shared.device),
       done_(shared.device),
-      copied_(shared.device, cuda::EventTiming::off, cuda::EventWait::block),
       waiter_(shared.device, shared.wait),
       graphs_(shared, stream_, waiter_),
       addresses_(shared.inputs.size()),
@@ -77,8 +76,7 @@ Session::~Session() {
 }
 
 void Session::run(std::span<const InputArray> arrays, std::size_t profile,
-                  std::span<OutputArray> results, std::optional<cuda::StreamRef> stream,
-                  InputsRead* inputs_read) {
+                  std::span<OutputArray> results, std::optional<cuda::StreamRef> stream) {
   refuse_capture(stream);
   const nvinfer::ErrorScope errors;
   const cuda::StreamRef queue = stream.value_or(cuda::StreamRef(stream_));
@@ -89,17 +87,7 @@ void Session::run(std::span<const InputArray> arrays, std::size_t profile,
     wait_for_previous_run(arrays, queue);
     profile = stage(arrays, profile, results, queue);
     has_ahead_ = false;
-    const bool awaits_copies = inputs_read != nullptr && lends_inputs();
-    if (awaits_copies) {
-      copied_.record(queue);
-    } else if (inputs_read != nullptr) {
-      inputs_read->set();
-    }
     queue_run(arrays, profile, results, queue);
-    if (awaits_copies) {
-      copied_.synchronize();
-      inputs_read->set();
-    }
     if (stream && can_return_early(results)) {
       done_.record(queue);
       is_pending_ = true;

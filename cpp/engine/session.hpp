@@ -17,7 +17,6 @@
 #include "engine/array.hpp"
 #include "engine/graph_runner.hpp"
 #include "engine/input_slot.hpp"
-#include "engine/inputs_read.hpp"
 #include "engine/io_tensor.hpp"
 #include "engine/output_slot.hpp"
 #include "engine/run_counts.hpp"
@@ -53,11 +52,9 @@ class Session {
   // Runs once, in the stream if one is given. arrays fit `profile`, see choose_profile(). results
   // has one entry for each output. Returns when the results are there; with a stream, all of the
   // outputs on the device and no page-locked input, as soon as the work is queued. Throws
-  // InputError, CudaError, OutOfMemoryError or Error; the session stays usable. inputs_read, if
-  // given, is set as soon as host arrays may be overwritten: once they are copied, page-locked ones
-  // by the GPU. Not where it throws.
+  // InputError, CudaError, OutOfMemoryError or Error; the session stays usable.
   void run(std::span<const InputArray> arrays, std::size_t profile, std::span<OutputArray> results,
-           std::optional<cuda::StreamRef> stream, InputsRead* inputs_read = nullptr);
+           std::optional<cuda::StreamRef> stream);
   // Runs from and to host memory until the run is a replay of a CUDA graph, or cannot be. Counts as
   // no run. Throws what run() throws.
   void warm_up(std::span<const InputArray> arrays, std::size_t profile);
@@ -130,8 +127,7 @@ class Session {
 
   SharedSessionState& shared_;
   cuda::Stream stream_;
-  cuda::Event done_;    // of work that was queued and not waited for
-  cuda::Event copied_;  // of the copies of page-locked inputs, where somebody waits for them
+  cuda::Event done_;  // of work that was queued and not waited for
   Waiter waiter_;
   std::vector<InputSlot> inputs_;
   std::vector<OutputSlot> outputs_;
