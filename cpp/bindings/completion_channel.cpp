@@ -26,7 +26,7 @@ py::list take(CompletionChannel& self) {
   PyRequest::bury_dead();
   py::list list;
   for (auto& request : self.take()) {
-    auto own = Ref<PyRequest>::adopt(static_cast<PyRequest*>(request.take()));
+    auto own = Ref<PyRequest>::adopt(dynamic_cast<PyRequest*>(request.take()));
     auto token = std::exchange(own->token, py::none());  // it may hold the request: a cycle
     list.append(py::make_tuple(std::move(token), std::move(own)));
   }

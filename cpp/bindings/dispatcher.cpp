@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -80,7 +81,8 @@ class PyDispatcher {
   }
   ~PyDispatcher() {
     if (process_.is_another()) {
-      new std::shared_ptr<engine::Dispatcher>(std::move(dispatcher_));  // the parent's
+      new (std::nothrow)
+          std::shared_ptr<engine::Dispatcher>(std::move(dispatcher_));  // the parent's
       return;
     }
     const GilRelease release;   // waits for runs that may need it
@@ -109,13 +111,15 @@ class PyDispatcher {
       const GilRelease release;
       dispatcher_->run(request);
       constexpr std::chrono::milliseconds interval(50);
-      request->wait_until(Clock::now() + interval);
+      std::ignore = request->wait_until(Clock::now() + interval);
     }
     try {
       std::ignore = request->wait(std::nullopt);
     } catch (...) {  // Ctrl-C; the arrays may be used until it is done
       const GilRelease release;
-      if (!dispatcher_->cancel(*request)) request->wait_until(Clock::time_point::max());
+      if (!dispatcher_->cancel(*request)) {
+        std::ignore = request->wait_until(Clock::time_point::max());
+      }
       throw;
     }
     if (request->outcome() == Outcome::cancelled) throw Error("the engine is closed");

@@ -35,7 +35,7 @@ class FunctionCall final : public PyRequest {
 // For these alone.
 class FunctionRunner final : public engine::Runner {
  public:
-  void run(engine::Request& request) override { static_cast<FunctionCall&>(request).call(); }
+  void run(engine::Request& request) override { dynamic_cast<FunctionCall&>(request).call(); }
   void run(std::span<const engine::InputArray> /*inputs*/,
            std::span<engine::OutputArray> /*outputs*/) override {}
   [[nodiscard]] std::unique_ptr<engine::GatheredRun> gather() override { return nullptr; }

@@ -19,7 +19,11 @@ namespace {
 namespace py = pybind11;
 using engine::Outcome;
 
-std::atomic<PyRequest*> dead = nullptr;  // a list
+// A list of them.
+std::atomic<PyRequest*>& dead() noexcept {
+  static std::atomic<PyRequest*> first = nullptr;
+  return first;
+}
 
 }  // namespace
 
@@ -29,14 +33,14 @@ void PyRequest::destroy() noexcept {
     delete this;
     return;
   }
-  next_dead_ = dead;
-  while (!dead.compare_exchange_weak(next_dead_, this)) {
+  next_dead_ = dead();
+  while (!dead().compare_exchange_weak(next_dead_, this)) {
   }
 }
 
 void PyRequest::bury_dead() noexcept {
-  if (dead.load(std::memory_order_relaxed) == nullptr) return;
-  for (auto* request = dead.exchange(nullptr); request != nullptr;) {
+  if (dead().load(std::memory_order_relaxed) == nullptr) return;
+  for (auto* request = dead().exchange(nullptr); request != nullptr;) {
     delete std::exchange(request, request->next_dead_);
   }
 }

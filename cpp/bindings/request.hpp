@@ -29,7 +29,7 @@ class PyRequest : public engine::Request {
   // Whether it is done by then; Ctrl-C is heeded.
   [[nodiscard]] bool wait(std::optional<Clock::time_point> end) const;
   bool cancel();
-  void attach(std::shared_ptr<engine::CompletionChannel> channel, pybind11::object token);
+  void attach(std::shared_ptr<engine::CompletionChannel> channel, pybind11::object given);
 
   // Needs the GIL.
   static void bury_dead() noexcept;

@@ -36,6 +36,7 @@ enum class Outcome : std::uint8_t { pending, ok, error, late, cancelled };
 
 // Made by whoever asks, who sets what is public and submits it; then the dispatcher's until it is
 // done. It lives as long as somebody refers to it.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): destroy() alone may delete it
 class Request {
  public:
   using Clock = std::chrono::steady_clock;
@@ -59,7 +60,7 @@ class Request {
     return (word_ & (begun_bit | done_bit)) == begun_bit;
   }
   // Sleeps until it is done, or the time has come; returns is_done(). From any number of threads.
-  bool wait_until(Clock::time_point time) const noexcept;
+  [[nodiscard]] bool wait_until(Clock::time_point time) const noexcept;
 
   // Samples along dimension 0 where requests share runs, otherwise 1.
   [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
@@ -94,7 +95,8 @@ class Request {
   static constexpr std::uint32_t one_reference = 4;
 
   void drop(std::uint32_t amount) noexcept {
-    if ((word_ -= amount) < one_reference) destroy();
+    const auto word = word_ -= amount;
+    if (word < one_reference) destroy();
   }
   void begin() noexcept { word_ |= begun_bit; }
   // Tells everybody: those that wait, and the channels.
