@@ -60,6 +60,7 @@ class PyEngine {
       return;
     }
     // Freeing may wait for runs of other threads, and for the library's own threads.
+    const BlockingVendorCall call(AtShutdown::finish);
     const GilRelease release;
     engine_.reset();
   }
@@ -143,6 +144,7 @@ class PyEngine {
   }
 
   void warm_up(const py::sequence& arrays) {
+    const BlockingVendorCall call;
     SpareStream spare(*resources_);
     const RunArguments arguments(engine_->device(), inputs_, outputs_, {arrays, py::none()},
                                  std::nullopt, spare);
@@ -215,6 +217,7 @@ class PyEngine {
   }
 
   [[nodiscard]] py::object runtime_cache() const {
+    const BlockingVendorCall call(AtShutdown::finish);
     return unlocked([&] { return engine_->runtime_cache(); });
   }
 
@@ -240,6 +243,7 @@ class PyEngine {
 
   void close() {
     if (is_inherited()) return;
+    const BlockingVendorCall call(AtShutdown::finish);
     {
       const GilRelease release;  // waits for runs of other threads
       engine_->close();

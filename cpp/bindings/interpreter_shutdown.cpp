@@ -33,9 +33,9 @@ State& state() { return *current(); }
 
 }  // namespace
 
-BlockingVendorCall::BlockingVendorCall() {
+BlockingVendorCall::BlockingVendorCall(AtShutdown at_shutdown) {
   const std::lock_guard lock(state().mutex);
-  if (state().ending) throw Error("the interpreter is ending");
+  if (state().ending && at_shutdown == AtShutdown::refuse) throw Error("the interpreter is ending");
   ++state().under_way;
 }
 

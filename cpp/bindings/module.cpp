@@ -18,6 +18,8 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_completion_channel(module);
   fasttrt::bindings::register_request(module);
   fasttrt::bindings::register_dispatcher(module);
+  module.def("is_shutting_down", &fasttrt::bindings::is_shutting_down,
+             "Whether drain_vendor_calls() was called: vendor calls are refused.");
   module.def("drain_vendor_calls", &fasttrt::bindings::drain_vendor_calls,
              "At the end of the interpreter: stop builds, wait for what is in TensorRT's code, and "
              "refuse to begin more.");

@@ -157,6 +157,18 @@ def test_by_default_it_is_for_tuned_sizes_and_batching() -> None:
     assert not is_wanted(False, tuned, fasttrt.Batching(8))
 
 
+def test_it_stops_where_the_interpreter_is_ending(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fasttrt._core.is_shutting_down", lambda: True)
+    recorder = Recorder(X, failing=[16])
+    with pytest.raises(fasttrt.Error, match="this one fails"):
+        _warm(recorder, [[(16, 3)], [(8, 3)]])
+    assert len(recorder.seen) == 1
+    assert not caplog.records
+    assert not recorder.stored
+
+
 def test_on_the_cpu_there_is_nothing_to_warm_up() -> None:
     rng = new_rng()
     with fasttrt.Engine(elementwise(("n", 4)).proto, device="cpu", warmup=True) as engine:

@@ -358,3 +358,4 @@ def _close_all() -> None:
     finally:
         for engine in list(_open_engines):
             engine.close()
+        _core.drain_vendor_calls()  # those of other threads that free engines

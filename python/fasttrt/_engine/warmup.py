@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt import _core
 from fasttrt._common.checks import host_memory, is_integer, is_one_of, refuse
 from fasttrt._common.log import logger
 from fasttrt._common.progress import BuildProgress, ProgressCallback, reporter
@@ -37,6 +38,9 @@ def warm_up(
         sizes: a shape, or a shape tensor's values, for each input, from `given_sizes` or
             `tuned_sizes`.
         progress: see `fasttrt.build`; an exception of a callback is passed on.
+
+    Raises:
+        Error: the interpreter is ending.
     """
     ordered = sorted(sizes, key=lambda shapes: sum(map(prod, shapes)), reverse=True)
     with reporter(progress if ordered else False) as report:
@@ -47,6 +51,8 @@ def warm_up(
                     arrays = _zeros(backend.inputs, shapes)
                 backend.warm_up(arrays)
             except Error as error:
+                if _core.is_shutting_down():  # nobody is going to use it
+                    raise
                 logger.warning("the warm-up of %s failed: %s", _described(backend, shapes), error)
         if ordered:
             backend.store_kernels()
