@@ -76,7 +76,7 @@ def test_the_parser_finds_the_plugin(
     model = models.nonzero().save(tmp_path / "nonzero.onnx")
     without, with_it = built(rtx, model), built(rtx, model, library_file)
     assert without["error"] == with_it["error"] == "ParseError"
-    assert "the size of its result depends on the data" in without["text"]
+    assert "the size of its output depends on the data" in without["text"]
     assert "Could not create NonZero plugin" in with_it["text"]
 
 

@@ -7,6 +7,7 @@ import copy
 import gc
 import pickle
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Iterator
@@ -228,7 +229,7 @@ def test_a_callback_of_what_is_done_is_called_at_once(
 
 
 def test_a_callback_that_fails_hurts_nobody(
-    engine: Engine, mlp_model: models.Model, caplog: pytest.LogCaptureFixture
+    engine: Engine, mlp_model: models.Model, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     (x,) = mlp_model.inputs()
 
@@ -236,16 +237,19 @@ def test_a_callback_that_fails_hurts_nobody(
         raise SystemExit if len(future.result()) == 3 else LookupError
 
     called = threading.Event()
-    for part in (x, x[:2]):
-        future = engine.submit(part)
+    parts = (x, x[:2], x)
+    futures = [engine.submit(part) for part in parts]
+    for future in futures[:2]:  # while they wait: else it would be called on this thread
         future.add_done_callback(fail)
+    futures[2].add_done_callback(lambda f: called.set())
+    gate.open()
+    for future, part in zip(futures, parts, strict=True):
         assert future.result(PATIENCE) == close_to(mlp_model.reference(part))
-    future = engine.submit(x)
-    future.add_done_callback(lambda f: called.set())
     assert called.wait(PATIENCE)
-    assert {type(record.exc_info[1]) for record in caplog.records if record.exc_info} == {
-        SystemExit, LookupError
-    }  # fmt: skip
+    end = time.monotonic() + PATIENCE  # the callbacks are called in the order of completion
+    while {type(r.exc_info[1]) for r in caplog.records if r.exc_info} != {SystemExit, LookupError}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_callback_may_submit_and_wait(engine: Engine, mlp_model: models.Model) -> None:
@@ -318,8 +322,12 @@ def test_a_future_may_be_watched_while_its_engine_is_closed(
     add = collector.add
 
     def add_later(future: Any, request: Any) -> None:
+        closing = threading.Thread(target=engine.close)
+        closing.start()
+        assert request.wait(PATIENCE)  # cancelled, while the other one goes on
         gate.open()
-        engine.close()
+        closing.join(PATIENCE)
+        assert not closing.is_alive()
         add(future, request)
 
     monkeypatch.setattr(collector, "add", add_later)
