@@ -77,7 +77,8 @@ class PyDispatcher {
       const auto& first = *engines_.front().engine;
       tensors = {first.inputs(), first.outputs(), first.pool()};
     }
-    dispatcher_.reset(new engine::Dispatcher(std::move(runners), tensors, options), &dispose);
+    auto made = std::make_unique<engine::Dispatcher>(std::move(runners), tensors, options);
+    dispatcher_ = std::shared_ptr<engine::Dispatcher>(made.release(), &dispose);
   }
   ~PyDispatcher() {
     if (process_.is_another()) {

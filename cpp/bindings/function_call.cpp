@@ -9,12 +9,14 @@ namespace fasttrt::bindings {
 
 namespace py = pybind11;
 
+// NOLINTBEGIN(bugprone-easily-swappable-parameters): in the order of a call
 FunctionCall::FunctionCall(const std::shared_ptr<engine::Dispatcher>& dispatcher,
                            py::function function, py::object arrays, py::object out)
     : PyRequest(dispatcher),
       function_(std::move(function)),
       arrays_(std::move(arrays)),
       out_(std::move(out)) {}
+// NOLINTEND(bugprone-easily-swappable-parameters)
 
 void FunctionCall::call() {
   const GilAcquire gil;

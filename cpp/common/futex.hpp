@@ -32,7 +32,7 @@ class Bell {
       const auto seen = rings_.load();
       over = is_over();
       const auto left = time - std::chrono::steady_clock::now();
-      if (over || left <= left.zero()) break;
+      if (over || left <= std::chrono::steady_clock::duration::zero()) break;
       futex_wait(rings_, seen, left);
     }
     --sleeping_;

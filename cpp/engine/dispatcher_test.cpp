@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <exception>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <random>
@@ -753,7 +754,9 @@ TEST_CASE("high priority goes first, in batches of its own") {
   std::vector<std::int64_t> order;
   for (const auto& run : engine.runs()) order.insert(order.end(), run.id.begin(), run.id.end());
   std::vector<std::int64_t> expected;
-  for (const std::size_t i : {0, 0, 2, 4, 6, 8, 1, 3, 5, 7}) expected.push_back(all[i].id[0]);
+  for (const auto i : std::initializer_list<std::size_t>{0, 0, 2, 4, 6, 8, 1, 3, 5, 7}) {
+    expected.push_back(all[i].id[0]);
+  }
   CHECK(order == expected);
 }
 

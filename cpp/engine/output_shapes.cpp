@@ -66,7 +66,7 @@ void open_output_shapes(std::span<const IoTensor> inputs, std::span<IoTensor> ou
     ends.push_back(ends_of(inputs, profile, &ProfileRange::max));
   }
   // The largest first, then the smallest, which leaves few outside.
-  std::ranges::stable_sort(ends, {}, volume);
+  std::ranges::sort(ends, {}, volume);
   std::ranges::rotate(ends, std::prev(ends.end()));
   for (const auto& shapes : ends) {
     if (known.has(shapes)) continue;

@@ -16,9 +16,7 @@ struct Outcome {
 
 Outcome opened(std::vector<ProfileRange> profiles) {
   const auto shape_of = [](const Dims& x) { return Dims{x[0], x[1] / 2, 4}; };
-  IoTensor x;
-  x.name = "x";
-  x.profiles = std::move(profiles);
+  IoTensor x{"x", DataType::float32, {}, false, std::move(profiles)};
   std::vector<IoTensor> outputs(1);
   outputs[0].shape = shape_of(x.profiles[0].min);
   const auto last = shape_of(x.profiles[0].max);

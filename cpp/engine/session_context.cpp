@@ -27,7 +27,7 @@ void SessionContext::create(std::optional<cuda::StreamRef> stream) {
       shared_.engine, current().config,
       shares ? nvinfer::ScratchMemory::lent : nvinfer::ScratchMemory::own);
   if (shares) context->set_scratch(scratch_.data(), scratch_.size());
-  if (profile_ != 0) {
+  if (stream && profile_ != 0) {
     if (!context->set_profile(static_cast<int>(profile_), *stream)) {
       throw Error(errors.explain("profile " + std::to_string(profile_) + " cannot be selected"));
     }
