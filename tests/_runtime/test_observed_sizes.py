@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fasttrt
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._runtime.observed_sizes import ObservedSizes, SizeCounter
 from support.randomness import new_rng
@@ -177,6 +178,24 @@ def test_closing_closes_all_and_what_is_still_being_opened(
     for _ in range(9):
         sizes.count(((6, 8),))
     assert len(opener.opened) == 2
+
+
+def test_a_plan_that_fails_to_close_keeps_no_other_open(
+    make: Callable[..., ObservedSizes], opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = make()
+    for batch in (3, 4):
+        for _ in range(5):
+            sizes.count(((batch, 8),))
+    wait_for(lambda: sizes.find(((4, 8),)) is not None)
+
+    def fail() -> None:
+        raise fasttrt.Error("cannot be closed")
+
+    monkeypatch.setattr(opener.opened[0], "close", fail)
+    with pytest.raises(fasttrt.Error, match="cannot be closed"):
+        sizes.close()
+    assert opener.opened[1].closed
 
 
 def test_a_change_reaches_all_plans_and_ends_the_building(

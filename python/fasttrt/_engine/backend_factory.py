@@ -27,11 +27,11 @@ from fasttrt._plan.plan_file import Bytes, Plan, is_plan, is_plan_file
 from fasttrt._plan.profiles import Shapes
 from fasttrt._plan.tuned import BatchSizes, Request
 from fasttrt._precision.engine_check import check_plan, confirm
-from fasttrt._runtime.backend import Backend
+from fasttrt._runtime.backend import Backend, close_all
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.observing_backend import ObservingBackend
 from fasttrt._runtime.reference_backend import ReferenceBackend
-from fasttrt._runtime.replicated_backend import ReplicatedBackend, close_all
+from fasttrt._runtime.replicated_backend import ReplicatedBackend
 from fasttrt._runtime.tensorrt_backend import TensorRTBackend, family_for
 from fasttrt.errors import (
     EngineLoadError,

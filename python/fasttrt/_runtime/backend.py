@@ -97,3 +97,15 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free all resources. Runs after this raise `Error`."""
         ...
+
+
+def close_all(backends: Sequence[Backend]) -> None:
+    """Close all backends, then raise the first error, if any."""
+    errors = []
+    for backend in backends:
+        try:
+            backend.close()
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

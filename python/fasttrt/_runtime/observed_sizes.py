@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from fasttrt._common.log import logger
 from fasttrt._common.tensor_spec import Shape, TensorSpec
+from fasttrt._runtime.backend import close_all
 
 if TYPE_CHECKING:
     from fasttrt._runtime.backend import Backend
@@ -122,8 +123,7 @@ class ObservedSizes:
 
     def close(self) -> None:
         """Close all plans; one that is being built is dropped when it is ready."""
-        for backend in self.stop():
-            backend.close()
+        close_all(self.stop())
 
     def _want(self, shapes: Shapes) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._runtime.arrays import CUDA, dlpack_device, is_gpu_array
-from fasttrt._runtime.backend import Backend, EngineRunners, Runner
+from fasttrt._runtime.backend import Backend, EngineRunners, Runner, close_all
 from fasttrt._runtime.statistics import sum_statistics
 from fasttrt.errors import EngineLoadError, Error, InputError
 
@@ -165,18 +165,6 @@ class ReplicatedBackend:
                 )
             if device[0] == CUDA:  # the other kinds of memory are accessible to all GPUs
                 yield spec.name, device[1]
-
-
-def close_all(backends: Sequence[Backend]) -> None:
-    """Close all backends, then raise the first error, if any."""
-    errors = []
-    for backend in backends:
-        try:
-            backend.close()
-        except Exception as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
 
 
 def _stream_ordinal(stream: Any) -> int:
