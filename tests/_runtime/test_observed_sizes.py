@@ -180,6 +180,21 @@ def test_closing_closes_all_and_what_is_still_being_opened(
     assert len(opener.opened) == 2
 
 
+def test_a_plan_that_cannot_be_remembered_keeps_no_other_from_being_built(
+    opener: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(shapes: Any) -> None:
+        raise OSError("the disk is full")
+
+    sizes = ObservedSizes((spec(),), opener.open, fail, often=5)
+    for batch in (3, 4):
+        for _ in range(5):
+            sizes.count(((batch, 8),))
+        wait_for(lambda: sizes.find(((batch, 8),)) is not None)  # noqa: B023
+        wait_for(lambda: "the disk is full" in caplog.text)
+        caplog.clear()
+
+
 def test_a_plan_that_fails_to_close_keeps_no_other_open(
     make: Callable[..., ObservedSizes], opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

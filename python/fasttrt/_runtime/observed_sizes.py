@@ -145,7 +145,10 @@ class ObservedSizes:
                     self._worker = None
                     return
                 shapes = self._wanted.pop(0)
-            self._add(shapes)
+            try:
+                self._add(shapes)
+            except Exception:  # of closing or remembering a plan: the next ones are still wanted
+                logger.exception("the plan for %s", shapes)
 
     def _add(self, shapes: Shapes) -> None:
         by_name = dict(zip(self._names, shapes, strict=True))
