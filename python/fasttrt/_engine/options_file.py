@@ -66,8 +66,19 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         >>> engine = fasttrt.Engine("m.onnx", **options)
     """
     file = as_path("path", path)
-    name = file.name
-    content = _parse(file)
+    return parse_options(file.name, _parse(file))
+
+
+def parse_options(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the tables of a ``fasttrt.toml``, and convert them to the options of `Engine`.
+
+    Args:
+        name: where they are from, for messages.
+        content: the tables by name.
+
+    Raises:
+        InputError: see `load_config`.
+    """
     _check_names(name, content, OPTION_TABLES)
     for table, values in content.items():
         if not isinstance(values, dict):
