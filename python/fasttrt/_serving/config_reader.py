@@ -32,8 +32,9 @@ def read_config(path: Path) -> ModelConfig:
     """
     from fasttrt._serving.config_schema import parse_text
 
+    content = read_file(path, _LIMIT, "a configuration")
     try:
-        return _from_message(parse_text(read_file(path, _LIMIT, "a configuration").decode()))
+        return _from_message(parse_text(content.decode()))
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name}: expected text: {error}") from None
     except InputError as error:

@@ -132,6 +132,7 @@ class ModelTable:
         known.slot, known.state, known.reason = slot, "READY", ""
         is_default = entry.latest() is slot
         self._tell(lambda listener: listener.model_ready(slot.model, is_default))
+        self._changed.notify_all()
 
     def _take(self, entry: ModelEntry, version: str, state: State, reason: str) -> Slot:
         """Take a version out of service; called with the lock."""

@@ -71,4 +71,5 @@ def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any
     rng = np.random.default_rng()
     is_integer = dtype.kind in "biu"
     values: Any = rng.integers(0, 2, shape) if is_integer else rng.standard_normal(shape)
-    return np.asarray(values.astype(dtype))
+    typed: np.ndarray[Any, Any] = values.astype(dtype)
+    return typed

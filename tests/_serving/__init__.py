@@ -1,0 +1,1 @@
+"""Tests of `fasttrt._serving`."""
