@@ -141,6 +141,16 @@ class PyDispatcher {
     times["staging"] = seconds(found.staging);
     times["run"] = seconds(found.run);
     times["copy_out"] = seconds(found.copy_out);
+    py::dict of_requests;
+    of_requests["queue"] = seconds(found.request_queue);
+    of_requests["staging"] = seconds(found.staging);
+    of_requests["run"] = seconds(found.request_run);
+    of_requests["copy_out"] = seconds(found.request_copy_out);
+    py::dict batches;
+    for (const auto& [size, runs] : found.batches) {
+      batches[py::int_(size)] =
+          py::make_tuple(runs.count, seconds(runs.run), seconds(runs.copy_out));
+    }
     py::dict all;
     all["requests"] = requests;
     all["runs"] = found.runs;
@@ -150,6 +160,8 @@ class PyDispatcher {
     all["most_waiting"] = found.most_waiting;
     all["running"] = found.running;
     all["seconds"] = times;
+    all["request_seconds"] = of_requests;
+    all["batches"] = batches;
     return all;
   }
 

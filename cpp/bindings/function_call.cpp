@@ -1,5 +1,8 @@
 #include "bindings/function_call.hpp"
 
+#include <pybind11/numpy.h>
+
+#include <cstdint>
 #include <utility>
 
 #include "bindings/gil.hpp"
@@ -8,6 +11,18 @@
 namespace fasttrt::bindings {
 
 namespace py = pybind11;
+namespace {
+
+std::int64_t first_dimension(const py::object& arrays) {
+  const auto all = py::reinterpret_borrow<py::sequence>(arrays);
+  if (all.empty()) return 1;
+  const py::object first = all[0];
+  if (!py::isinstance<py::array>(first)) return 1;
+  const auto array = py::reinterpret_borrow<py::array>(first);
+  return array.ndim() == 0 ? 1 : array.shape(0);
+}
+
+}  // namespace
 
 // NOLINTBEGIN(bugprone-easily-swappable-parameters): in the order of a call
 FunctionCall::FunctionCall(const std::shared_ptr<engine::Dispatcher>& dispatcher,
@@ -15,7 +30,9 @@ FunctionCall::FunctionCall(const std::shared_ptr<engine::Dispatcher>& dispatcher
     : PyRequest(dispatcher),
       function_(std::move(function)),
       arrays_(std::move(arrays)),
-      out_(std::move(out)) {}
+      out_(std::move(out)) {
+  batch_size = first_dimension(arrays_);
+}
 // NOLINTEND(bugprone-easily-swappable-parameters)
 
 void FunctionCall::call() {

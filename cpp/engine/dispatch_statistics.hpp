@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 
@@ -32,6 +33,28 @@ struct DispatchStatistics {
   Duration staging{};  // copying its arrays in
   Duration run{};
   Duration copy_out{};  // copying its results out of those of a batch
+
+  // Sums over the requests that ended well: each one of a batch counts all of its run.
+  Duration request_queue{};
+  Duration request_run{};
+  Duration request_copy_out{};
+
+  // Runs that ended well.
+  struct Runs {
+    std::uint64_t count = 0;
+    Duration run{};
+    Duration copy_out{};
+  };
+  std::map<std::int64_t, Runs> batches;  // by batch size without padding; later sizes count as 0
+
+  void count_batch(std::int64_t size, Duration time, Duration copying) noexcept {
+    constexpr std::size_t most_sizes = 256;
+    const bool is_known = batches.size() < most_sizes || batches.contains(size);
+    auto& runs = batches[is_known ? size : 0];
+    ++runs.count;
+    runs.run += time;
+    runs.copy_out += copying;
+  }
 
   void count(Outcome outcome) noexcept {
     switch (outcome) {

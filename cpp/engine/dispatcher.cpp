@@ -32,6 +32,8 @@ Dispatcher::~Dispatcher() { close(false); }
 void Dispatcher::check(Request& request) const {
   if (request.inputs().empty()) return;
   std::ignore = choose_profile(tensors_.inputs, request.inputs());
+  const auto& shape = request.inputs().front().shape;
+  request.batch_size = shape.rank() > 0 ? shape[0] : 1;
   if (!batches_ || !batches_->accepts(request)) return;
   request.rows_ = request.inputs().front().shape[0];
   check_targets(tensors_, request);

@@ -99,12 +99,14 @@ class Dispatcher {
 
   // dispatcher_run.cpp
   void begin(Lane& lane, std::int64_t rows) noexcept;
-  void end(Lane& lane, std::int64_t rows, std::int64_t size, Clock::time_point begun) noexcept;
+  Clock::time_point end(Lane& lane, std::int64_t rows, std::int64_t size,
+                        Clock::time_point begun) noexcept;
   void want_place(Lane& lane) noexcept;
-  RequestRef conclude(RequestRef request, bool has_run);
+  RequestRef conclude(RequestRef request, bool has_run, Clock::time_point now);
   void run_alone(Lane& lane, Request& request) const;
   void run_one(Lane& lane, RequestRef request, Lock& lock);
   [[nodiscard]] bool can_run_now(Request& request);
+  void count_alone(const Request& request);
   void run_batch(Worker& worker, const BatchPtr& batch, Lock& lock);
 
   const std::vector<std::unique_ptr<Runner>> runners_;

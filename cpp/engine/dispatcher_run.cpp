@@ -40,8 +40,8 @@ void Dispatcher::want_place(Lane& lane) noexcept {
 }
 
 // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): without and with padding
-void Dispatcher::end(Lane& lane, std::int64_t rows, std::int64_t size,
-                     Clock::time_point begun) noexcept {
+Dispatcher::Clock::time_point Dispatcher::end(Lane& lane, std::int64_t rows, std::int64_t size,
+                                              Clock::time_point begun) noexcept {
   const auto now = Clock::now();
   --lane.computing;
   lane.idle_since = now;
@@ -50,20 +50,26 @@ void Dispatcher::end(Lane& lane, std::int64_t rows, std::int64_t size,
   statistics_.rows += static_cast<std::uint64_t>(rows);
   ++statistics_.run_sizes[size];
   statistics_.run += now - begun;
-  if (!batches_) return;
+  if (!batches_) return now;
   batches_->ended(rows);
   announce();  // a batch may be ready for the device now
+  return now;
 }
 
 // Settles a request that has run, or was too late to.
-RequestRef Dispatcher::conclude(RequestRef request, bool has_run) {
+RequestRef Dispatcher::conclude(RequestRef request, bool has_run, Clock::time_point now) {
   auto& error = request->error_;
   auto outcome = error == nullptr ? Outcome::ok : Outcome::error;
-  if (!has_run || (error == nullptr && is_late(*request, Clock::now()))) {
+  if (!has_run || (error == nullptr && is_late(*request, now))) {
     outcome = Outcome::late;
     error =
         std::make_exception_ptr(DeadlineError(has_run ? "the request ended after its deadline"
                                                       : "the request waited beyond its deadline"));
+  }
+  if (outcome == Outcome::ok) {
+    statistics_.request_queue += request->begun_at_ - request->queued_at_;
+    statistics_.request_run += request->ended_at_ - request->begun_at_;
+    statistics_.request_copy_out += now - request->ended_at_;
   }
   return settle(std::move(request), outcome);
 }
@@ -81,8 +87,10 @@ void Dispatcher::run_alone(Lane& lane, Request& request) const {
 
 void Dispatcher::run_one(Lane& lane, RequestRef request, Lock& lock) {
   const auto begun = Clock::now();
+  auto ended = begun;
   const bool is_run = !is_late(*request, begun);
   statistics_.queue += begun - request->queued_at_;
+  request->begun_at_ = begun;
   if (is_run) {
     request->begin();
     begin(lane, request->rows());
@@ -91,9 +99,11 @@ void Dispatcher::run_one(Lane& lane, RequestRef request, Lock& lock) {
     request->error_ = error_of([&] { run_alone(lane, *request); });
     lock.lock();
     --lane.unplaced;
-    end(lane, request->rows(), request->rows(), begun);
+    ended = end(lane, request->rows(), request->rows(), begun);
+    request->ended_at_ = ended;
+    if (request->error_ == nullptr) statistics_.count_batch(request->batch_size, ended - begun, {});
   }
-  request = conclude(std::move(request), is_run);
+  request = conclude(std::move(request), is_run, ended);
   lock.unlock();
   Request::finish({&request, 1});
   lock.lock();
@@ -119,6 +129,12 @@ bool Dispatcher::can_run_now(Request& request) {
          batches_->is_alone(request.rows()) && batches_->size_alone(request) == request.rows();
 }
 
+// A request of a batch that failed, and that was run again.
+void Dispatcher::count_alone(const Request& request) {
+  if (request.error_ != nullptr) return;
+  statistics_.count_batch(request.batch_size, request.ended_at_ - request.begun_at_, {});
+}
+
 void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
   auto& lane = worker.lane;
   auto place = worker.let_go();
@@ -130,9 +146,10 @@ void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
     --statistics_.waiting;
     statistics_.queue += begun - member.request->queued_at_;
     if (is_late(*member.request, begun)) {
-      done.push_back(conclude(std::move(member.request), false));
+      done.push_back(conclude(std::move(member.request), false, begun));
     } else {
       member.request->begin();
+      member.request->begun_at_ = begun;
       live.push_back(&member);
     }
   }
@@ -154,24 +171,35 @@ void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
     if (error == nullptr) error = error_of([&] { batch->run(size, *place); });
     place.reset();
     lock.lock();
-    end(lane, batch->rows, size, begun);
+    const auto ended = end(lane, batch->rows, size, begun);
     lock.unlock();
-    const auto ended = Clock::now();
     // Alone, only those at fault fail; and there may be memory without the padding.
     const bool may_fit = (batch->is_incomplete || size > batch->rows) && is_out_of_memory(error);
     const bool is_final = error != nullptr && batch->members.size() == 1 && !may_fit;
     for (auto* const member : live) {
-      auto& own = member->request->error_;
+      auto& request = *member->request;
+      request.ended_at_ = ended;
       if (error == nullptr) {
-        own = error_of([&] { batch->take(*member); });
+        request.error_ = error_of([&] { batch->take(*member); });
+      } else if (is_final) {
+        request.error_ = error;
       } else {
-        own = is_final ? error : error_of([&] { batch->run_alone(*member, lane.runner); });
+        request.error_ = error_of([&] { batch->run_alone(*member, lane.runner); });
+        request.ended_at_ = Clock::now();
       }
     }
+    const auto taken = Clock::now();
     lock.lock();
-    (error == nullptr ? statistics_.copy_out : statistics_.run) += Clock::now() - ended;
-    if (error != nullptr && !is_final) statistics_.runs += live.size();
-    for (auto* const member : live) done.push_back(conclude(std::move(member->request), true));
+    (error == nullptr ? statistics_.copy_out : statistics_.run) += taken - ended;
+    if (error == nullptr) {
+      statistics_.count_batch(batch->rows, ended - begun, taken - ended);
+    } else if (!is_final) {
+      statistics_.runs += live.size();
+      for (const auto* const member : live) count_alone(*member->request);
+    }
+    for (auto* const member : live) {
+      done.push_back(conclude(std::move(member->request), true, taken));
+    }
   }
   lock.unlock();
   place.reset();  // where all were late

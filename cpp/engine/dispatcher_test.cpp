@@ -789,6 +789,53 @@ TEST_CASE("a request leaves its batch where it is cancelled or late, and the oth
   CHECK(found.run_sizes == std::map<std::int64_t, std::uint64_t>{{4, 1}});
 }
 
+TEST_CASE("each request counts all of its batch's run, which counts once, without its padding") {
+  FakeEngine engine;
+  engine.is_held = true;
+  const auto dispatcher = engine.dispatcher(BatchingOptions{4, microseconds(0), {4}});
+  const auto first = Random().rows(4, 3);
+  const Submitted filling(*dispatcher, first);
+  while (!filling.request->is_running()) std::this_thread::yield();
+  const Rows two = Random().rows(2, 3);
+  const Rows one = Random().rows(1, 3);
+  const Submitted a(*dispatcher, two);
+  const Submitted b(*dispatcher, one);
+  std::this_thread::sleep_for(milliseconds(20));
+  engine.is_held = false;
+  for (const auto* request : {&filling, &a, &b}) CHECK(request->answer() == "right");
+  const auto found = dispatcher->statistics();
+  REQUIRE(found.batches.size() == 2);
+  const auto& full = found.batches.at(4);
+  const auto& padded = found.batches.at(3);
+  CHECK(full.count == 1);
+  CHECK(padded.count == 1);
+  CHECK(full.run >= milliseconds(20));
+  CHECK(padded.run > microseconds(0));
+  CHECK(found.request_run == full.run + 2 * padded.run);
+  CHECK(found.request_copy_out == full.copy_out + 2 * padded.copy_out);
+  CHECK(found.request_queue >= milliseconds(40));  // two waited for the first one's run
+}
+
+TEST_CASE("only what ended well is in the sums of requests and batches; many sizes are one") {
+  FakeEngine engine;
+  engine.room = 3;
+  const auto dispatcher = engine.dispatcher(std::nullopt);
+  CHECK(call(*dispatcher, Random().rows(4, 3)) == "Error: no memory");
+  CHECK(dispatcher->statistics().batches.empty());
+  CHECK(dispatcher->statistics().request_run == DispatchStatistics::Duration(0));
+  CHECK(call(*dispatcher, Random().rows(2, 3)) == "right");
+  const auto found = dispatcher->statistics();
+  REQUIRE(found.batches.size() == 1);
+  CHECK(found.batches.at(2).count == 1);
+  CHECK(found.request_run == found.batches.at(2).run);
+  DispatchStatistics many;
+  for (std::int64_t size = 1; size <= 300; ++size) many.count_batch(size, milliseconds(1), {});
+  many.count_batch(1, milliseconds(1), {});
+  CHECK(many.batches.at(1).count == 2);
+  CHECK(many.batches.at(0).count == 300 - 256);
+  CHECK(many.batches.at(0).run == milliseconds(300 - 256));
+}
+
 TEST_CASE("close runs what is queued, or cancels it") {
   for (const bool drain : {true, false}) {
     FakeEngine engine;
