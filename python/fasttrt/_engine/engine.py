@@ -336,6 +336,14 @@ def backend_of(engine: Engine) -> Backend:
     return engine._backend  # noqa: SLF001
 
 
+def queue_statistics(engine: Engine) -> dict[str, Any]:
+    """Return what the queue of an engine counted, for fasttrt's server.
+
+    See `RequestQueue.statistics`.
+    """
+    return engine._queue.statistics()  # noqa: SLF001
+
+
 def _leave_all_to_parent() -> None:
     for engine in list(_open_engines):
         engine._leave_to_parent()  # noqa: SLF001
