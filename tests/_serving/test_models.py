@@ -20,7 +20,7 @@ from fasttrt._serving.errors import (
     UnknownModelError,
     UnsupportedRequestError,
 )
-from fasttrt._serving.loaded_model import LoadedModel
+from fasttrt._serving.loaded_model import LoadedModel, load_version
 from fasttrt._serving.model_entry import ModelState
 from fasttrt._serving.model_source import open_source
 from fasttrt._serving.models import Models
@@ -450,7 +450,7 @@ def test_a_cuda_error_takes_only_that_model_out_of_service(
     with pytest.raises(fasttrt.CudaError) as caught:
         loaded.engine.infer(x)
     is_held = threading.Event()
-    real = models_module.load_version
+    real = load_version
 
     def held(*args: Any) -> LoadedModel:
         if not is_held.is_set():

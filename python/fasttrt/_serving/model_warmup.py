@@ -63,7 +63,7 @@ def _array(
     if len(content) != size:
         raise InputError(f"{where}: {given.file}: expected {size} bytes, got {len(content)}")
     one = np.frombuffer(content, spec.dtype).reshape(item)
-    return np.broadcast_to(one, (*batch, *item)).copy()
+    return np.array(np.broadcast_to(one, (*batch, *item)))
 
 
 def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
