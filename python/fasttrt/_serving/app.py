@@ -97,6 +97,12 @@ class App:
         """
         self._answer(request, respond, in_thread=True)
 
+    def handle_metrics(self, request: Request) -> Response:
+        """Answer a request of a port that has nothing but ``/metrics``."""
+        if request.path != "/metrics":
+            return error_response(404, "Not Found")
+        return self.handle(request)
+
     async def ahandle(self, request: Request) -> Response:
         """Answer a request in asyncio."""
         import asyncio

@@ -12,6 +12,25 @@ from fasttrt.errors import FileError
 _EXEMPT = {"live": "health", "ready": "health", "model_ready": "health", "metrics": "metrics"}
 
 
+def read_keys(path: str | os.PathLike[str]) -> list[str]:
+    """Read a file with a key in each line; empty lines and those that begin with # are none.
+
+    Raises:
+        FileError: it has no key, or one that a header cannot have.
+        OSError: it cannot be read.
+    """
+    try:
+        lines = [line.strip() for line in Path(path).read_text("ascii").splitlines()]
+    except UnicodeDecodeError:
+        raise FileError(f"{path}: expected keys in ASCII, got other bytes") from None
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise FileError(f"{path}: expected an API key in each line, got none")
+    if not all(key.isprintable() and " " not in key for key in keys):
+        raise FileError(f"{path}: expected keys without spaces and control characters")
+    return keys
+
+
 class ApiKeys:
     """The keys of which a request needs one: ``Authorization: Bearer KEY`` or ``X-Api-Key: KEY``.
 
@@ -27,26 +46,6 @@ class ApiKeys:
         """
         self._digests = [_digest(key.encode()) for key in keys]
         self._exempt = frozenset(exempt)
-
-    @classmethod
-    def read(cls, path: str | os.PathLike[str], *, exempt: Iterable[str] = ()) -> "ApiKeys":
-        """Read a file with a key in each line; empty lines and those that begin with # are none.
-
-        Raises:
-            FileError: it has no key, or one that a header cannot have.
-            OSError: it cannot be read.
-        """
-        try:
-            lines = [line.strip() for line in Path(path).read_text("ascii").splitlines()]
-        except UnicodeDecodeError:
-            raise FileError(f"{path}: expected keys in ASCII, got other bytes") from None
-        keys = [line for line in lines if line and not line.startswith("#")]
-        if not keys:
-            raise FileError(f"{path}: expected an API key in each line, got none")
-        for key in keys:
-            if not key.isprintable() or " " in key:
-                raise FileError(f"{path}: expected keys without spaces and control characters")
-        return cls(keys, exempt=exempt)
 
     def check(self, request: Request, action: str) -> None:
         """Check that a request may do something.
