@@ -29,6 +29,7 @@ from typer.testing import CliRunner, Result
 
 import fasttrt
 import fasttrt.cache
+import fasttrt.serving
 from fasttrt import _core
 from fasttrt._cli import app
 from support.doc_blocks import Block, blocks, commands, example_needs
@@ -151,7 +152,9 @@ def test_the_code_runs(page: Path, folder: Path) -> None:
 def documented() -> Iterator[tuple[str, str]]:
     """Yield the public names that have examples, and their docstrings."""
     public = [(name, getattr(fasttrt, name)) for name in fasttrt.__all__]
-    public += [(f"cache.{name}", getattr(fasttrt.cache, name)) for name in fasttrt.cache.__all__]
+    for module in (fasttrt.cache, fasttrt.serving):
+        short = module.__name__.removeprefix("fasttrt.")
+        public += [(f"{short}.{name}", getattr(module, name)) for name in module.__all__]
     for name, value in public:
         if isinstance(value, type) and not issubclass(value, BaseException):
             for member in dir(value):
@@ -195,7 +198,7 @@ HAVE_EXAMPLES = {
 
 def test_public_names_have_examples() -> None:
     functions = {f"cache.{name}" for name in fasttrt.cache.__all__ if name != "Entry"}
-    assert EXAMPLES.keys() >= HAVE_EXAMPLES | functions
+    assert EXAMPLES.keys() >= HAVE_EXAMPLES | functions | {"serving.asgi"}
 
 
 def test_help_shows_the_fields_of_options() -> None:
