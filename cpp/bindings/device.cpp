@@ -17,6 +17,7 @@ void register_device(py::module_& module) {
   py::class_<cuda::DeviceInfo>(module, "DeviceInfo")
       .def_readonly("ordinal", &cuda::DeviceInfo::ordinal)
       .def_readonly("name", &cuda::DeviceInfo::name)
+      .def_readonly("uuid", &cuda::DeviceInfo::uuid)
       .def_readonly("major", &cuda::DeviceInfo::major)
       .def_readonly("minor", &cuda::DeviceInfo::minor)
       .def_readonly("total_memory", &cuda::DeviceInfo::total_memory)

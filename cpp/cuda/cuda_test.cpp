@@ -12,6 +12,7 @@
 
 #include "common/error.hpp"
 #include "cuda/device.hpp"
+#include "cuda/driver_fake.hpp"
 #include "cuda/event.hpp"
 #include "cuda/graph.hpp"
 #include "cuda/memory.hpp"
@@ -112,6 +113,9 @@ TEST_CASE("a device is described, and a bad ordinal refused with the valid range
   if (gpu_is_missing()) return;
   const DeviceInfo info = device_info(0);
   CHECK_FALSE(info.name.empty());
+  CHECK(info.uuid.size() == 40);
+  CHECK(info.uuid.starts_with("GPU-"));
+  if (FakeDriver::find()) CHECK(info.uuid == "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f");
   CHECK(info.major > 0);
   CHECK(info.total_memory > 0);
   CHECK(info.driver_version >= 11040);

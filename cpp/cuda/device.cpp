@@ -1,6 +1,8 @@
 #include "cuda/device.hpp"
 
 #include <array>
+#include <cstddef>
+#include <string_view>
 
 #include "common/error.hpp"
 #include "cuda/status.hpp"
@@ -27,6 +29,17 @@ int read_attribute(DeviceAttribute attribute, Device device) {
   return value;
 }
 
+std::string text_of(const Uuid& uuid) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text = "GPU";
+  for (std::size_t i = 0; i < uuid.bytes.size(); ++i) {
+    if (i == 0 || i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += digits[uuid.bytes[i] >> 4];
+    text += digits[uuid.bytes[i] & 15];
+  }
+  return text;
+}
+
 }  // namespace
 
 int device_count() {
@@ -44,6 +57,9 @@ DeviceInfo device_info(int ordinal) {
   check(driver().device_get_name(name.data(), static_cast<int>(name.size()) - 1, device),
         "cuDeviceGetName");
   info.name = name.data();
+  Uuid uuid{};
+  check(driver().device_get_uuid(&uuid, device), "cuDeviceGetUuid");
+  info.uuid = text_of(uuid);
   info.major = read_attribute(DeviceAttribute::compute_capability_major, device);
   info.minor = read_attribute(DeviceAttribute::compute_capability_minor, device);
   check(driver().device_total_mem(&info.total_memory, device), "cuDeviceTotalMem_v2");

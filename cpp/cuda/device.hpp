@@ -14,7 +14,8 @@ namespace fasttrt::cuda {
 struct DeviceInfo {
   int ordinal = 0;
   std::string name;
-  int major = 0;  // compute capability
+  std::string uuid;  // of the whole GPU, as NVML writes it: "GPU-" and five groups of digits
+  int major = 0;     // compute capability
   int minor = 0;
   std::size_t total_memory = 0;  // bytes
   int driver_version = 0;        // highest CUDA release that the driver serves: 12040 is 12.4

@@ -3,6 +3,7 @@
 // every line with the vendor's header where there is one.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string>
 
@@ -30,6 +31,10 @@ enum class [[nodiscard]] Result : int {
   not_ready = 600,
 };
 
+struct Uuid {
+  std::array<unsigned char, 16> bytes;
+};
+
 enum class DeviceAttribute : int { compute_capability_major = 75, compute_capability_minor = 76 };
 enum class PointerAttribute : int { memory_type = 2, device_ordinal = 9 };
 enum class MemoryType : unsigned int { host = 1, device = 2 };
@@ -54,6 +59,7 @@ inline constexpr unsigned int host_alloc_device_map = 2;
   X(device_get_count, cuDeviceGetCount, (int* count))                                             \
   X(device_get, cuDeviceGet, (Device* device, int ordinal))                                       \
   X(device_get_name, cuDeviceGetName, (char* name, int length, Device device))                    \
+  X(device_get_uuid, cuDeviceGetUuid, (Uuid* uuid, Device device))                                \
   X(device_get_attribute, cuDeviceGetAttribute,                                                   \
     (int* value, DeviceAttribute attribute, Device device))                                       \
   X(device_total_mem, cuDeviceTotalMem_v2, (std::size_t* bytes, Device device))                   \

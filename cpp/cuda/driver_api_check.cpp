@@ -21,6 +21,9 @@ struct SameAbi
 template <class Ours, class Theirs>
 struct SameAbi<Ours*, Theirs*> : SameAbi<std::remove_const_t<Ours>, std::remove_const_t<Theirs>> {};
 
+template <>
+struct SameAbi<Uuid, CUuuid> : std::bool_constant<sizeof(Uuid) == sizeof(CUuuid)> {};
+
 template <class Ours, class Theirs>
 struct SameFunction : std::false_type {};
 
@@ -33,6 +36,7 @@ struct SameFunction<Ours (*)(OurArgs...), Theirs (*)(TheirArgs...)>
 // comes out must be the symbol that we resolve, or one known to have kept its signature.
 constexpr bool same_version(std::string_view ours, std::string_view theirs) {
   return ours == theirs ||
+         (ours == "cuDeviceGetUuid" && theirs == "cuDeviceGetUuid_v2") ||      // of MIG instances
          (ours == "cuEventElapsedTime" && theirs == "cuEventElapsedTime_v2");  // from 12.8 on
 }
 

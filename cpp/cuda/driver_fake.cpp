@@ -174,6 +174,12 @@ DRIVER(cuDeviceGetName, char* name, int length, Device /*device*/) {
   std::strncpy(name, "a GPU that is none", static_cast<std::size_t>(length));
   return Result::success;
 }
+DRIVER(cuDeviceGetUuid, Uuid* uuid, Device device) {
+  for (std::size_t i = 0; i < uuid->bytes.size(); ++i) {
+    uuid->bytes[i] = static_cast<unsigned char>(0x10 * static_cast<std::size_t>(device) + i);
+  }
+  return Result::success;
+}
 DRIVER(cuDeviceGetAttribute, int* value, DeviceAttribute attribute, Device /*device*/) {
   *value = attribute == DeviceAttribute::compute_capability_major ? 9 : 0;
   return Result::success;

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import fasttrt
+from fasttrt import _core
 from fasttrt._serving.app import App
 from fasttrt._serving.prometheus import Family, decimal, exposition
 from support.randomness import new_rng
@@ -74,6 +75,20 @@ def test_models_have_triton_s_metrics(engine: fasttrt.Engine, no_gpu: str) -> No
     assert durations[b] > 0
     assert durations[a] > 0
     assert 'nv_inference_request_success{model="a",version="1"} 3\n' in text
+
+
+def test_models_on_a_gpu_have_its_uuid(
+    engine: fasttrt.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {3: "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f"}
+    info: Any = lambda ordinal: SimpleNamespace(uuid=known[ordinal])  # noqa: E731
+    monkeypatch.setattr(_core, "device_info", info)
+    app = App(models_of(loaded(engine)))
+    engine.device = "cuda:3"
+    expected = (("gpu_uuid", known[3]), ("model", "m"), ("version", "1"))
+    assert samples(metrics(app))["nv_inference_count"] == {expected: 0}
+    engine.device = "cuda:3,4"
+    assert samples(metrics(app))["nv_inference_count"] == {expected[1:]: 0}
 
 
 def test_numbers_are_plain_decimals() -> None:

@@ -1,7 +1,9 @@
 """The metrics of Triton's names, types and labels."""
 
+import functools
 from typing import TYPE_CHECKING
 
+from fasttrt import _core
 from fasttrt._serving.gpu_metrics import GpuMetrics
 from fasttrt._serving.prometheus import CONTENT_TYPE, Family, exposition
 from fasttrt._serving.request_counters import REASONS
@@ -29,6 +31,15 @@ class Metrics:
         for model in self._models.ready_models():
             models.add(model, self._statistics)
         return exposition([*models.families, *self._gpus.families()])
+
+
+@functools.cache
+def _gpu(device: str) -> dict[str, str]:
+    """Return the label of an engine's GPU; none on the CPU, or for several GPUs."""
+    kind, _, ordinal = device.partition(":")
+    if kind != "cuda" or not ordinal.isdigit():
+        return {}
+    return {"gpu_uuid": _core.device_info(int(ordinal)).uuid}
 
 
 class _Models:
@@ -66,7 +77,7 @@ class _Models:
     def add(self, model: "LoadedModel", statistics: Statistics) -> None:
         """Add the samples of a model."""
         totals = statistics.totals(model)
-        labels = {"model": model.name, "version": model.version}
+        labels = {"model": model.name, "version": model.version} | _gpu(model.engine.device)
         requests = totals.requests
         self._success.add(requests.success, **labels)
         for reason in REASONS:
