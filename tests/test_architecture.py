@@ -22,7 +22,8 @@ LAYERS = {
     "cuda": {"common"},
     "nvinfer": {"common", "cuda"},
     "engine": {"common", "cuda", "nvinfer"},
-    "bindings": {"common", "cuda", "nvinfer", "engine"},
+    "serving": {"common", "cuda", "nvinfer", "engine"},
+    "bindings": {"common", "cuda", "nvinfer", "engine", "serving"},
 }
 pytestmark = pytest.mark.skipif(not CPP.is_dir(), reason="the sources are not here")
 

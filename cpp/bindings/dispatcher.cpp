@@ -1,5 +1,5 @@
 // Runs that nobody stands waiting for: the queue of an engine.
-#include "engine/dispatcher.hpp"
+#include "bindings/dispatcher.hpp"
 
 #include <pybind11/stl.h>
 
@@ -17,6 +17,7 @@
 #include "bindings/choice.hpp"
 #include "bindings/engine_call.hpp"
 #include "bindings/function_call.hpp"
+#include "bindings/function_runner.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/process.hpp"
 #include "bindings/register.hpp"
@@ -24,6 +25,7 @@
 #include "bindings/waiting.hpp"
 #include "common/error.hpp"
 #include "engine/completion_channel.hpp"
+#include "engine/dispatcher.hpp"
 #include "engine/engine_runner.hpp"
 
 namespace fasttrt::bindings {
@@ -62,13 +64,18 @@ void dispose(engine::Dispatcher* dispatcher) {
 
 class PyDispatcher {
  public:
-  PyDispatcher(const py::object& runner, const DispatcherOptions& options) {
+  PyDispatcher(const py::object& runner, const DispatcherOptions& options,
+               const py::sequence& inputs, const py::sequence& outputs) {
     std::vector<std::unique_ptr<engine::Runner>> runners;
     engine::RunTensors tensors;
     if (PyCallable_Check(runner.ptr()) != 0) {
-      if (options.batching) throw InputError("a function cannot be batched, only engines");
+      function_tensors_ = FunctionTensors::of(inputs, outputs);
+      if (options.batching && function_tensors_.empty()) {
+        throw InputError("a function can only be batched with inputs and outputs of known dtypes");
+      }
       function_ = runner;
-      runners.push_back(std::make_unique<FunctionRunner>());
+      runners.push_back(std::make_unique<FunctionRunner>(function_, function_tensors_));
+      tensors = {function_tensors_.inputs, function_tensors_.outputs, nullptr};
     } else {
       engines_ = all_parts(runner);
       for (const auto& engine : engines_) {
@@ -177,6 +184,15 @@ class PyDispatcher {
 
   [[nodiscard]] engine::Dispatcher& dispatcher() const { return *dispatcher_; }
 
+  // Whether requests may come with arrays that are none of Python's.
+  [[nodiscard]] bool takes_arrays() const {
+    return !engines_.empty() || !function_tensors_.empty();
+  }
+  [[nodiscard]] const std::shared_ptr<engine::Dispatcher>& shared() const {
+    if (process_.is_another()) throw Error("the dispatcher belongs to another process");
+    return dispatcher_;
+  }
+
  private:
   Ref<PyRequest> make(const py::sequence& arrays, const py::object& out, const Terms& terms) {
     if (process_.is_another()) throw Error("the dispatcher belongs to another process");
@@ -194,11 +210,21 @@ class PyDispatcher {
 
   const Process process_;
   py::object function_;
+  FunctionTensors function_tensors_;
   std::vector<EngineParts> engines_;
   std::shared_ptr<engine::Dispatcher> dispatcher_;
 };
 
 }  // namespace
+
+std::shared_ptr<engine::Dispatcher> dispatcher_of(const py::object& object) {
+  const auto& dispatcher = object.cast<const PyDispatcher&>();
+  if (!dispatcher.takes_arrays()) {
+    throw InputError(
+        "the dispatcher takes arrays of Python's only: its function's dtypes are not known");
+  }
+  return dispatcher.shared();
+}
 
 void register_dispatcher(py::module_& module) {
   py::class_<DispatcherOptions>(module, "DispatcherOptions")
@@ -219,11 +245,16 @@ void register_dispatcher(py::module_& module) {
           },
           py::arg("max_size"), py::arg("max_delay_us"), py::arg("sizes"));
   py::class_<PyDispatcher>(module, "Dispatcher", "A queue of runs, and the threads that do them.")
-      .def(py::init<const py::object&, const DispatcherOptions&>(), py::arg("runner"),
-           py::arg("options"),
+      .def(py::init<const py::object&, const DispatcherOptions&, const py::sequence&,
+                    const py::sequence&>(),
+           py::arg("runner"), py::arg("options"), py::arg("inputs") = py::tuple(),
+           py::arg("outputs") = py::tuple(),
            "runner: engines of one plan, or a function: runner(arrays, out) returns the results, "
-           "and is "
-           "called on threads of the dispatcher's.")
+           "and is called on threads of the dispatcher's. inputs and outputs are those of a "
+           "function, each (name, dtype, shape, [(min, opt, max)]), so that arrays may come from "
+           "elsewhere than Python, in batches, too; it must not keep them.")
+      .def_property_readonly("takes_arrays", &PyDispatcher::takes_arrays,
+                             "Whether arrays may come from elsewhere than Python.")
       .def(
           "submit",
           [](PyDispatcher& self, const py::sequence& arrays, const py::object& out, bool stage,

@@ -1,8 +1,11 @@
 // C++ errors become their namesakes in fasttrt.errors.
+#include "bindings/errors.hpp"
+
 #include <exception>
 #include <new>
 
 #include "bindings/register.hpp"
+#include "bindings/text.hpp"
 #include "common/error.hpp"
 
 namespace fasttrt::bindings {
@@ -66,7 +69,25 @@ void translate(std::exception_ptr pointer) {
   }
 }
 
+template <class E>
+void throw_if(const py::error_already_set& error, const char* name) {
+  if (error.matches(error_class(name))) throw E(text_of(error.value()));
+}
+
 }  // namespace
+
+void throw_as_core_error(const py::error_already_set& error) {
+  throw_if<InputError>(error, "InputError");
+  throw_if<OutOfMemoryError>(error, "OutOfMemoryError");
+  throw_if<QueueFullError>(error, "QueueFullError");
+  throw_if<DeadlineError>(error, "DeadlineError");
+  if (error.matches(error_class("CudaError"))) {
+    throw CudaError(text_of(error.value()), error.value().attr("code").cast<int>(),
+                    text_of(error.value().attr("call")));
+  }
+  throw_if<Error>(error, "Error");
+  throw Error(type_name(error.value()) + ": " + text_of(error.value()));
+}
 
 void register_errors(py::module_& /*module*/) {
   py::register_local_exception_translator(&translate);

@@ -3,12 +3,9 @@
 
 #include <pybind11/pybind11.h>
 
-#include <cstddef>
 #include <memory>
-#include <span>
 
 #include "bindings/request.hpp"
-#include "engine/runner.hpp"
 
 namespace fasttrt::bindings {
 
@@ -30,19 +27,6 @@ class FunctionCall final : public PyRequest {
   pybind11::object out_;
   pybind11::object returned_;
   pybind11::object raised_;
-};
-
-// For these alone.
-class FunctionRunner final : public engine::Runner {
- public:
-  void run(engine::Request& request) override { dynamic_cast<FunctionCall&>(request).call(); }
-  void run(std::span<const engine::InputArray> /*inputs*/,
-           std::span<engine::OutputArray> /*outputs*/) override {}
-  [[nodiscard]] std::unique_ptr<engine::GatheredRun> gather() override { return nullptr; }
-  [[nodiscard]] std::unique_ptr<engine::GatheredRun> try_gather(
-      std::size_t /*largest_input*/) override {
-    return nullptr;
-  }
 };
 
 }  // namespace fasttrt::bindings

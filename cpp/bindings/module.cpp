@@ -18,6 +18,9 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_completion_channel(module);
   fasttrt::bindings::register_request(module);
   fasttrt::bindings::register_dispatcher(module);
+  fasttrt::bindings::register_http_options(module);
+  fasttrt::bindings::register_control_request(module);
+  fasttrt::bindings::register_http_server(module);
   module.def("is_shutting_down", &fasttrt::bindings::is_shutting_down,
              "Whether drain_vendor_calls() was called: vendor calls are refused.");
   module.def("drain_vendor_calls", &fasttrt::bindings::drain_vendor_calls,

@@ -20,6 +20,9 @@ void register_engine(pybind11::module_& module);
 void register_completion_channel(pybind11::module_& module);
 void register_request(pybind11::module_& module);
 void register_dispatcher(pybind11::module_& module);
+void register_http_options(pybind11::module_& module);
+void register_control_request(pybind11::module_& module);
+void register_http_server(pybind11::module_& module);
 
 // A library as Python holds it (pybind11 has no holder for a pointer to const).
 struct LibraryHandle {

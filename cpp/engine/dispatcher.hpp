@@ -71,6 +71,9 @@ class Dispatcher {
   [[nodiscard]] bool closed() const;
 
   [[nodiscard]] DispatchStatistics statistics() const;
+  [[nodiscard]] const RunTensors& tensors() const noexcept { return tensors_; }
+  // Whether requests are copied into batches, and do not go to a device as they lie.
+  [[nodiscard]] bool is_batching() const noexcept { return batches_ != nullptr; }
 
  private:
   using Lock = std::unique_lock<std::mutex>;

@@ -10,6 +10,9 @@ from typing_extensions import Buffer
 _Shape: TypeAlias = tuple[int, ...]
 _NetworkTensor: TypeAlias = tuple[str, str, _Shape, tuple[str, ...], bool]
 _IoTensor: TypeAlias = tuple[str, np.dtype[Any], _Shape, bool, list[tuple[_Shape, _Shape, _Shape]]]
+_FunctionTensor: TypeAlias = tuple[
+    str, np.dtype[Any], _Shape, Sequence[tuple[_Shape, _Shape, _Shape]]
+]
 _Array: TypeAlias = np.ndarray[Any, Any]
 
 def set_log_threshold(severity: int) -> None: ...
@@ -236,7 +239,11 @@ class Dispatcher:
         runner: Sequence[Engine]
         | Callable[[Sequence[Any], Sequence[Any | None] | None], Sequence[Any]],
         options: DispatcherOptions,
+        inputs: Sequence[_FunctionTensor] = (),
+        outputs: Sequence[_FunctionTensor] = (),
     ) -> None: ...
+    @property
+    def takes_arrays(self) -> bool: ...
     def submit(
         self,
         arrays: Sequence[Any],
@@ -259,3 +266,70 @@ class Dispatcher:
     def close(self, drain: bool) -> bool: ...
     @property
     def closed(self) -> bool: ...
+
+@final
+class HttpOptions:
+    host: str
+    port: int
+    threads: int
+    backlog: int
+    max_connections: int
+    max_header_bytes: int
+    max_body_bytes: int
+    max_buffered_bytes: int
+    max_control_requests: int
+    api_keys: list[str]
+    idle_timeout: float
+    header_timeout: float
+    body_timeout: float
+    def __init__(self) -> None: ...
+
+@final
+class ServedTensor:
+    def __init__(self, name: str, datatype: str, shape: Sequence[int]) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def datatype(self) -> str: ...
+    @property
+    def shape(self) -> _Shape: ...
+
+@final
+class ControlRequest:
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def peer(self) -> str: ...
+    def respond(self, status: int, headers: Sequence[tuple[str, str]], body: Buffer) -> None: ...
+
+@final
+class HttpServer:
+    def __init__(self, options: HttpOptions) -> None: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+    def start(self) -> None: ...
+    def set_model(
+        self,
+        name: str,
+        version: str,
+        dispatcher: Dispatcher,
+        inputs: Sequence[ServedTensor],
+        outputs: Sequence[ServedTensor],
+        is_default: bool,
+        max_batch_size: int = 0,
+    ) -> None: ...
+    def remove_model(self, name: str, version: str) -> None: ...
+    def model_counters(self, name: str, version: str) -> dict[str, int]: ...
+    def next(self, timeout: float | None = None) -> ControlRequest | None: ...
+    def take_engine_failures(self) -> list[tuple[str, str, str]]: ...
+    def close(self, grace: float) -> bool: ...

@@ -6,9 +6,12 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
 
 from fasttrt import _core
+from fasttrt._common.tensor_spec import Range
 from fasttrt._runtime.arguments import own_copy
 from fasttrt._runtime.arrays import is_device_array
 from fasttrt._runtime.backend import Backend, EngineRunners, Runner
@@ -78,7 +81,9 @@ class RequestQueue:
             self._dispatcher = _core.Dispatcher(runners.engines, options)
         else:
             self._function = _CountedRuns(runners)
-            self._dispatcher = _core.Dispatcher(self._function, options)
+            self._dispatcher = _core.Dispatcher(
+                self._function, options, *_function_tensors(backend)
+            )
         self._backend = backend
         self.polls = self._engines is not None and wait in ("auto", "spin")
         self._names = [spec.name for spec in backend.outputs]
@@ -218,6 +223,23 @@ class RequestQueue:
         self.lock = threading.RLock()  # a thread of the parent may have held the other
         self.collector = Collector()
         self.collector.close()
+
+
+_FunctionTensor: TypeAlias = tuple[str, "np.dtype[Any]", tuple[int, ...], list[Range]]
+
+
+def _function_tensors(backend: Backend) -> tuple[list[_FunctionTensor], list[_FunctionTensor]]:
+    """Return the inputs and outputs as a dispatcher describes those of a function.
+
+    Empty where values of shape tensors matter, which it does not look at.
+    """
+    if any(spec.is_shape for spec in backend.inputs):
+        return [], []
+    inputs, outputs = (
+        [(spec.name, spec.dtype, spec.shape, list(spec.profiles)) for spec in specs]
+        for specs in (backend.inputs, backend.outputs)
+    )
+    return inputs, outputs
 
 
 def concurrent_runs(

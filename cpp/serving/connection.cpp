@@ -1,0 +1,185 @@
+#include "serving/connection.hpp"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <new>
+#include <tuple>
+#include <utility>
+
+#include "serving/event_loop.hpp"
+
+namespace fasttrt::serving {
+namespace {
+
+// Requests of one client that are worked on at once.
+constexpr std::size_t max_pipelined = 32;
+constexpr auto linger_time = std::chrono::seconds(2);
+// A client that has closed its side has mostly gone, but may be waiting: its requests are not
+// cancelled while answers come soon.
+constexpr auto half_closed_time = std::chrono::seconds(1);
+
+HeadLimits head_limits(const HttpOptions& options) {
+  HeadLimits limits;
+  limits.max_bytes = options.max_header_bytes;
+  return limits;
+}
+
+}  // namespace
+
+Connection::Connection(EventLoop& loop, FileDescriptor socket, std::string peer)
+    : loop_(loop),
+      socket_(std::move(socket)),
+      peer_(std::move(peer)),
+      interest_(EPOLLIN),
+      parser_(head_limits(loop.server().options)),
+      begun_at_(loop.now()),
+      active_at_(loop.now()) {
+  ++loop_.server().connections;
+}
+
+void Connection::on_events(std::uint32_t events) {
+  if (!socket_) return;
+  active_at_ = loop_.now();
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return close();
+  try {
+    if ((events & EPOLLIN) != 0) receive();
+    advance();
+  } catch (const std::bad_alloc&) {
+    close();
+  }
+}
+
+void Connection::advance_or_close() noexcept {
+  try {
+    advance();
+  } catch (const std::bad_alloc&) {
+    close();
+  }
+}
+
+bool Connection::is_paused() const noexcept { return responses_.size() >= max_pipelined; }
+
+bool Connection::has_partial_request() const noexcept {
+  return phase_ == Phase::body || (phase_ == Phase::head && has_begun_);
+}
+
+void Connection::advance() {
+  if (!socket_) return;
+  for (;;) {
+    take_requests();
+    const bool was_paused = is_paused();
+    const auto result = responses_.write(socket_.get());
+    if (result == ResponseQueue::Result::failed) return close();
+    is_blocked_ = result == ResponseQueue::Result::blocked;
+    if (!was_paused || is_paused()) break;
+  }
+  if (responses_.empty() && phase_ == Phase::ended) finish_writing();
+  if (socket_) update_interest();
+}
+
+void Connection::finish_writing() {
+  if (has_ended_) return close();
+  ::shutdown(socket_.get(), SHUT_WR);
+  phase_ = Phase::lingering;
+  begun_at_ = loop_.now();
+}
+
+void Connection::update_interest() noexcept {
+  const bool reads = phase_ == Phase::lingering || phase_ == Phase::body ||
+                     (phase_ == Phase::head && !is_paused());
+  const std::uint32_t wanted = (reads ? EPOLLIN : 0U) | (is_blocked_ ? EPOLLOUT : 0U);
+  if (std::exchange(interest_, wanted) != wanted) loop_.change(socket_.get(), *this, wanted);
+}
+
+void Connection::answer(Exchange& exchange, HttpResponse response) {
+  exchange.infer.reset();
+  exchange.answer = to_wire(std::move(response), exchange.persistence, exchange.is_head_request);
+}
+
+void Connection::finish(Exchange& exchange, InferRequest& request) {
+  if (request.is_engine_lost()) loop_.server().control.report(request.engine_failure());
+  answer(exchange, request.response());
+}
+
+void Connection::refuse(const HttpError& error) {
+  refuse_at_once(error);
+  advance();
+}
+
+void Connection::refuse_at_once(const HttpError& error) {
+  auto exchange = std::make_shared<Exchange>();
+  exchange->connection = this;
+  exchange->persistence = Persistence::close;
+  exchange->is_head_request = parser_.head().method == "HEAD";
+  auto response = error_response(error.status, error.reason);
+  if (error.status == 503) response.headers += "Retry-After: 1\r\n";
+  answer(*exchange, std::move(response));
+  responses_.push(std::move(exchange));
+  phase_ = Phase::ended;
+  body_ = {};
+  model_.reset();
+}
+
+void Connection::drain() {
+  if (!socket_ || has_partial_request() || phase_ == Phase::lingering) return;
+  phase_ = Phase::ended;
+  if (responses_.empty()) return close();
+  auto& last = *responses_.exchanges().back();
+  if (!last.answer) last.persistence = Persistence::close;
+}
+
+Connection::Clock::time_point Connection::deadline() const noexcept {
+  const auto& options = loop_.server().options;
+  if (phase_ == Phase::lingering) return begun_at_ + linger_time;
+  if (is_blocked_) return active_at_ + options.idle_timeout;
+  if (phase_ == Phase::body) return begun_at_ + options.body_timeout;
+  if (phase_ == Phase::head && !is_paused()) {
+    if (has_begun_) return begun_at_ + options.header_timeout;
+    if (responses_.empty()) return active_at_ + options.idle_timeout;
+  }
+  if (has_ended_) return begun_at_ + half_closed_time;
+  return Clock::time_point::max();
+}
+
+void Connection::on_deadline() {
+  if (!socket_) return;
+  if (phase_ == Phase::lingering || is_blocked_) return close();
+  if (has_ended_) return cancel_waiting();
+  if (!has_partial_request()) return close();
+  const bool is_head = phase_ == Phase::head;
+  refuse({408, is_head ? "the headers did not come in time" : "the body did not come in time"});
+}
+
+// They come back as cancelled where they have not begun.
+void Connection::cancel_waiting() noexcept {
+  begun_at_ = Clock::time_point::max() - half_closed_time;  // once
+  for (const auto& exchange : responses_.exchanges()) {
+    const auto request = exchange->infer;
+    if (request) std::ignore = request->model().dispatcher().cancel(*request);
+  }
+}
+
+void Connection::close() noexcept {
+  if (!socket_) return;
+  for (const auto& exchange : responses_.exchanges()) {
+    exchange->connection = nullptr;
+    const auto request = std::exchange(exchange->infer, {});
+    if (!request) continue;
+    request->exchange = nullptr;
+    std::ignore = request->model().dispatcher().cancel(*request);
+  }
+  responses_.clear();
+  body_ = {};
+  socket_.reset();
+  auto& server = loop_.server();
+  {
+    const std::lock_guard lock(server.mutex);
+    --server.connections;
+    if (server.is_draining) server.connection_ended.notify_all();
+  }
+  loop_.discard(*this);
+}
+
+}  // namespace fasttrt::serving

@@ -1,0 +1,75 @@
+// What a connection does with a request that is complete.
+#include <exception>
+#include <utility>
+
+#include "common/error.hpp"
+#include "serving/connection.hpp"
+#include "serving/event_loop.hpp"
+
+namespace fasttrt::serving {
+
+void Connection::complete_request() {
+  const auto& head = parser_.head();
+  auto exchange = std::make_shared<Exchange>();
+  exchange->connection = this;
+  exchange->is_head_request = head.method == "HEAD";
+  if (!head.keeps_alive || loop_.server().is_draining) {
+    exchange->persistence = Persistence::close;
+  } else if (head.minor_version == 0) {
+    exchange->persistence = Persistence::keep_old;
+  }
+  responses_.push(exchange);
+  if (model_ == nullptr || !submit(exchange)) hand_over(exchange);
+  model_.reset();
+  body_ = {};
+  input_.consume(parser_.size() + buffered_);
+  parser_.reset();
+  has_begun_ = false;
+  phase_ = exchange->persistence == Persistence::close ? Phase::ended : Phase::head;
+}
+
+// Returns false where the control plane is to answer.
+bool Connection::submit(const ExchangePtr& exchange) {
+  const auto request = InferRequest::make(model_, body_, json_bytes_, loop_.infer_header());
+  if (!request) return false;
+  request->exchange = exchange.get();
+  request->channel = loop_.channel();
+  exchange->infer = request;
+  try {
+    model_->dispatcher().submit(request, engine::Staging::lend);
+    return true;
+  } catch (const QueueFullError& error) {
+    answer(*exchange, request->reject(error.what()));
+    return true;
+  } catch (const std::exception&) {  // the control plane finds out more
+    exchange->infer.reset();
+    body_ = request->take_body();
+    return false;
+  }
+}
+
+void Connection::hand_over(const ExchangePtr& exchange) {
+  const auto& head = parser_.head();
+  auto request = std::make_unique<ControlRequest>();
+  request->method = head.method;
+  request->target = head.target;
+  for (const auto& header : head.headers) request->headers.emplace_back(header.name, header.value);
+  request->body = std::move(body_);
+  request->peer = peer_;
+  request->on_response = [mailbox = loop_.mailbox(), exchange](HttpResponse response) {
+    const auto shared = std::make_shared<HttpResponse>(std::move(response));
+    mailbox->post([exchange, shared] {
+      auto* const connection = exchange->connection;
+      if (connection == nullptr) return;
+      connection->answer(*exchange, std::move(*shared));
+      connection->advance();
+    });
+  };
+  if (loop_.server().control.push(request)) return;
+  request->on_response = nullptr;
+  auto response = error_response(503, "the server has as many requests as it can work on");
+  response.headers += "Retry-After: 1\r\n";
+  answer(*exchange, std::move(response));
+}
+
+}  // namespace fasttrt::serving

@@ -1,0 +1,33 @@
+// Owns a descriptor of the system's.
+#pragma once
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace fasttrt::serving {
+
+class FileDescriptor {
+ public:
+  FileDescriptor() noexcept = default;
+  explicit FileDescriptor(int descriptor) noexcept : descriptor_(descriptor) {}
+  ~FileDescriptor() { reset(); }
+  FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(other.release()) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    reset();
+    descriptor_ = other.release();
+    return *this;
+  }
+
+  [[nodiscard]] int get() const noexcept { return descriptor_; }
+  explicit operator bool() const noexcept { return descriptor_ >= 0; }
+  [[nodiscard]] int release() noexcept { return std::exchange(descriptor_, -1); }
+  void reset() noexcept {
+    if (descriptor_ >= 0) ::close(release());
+  }
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace fasttrt::serving

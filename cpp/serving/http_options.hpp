@@ -1,0 +1,35 @@
+// What a server is started with: where it listens, and the limits of what it takes.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fasttrt::serving {
+
+struct HttpOptions {
+  using Duration = std::chrono::milliseconds;
+
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8000;  // 0: one that is free
+  int threads = 2;
+  int backlog = 1024;
+  int max_connections = 1024;  // further ones are refused with 503
+  std::size_t max_header_bytes = std::size_t{16} << 10;
+  std::size_t max_body_bytes = std::size_t{64} << 20;
+  // Of all bodies together that are being received or worked on; beyond, requests get 503.
+  std::size_t max_buffered_bytes = std::size_t{1} << 30;
+  // Requests that may wait for the control plane; beyond, they get 503.
+  std::size_t max_control_requests = 1024;
+
+  // Requests without one of these, if there are any, are left to the control plane.
+  std::vector<std::string> api_keys;
+
+  Duration idle_timeout{60'000};    // between requests, and for a client to read on
+  Duration header_timeout{10'000};  // from a request's first byte to the end of its headers
+  Duration body_timeout{60'000};    // from there to the end of its body
+};
+
+}  // namespace fasttrt::serving

@@ -1,0 +1,74 @@
+#include "serving/http_server.hpp"
+
+#include <utility>
+
+#include "common/error.hpp"
+
+namespace fasttrt::serving {
+namespace {
+
+constexpr std::size_t min_header_bytes = 256;
+
+void check_positive(const char* option, std::int64_t value) {
+  if (value > 0) return;
+  throw InputError(std::string(option) + ": expected at least 1, got " + std::to_string(value));
+}
+
+HttpOptions checked(HttpOptions options) {
+  check_positive("threads", options.threads);
+  check_positive("backlog", options.backlog);
+  check_positive("max_connections", options.max_connections);
+  check_positive("idle_timeout in milliseconds", options.idle_timeout.count());
+  check_positive("header_timeout in milliseconds", options.header_timeout.count());
+  check_positive("body_timeout in milliseconds", options.body_timeout.count());
+  if (options.max_header_bytes < min_header_bytes) {
+    throw InputError("max_header_bytes: expected at least 256, got " +
+                     std::to_string(options.max_header_bytes));
+  }
+  return options;
+}
+
+}  // namespace
+
+HttpServer::HttpServer(HttpOptions options) : state_(checked(std::move(options))) {
+  auto sockets = listen_at(state_.options.host, state_.options.port, state_.options.backlog);
+  port_ = port_of(sockets.front());
+  std::vector<EventLoop*> all;
+  for (int i = 0; i < state_.options.threads; ++i) {
+    all.push_back(loops_.emplace_back(std::make_unique<EventLoop>(state_)).get());
+  }
+  for (auto& socket : sockets) {
+    listeners_.push_back(std::make_unique<Listener>(*all.front(), std::move(socket), all));
+  }
+}
+
+HttpServer::~HttpServer() { close(Clock::duration::zero()); }
+
+void HttpServer::start() {
+  const std::lock_guard lock(mutex_);
+  if (is_closed_) throw Error("the server is closed");
+  if (std::exchange(is_started_, true)) return;
+  for (const auto& loop : loops_) loop->start();
+}
+
+bool HttpServer::close(Clock::duration grace) {
+  const std::lock_guard closing(mutex_);
+  if (std::exchange(is_closed_, true)) return true;
+  state_.is_draining = true;
+  loops_.front()->post([this] {
+    for (const auto& listener : listeners_) listener->close();
+  });
+  for (const auto& loop : loops_) loop->post([&loop = *loop] { loop.drain(); });
+  bool all_ended = true;
+  if (is_started_) {
+    std::unique_lock lock(state_.mutex);
+    all_ended =
+        state_.connection_ended.wait_for(lock, grace, [&] { return state_.connections == 0; });
+  }
+  state_.control.close();
+  for (const auto& loop : loops_) loop->stop();
+  listeners_.clear();
+  return all_ended;
+}
+
+}  // namespace fasttrt::serving

@@ -1,0 +1,77 @@
+// A plain infer request, from the body that it came in to its answer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "common/ref.hpp"
+#include "engine/request.hpp"
+#include "serving/control_queue.hpp"
+#include "serving/http_response.hpp"
+#include "serving/infer_header.hpp"
+#include "serving/model_table.hpp"
+#include "serving/request_body.hpp"
+
+namespace fasttrt::serving {
+
+struct Exchange;
+class InferRequest;
+using InferRequestRef = Ref<InferRequest>;
+
+// Its inputs lie in the body as they came.
+class InferRequest final : public engine::Request {
+ public:
+  // Takes the body, the first `json_bytes` of which are JSON; null, and the body stays, where the
+  // request is not plain or does not fit the model: then somebody else answers it. `header` is for
+  // this function to work with.
+  [[nodiscard]] static InferRequestRef make(const ServedModelPtr& model, RequestBody& body,
+                                            std::size_t json_bytes, InferHeader& header);
+
+  [[nodiscard]] std::span<const engine::InputArray> inputs() const noexcept override {
+    return inputs_;
+  }
+  [[nodiscard]] std::span<engine::OutputArray> outputs() noexcept override { return outputs_; }
+
+  [[nodiscard]] const ServedModel& model() const noexcept { return *model_; }
+  [[nodiscard]] Clock::time_point received_at() const noexcept { return received_at_; }
+
+  // Once it is done: its answer, counted with those of the model.
+  [[nodiscard]] HttpResponse response();
+  // Counts it as refused by a full queue, and returns the answer that says so.
+  [[nodiscard]] HttpResponse reject(std::string_view reason) const;
+  // Nobody waits for the answer any more.
+  void count_as_canceled() const;
+  // Whether the device has failed, and what it said.
+  [[nodiscard]] bool is_engine_lost() const noexcept;
+  [[nodiscard]] EngineFailure engine_failure() const;
+  // The body, for somebody else to answer the request; nothing may use its arrays any more.
+  [[nodiscard]] RequestBody take_body() noexcept { return std::move(body_); }
+
+  Exchange* exchange = nullptr;  // null once the client has gone; the event loop's
+
+ private:
+  InferRequest(ServedModelPtr model, Clock::time_point now)
+      : model_(std::move(model)), received_at_(now) {}
+
+  [[nodiscard]] bool place_inputs(const InferHeader& header, std::string_view data);
+  [[nodiscard]] bool place_input(const InferHeader::Input& input, std::string_view& data);
+  [[nodiscard]] bool select_outputs(const InferHeader& header);
+  [[nodiscard]] bool is_batch_valid() const noexcept;
+  [[nodiscard]] Clock::duration taken() const { return Clock::now() - received_at_; }
+  [[nodiscard]] HttpResponse results();
+  [[nodiscard]] HttpResponse failure();
+
+  const ServedModelPtr model_;
+  const Clock::time_point received_at_;
+  RequestBody body_;
+  std::string_view id_;
+  std::vector<engine::HostBuffer> aligned_;  // inputs that lay where arrays cannot be read
+  std::vector<engine::InputArray> inputs_;
+  std::vector<engine::OutputArray> outputs_;
+  std::vector<std::size_t> selected_;  // outputs that were asked for, in that order
+};
+
+}  // namespace fasttrt::serving

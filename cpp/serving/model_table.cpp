@@ -1,0 +1,62 @@
+#include "serving/model_table.hpp"
+
+#include <utility>
+
+namespace fasttrt::serving {
+
+void ModelTable::set(ServedModelPtr model, bool is_default) {
+  const std::lock_guard lock(changing_);
+  auto models = std::make_shared<Models>(*models_.load());
+  auto& versions = (*models)[model->name()];
+  auto& place = versions.models[model->version()];
+  if (is_default || (place != nullptr && versions.default_model == place)) {
+    versions.default_model = is_default ? model : nullptr;
+  }
+  place = std::move(model);
+  models_.store(std::move(models));
+}
+
+void ModelTable::remove(std::string_view name, std::string_view version) {
+  const std::lock_guard lock(changing_);
+  auto models = std::make_shared<Models>(*models_.load());
+  const auto found = models->find(name);
+  if (found == models->end()) return;
+  auto& versions = found->second;
+  const auto place = versions.models.find(version);
+  if (place == versions.models.end()) return;
+  if (versions.default_model == place->second) versions.default_model = nullptr;
+  versions.models.erase(place);
+  if (versions.models.empty()) models->erase(found);
+  models_.store(std::move(models));
+}
+
+ServedModelPtr ModelTable::find(std::string_view name, std::string_view version) const {
+  const auto models = models_.load();
+  const auto found = models->find(name);
+  if (found == models->end()) return nullptr;
+  const auto& versions = found->second;
+  if (version.empty()) return versions.default_model;
+  const auto place = versions.models.find(version);
+  return place == versions.models.end() ? nullptr : place->second;
+}
+
+ServedModelPtr ModelTable::find_for_infer(std::string_view target) const {
+  constexpr std::string_view prefix = "/v2/models/";
+  constexpr std::string_view suffix = "/infer";
+  constexpr std::string_view separator = "/versions/";
+  if (target.size() <= prefix.size() + suffix.size() || !target.starts_with(prefix) ||
+      !target.ends_with(suffix)) {
+    return nullptr;
+  }
+  target.remove_prefix(prefix.size());
+  target.remove_suffix(suffix.size());
+  if (target.find_first_of("%?#") != std::string_view::npos) return nullptr;
+  const auto name = target.substr(0, target.find('/'));
+  target.remove_prefix(name.size());
+  if (target.empty()) return find(name, {});
+  if (!target.starts_with(separator)) return nullptr;
+  target.remove_prefix(separator.size());
+  return target.empty() ? nullptr : find(name, target);
+}
+
+}  // namespace fasttrt::serving

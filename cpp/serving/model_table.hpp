@@ -1,0 +1,44 @@
+// The models whose plain requests need no Python, by name and version.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "serving/served_model.hpp"
+
+namespace fasttrt::serving {
+
+using ServedModelPtr = std::shared_ptr<const ServedModel>;
+
+// Changed by copying, so that those who look models up wait for nobody.
+class ModelTable {
+ public:
+  // Adds the version, or puts it in another one's place. is_default: it is meant where a request
+  // names no version.
+  void set(ServedModelPtr model, bool is_default);
+  // Requests under way keep it.
+  void remove(std::string_view name, std::string_view version);
+
+  // An empty version: the default one. Null where there is none.
+  [[nodiscard]] ServedModelPtr find(std::string_view name, std::string_view version) const;
+  // The model that a target of the form /v2/models/NAME[/versions/VERSION]/infer means; null for
+  // one that is not here, and for other targets, also those that are percent-encoded.
+  [[nodiscard]] ServedModelPtr find_for_infer(std::string_view target) const;
+
+ private:
+  struct Versions {
+    std::map<std::string, ServedModelPtr, std::less<>> models;
+    ServedModelPtr default_model;
+  };
+  using Models = std::map<std::string, Versions, std::less<>>;
+
+  std::mutex changing_;
+  std::atomic<std::shared_ptr<const Models>> models_ = std::make_shared<const Models>();
+};
+
+}  // namespace fasttrt::serving
