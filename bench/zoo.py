@@ -2,8 +2,10 @@
 
 python bench/zoo.py --json zoo.json            # a table of all networks in fp32, fp16 and bf16
 python bench/zoo.py --networks gpt2 lstm --no-times
+python bench/zoo.py --tf32                     # float32 as it comes, with TF32
 
-Each network has a process of its own. Times are taken one at a time, errors side by side.
+Each network has a process of its own. Times are taken one at a time, errors side by side, and the
+error is that of the worst of four runs with the same inputs.
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # what TensorRT-RTX heeds for fp32
+if "--tf32" not in sys.argv:
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # what TensorRT-RTX heeds for fp32
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-Precision = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = (
+    "tf32" if "--tf32" in sys.argv else "fp32",
+    "fp16",
+    "bf16",
+)
 
 
 def measure(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -38,7 +45,7 @@ def measure(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from fasttrt._graph.model import OnnxModel
     from support.zoo import NETWORKS
     from support.zoo.exporting import export, make_module
-    from support.zoo.running import error, profile, run_engine, run_torch, sizes_of, times
+    from support.zoo.running import engine_error, error, profile, run_torch, sizes_of, times
 
     torch.set_num_threads(2)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
@@ -76,7 +83,7 @@ def measure(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     entry["open_s"] = time.monotonic() - begin
                     errors = []
                     for x, y in zip(runs, expected, strict=True):
-                        errors.append(error(run_engine(engine, x), y))
+                        errors.append(engine_error(engine, x, y))
                         entry["errors"] = errors
                     entry["error"] = max(errors)
                     if options.times:
@@ -279,6 +286,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=180, help="seconds for one network")
     parser.add_argument("--no-times", dest="times", action="store_false")
     parser.add_argument("--no-compiled", dest="compiled", action="store_false")
+    parser.add_argument("--tf32", action="store_true", help="float32 with TF32, not without")
     parser.add_argument("--torch-only", action="store_true", help="measure PyTorch alone")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--json", type=Path, default=Path("zoo.json"))

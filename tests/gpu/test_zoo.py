@@ -14,11 +14,10 @@ from support.zoo import NETWORKS
 from support.zoo.exporting import export, make_module
 from support.zoo.network import Array, Network
 from support.zoo.running import (
-    LIMITS,
     allowed,
+    engine_error,
     error,
     profile,
-    run_engine,
     run_torch,
     sizes_of,
 )
@@ -29,6 +28,8 @@ pytestmark = [
     # Of PyTorch's recurrent modules in 16 bits: about their memory, not their results.
     pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous"),
 ]
+
+PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 def _torch_error(
@@ -64,14 +65,14 @@ def test_network(name: str, tmp_path: Path) -> None:
     expected = [run_torch(module, x) for x in inputs]
     other = error(run_torch(module, network.draw(50, sizes[0])), expected[0])
     found: dict[str, Any] = {}
-    for precision in LIMITS:
+    for precision in PRECISIONS:
         config = fasttrt.BuildConfig(precision=precision)  # type: ignore[arg-type]
         with fasttrt.Engine(path, device="cuda", config=config, shapes=shapes) as engine:
-            actual = [run_engine(engine, x) for x in inputs]
-        found[precision] = max(map(error, actual, expected))
+            pairs = zip(inputs, expected, strict=True)
+            found[precision] = max(engine_error(engine, x, y) for x, y in pairs)
         theirs = _torch_error(network, precision, inputs[0], expected[0])
         found[f"limit_{precision}"] = allowed(precision, theirs)
     report("zoo", network=name, other_inputs=other, sizes=len(sizes), **found)
-    for precision in LIMITS:
+    for precision in PRECISIONS:
         assert found[precision] < found[f"limit_{precision}"], found
     assert other > 3 * found["fp16"]  # else the answer to any other input would pass

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 from fasttrt._accuracy.bisection import Bisection, Divergence
 from fasttrt._accuracy.comparison import Comparison
 from fasttrt._accuracy.dataflow import self_contained, tensor_types, with_outputs
-from fasttrt._accuracy.metrics import OutputComparison, combine, measure
+from fasttrt._accuracy.metrics import OutputComparison, combine
+from fasttrt._accuracy.repeated_runs import measure_worst, run_repeatedly
 from fasttrt._accuracy.runners import OnnxReference, Reference, Runner
 from fasttrt._accuracy.thresholds import Judge
 from fasttrt._common.host_array import Array
@@ -42,13 +43,14 @@ def find_divergence(
 
     def probe(names: Sequence[str]) -> Mapping[str, OutputComparison]:
         with make(with_outputs(ours, names, types)) as runner:
-            actual = runner.run(feeds)
+            runs = run_repeatedly(runner, feeds)
         copy = OnnxModel(with_outputs(theirs, names, their_types))
         expected = OnnxReference(copy).run(feeds)
         found = {}
         for name in names:
             limits = judge.limits(name)
-            found[name] = combine(name, limits, [measure(actual[name], expected[name], limits)])
+            worst = measure_worst([run[name] for run in runs], expected[name], limits)
+            found[name] = combine(name, limits, [worst])
         return found
 
     failed = {output.name: output for output in comparison.outputs if not output.passed}

@@ -8,6 +8,7 @@ from fasttrt._accuracy.comparison import Comparison
 from fasttrt._accuracy.divergence import MakeRunner, find_divergence
 from fasttrt._accuracy.metrics import Sample, combine, measure
 from fasttrt._accuracy.random_inputs import InputGenerator, Ranges
+from fasttrt._accuracy.repeated_runs import measure_worst, run_repeatedly
 from fasttrt._accuracy.runners import Reference, Runner
 from fasttrt._accuracy.thresholds import Judge, ThresholdsLike
 from fasttrt._common.host_array import Array
@@ -52,7 +53,7 @@ def compare_runners(
             shapes.setdefault(name, []).append(array.shape)
         results = _run_both(candidate, reference, feeds, drawn=generator is not None)
         for name in names:
-            measured = measure(*results[name], judge.limits(name))
+            measured = measure_worst(*results[name], judge.limits(name))
             found[name].append(measured)
             sensitivity.note(name, feeds, results[name][1])
             if failing is None and measured.failed(judge.limits(name)):
@@ -91,8 +92,8 @@ def compare_runners(
 
 def _run_both(
     candidate: Runner, reference: Reference, feeds: dict[str, Array], *, drawn: bool
-) -> dict[str, tuple[Array, Array]]:
-    """Run both sides, and return each output of the engine with the reference's."""
+) -> dict[str, tuple[list[Array], Array]]:
+    """Run both sides, and return each output of all runs of the engine with the reference's."""
     # The reference runs first: ONNX Runtime checks indices, TensorRT reads out of bounds.
     try:
         expected = reference.run(feeds)
@@ -102,13 +103,14 @@ def _run_both(
         raise InputError(
             f"{error}\nThe inputs are random. Pass ranges={{name: (min, max)}}, or your own inputs="
         ) from error
-    actual = candidate.run(feeds)
-    if missing := actual.keys() - expected.keys():
+    runs = run_repeatedly(candidate, feeds)
+    names = runs[0]
+    if missing := names.keys() - expected.keys():
         raise InputError(
-            f"against: expected outputs {', '.join(actual)}, but the reference lacks "
+            f"against: expected outputs {', '.join(names)}, but the reference lacks "
             f"{', '.join(sorted(missing))}"
         )
-    return {name: (array, expected[name]) for name, array in actual.items()}
+    return {name: ([run[name] for run in runs], expected[name]) for name in names}
 
 
 class _InputSensitivity:

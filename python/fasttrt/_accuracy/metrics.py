@@ -77,6 +77,8 @@ class Sample:
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     mismatch: str = ""
     """Why the two cannot be compared; empty if they can."""
+    instability: str = ""
+    """How runs with this same input differ by more than the limits; empty if they do not."""
     elements: int = 0
     errors: ErrorSums = field(default_factory=ErrorSums)
     is_text: bool = False
@@ -240,6 +242,8 @@ def _judge(limits: Limits, samples: Sequence[Sample]) -> Iterator[str]:
     for index, sample in enumerate(samples):
         if sample.mismatch:
             yield f"sample {index}: {sample.mismatch}"
+        if sample.instability:
+            yield f"sample {index}: {sample.instability}"
     if nonfinite_mismatches := sum(sample.nonfinite_mismatches for sample in samples):
         yield f"{nonfinite_mismatches} elements are NaN or infinite on one side only"
     out_of_tolerance = sum(sample.out_of_tolerance for sample in samples)
