@@ -30,6 +30,15 @@ void copy_rows(void* dst, const void* src, std::int64_t rows, std::size_t bytes)
   copy(dst, src, static_cast<std::size_t>(rows) * bytes);
 }
 
+// Fills the places up to the capacity with rows. Padding is real data: whatever else the memory
+// holds may be slow to compute with, or as an index lead anywhere.
+void repeat(const HostRows& host, std::int64_t rows) {
+  for (auto filled = rows; filled < host.capacity; filled += rows) {
+    const auto count = std::min(rows, host.capacity - filled);
+    copy_rows(row_at(host.data, filled, host.row_bytes), host.data, count, host.row_bytes);
+  }
+}
+
 HostBuffer allocate(const std::shared_ptr<PinnedPool>& pool, std::size_t bytes) {
   if (pool == nullptr || bytes < min_pinned_bytes) return HostBuffer(bytes);
   return {pool, bytes};
@@ -136,12 +145,9 @@ std::int64_t Batch::copied_rows() const noexcept {
 void Batch::run(std::int64_t size, GatheredRun& run) {
   std::vector<InputArray> arrays;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const auto bytes = row_bytes(i);
-    void* block = blocks_[i].data();
-    // Padding is real data: whatever else the memory holds may be slow to compute with, or as an
-    // index lead anywhere.
-    for (auto row = rows; row < size; ++row) copy_rows(row_at(block, row, bytes), block, 1, bytes);
-    arrays.push_back({block, with_rows(samples_[i], size), Place::host});
+    const HostRows own{blocks_[i].data(), row_bytes(i), size};
+    if (rows < size && !run.pad(i, own, rows)) repeat(own, rows);
+    arrays.push_back({own.data, with_rows(samples_[i], size), Place::host});
   }
   outputs_.resize(tensors_.outputs.size());
   run.run(arrays, outputs_);

@@ -62,9 +62,7 @@ class Batch {
   // Rows that are there, of the first members without a gap.
   [[nodiscard]] std::int64_t copied_rows() const noexcept;
   // The rows of an input, once one member has been copied in.
-  [[nodiscard]] const void* block(std::size_t input) const noexcept {
-    return blocks_[input].data();
-  }
+  [[nodiscard]] void* block(std::size_t input) const noexcept { return blocks_[input].data(); }
   [[nodiscard]] std::size_t row_bytes(std::size_t input) const noexcept;
 
   // Runs all rows, which must be there, and padding up to `size`. Throws what the run throws, and

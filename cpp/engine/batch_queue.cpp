@@ -15,10 +15,11 @@ QueuedBatch::QueuedBatch(const RunTensors& tensors, const Request& first,
       capacity(std::min(options.max_size, sizes.back())),
       bell(its_bell) {}
 
-BatchQueue::BatchQueue(const RunTensors& tensors, BatchingOptions options)
+BatchQueue::BatchQueue(const RunTensors& tensors, BatchingOptions options, std::size_t devices)
     : tensors_(tensors),
       options_(std::move(options)),
-      expected_(std::numeric_limits<std::int64_t>::max()) {
+      expected_(std::numeric_limits<std::int64_t>::max()),
+      pace_(static_cast<std::int64_t>(devices)) {
   check_batching(tensors_.inputs, tensors_.outputs, options_);
 }
 
@@ -49,6 +50,11 @@ BatchQueue::BatchPtr BatchQueue::open(const RequestRef& request) {
       std::make_shared<QueuedBatch>(tensors_, *request, std::move(sizes), options_, bell));
 }
 
+// Beyond so many the next batch had better gather.
+std::int64_t BatchQueue::useful_rows(const QueuedBatch& batch) const noexcept {
+  return std::min(batch.capacity, pace_.best(batch.sizes));
+}
+
 BatchQueue::Seat BatchQueue::join(const RequestRef& request) {
   const auto rows = request->rows();
   BatchPtr joined;
@@ -56,7 +62,7 @@ BatchQueue::Seat BatchQueue::join(const RequestRef& request) {
     if (batch->is_sealed || batch->priority != request->priority || !batch->matches(*request)) {
       continue;
     }
-    if (batch->rows + rows <= batch->capacity) {
+    if (batch->rows + rows <= useful_rows(*batch)) {
       joined = batch;
       break;
     }
@@ -71,9 +77,10 @@ BatchQueue::Seat BatchQueue::join(const RequestRef& request) {
   joined->rows += rows;
   ++joined->copying;
   ++joined->live;
-  if (joined->rows == joined->capacity) joined->is_sealed = true;
   waiting_ += rows;
   expected_ = std::max(expected_, waiting_ + running_);
+  pace_.came(rows, waiting_ + running_, Clock::now());
+  if (joined->rows >= useful_rows(*joined)) joined->is_sealed = true;
   return {joined, request->member_, offset};
 }
 
@@ -163,6 +170,11 @@ BatchQueue::BatchPtr BatchQueue::first_open(const void* worker) const noexcept {
 void BatchQueue::began(std::int64_t rows) noexcept {
   running_ += rows;
   expected_ = std::max(expected_, waiting_ + running_);
+}
+
+void BatchQueue::ended(std::int64_t rows, std::int64_t size, Clock::duration time) {
+  running_ -= rows;
+  pace_.ended(rows, size, time, Clock::now());
 }
 
 bool BatchQueue::is_alone(std::int64_t rows) const noexcept {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/batch.hpp"
+#include "engine/batch_pace.hpp"
 #include "engine/batching.hpp"
 #include "engine/request.hpp"
 
@@ -20,6 +21,8 @@ struct Lane {
   int unplaced = 0;                       // those of them that may still wait for a place there
   int gathering = 0;                      // workers that bring an open batch there
   Request::Clock::time_point idle_since;  // the end of the last run
+  std::uint64_t begun = 0;                // runs so far
+  std::int64_t last_size = 0;             // of the last that ended, with padding
 };
 
 // A batch in the queue. Changed under the owner's lock only, its rows excepted.
@@ -51,7 +54,7 @@ class BatchQueue {
 
   // The tensors outlive the queue. Throws InputError for options that contradict themselves or an
   // engine that cannot be batched, naming the tensor.
-  BatchQueue(const RunTensors& tensors, BatchingOptions options);
+  BatchQueue(const RunTensors& tensors, BatchingOptions options, std::size_t devices = 1);
 
   // Whether such a request may share a run: all in host memory, max_size samples at most, as many
   // in every input. Others are to run alone. Needs no lock.
@@ -90,9 +93,9 @@ class BatchQueue {
   // The size that a request is run in alone; 0 where the profiles allow none.
   [[nodiscard]] std::int64_t size_alone(const Request& request) const;
 
-  // Rows that began to run, or ended.
+  // Rows that began to run, or ended. time: see BatchPace.
   void began(std::int64_t rows) noexcept;
-  void ended(std::int64_t rows) noexcept { running_ -= rows; }
+  void ended(std::int64_t rows, std::int64_t size, Clock::duration time);
   // Whether a request with these rows would wait for nobody, and nobody is before it.
   [[nodiscard]] bool is_alone(std::int64_t rows) const noexcept;
 
@@ -102,6 +105,7 @@ class BatchQueue {
  private:
   [[nodiscard]] Clock::time_point due(const QueuedBatch& batch, const Lane& lane) const noexcept;
   [[nodiscard]] BatchPtr open(const RequestRef& request);
+  [[nodiscard]] std::int64_t useful_rows(const QueuedBatch& batch) const noexcept;
   [[nodiscard]] bool all_are_here() const noexcept { return waiting_ + running_ >= expected_; }
 
   const RunTensors& tensors_;
@@ -114,6 +118,7 @@ class BatchQueue {
   std::int64_t waiting_ = 0;  // rows
   std::int64_t running_ = 0;
   std::int64_t expected_;
+  BatchPace pace_;
   std::uint8_t next_bell_ = 0;
 };
 

@@ -23,8 +23,9 @@ Dispatcher::Dispatcher(std::vector<std::unique_ptr<Runner>> runners, RunTensors 
   if (runners_.empty()) throw InputError("a dispatcher needs something to run requests on");
   if (options_.workers < 1) throw InputError("workers: expected at least 1");
   if (options_.max_queue == std::size_t{0}) throw InputError("max_queue: expected at least 1");
-  if (options_.batching) batches_ = std::make_unique<BatchQueue>(tensors_, *options_.batching);
-  for (const auto& runner : runners_) lanes_.push_back({*runner, 0, 0, 0, {}});
+  if (options_.batching)
+    batches_ = std::make_unique<BatchQueue>(tensors_, *options_.batching, runners_.size());
+  for (const auto& runner : runners_) lanes_.push_back({*runner, 0, 0, 0, {}, 0, 0});
 }
 
 Dispatcher::~Dispatcher() { close(false); }

@@ -80,6 +80,7 @@ class Dispatcher {
   using BatchPtr = BatchQueue::BatchPtr;
   struct Worker;
   struct Work;
+  struct Run;
 
   void check(Request& request) const;
   void admit(Request& request);
@@ -101,9 +102,9 @@ class Dispatcher {
   void idle(Lock& lock, const Worker& worker, bool& has_spun);
 
   // dispatcher_run.cpp
-  void begin(Lane& lane, std::int64_t rows) noexcept;
-  Clock::time_point end(Lane& lane, std::int64_t rows, std::int64_t size,
-                        Clock::time_point begun) noexcept;
+  [[nodiscard]] Run begin(Lane& lane, std::int64_t rows, std::int64_t size,
+                          Clock::time_point now) noexcept;
+  Clock::time_point end(const Run& run, bool is_ok) noexcept;
   void want_place(Lane& lane) noexcept;
   RequestRef conclude(RequestRef request, bool has_run, Clock::time_point now);
   void run_alone(Lane& lane, Request& request) const;

@@ -26,10 +26,13 @@ bool is_out_of_memory(const std::exception_ptr& error) noexcept {
 
 }  // namespace
 
-void Dispatcher::begin(Lane& lane, std::int64_t rows) noexcept {
-  ++lane.computing;
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): without and with padding
+Dispatcher::Run Dispatcher::begin(Lane& lane, std::int64_t rows, std::int64_t size,
+                                  Clock::time_point now) noexcept {
   ++statistics_.running;
   if (batches_) batches_->began(rows);
+  const bool is_alone = lane.computing++ == 0;
+  return {lane, rows, size, is_alone, ++lane.begun, now};
 }
 
 // A run waits for a place on the device. Open batches wait for the end of runs, so they must hold
@@ -39,19 +42,22 @@ void Dispatcher::want_place(Lane& lane) noexcept {
   if (batches_ && batches_->is_gathering()) announce();
 }
 
-// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): without and with padding
-Dispatcher::Clock::time_point Dispatcher::end(Lane& lane, std::int64_t rows, std::int64_t size,
-                                              Clock::time_point begun) noexcept {
+Dispatcher::Clock::time_point Dispatcher::end(const Run& run, bool is_ok) noexcept {
   const auto now = Clock::now();
+  auto& lane = run.lane;
+  // Of runs of different sizes that overlap nobody knows which one took the time.
+  const bool is_known = (run.is_alone && run.place == lane.begun) || lane.last_size == run.size;
+  const auto time = now - std::max(run.begun, lane.idle_since);
   --lane.computing;
   lane.idle_since = now;
+  lane.last_size = run.size;
   --statistics_.running;
   ++statistics_.runs;
-  statistics_.rows += static_cast<std::uint64_t>(rows);
-  ++statistics_.run_sizes[size];
-  statistics_.run += now - begun;
+  statistics_.rows += static_cast<std::uint64_t>(run.rows);
+  ++statistics_.run_sizes[run.size];
+  statistics_.run += now - run.begun;
   if (!batches_) return now;
-  batches_->ended(rows);
+  batches_->ended(run.rows, run.size, is_ok && is_known ? time : Clock::duration{});
   announce();  // a batch may be ready for the device now
   return now;
 }
@@ -93,15 +99,16 @@ void Dispatcher::run_one(Lane& lane, RequestRef request, Lock& lock) {
   request->begun_at_ = begun;
   if (is_run) {
     request->begin();
-    begin(lane, request->rows());
+    const auto run = begin(lane, request->rows(), request->rows(), begun);
     want_place(lane);
     lock.unlock();
     request->error_ = error_of([&] { run_alone(lane, *request); });
     lock.lock();
     --lane.unplaced;
-    ended = end(lane, request->rows(), request->rows(), begun);
+    const bool is_ok = request->error_ == nullptr;
+    ended = end(run, is_ok);
     request->ended_at_ = ended;
-    if (request->error_ == nullptr) statistics_.count_batch(request->batch_size, ended - begun, {});
+    if (is_ok) statistics_.count_batch(request->batch_size, ended - begun, {});
   }
   request = conclude(std::move(request), is_run, ended);
   lock.unlock();
@@ -155,7 +162,7 @@ void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
   }
   if (!live.empty()) {
     const auto size = padded_size(batch->sizes, batch->rows);
-    begin(lane, batch->rows);
+    const auto run = begin(lane, batch->rows, size, begun);
     const bool is_placed = place != nullptr;
     if (!is_placed) want_place(lane);
     lock.unlock();
@@ -171,7 +178,7 @@ void Dispatcher::run_batch(Worker& worker, const BatchPtr& batch, Lock& lock) {
     if (error == nullptr) error = error_of([&] { batch->run(size, *place); });
     place.reset();
     lock.lock();
-    const auto ended = end(lane, batch->rows, size, begun);
+    const auto ended = end(run, error == nullptr);
     lock.unlock();
     // Alone, only those at fault fail; and there may be memory without the padding.
     const bool may_fit = (batch->is_incomplete || size > batch->rows) && is_out_of_memory(error);

@@ -143,6 +143,7 @@ class FakeEngine {
   milliseconds duration{0};
   bool merges_rows = false;
   bool gathers = false;
+  bool pads = false;       // on the device
   std::int64_t room = 64;  // rows that there is memory for
   std::atomic<bool> closed = false;
   std::atomic<bool> is_held = false;          // runs do not end
@@ -217,15 +218,31 @@ class FakeEngine::FakePlace final : public GatheredRun {
     copied_.assign(first, first + static_cast<std::size_t>(end) * rows.row_bytes);
     uploaded_ = end;
   }
+  bool pad(std::size_t input, const HostRows& rows, std::int64_t end) override {
+    CHECK(rows.capacity > end);
+    if (input > 0 || !engine_.pads) return false;
+    const auto* const first = static_cast<const std::byte*>(rows.data);
+    copied_.assign(first, first + static_cast<std::size_t>(end) * rows.row_bytes);
+    while (copied_.size() < static_cast<std::size_t>(rows.capacity) * rows.row_bytes) {
+      copied_.push_back(copied_[copied_.size() - static_cast<std::size_t>(end) * rows.row_bytes]);
+    }
+    is_padded_ = true;
+    return true;
+  }
   void run(std::span<const InputArray> inputs, std::span<OutputArray> outputs) override {
     CHECK(uploaded_ <= inputs[0].shape[0]);
-    const auto* const data = static_cast<const std::byte*>(inputs[0].data);
-    CHECK(std::equal(copied_.begin(), copied_.end(), data));
+    std::vector<InputArray> arrays(inputs.begin(), inputs.end());
+    if (is_padded_) {
+      arrays[0].data = copied_.data();
+    } else {
+      const auto* const data = static_cast<const std::byte*>(inputs[0].data);
+      CHECK(std::equal(copied_.begin(), copied_.end(), data));
+    }
     {
       const std::lock_guard lock(engine_.mutex_);
       engine_.ahead += std::exchange(uploaded_, 0);
     }
-    engine_.run(inputs, outputs);
+    engine_.run(arrays, outputs);
   }
 
  private:
@@ -233,6 +250,7 @@ class FakeEngine::FakePlace final : public GatheredRun {
   std::size_t device_;
   std::vector<std::byte> copied_;
   std::int64_t uploaded_ = 0;
+  bool is_padded_ = false;
 };
 
 class FakeEngine::FakeRunner final : public Runner {
@@ -449,8 +467,10 @@ TEST_CASE("a call that nobody joins runs in its own arrays") {
   CHECK(call(*dispatcher, rows, 6) == "InputError: out= has another shape");
 }
 
-TEST_CASE("padding repeats the first row, up to the next size") {
+TEST_CASE("padding repeats the first rows, up to the next size, on the host or the device") {
   FakeEngine engine;
+  SUBCASE("on the host") {}
+  SUBCASE("on the device") { engine.pads = true; }
   const auto dispatcher = engine.dispatcher(BatchingOptions{3, hours(1), {2, 5, 9}});
   CHECK(all_are(call_together(*dispatcher, some_rows(3, 1, 4)), "right"));
   const auto alone = engine.dispatcher(BatchingOptions{3, microseconds(0), {2, 5, 9}});
@@ -461,8 +481,9 @@ TEST_CASE("padding repeats the first row, up to the next size") {
   for (const auto& run : engine.runs()) {
     if (run.count != 5) continue;
     for (std::size_t row = 3; row < 5; ++row) {
-      CHECK(run.id[row] == run.id[0]);
-      CHECK(std::equal(run.x.begin(), run.x.begin() + 4, run.x.data() + row * 4));
+      CHECK(run.id[row] == run.id[row - 3]);
+      const auto* const x = run.x.data() + row * 4;
+      CHECK(std::equal(x, x + 4, x - 12));
     }
   }
 }
@@ -481,8 +502,9 @@ TEST_CASE("only sizes that a profile takes with these samples are run") {
   FakeEngine engine;
   engine.inputs[0].profiles = {range({1, 1}, {8, 4}), range({1, 5}, {3, 9})};
   engine.inputs[1].profiles = {range({1}, {8}), range({1}, {3})};
-  const auto dispatcher = engine.dispatcher(BatchingOptions{8, hours(1), {2, 8}});
-  CHECK(all_are(call_together(*dispatcher, some_rows(2, 1, 9)), "right"));
+  const BatchingOptions options{8, hours(1), {2, 8}};
+  CHECK(all_are(call_together(*engine.dispatcher(options), some_rows(2, 1, 9)), "right"));
+  const auto dispatcher = engine.dispatcher(options);
   CHECK(all_are(call_together(*dispatcher, some_rows(8, 1, 4)), "right"));
   CHECK(engine.sizes() == std::vector<std::int64_t>{2, 8});
   CHECK(call(*dispatcher, Random().rows(3, 9)) == "right");  // alone: no batch of such holds three

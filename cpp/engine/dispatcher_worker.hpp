@@ -31,6 +31,16 @@ struct Dispatcher::Worker {
   }
 };
 
+// A run under way.
+struct Dispatcher::Run {
+  Lane& lane;
+  std::int64_t rows;
+  std::int64_t size;    // with padding
+  bool is_alone;        // on its device, as it begins
+  std::uint64_t place;  // among all runs there
+  Clock::time_point begun;
+};
+
 // Either of the first two; neither: there is none.
 struct Dispatcher::Work {
   RequestRef request;

@@ -23,6 +23,12 @@ class Engine::GatheredSession final : public GatheredRun {
                           bytes(rows.capacity));
   }
 
+  bool pad(std::size_t input, const HostRows& rows, std::int64_t end) override {
+    return (*lease_)->pad_ahead(input, static_cast<const std::byte*>(rows.data),
+                                static_cast<std::size_t>(end) * rows.row_bytes,
+                                static_cast<std::size_t>(rows.capacity) * rows.row_bytes);
+  }
+
   void run(std::span<const InputArray> inputs, std::span<OutputArray> outputs) override {
     const nvtx::Range range(engine_.shared_.ranges.batch.c_str());
     (*lease_)->run(inputs, choose_profile(engine_.shared_.inputs, inputs), outputs, std::nullopt);

@@ -65,6 +65,19 @@ bool InputSlot::copy_ahead(const std::byte* data, std::size_t begin, std::size_t
   return moved;
 }
 
+bool InputSlot::pad_ahead(const std::byte* data, std::size_t end, std::size_t capacity,
+                          cuda::StreamRef stream) {
+  const auto ahead = ahead_of_ == data ? ahead_ : 0;
+  const bool moved = copy_ahead(data, ahead, end, capacity, stream);
+  auto* const first = static_cast<std::byte*>(buffer_.data());
+  while (ahead_ < capacity) {
+    const auto bytes = std::min(end, capacity - ahead_);
+    cuda::copy_on_device(first + ahead_, first, bytes, stream);
+    ahead_ += bytes;
+  }
+  return moved;
+}
+
 // Without the bytes before `begin`. Like the two below, returns whether memory that captured work
 // may use was replaced.
 bool InputSlot::upload(const std::byte* data, std::size_t begin, std::size_t end,

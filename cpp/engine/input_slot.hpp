@@ -33,7 +33,15 @@ class InputSlot {
   // captured work may use was replaced. Until stage() or forget_ahead() the bytes must stay.
   [[nodiscard]] bool copy_ahead(const std::byte* data, std::size_t begin, std::size_t end,
                                 std::size_t capacity, cuda::StreamRef stream);
+  // The same for what precedes `end` and was not copied yet; then what the array begins with fills
+  // the rest up to `capacity`.
+  [[nodiscard]] bool pad_ahead(const std::byte* data, std::size_t end, std::size_t capacity,
+                               cuda::StreamRef stream);
   void forget_ahead() noexcept { ahead_of_ = nullptr; }
+  // Whether an array of so many bytes in host memory is copied to the device.
+  [[nodiscard]] bool is_copied(std::size_t bytes) const noexcept {
+    return !tensor_.on_host && bytes > mapped_limit_;
+  }
 
   // For an array that the GPU reads from page-locked memory: the place of a copy in its own, and
   // what makes it. Kernels that read their input many times want it there.

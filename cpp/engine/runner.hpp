@@ -12,7 +12,7 @@ namespace fasttrt::engine {
 
 // Rows of an input that lie in host memory, of which there will be `capacity` at most.
 struct HostRows {
-  const void* data = nullptr;
+  void* data = nullptr;
   std::size_t row_bytes = 0;
   std::int64_t capacity = 0;
 };
@@ -29,6 +29,10 @@ class GatheredRun {
   // until the run is over, or this is gone.
   virtual void upload(std::size_t input, const HostRows& rows, std::int64_t begin,
                       std::int64_t end) = 0;
+  // Begins to copy the rows before `end` that were not copied yet, and to repeat them, from the
+  // first on, in the places up to the capacity. Returns whether it did: no for an input that is
+  // read from the host's memory, where they are to be repeated instead.
+  [[nodiscard]] virtual bool pad(std::size_t input, const HostRows& rows, std::int64_t end) = 0;
   // Runs once. It allocates the results without a target.
   virtual void run(std::span<const InputArray> inputs, std::span<OutputArray> outputs) = 0;
 };

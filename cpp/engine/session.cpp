@@ -139,6 +139,16 @@ void Session::copy_ahead(std::size_t input, const std::byte* array, std::size_t 
   });
 }
 
+bool Session::pad_ahead(std::size_t input, const std::byte* array, std::size_t end,
+                        std::size_t capacity) {
+  if (!inputs_[input].is_copied(capacity)) return false;
+  wait_for_previous_run({{{array, {}, Place::host}}}, stream_);
+  has_ahead_ = true;
+  std::ignore = placed(
+      [&] { return Placement{nullptr, inputs_[input].pad_ahead(array, end, capacity, stream_)}; });
+  return true;
+}
+
 void Session::forget_ahead() noexcept {
   if (!std::exchange(has_ahead_, false)) return;
   synchronize_quietly(stream_);

@@ -72,6 +72,10 @@ class Session {
   // Throws CudaError or OutOfMemoryError.
   void copy_ahead(std::size_t input, const std::byte* array, std::size_t begin, std::size_t end,
                   std::size_t capacity);
+  // The same up to `end`, and fills the rest up to `capacity` with what the array begins with.
+  // Returns false, and does nothing, for an array that is not copied to the device.
+  [[nodiscard]] bool pad_ahead(std::size_t input, const std::byte* array, std::size_t end,
+                               std::size_t capacity);
   void forget_ahead() noexcept;
 
   // The outputs' shapes for these inputs, with -1 for a dimension that only a run can tell.
