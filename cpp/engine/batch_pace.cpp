@@ -15,6 +15,7 @@ void follow(double& mean, double value, double weight) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): those that came, and all
 void BatchPace::came(std::int64_t rows, std::int64_t in_flight, Clock::time_point now) noexcept {
   clients_ = std::max(clients_, static_cast<double>(in_flight));
   if (awaited_ == 0) return;

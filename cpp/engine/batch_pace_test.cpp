@@ -18,9 +18,11 @@ const std::map<std::int64_t, int> run_times{{1, 364}, {2, 400},  {4, 470},
 // Clients that wait for their answers, and come back one after the other.
 class Clients {
  public:
+  // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): the clients, and what they share
   explicit Clients(std::int64_t count, std::int64_t devices = 1) : pace(devices), count_(count) {}
 
   // time: what is known of how long the run took; zero: nothing.
+  // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): the clients' and the run's
   void run(std::int64_t size, microseconds return_time, microseconds time) {
     const auto rows = std::min(size, count_);
     now_ += std::chrono::seconds(1);
@@ -42,7 +44,7 @@ class Clients {
 
  private:
   std::int64_t count_;
-  BatchPace::Clock::time_point now_{};
+  BatchPace::Clock::time_point now_;
 };
 
 }  // namespace

@@ -34,10 +34,10 @@ struct Dispatcher::Worker {
 // A run under way.
 struct Dispatcher::Run {
   Lane& lane;
-  std::int64_t rows;
-  std::int64_t size;    // with padding
-  bool is_alone;        // on its device, as it begins
-  std::uint64_t place;  // among all runs there
+  std::int64_t rows = 0;
+  std::int64_t size = 0;    // with padding
+  bool is_alone = false;    // on its device, as it begins
+  std::uint64_t place = 0;  // among all runs there
   Clock::time_point begun;
 };
 
