@@ -105,6 +105,9 @@ class FunctionBatch final : public engine::GatheredRun {
   explicit FunctionBatch(FunctionRunner& runner) : runner_(runner) {}
   void upload(std::size_t /*input*/, const engine::HostRows& /*rows*/, std::int64_t /*begin*/,
               std::int64_t /*end*/) override {}
+  bool pad(std::size_t /*input*/, const engine::HostRows& /*rows*/, std::int64_t /*end*/) override {
+    return false;
+  }
   void run(std::span<const InputArray> inputs, std::span<OutputArray> outputs) override {
     runner_.run(inputs, outputs);
   }
