@@ -43,7 +43,7 @@ class PyHttpServer {
       std::ignore = server_.release();  // the parent's
       return;
     }
-    close(0);
+    std::ignore = close(0);
   }
   PyHttpServer(const PyHttpServer&) = delete;
   PyHttpServer& operator=(const PyHttpServer&) = delete;
@@ -53,13 +53,14 @@ class PyHttpServer {
     return *server_;
   }
 
-  void start() {
+  void start() const {
     const GilRelease release;  // nothing of Python's is touched
     server().start();
   }
 
   void set_model(Route route, const py::object& dispatcher, std::vector<ServedTensor> inputs,
-                 std::vector<ServedTensor> outputs, bool is_default, std::int64_t max_batch_size) {
+                 std::vector<ServedTensor> outputs, bool is_default,
+                 std::int64_t max_batch_size) const {
     bury_kept_objects();
     const auto found = dispatcher_of(dispatcher);
     // Its engines must be there as long as requests come.
@@ -75,7 +76,7 @@ class PyHttpServer {
     server().models().set(std::move(model), is_default);
   }
 
-  void remove_model(const Route& route) {
+  void remove_model(const Route& route) const {
     server().models().remove(route.name, route.version);
     bury_kept_objects();
   }
@@ -100,7 +101,7 @@ class PyHttpServer {
     return found;
   }
 
-  ControlQueue::RequestPtr next(std::optional<double> timeout) {
+  [[nodiscard]] ControlQueue::RequestPtr next(std::optional<double> timeout) const {
     bury_kept_objects();
     ControlQueue::RequestPtr request;
     auto& queue = server().control();
@@ -113,7 +114,7 @@ class PyHttpServer {
     return request;
   }
 
-  [[nodiscard]] py::list take_engine_failures() {
+  [[nodiscard]] py::list take_engine_failures() const {
     py::list failures;
     for (const auto& failure : server().control().take_failures()) {
       failures.append(py::make_tuple(failure.model, failure.version, to_str(failure.message)));
@@ -121,7 +122,7 @@ class PyHttpServer {
     return failures;
   }
 
-  bool close(double grace) {
+  [[nodiscard]] bool close(double grace) const {
     bool all_ended = true;
     {
       const GilRelease release;  // waits for clients, whose requests may need it

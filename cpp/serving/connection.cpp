@@ -32,7 +32,6 @@ Connection::Connection(EventLoop& loop, FileDescriptor socket, std::string peer)
     : loop_(loop),
       socket_(std::move(socket)),
       peer_(std::move(peer)),
-      interest_(EPOLLIN),
       parser_(head_limits(loop.server().options)),
       begun_at_(loop.now()),
       active_at_(loop.now()) {
@@ -177,7 +176,7 @@ void Connection::close() noexcept {
   {
     const std::lock_guard lock(server.mutex);
     --server.connections;
-    if (server.is_draining) server.connection_ended.notify_all();
+    if (server.is_draining) server.changed.notify_all();
   }
   loop_.discard(*this);
 }

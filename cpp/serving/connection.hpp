@@ -1,6 +1,8 @@
 // One client: its requests in, their answers out, in order.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +40,7 @@ class Connection final : public EventSource {
   void on_deadline();
 
   // The answer of an exchange, which advance() writes.
-  void answer(Exchange& exchange, HttpResponse response);
+  static void answer(Exchange& exchange, HttpResponse response);
   // The same for one whose infer request is done.
   void finish(Exchange& exchange, InferRequest& request);
   // Does what can be done now: takes requests that are here, and writes answers.
@@ -81,12 +83,13 @@ class Connection final : public EventSource {
   void update_interest() noexcept;
   [[nodiscard]] bool is_paused() const noexcept;
   [[nodiscard]] bool has_partial_request() const noexcept;
+  [[nodiscard]] bool is_chunked() const noexcept { return parser_.head().is_chunked; }
 
   EventLoop& loop_;
   FileDescriptor socket_;
   const std::string peer_;
   Phase phase_ = Phase::head;
-  std::uint32_t interest_;
+  std::uint32_t interest_ = EPOLLIN;
   bool is_blocked_ = false;  // the socket takes no more at the moment
   bool has_ended_ = false;   // the client sends no more
 
@@ -98,7 +101,7 @@ class Connection final : public EventSource {
 
   // Of the request whose body is read. The buffer begins with its head until it is complete.
   RequestBody body_;
-  std::optional<ChunkedDecoder> chunks_;
+  ChunkedDecoder chunks_;     // where the body is chunked
   std::size_t buffered_ = 0;  // bytes behind the head that are dealt with
   ServedModelPtr model_;      // null: not a plain infer request
   std::size_t json_bytes_ = 0;

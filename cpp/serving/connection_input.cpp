@@ -42,7 +42,7 @@ void Connection::receive() {
 }
 
 void Connection::receive_body() {
-  const auto room = chunks_ ? loop_.scratch() : body_.room();
+  const auto room = is_chunked() ? loop_.scratch() : body_.room();
   const auto wanted = std::min(room.size(), max_received);
   const auto count = ::recv(socket_.get(), room.data(), wanted, 0);
   if (count == 0) return on_end_of_input();
@@ -51,14 +51,14 @@ void Connection::receive_body() {
     return;
   }
   const auto size = static_cast<std::size_t>(count);
-  if (!chunks_) {
+  if (!is_chunked()) {
     body_.commit(size);
     if (body_.room().empty()) complete_request();
     return;
   }
   const std::string_view bytes(room.data(), size);
   const auto taken = decode(bytes);
-  if (!taken || !chunks_->is_complete()) return;
+  if (!taken || !chunks_.is_complete()) return;
   complete_request();
   input_.append(bytes.substr(*taken));
 }
@@ -103,8 +103,7 @@ bool Connection::begin_body() {
                   ? model_->dispatcher().tensors().pool
                   : nullptr;
   body_ = RequestBody(loop_.server().budget, std::move(pool), json_bytes_);
-  chunks_.reset();
-  if (head.is_chunked) chunks_.emplace();
+  chunks_ = {};
   buffered_ = 0;
   try {
     if (!body_.reserve(static_cast<std::size_t>(size))) {
@@ -145,11 +144,11 @@ void Connection::find_plain_model() {
 // Whether the body is complete.
 bool Connection::take_buffered_body() {
   const auto rest = input_.bytes().substr(parser_.size() + buffered_);
-  if (chunks_) {
+  if (is_chunked()) {
     const auto taken = decode(rest);
     if (!taken) return false;
     buffered_ += *taken;
-    return chunks_->is_complete();
+    return chunks_.is_complete();
   }
   const auto room = body_.room();
   const auto size = std::min(rest.size(), room.size());
@@ -162,11 +161,11 @@ bool Connection::take_buffered_body() {
 // Returns how many of the bytes are the body's; none if it was refused.
 std::optional<std::size_t> Connection::decode(std::string_view bytes) {
   std::size_t taken = 0;
-  while (taken < bytes.size() && !chunks_->is_complete()) {
-    const auto step = chunks_->next(bytes.substr(taken));
+  while (taken < bytes.size() && !chunks_.is_complete()) {
+    const auto step = chunks_.next(bytes.substr(taken));
     taken += step.taken;
-    if (chunks_->is_refused()) {
-      refuse_at_once(chunks_->error());
+    if (chunks_.is_refused()) {
+      refuse_at_once(chunks_.error());
       return std::nullopt;
     }
     if (!append_to_body(step.piece)) return std::nullopt;

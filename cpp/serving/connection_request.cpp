@@ -61,7 +61,7 @@ void Connection::hand_over(const ExchangePtr& exchange) {
     mailbox->post([exchange, shared] {
       auto* const connection = exchange->connection;
       if (connection == nullptr) return;
-      connection->answer(*exchange, std::move(*shared));
+      Connection::answer(*exchange, std::move(*shared));
       connection->advance();
     });
   };

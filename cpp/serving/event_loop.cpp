@@ -93,8 +93,12 @@ void EventLoop::discard(Connection& connection) {
 
 void EventLoop::drain() {
   std::vector<Connection*> all;
+  all.reserve(connections_.size());
   for (const auto& [connection, owner] : connections_) all.push_back(connection);
   for (auto* const connection : all) connection->drain();
+  const std::lock_guard lock(server_.mutex);
+  ++server_.draining_loops;
+  server_.changed.notify_all();
 }
 
 void EventLoop::run() {
@@ -129,6 +133,8 @@ void EventLoop::run_tasks() {
 void EventLoop::deliver_results() {
   std::vector<Connection*> answered;
   for (auto& done : channel_->take()) {
+    // Nothing else comes here.
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-static-cast-downcast)
     const auto request = InferRequestRef::adopt(static_cast<InferRequest*>(done.take()));
     auto* const exchange = request->exchange;
     if (exchange == nullptr) {

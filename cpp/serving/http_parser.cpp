@@ -51,24 +51,25 @@ HttpParser::Result HttpParser::parse(std::string_view bytes) {
   if (bytes.size() > begin_ && bytes[begin_] != '\r' && !is_token_character(bytes[begin_])) {
     return refuse(400, "this is no HTTP request");
   }
+  constexpr std::size_t around_target = max_method_bytes + std::string_view(" HTTP/1.1 ").size();
+  const auto max_line_end = begin_ + limits_.max_target_bytes + around_target;
   const auto seen = bytes.substr(0, begin_ + limits_.max_bytes);
   for (;;) {
     const auto end = seen.find('\n', scanned_);
+    const bool is_first = scanned_ == begin_;
+    if (is_first && std::min(end, bytes.size()) > max_line_end) {
+      return refuse(414, "the request line is too long");
+    }
     if (end == std::string_view::npos) break;
     if (end == scanned_ || seen[end - 1] != '\r') return refuse(400, "a line must end in CRLF");
-    const bool is_empty = end == scanned_ + 1;
-    if (is_empty) {
-      if (scanned_ == begin_) return refuse(400, "there is no request line");
+    if (end == scanned_ + 1) {  // the empty line
+      if (is_first) return refuse(400, "there is no request line");
       const auto lines = bytes.substr(begin_, scanned_ - begin_);
+      if (!parse_lines(lines) || !interpret_headers()) return Result::refused;
       size_ = end + 1;
-      return parse_lines(lines) && interpret_headers() ? Result::complete : Result::refused;
+      return Result::complete;
     }
     scanned_ = end + 1;
-  }
-  const auto room =
-      limits_.max_target_bytes + max_method_bytes + std::string_view(" HTTP/1.1 ").size();
-  if (scanned_ == begin_ && bytes.size() - begin_ > room) {
-    return refuse(414, "the request line is too long");
   }
   if (bytes.size() - begin_ >= limits_.max_bytes) return refuse(431, "the headers are too large");
   return Result::incomplete;

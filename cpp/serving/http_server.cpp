@@ -34,6 +34,7 @@ HttpServer::HttpServer(HttpOptions options) : state_(checked(std::move(options))
   auto sockets = listen_at(state_.options.host, state_.options.port, state_.options.backlog);
   port_ = port_of(sockets.front());
   std::vector<EventLoop*> all;
+  all.reserve(static_cast<std::size_t>(state_.options.threads));
   for (int i = 0; i < state_.options.threads; ++i) {
     all.push_back(loops_.emplace_back(std::make_unique<EventLoop>(state_)).get());
   }
@@ -57,13 +58,15 @@ bool HttpServer::close(Clock::duration grace) {
   state_.is_draining = true;
   loops_.front()->post([this] {
     for (const auto& listener : listeners_) listener->close();
+    // Behind the connections that they were given.
+    for (const auto& loop : loops_) loop->post([&loop = *loop] { loop.drain(); });
   });
-  for (const auto& loop : loops_) loop->post([&loop = *loop] { loop.drain(); });
   bool all_ended = true;
   if (is_started_) {
     std::unique_lock lock(state_.mutex);
-    all_ended =
-        state_.connection_ended.wait_for(lock, grace, [&] { return state_.connections == 0; });
+    all_ended = state_.changed.wait_for(lock, grace, [&] {
+      return state_.draining_loops == loops_.size() && state_.connections == 0;
+    });
   }
   state_.control.close();
   for (const auto& loop : loops_) loop->stop();

@@ -119,10 +119,11 @@ bool InferRequest::place_input(const InferHeader::Input& input, std::string_view
   if (array.data != nullptr) return false;  // it came twice
   const auto bytes = data.substr(0, static_cast<std::size_t>(input.bytes));
   if (tensor->dtype == DataType::boolean && !is_boolean(bytes)) return false;
-  array = {bytes.data(), input.shape, engine::Place::host};
-  if (!is_aligned(bytes.data(), tensor->dtype)) {
+  const void* const begin = data.data();
+  array = {begin, input.shape, engine::Place::host};
+  if (!is_aligned(begin, tensor->dtype)) {
     auto& copy = aligned_.emplace_back(bytes.size());
-    if (!bytes.empty()) std::memcpy(copy.data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(copy.data(), begin, bytes.size());
     array.data = copy.data();
   }
   data.remove_prefix(bytes.size());

@@ -48,7 +48,7 @@ bool JsonReader::next_key(std::string_view& key) noexcept {
 
 bool JsonReader::read(std::string_view& string) noexcept {
   if (!take('"')) return fail();
-  const auto end = std::ranges::find_if_not(text_, is_plain);
+  const auto* const end = std::ranges::find_if_not(text_, is_plain);
   if (end == text_.end() || *end != '"') return fail();
   string = {text_.begin(), end};
   text_.remove_prefix(string.size() + 1);

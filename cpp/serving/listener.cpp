@@ -68,6 +68,7 @@ std::string name_of(const sockaddr_storage& address, socklen_t size) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as in an address
 std::vector<FileDescriptor> listen_at(const std::string& host, std::uint16_t port, int backlog) {
   const auto found = addresses_of(host, port);
   std::vector<FileDescriptor> sockets;

@@ -16,6 +16,7 @@ void ModelTable::set(ServedModelPtr model, bool is_default) {
   models_.store(std::move(models));
 }
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as in a target
 void ModelTable::remove(std::string_view name, std::string_view version) {
   const std::lock_guard lock(changing_);
   auto models = std::make_shared<Models>(*models_.load());
@@ -30,6 +31,7 @@ void ModelTable::remove(std::string_view name, std::string_view version) {
   models_.store(std::move(models));
 }
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as in a target
 ServedModelPtr ModelTable::find(std::string_view name, std::string_view version) const {
   const auto models = models_.load();
   const auto found = models->find(name);

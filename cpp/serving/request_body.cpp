@@ -47,6 +47,17 @@ RequestBody::RequestBody(std::shared_ptr<MemoryBudget> budget,
       pool_(std::move(pool)),
       padding_((alignment - align_at % alignment) % alignment) {}
 
+RequestBody& RequestBody::operator=(RequestBody&& other) noexcept {
+  budget_ = std::move(other.budget_);
+  pool_ = std::move(other.pool_);
+  padding_ = other.padding_;
+  memory_ = std::move(other.memory_);
+  reservation_ = std::move(other.reservation_);  // once the memory is free
+  capacity_ = std::exchange(other.capacity_, 0);
+  size_ = std::exchange(other.size_, 0);
+  return *this;
+}
+
 char* RequestBody::begin() const noexcept {
   auto* const memory = static_cast<char*>(memory_.data());
   return memory == nullptr ? nullptr : memory + padding_;

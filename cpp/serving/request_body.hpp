@@ -47,6 +47,10 @@ class Reservation {
 class RequestBody {
  public:
   RequestBody() noexcept = default;
+  ~RequestBody() = default;
+  // The other is empty then.
+  RequestBody(RequestBody&& other) noexcept { *this = std::move(other); }
+  RequestBody& operator=(RequestBody&& other) noexcept;
   // align_at: the offset of the byte that is to lie as arrays are best read, behind the JSON part.
   // pool: for page-locked memory; null: ordinary memory.
   RequestBody(std::shared_ptr<MemoryBudget> budget, std::shared_ptr<engine::PinnedPool> pool,

@@ -53,8 +53,9 @@ ResponseQueue::Result ResponseQueue::write(int socket) {
   while (!exchanges_.empty() && exchanges_.front()->answer) {
     Pieces pieces(written_);
     for (const auto& exchange : exchanges_) {
-      if (!exchange->answer || pieces.is_full()) break;
-      pieces.add(*exchange->answer);
+      const auto& answer = exchange->answer;
+      if (!answer || pieces.is_full()) break;
+      pieces.add(*answer);
     }
     msghdr message{};
     message.msg_iov = pieces.data();
@@ -73,8 +74,10 @@ ResponseQueue::Result ResponseQueue::write(int socket) {
 
 void ResponseQueue::advance(std::size_t bytes) noexcept {
   written_ += bytes;
-  while (!exchanges_.empty() && exchanges_.front()->answer) {
-    const auto size = size_of(*exchanges_.front()->answer);
+  while (!exchanges_.empty()) {
+    const auto& answer = exchanges_.front()->answer;
+    if (!answer) return;
+    const auto size = size_of(*answer);
     if (written_ < size) return;
     written_ -= size;
     exchanges_.pop_front();

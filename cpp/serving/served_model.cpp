@@ -34,16 +34,18 @@ std::vector<ServedModel::Tensor> check(std::vector<ServedTensor> served,
     auto& [name, datatype, shape] = served[i];
     const auto type = to_data_type(datatype);
     if (type != engine[i].dtype) {
-      throw InputError(name + ": the engine's dtype is " +
-                       std::string(nvinfer::dtype_name(engine[i].dtype)) + ", got datatype " +
-                       datatype);
+      auto text = name + ": the engine's dtype is ";
+      text += nvinfer::dtype_name(engine[i].dtype);
+      text.append(", got datatype ").append(datatype);
+      throw InputError(text);
     }
     if (shape.rank() != engine[i].shape.rank()) {
       throw InputError(name + ": the engine's shape is " + engine[i].shape.str() + ", got " +
                        shape.str());
     }
-    auto json = R"({"name":)" + json_string(name) + R"(,"datatype":)" + json_string(datatype) +
-                R"(,"shape":[)";
+    std::string json = R"({"name":)";
+    json.append(json_string(name)).append(R"(,"datatype":)").append(json_string(datatype));
+    json += R"(,"shape":[)";
     tensors.push_back({std::move(name), std::move(datatype), *type, shape, std::move(json)});
   }
   return tensors;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -30,8 +31,9 @@ struct ServerState {
   std::atomic<bool> is_draining = false;  // connections end with their next answer
 
   std::atomic<int> connections = 0;
-  std::mutex mutex;
-  std::condition_variable connection_ended;  // told while draining
+  std::mutex mutex;                 // of what close() waits for
+  std::condition_variable changed;  // told while draining
+  std::size_t draining_loops = 0;   // that know of it, so that they take no more connections
 };
 
 }  // namespace fasttrt::serving
