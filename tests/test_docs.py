@@ -198,7 +198,11 @@ HAVE_EXAMPLES = {
 
 def test_public_names_have_examples() -> None:
     functions = {f"cache.{name}" for name in fasttrt.cache.__all__ if name != "Entry"}
-    assert EXAMPLES.keys() >= HAVE_EXAMPLES | functions | {"serving.asgi"}
+    assert EXAMPLES.keys() >= HAVE_EXAMPLES | functions | {
+        "serving.Server",
+        "serving.asgi",
+        "serve",
+    }
 
 
 def test_help_shows_the_fields_of_options() -> None:

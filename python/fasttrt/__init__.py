@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fasttrt._engine.options_file import load_config
     from fasttrt._quantization.quantize import Quantized, quantize
     from fasttrt._quantization.report import OutputLoss, QuantizationReport
+    from fasttrt._serving.serve import serve
     from fasttrt._torch.torch_module import TorchModule, from_torch
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "library",
     "load_config",
     "quantize",
+    "serve",
 ]
 
 # Names that few programs use are imported on first access.
@@ -106,6 +108,7 @@ _LAZY = {
     "quantize": "_quantization.quantize",
     "TorchModule": "_torch.torch_module",
     "from_torch": "_torch.torch_module",
+    "serve": "_serving.serve",
 }
 
 

@@ -24,6 +24,7 @@ from fasttrt._cli import inspect as inspect
 from fasttrt._cli import profile as profile
 from fasttrt._cli import quantize as quantize
 from fasttrt._cli import run as run
+from fasttrt._cli import serve as serve
 from fasttrt._cli import tune as tune
 from fasttrt._cli.help_text import Command
 from fasttrt._cli.messages import in_options, show_logs
@@ -52,6 +53,7 @@ app.command(cls=Command)(inspect.inspect)
 app.command(cls=Command)(profile.profile)
 app.command(cls=Command)(quantize.quantize)
 app.command(cls=Command)(run.run)
+app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(tune.tune)
 
 

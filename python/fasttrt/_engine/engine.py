@@ -344,6 +344,11 @@ def queue_statistics(engine: Engine) -> dict[str, Any]:
     return engine._queue.statistics()  # noqa: SLF001
 
 
+def plain_dispatcher_of(engine: Engine) -> "_core.Dispatcher | None":
+    """Return what takes an engine's requests without Python, for fasttrt's own server."""
+    return engine._queue.plain_dispatcher  # noqa: SLF001
+
+
 def _leave_all_to_parent() -> None:
     for engine in list(_open_engines):
         engine._leave_to_parent()  # noqa: SLF001

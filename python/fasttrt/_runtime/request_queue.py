@@ -194,6 +194,13 @@ class RequestQueue:
         return request.wait(timeout)
 
     @property
+    def plain_dispatcher(self) -> "_core.Dispatcher | None":
+        """What takes requests without Python; None where arrays need to be converted first."""
+        if self._engines is not None and self._engines.prepare is not None:
+            return None
+        return None if isinstance(self._dispatcher, ForkedDispatcher) else self._dispatcher
+
+    @property
     def closed(self) -> bool:
         """Whether nothing more is taken."""
         return self._dispatcher.closed

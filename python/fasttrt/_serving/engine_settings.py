@@ -75,7 +75,7 @@ def engine_options(
     if given is not None and given.max_queue_size:
         options["max_queue"] = given.max_queue_size
     size = config.max_batch_size
-    if size is None and given is None and ("batching" in own or not defaults.max_batch_size):
+    if size is None and given is None and ("batching" in options or not defaults.max_batch_size):
         return options
     plan = Plan.load(file) if is_plan_file(file) else None
     model = None if plan is not None else _model(file, options)

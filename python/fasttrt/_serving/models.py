@@ -1,8 +1,8 @@
 """`Models`: the models of a server; loading, replacing and unloading them while requests run."""
 
+import queue
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,17 +85,33 @@ class Models(ModelTable):
             for name in names:
                 self._entries.setdefault(name, ModelEntry(name))
 
-        def load(name: str) -> tuple[str, Error | None]:
-            try:
-                self._load(name, None, None)
-            except Error as error:
-                return name, error
-            return name, None
+        waiting = queue.SimpleQueue[str]()
+        for name in names:
+            waiting.put(name)
+        errors: dict[str, Error] = {}
 
-        with ThreadPoolExecutor(_LOADERS, "fasttrt-load") as pool:
-            results = dict(pool.map(load, names))
+        def load() -> None:
+            while True:
+                try:
+                    name = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    self._load(name, None, None)
+                except Error as error:
+                    errors[name] = error
+
+        # Daemons, unlike a pool's: the process may end while they build.
+        threads = [
+            threading.Thread(target=load, name=f"fasttrt-load-{index}", daemon=True)
+            for index in range(min(_LOADERS, len(names)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         self._is_started = True
-        return {name: error for name, error in results.items() if error is not None}
+        return dict(sorted(errors.items()))
 
     def index(self) -> list[ModelState]:
         """Return the state of every version, and every model that is not loaded."""
@@ -214,17 +230,21 @@ class Models(ModelTable):
             self._is_closing = True
             self._changed.notify_all()
 
-    def close(self, drain: bool = True) -> None:
+    def close(self, drain: bool = True, timeout: float = -1) -> None:
         """Unload everything; engines of others stay open.
 
         Args:
             drain: whether to run the requests that wait.
+            timeout: how many seconds to wait for a model that is being loaded, which is then left
+                to the end of the process; -1: as long as it takes.
         """
         self.stop_ready()
         with self._changed:
             entries = list(self._entries.values())
         for entry in entries:
-            self._unload(entry, drain)
+            if entry.operation.acquire(timeout=timeout):
+                entry.operation.release()
+                self._unload(entry, drain)
 
     def _check_control(self) -> None:
         if self._control != "explicit":

@@ -1,0 +1,335 @@
+"""``fasttrt serve``: serve models over HTTP; options are named as Triton's, where it has them."""
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fasttrt._cli import options as options
+from fasttrt._cli.values import engine_options, one_of
+from fasttrt._cli.values import shapes as parse_shapes
+from fasttrt.errors import Error, InputError
+
+if TYPE_CHECKING:
+    from fasttrt._serving.models import Models
+    from fasttrt._serving.server_options import ServerOptions
+
+_SERVER = "Server"
+_MODELS = "Models"
+_CONTROL = ("none", "poll", "explicit")
+_EXEMPT = ("health", "metrics")
+_OPTIONS = {"max_header_bytes": "max-header", "max_body_bytes": "http-max-input-size"}
+"""The names of options that differ from those in Python."""
+
+
+def serve(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of models in Triton's layout, an ONNX model, or a plan.",
+            metavar="PATH", exists=True,
+        ),
+    ],
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on; 0.0.0.0: all of the machine's.",
+            metavar="ADDRESS", rich_help_panel=_SERVER,
+        ),
+    ] = "127.0.0.1",
+    http_port: Annotated[
+        int,
+        typer.Option(
+            help="The port of HTTP; 0: one that is free.", metavar="PORT", rich_help_panel=_SERVER
+        ),
+    ] = 8000,
+    metrics_port: Annotated[
+        int,
+        typer.Option(
+            help="The port of /metrics, which the port of HTTP has, too.",
+            metavar="PORT", rich_help_panel=_SERVER,
+        ),
+    ] = 8002,
+    no_metrics: Annotated[
+        bool,
+        typer.Option(
+            "--no-metrics", help="Have no port of /metrics.", rich_help_panel=_SERVER
+        ),
+    ] = False,
+    http_threads: Annotated[
+        int,
+        typer.Option(
+            help="Threads that read requests and write answers.",
+            metavar="N", rich_help_panel=_SERVER,
+        ),
+    ] = 2,
+    grace: Annotated[
+        float,
+        typer.Option(
+            help="Seconds within which requests may end after SIGTERM or SIGINT.",
+            metavar="SECONDS", rich_help_panel=_SERVER,
+        ),
+    ] = 30.0,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with a key in each line, of which every request then needs one.",
+            metavar="FILE", rich_help_panel=_SERVER, exists=True, dir_okay=False,
+        ),
+    ] = None,
+    api_key_exempt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What needs no key: health or metrics; repeatable.",
+            metavar="WHAT", rich_help_panel=_SERVER,
+        ),
+    ] = None,
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            help="Further connections are refused.", metavar="N", rich_help_panel=_SERVER
+        ),
+    ] = 1024,
+    max_header: Annotated[
+        int,
+        typer.Option(
+            help="The limit of a request's headers.", metavar="BYTES", rich_help_panel=_SERVER
+        ),
+    ] = 16 << 10,
+    http_max_input_size: Annotated[
+        int,
+        typer.Option(
+            help="The limit of a request's body, decompressed or not.",
+            metavar="BYTES", rich_help_panel=_SERVER,
+        ),
+    ] = 64 << 20,
+    idle_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds that a connection may be idle.",
+            metavar="SECONDS", rich_help_panel=_SERVER,
+        ),
+    ] = 60.0,
+    header_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds within which a request's headers must come.",
+            metavar="SECONDS", rich_help_panel=_SERVER,
+        ),
+    ] = 10.0,
+    body_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds within which its body must come.",
+            metavar="SECONDS", rich_help_panel=_SERVER,
+        ),
+    ] = 60.0,
+    model_control_mode: Annotated[
+        str,
+        typer.Option(
+            help="Who loads models after the start: nobody (none), the server where files change "
+            "(poll), or clients (explicit).",
+            metavar="MODE", rich_help_panel=_MODELS,
+        ),
+    ] = "none",
+    load_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model to load at the start of explicit mode, repeatable; *: all.",
+            metavar="NAME", rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    repository_poll_secs: Annotated[
+        int,
+        typer.Option(
+            help="Seconds between two looks at the files, to poll.",
+            metavar="SECONDS", rich_help_panel=_MODELS,
+        ),
+    ] = 15,
+    allow_model_files: Annotated[
+        bool,
+        typer.Option(
+            "--allow-model-files", help="Let load requests bring files of their own.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = False,
+    exit_on_error: Annotated[
+        bool,
+        typer.Option(
+            "--exit-on-error/--no-exit-on-error",
+            help="Whether to exit if a model cannot be loaded at the start.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = True,
+    batching: Annotated[
+        int,
+        typer.Option(
+            help="The maximum batch size of models that are not configured; 0: their requests are "
+            "not gathered.",
+            metavar="N", rich_help_panel=options.ENGINE,
+        ),
+    ] = 32,
+    max_queue_delay: Annotated[
+        int,
+        typer.Option(
+            help="How long such batches wait for more requests, in microseconds.",
+            metavar="US", rich_help_panel=options.ENGINE,
+        ),
+    ] = 0,
+    max_queue: Annotated[
+        int | None,
+        typer.Option(
+            help="How many requests may wait for a model; others get 503.",
+            metavar="N", rich_help_panel=options.ENGINE, show_default="any number",
+        ),
+    ] = None,
+    shapes: options.Shapes = None,
+    precision: options.Precision = None,
+    config: options.Config = None,
+    device: options.Device = None,
+    library: options.Library = None,
+    plugins: options.Plugins = None,
+    verbose: options.Verbose = False,
+) -> None:  # fmt: skip
+    """Serve models over HTTP, by Triton's protocol."""
+    from fasttrt._serving.build_log import BuildLog
+    from fasttrt._serving.engine_settings import EngineDefaults
+    from fasttrt._serving.model_source import open_source
+    from fasttrt._serving.models import Models
+    from fasttrt._serving.server import Server
+
+    options.show_log(verbose)
+    if not verbose:
+        logging.getLogger("fasttrt").setLevel(logging.INFO)
+    control: Any = one_of("model-control-mode", model_control_mode, _CONTROL)
+    for name in api_key_exempt or ():
+        one_of("api-key-exempt", name, _EXEMPT)
+    if load_model and control != "explicit":
+        raise InputError("--load-model: only with --model-control-mode explicit")
+    if shapes and path.is_dir():
+        raise InputError("--shapes: expected a single model with it, got a folder of models")
+    _at_least("batching", batching, 0)
+    _at_least("max-queue-delay", max_queue_delay, 0)
+    _at_least("repository-poll-secs", repository_poll_secs, 1)
+    if max_queue is not None:
+        _at_least("max-queue", max_queue, 1)
+    engine = engine_options(
+        config=config, device=device, library=library, precision=precision, plugins=plugins,
+        shapes=parse_shapes(shapes, None, None, None),
+    )  # fmt: skip
+    if max_queue is not None:
+        engine["max_queue"] = max_queue
+    server_options = _server_options(
+        host=host, http_port=http_port, metrics_port=None if no_metrics else metrics_port,
+        http_threads=http_threads, max_connections=max_connections, max_header_bytes=max_header,
+        max_body_bytes=http_max_input_size, idle_timeout=idle_timeout,
+        header_timeout=header_timeout, body_timeout=body_timeout, api_key_file=api_key_file,
+        api_key_exempt=tuple(api_key_exempt or ()), grace=grace,
+    )  # fmt: skip
+    models = Models(
+        open_source(path),
+        defaults=EngineDefaults({"progress": BuildLog(), **engine}, batching, max_queue_delay),
+        control=control,
+        allow_files=allow_model_files,
+    )
+    server = Server(
+        models,
+        server_options,
+        poll_seconds=float(repository_poll_secs) if control == "poll" else None,
+    )  # fmt: skip
+    names = None if control != "explicit" or load_model == ["*"] else (load_model or [])
+    with _Stop() as stop:
+        options.say(f"listening on http://{server.url}")
+        if server.metrics_port is not None:
+            options.say(f"metrics on http://{server.url.rpartition(':')[0]}:{server.metrics_port}")
+        errors = _load(models, names, stop)
+        failed = errors is not None and bool(errors) and exit_on_error
+        if errors is not None and not failed:
+            _report(models)
+            stop.wait()
+        server.close(0 if failed else None)
+    if failed:
+        raise Error("models cannot be loaded: " + ", ".join(errors or ()))
+
+
+def _server_options(**values: Any) -> "ServerOptions":
+    """Return the server's options; an error names the command line's."""
+    from fasttrt._serving.server_options import ServerOptions
+
+    try:
+        return ServerOptions(**values)
+    except InputError as error:
+        field, _, problem = str(error).partition(": ")
+        option = _OPTIONS.get(field, field.replace("_", "-"))
+        raise InputError(f"--{option}: {problem}") from None
+
+
+def _load(models: "Models", names: list[str] | None, stop: "_Stop") -> dict[str, Error] | None:
+    """Load models in a thread, and return the errors; None if the server is to stop before."""
+    results: list[dict[str, Error]] = []
+
+    def load() -> None:
+        try:
+            results.append(models.start(names))
+        finally:
+            stop.wake()
+
+    threading.Thread(target=load, name="fasttrt-load", daemon=True).start()
+    stop.wait()
+    if not results:
+        return None
+    for name, error in results[0].items():
+        options.say(f"{name}: {error}", err=True)
+    return results[0]
+
+
+def _report(models: "Models") -> None:
+    for state in models.index():
+        if state.state:
+            version = f"/{state.version}" if state.version else ""
+            options.say(f"{state.name}{version}: {state.state}")
+    options.say("ready" if models.is_ready() else "not ready")
+
+
+class _Stop:
+    """Waits for SIGTERM or SIGINT; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._is_stopped = False
+        self._before: dict[int, Any] = {}
+
+    def wait(self) -> None:
+        """Wait until a signal comes, or `wake` is called; return at once if one has come."""
+        self._event.wait()
+        if not self._is_stopped:
+            self._event.clear()
+
+    def wake(self) -> None:
+        """Let `wait` return."""
+        self._event.set()
+
+    def __enter__(self) -> "_Stop":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._is_stopped:
+            os._exit(128 + number)
+        self._is_stopped = True
+        self._event.set()
+
+
+def _at_least(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"--{option}: expected an integer >= {least}, got {value}")

@@ -1,0 +1,88 @@
+"""`serve`: a server in a Python program."""
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fasttrt._common.checks import as_path, refuse
+from fasttrt._common.log import logger
+from fasttrt._engine.engine import Engine
+from fasttrt._engine.engine_options import EngineOptions
+from fasttrt._serving.engine_settings import EngineDefaults
+from fasttrt._serving.model_source import open_source
+from fasttrt._serving.models import Models
+from fasttrt._serving.repository import is_model_name
+from fasttrt._serving.server import Server
+from fasttrt._serving.server_options import ServerOptions
+
+
+def serve(
+    models: "Mapping[str, Engine] | str | os.PathLike[str]",
+    *,
+    host: str = "127.0.0.1",
+    http_port: int = 8000,
+    metrics_port: int | None = 8002,
+    options: ServerOptions | None = None,
+    engine: EngineOptions | None = None,
+    control: Literal["none", "poll", "explicit"] = "none",
+) -> Server:
+    """Serve models over HTTP by Triton's protocol, and return at once.
+
+    Args:
+        models: engines by name, which stay the program's; or the path of a model, or of a folder of
+            models in Triton's layout, which are loaded in the background.
+        host: the address to listen on; only this machine's by default.
+        http_port: the port; 0: one that is free, see `Server.http_port`.
+        metrics_port: the port of ``/metrics``; None: only ``http_port`` has it.
+        options: all other options; ``host`` and the ports replace its own.
+        engine: options of the engines of a path.
+        control: whether clients may load and unload models (``"explicit"``, which loads none at the
+            start), or changed files are (``"poll"``).
+
+    Returns:
+        The server. Close it before its engines.
+
+    Raises:
+        InputError: an option or a name is wrong.
+        Error: a port cannot be had; the message names it.
+
+    Examples:
+        >>> engine = fasttrt.Engine("m.onnx")
+        >>> server = fasttrt.serve({"mlp": engine}, http_port=0, metrics_port=None)
+        >>> server.is_ready
+        True
+        >>> server.close()
+        True
+    """
+    given = vars(options or ServerOptions())
+    own = ServerOptions(
+        **{**given, "host": host, "http_port": http_port, "metrics_port": metrics_port}
+    )
+    if control not in ("none", "poll", "explicit"):
+        refuse("control", '"none", "poll" or "explicit"', control)
+    if isinstance(models, Mapping):
+        return Server(_of_engines(models), own)
+    source = open_source(as_path("models", models, "engines by name, or a path"))
+    defaults = EngineDefaults(dict(engine or {}))
+    found = Models(source, defaults=defaults, control=control)
+    server = Server(found, own, poll_seconds=15.0 if control == "poll" else None)
+    names: list[str] | None = [] if control == "explicit" else None
+
+    def load() -> None:
+        for name, error in found.start(names).items():
+            logger.error("%s: %s", name, error)
+
+    threading.Thread(target=load, name="fasttrt-load", daemon=True).start()
+    return server
+
+
+def _of_engines(engines: Mapping[str, Any]) -> Models:
+    models = Models()
+    for name, engine in engines.items():
+        if not isinstance(name, str) or not is_model_name(name):
+            refuse("models", "printable names without slashes", name)
+        if not isinstance(engine, Engine):
+            refuse("models", f"a fasttrt.Engine for {name!r}", engine)
+        models.add_engine(name, engine)
+    return models
