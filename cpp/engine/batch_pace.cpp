@@ -51,7 +51,8 @@ std::int64_t BatchPace::best(std::span<const std::int64_t> sizes) const noexcept
   double most = 0;
   for (const auto size : sizes) {
     const auto rows = std::min(static_cast<double>(size), clients);
-    const auto rate = rows / (run_time(size) + return_time_ * std::max(0.0, 2 * rows - clients));
+    const auto time = run_time(size) + return_time_ * std::max(0.0, 2 * rows - clients);
+    const auto rate = std::min(rows / time, 1 / return_time_);
     if (rate >= most) {
       most = rate;
       best = size;

@@ -15,7 +15,8 @@ namespace fasttrt::engine {
 // take w each to come back, one after the other, and runs of T(s), batches of s serve
 //     s / (T(s) + w max(0, 2 s - N))
 // rows a second, as each run is followed by the wait for those of its batch that the clients in
-// its neighbour cannot make up for. (bench/batcher_model.py derives it.)
+// its neighbour cannot make up for (bench/batcher_model.py derives it); and no more than 1 / w. Of
+// sizes that serve as many the largest is best, which takes the fewest runs.
 class BatchPace {
  public:
   using Clock = std::chrono::steady_clock;

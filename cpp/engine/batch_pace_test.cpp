@@ -66,6 +66,14 @@ TEST_CASE("half of the clients wait while the others run, unless they are few, o
   CHECK(best(1, 42) == 1);
 }
 
+TEST_CASE("where clients are slower than runs, the largest batches that they fill are best") {
+  Clients clients(24);
+  for (const auto size : sizes) {
+    for (int i = 0; i < 2; ++i) clients.run(size, microseconds(10), microseconds(20));
+  }
+  CHECK(clients.pace.best(sizes) == 16);
+}
+
 TEST_CASE("clients share the devices") {
   Clients clients(64, 2);
   clients.run_all(microseconds(42));
