@@ -107,9 +107,11 @@ def child(options: argparse.Namespace) -> int:
             progress=False, cache=False,
         ) as engine:  # fmt: skip
             opened = time.perf_counter() - start
-            answer = engine.infer(*xs)
-            answers = answer if isinstance(answer, tuple) else (answer,)
-            off = error(answers, ys)
+            off = 0.0
+            for _ in range(4):  # TensorRT-RTX has been right in the first run only
+                answer = engine.infer(*xs)
+                answers = answer if isinstance(answer, tuple) else (answer,)
+                off = max(off, error(answers, ys))
             if not off <= LIMITS[options.child] and options.device != "cpu":
                 raise ValueError(f"{options.child} is off by {off:.3g} of the largest value")
             if options.device == "cpu":

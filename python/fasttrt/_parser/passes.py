@@ -10,6 +10,7 @@ from fasttrt._parser.attention import write_attention
 from fasttrt._parser.branch_outputs import write_branch_outputs
 from fasttrt._parser.branch_shapes import reject_branch_shapes
 from fasttrt._parser.constant_validity import check_constants
+from fasttrt._parser.convolution_sums import separate_convolutions
 from fasttrt._parser.counted_loops import drop_conditions
 from fasttrt._parser.exact_forms import write_exact_forms
 from fasttrt._parser.graph_order import order_nodes
@@ -64,5 +65,6 @@ FINAL_PASSES: tuple[Pass, ...] = (
     write_attention,
     pad_odd_products,
     write_transposed_products,
+    separate_convolutions,
     downgrade,
 )

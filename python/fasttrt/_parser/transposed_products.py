@@ -14,6 +14,7 @@ from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
+from fasttrt._parser.scope import Scope
 
 if TYPE_CHECKING:
     import onnx
@@ -32,12 +33,12 @@ def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
     nodes = with_inner(model.skeleton.graph.node)
     if target.library.family != "rtx" or not any(map(_exchanges_last, nodes)):
         return model
-    if next(_find(model.skeleton.graph, _Scope()), None) is None:
+    if next(_find(model.skeleton.graph, Scope()), None) is None:
         return model
     facts = TensorInfo(model)
     proto = model.copy_skeleton()
     lines = []
-    for graph, index in reversed(list(_find(proto.graph, _Scope()))):  # inner graphs come first
+    for graph, index in reversed(list(_find(proto.graph, Scope()))):  # inner graphs come first
         node = graph.node.pop(index)
         for step in reversed(_with_four_axes(node, facts)):
             graph.node.insert(index, step)
@@ -48,42 +49,24 @@ def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
     return model.changed(proto, lines[::-1])
 
 
-class _Scope:
-    """Track the tensors that a graph can read: their nodes, and which of them are constants."""
-
-    def __init__(self) -> None:
-        self._makers: dict[str, onnx.NodeProto] = {}
-        self._constants: set[str] = set()
-
-    def within(self, graph: "onnx.GraphProto") -> "_Scope":
-        """Return the scope of a graph within this one."""
-        scope = _Scope()
-        scope._makers = self._makers | {name: node for node in graph.node for name in node.output}
-        scope._constants = self._constants | {tensor.name for tensor in graph.initializer}
-        for node in graph.node:
-            follows = bool(node.input) and not any(subgraphs(node))
-            if node.op_type == "Constant" or (follows and scope._constants.issuperset(node.input)):
-                scope._constants.update(node.output)
-        return scope
-
-    def is_product(self, name: str) -> bool:
-        """Return whether a tensor is a product with weights, with or without a constant added."""
-        while (node := self._makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
-            computed = [source for source in node.input if source not in self._constants]
-            if node.op_type == "MatMul":
-                return computed == list(node.input[:1])
-            is_passed = node.op_type in _PASSED or (node.op_type == "Add" and len(computed) == 1)
-            if not is_passed or not computed:
-                return False
-            name = computed[0]
-        return False
+def _is_product(name: str, scope: Scope) -> bool:
+    """Return whether a tensor is a product with weights, with or without a constant added."""
+    while (node := scope.makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
+        computed = scope.computed(node)
+        if node.op_type == "MatMul":
+            return computed == list(node.input[:1])
+        is_passed = node.op_type in _PASSED or (node.op_type == "Add" and len(computed) == 1)
+        if not is_passed or not computed:
+            return False
+        name = computed[0]
+    return False
 
 
-def _find(graph: "onnx.GraphProto", outer: _Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
+def _find(graph: "onnx.GraphProto", outer: Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
     """Yield the Transposes to rewrite, by graph and index, those of subgraphs last."""
     scope = outer.within(graph)
     for index, node in enumerate(graph.node):
-        if _exchanges_last(node) and scope.is_product(node.input[0]):
+        if _exchanges_last(node) and _is_product(node.input[0], scope):
             yield graph, index
     for node in graph.node:
         for inner in subgraphs(node):
