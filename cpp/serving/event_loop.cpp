@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "common/error.hpp"
@@ -54,6 +55,7 @@ void EventLoop::stop() {
   if (thread_.joinable()) thread_.join();
   mailbox_->close();
   channel_->close();
+  std::ignore = channel_->take();  // which hold the channel that holds them
 }
 
 void EventLoop::watch(int descriptor, EventSource& source, std::uint32_t events) {
