@@ -1,4 +1,4 @@
-"""Sums of convolutions of different inputs."""
+"""Sums of convolutions and other tensors that are computed."""
 
 from __future__ import annotations
 
@@ -100,6 +100,11 @@ FORMS = [
     Form("two activations", f"a = Relu(x) b = Sigmoid(x) p = Conv(a, w3) q = Conv(b, w4) "
          f"s = Add(p, q) {_END}"),
     Form("a skip as it is after another", f"{_BRANCH}{_SKIP} s = Add(p, q) t = Relu(s) "
-         "c = Conv(t, w6, b3) u = Add(c, t) y = Relu(u)"),
+         "c = Conv(t, w6, b3) u = Add(c, t) y = Relu(u)", ("s", "u")),
+    Form("the same input", f"p = Conv(x, w3) q = Conv(x, w4) s = Add(p, q) {_END}"),
+    Form("the input itself", f"p = Conv(x, w1) s = Add(p, x) {_END}"),
+    Form("the input itself, first", f"p = Conv(x, w1) s = Add(x, p) {_END}"),
+    Form("a small one", f"{_BRANCH} a = ReduceMean<axes = [2, 3]>(p) g = Sigmoid(a) s = Add(p, g) "
+         f"{_END}"),
     Form("transposed convolution", f"{_BRANCH} q = ConvTranspose(x, u3) s = Add(p, q) {_END}"),
 ]  # fmt: skip

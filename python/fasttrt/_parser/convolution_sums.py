@@ -1,15 +1,16 @@
-"""Keep TensorRT from adding a convolution to the result of another in place.
+"""Keep TensorRT from adding a convolution to another tensor in place.
 
-TensorRT-RTX 1.6.1 computes some sums ``conv(a) + conv(b)`` in float32 with TF32 wrongly, most of
-them from the second run of an engine on, as if the second convolution added to what the first one
-had left in an earlier run. On an H200 the bottleneck blocks of ResNet-50 that project their input
-are off by 0.6 to 0.9 of the largest value, with and without CUDA graphs, depending on the size; an
-activation after one of the two convolutions does not help. Right are differences and products of
-convolutions, sums of two convolutions of the same tensor, and all of these in 16 bits.
+TensorRT-RTX 1.6.1 computes some sums of a convolution and another tensor in float32 with TF32
+wrongly from the second run of an engine on, as if the other tensor were what an earlier run had
+left there. On an H200 the bottleneck blocks of ResNet-50 that project their input were off by 0.6
+to 0.9 of the largest value in most runs, with and without CUDA graphs, depending on the size; a
+block after such a one, which adds its input as it is, was off by 0.45 in the first run after its
+input had changed. An activation after one of two convolutions does not help. In 16 bits all are
+right.
 
-With an operator between convolution and sum, all are right, and take no longer. TensorRT must not
-remove that operator, and it must change no value: LeakyRelu with a slope of 1 keeps NaN,
-infinities and -0, too.
+With an operator between convolution and sum, all that were tried are right, and take no longer.
+TensorRT must not remove that operator, and it must change no value: LeakyRelu with a slope of 1
+keeps NaN, infinities and -0, too.
 """
 
 from collections.abc import Iterator
@@ -29,10 +30,6 @@ _SUMS = {"Add", "Sum"}
 _CONVOLUTIONS = {"Conv", "ConvTranspose"}
 _SCALED = {"Add", "Div", "Mul", "Sub", "Sum"}
 """Operators that become part of a convolution if all but one of their inputs are constant."""
-_ACTIVATIONS = {
-    "Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid",
-    "Softplus", "Softsign", "Tanh", "ThresholdedRelu",
-}  # fmt: skip
 _PASSED = {
     "BatchNormalization", "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze",
     "Transpose", "Unsqueeze",
@@ -41,12 +38,12 @@ _PASSED = {
 
 
 def separate_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
-    """Write a LeakyRelu between float32 convolutions of different inputs and their sum.
+    """Write a LeakyRelu between float32 convolutions and their sums with what is computed, too.
 
     Return the model itself if it has no such sum.
     """
-    count = sum(node.op_type in _CONVOLUTIONS for node in with_inner(model.skeleton.graph.node))
-    if target.library.family != "rtx" or count < 2:
+    nodes = with_inner(model.skeleton.graph.node)
+    if target.library.family != "rtx" or not any(node.op_type in _CONVOLUTIONS for node in nodes):
         return model
     facts = TensorInfo(model)
     if next(_find(model.skeleton.graph, Scope(), facts), None) is None:
@@ -58,14 +55,14 @@ def separate_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
         for step in reversed(_separated(node, found.operands, facts)):
             found.graph.node.insert(found.place, step)
         lines.append(
-            f"{node.name or node.output[0]}: a LeakyRelu that changes no value stands before this "
-            f"sum of convolutions, since {target.library} computes it wrongly after the first run"
+            f"{node.name or node.output[0]}: a LeakyRelu that changes no value stands between this "
+            f"sum and its convolutions, since {target.library} may be wrong after the first run"
         )
     return model.changed(proto, lines[::-1])
 
 
 class _Sum(NamedTuple):
-    """A sum of convolutions of different inputs."""
+    """A sum of a convolution and another tensor that is not constant."""
 
     graph: "onnx.GraphProto"
     place: int
@@ -79,51 +76,26 @@ def _find(graph: "onnx.GraphProto", outer: Scope, facts: TensorInfo) -> Iterator
     for place, node in enumerate(graph.node):
         if node.op_type not in _SUMS or node.domain not in ONNX_DOMAINS:
             continue
-        convolved = [_convolved(name, scope, facts) for name in node.input]
-        activated = [_activated(name, scope, facts) for name in node.input]
-        operands = [i for i, found in enumerate(convolved) if found]
-        summands = [found for found in (*convolved, *activated) if found]
-        if operands and len(summands) > 1 and len(set().union(*summands)) > 1:
+        computed = scope.computed(node)
+        operands = [i for i, name in enumerate(node.input) if _is_convolved(name, scope, facts)]
+        if operands and len(computed) > 1:
             yield _Sum(graph, place, operands)
     for node in graph.node:
         for inner in subgraphs(node):
             yield from _find(inner, scope, facts)
 
 
-def _convolved(name: str, scope: Scope, facts: TensorInfo, *, summed: bool = True) -> set[str]:
-    """Return the inputs of the convolutions that a tensor consists of; empty if it is none.
-
-    With ``summed``, it may be the sum of several.
-    """
-    found: set[str] = set()
-    waiting, seen = [name], {name}
-    while waiting:
-        node = scope.makers.get(waiting.pop())
-        if node is None or node.domain not in ONNX_DOMAINS:
-            continue
+def _is_convolved(name: str, scope: Scope, facts: TensorInfo) -> bool:
+    """Return whether a tensor is a float32 convolution, but for what becomes part of it."""
+    while (node := scope.makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
         computed = scope.computed(node)
         if node.op_type in _CONVOLUTIONS:
-            if len(computed) == 1 and _is_float32(node.output[0], facts):
-                found.update(computed)
-            continue
-        if node.op_type in _PASSED:
-            computed = computed[:1]
-        elif node.op_type not in _SCALED or (
-            len(computed) > 1 and not (summed and node.op_type in _SUMS)
-        ):
-            continue
-        waiting += [source for source in computed if source not in seen]
-        seen.update(computed)
-    return found
-
-
-def _activated(name: str, scope: Scope, facts: TensorInfo) -> set[str]:
-    """Return the input of the convolution whose activation a tensor is; empty if it is none."""
-    node = scope.makers.get(name)
-    if node is None or node.op_type not in _ACTIVATIONS or node.domain not in ONNX_DOMAINS:
-        return set()
-    # Not of a sum: that is a residual block's result, to which the next block's may be added.
-    return _convolved(node.input[0], scope, facts, summed=False)
+            return len(computed) == 1 and _is_float32(node.output[0], facts)
+        is_scaled = node.op_type in _SCALED and len(computed) == 1
+        if not computed or not (is_scaled or node.op_type in _PASSED):
+            return False
+        name = computed[0]
+    return False
 
 
 def _is_float32(name: str, facts: TensorInfo) -> bool:
