@@ -49,14 +49,6 @@ class Recorder:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A folder of models, without any."""
-    path = tmp_path / "models"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def opened(repository: Path) -> Iterator[Opened]:
     """Make `Models` of the repository, whose models are loaded."""
     made = []
@@ -404,6 +396,34 @@ def test_files_of_a_request_are_refused_otherwise(repository: Path, opened: Open
     add(repository)
     with pytest.raises(UnsupportedRequestError, match=r"--allow-model-files"):
         opened().load("net", "{}", {"1/model.onnx": mlp().to_bytes()})
+
+
+def test_what_is_loaded_while_models_are_closed_is_closed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(repository)
+    models = Models(open_source(repository), defaults=CPU)
+    loaded: list[LoadedModel] = []
+    begun, closed = threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> LoadedModel:
+        begun.set()
+        assert closed.wait(PATIENCE)
+        loaded.append(load_version(*args))
+        return loaded[0]
+
+    monkeypatch.setattr(models_module, "load_version", slow)
+    loading = threading.Thread(target=models.start)
+    loading.start()
+    assert begun.wait(PATIENCE)
+    models.close(timeout=0.01)
+    closed.set()
+    loading.join(PATIENCE)
+    assert models.ready_models() == []
+    with pytest.raises(fasttrt.Error, match="closed"):
+        loaded[0].engine.infer(*mlp().inputs(batch=1))
+    monkeypatch.undo()
+    assert "being closed" in str(models.start()["net"])
 
 
 def test_engines_of_a_program_stay_open(engine: fasttrt.Engine, mlp_model: Model) -> None:

@@ -267,6 +267,8 @@ class Models(ModelTable):
             with self._changed:
                 entry = self._entries.setdefault(name, ModelEntry(name))
             with entry.operation:
+                if self._is_closing:
+                    raise Error("the server is being closed")
                 self._replace(entry, folder, config)
                 upload, entry.upload = entry.upload, upload
                 entry.config = config
@@ -333,7 +335,12 @@ class Models(ModelTable):
                     known.state, known.reason = "UNAVAILABLE", str(error)
             raise
         with self._changed:
-            self._put(entry, version, Slot(model, made_of))
+            is_late = self._is_closing
+            if not is_late:
+                self._put(entry, version, Slot(model, made_of))
+        if is_late:
+            model.engine.close()
+            raise Error("the server is being closed")
         if old is not None:
             self._retire(old)
 
