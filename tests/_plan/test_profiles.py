@@ -258,3 +258,9 @@ def test_what_varies() -> None:
     assert not varies([{"x": fixed}])
     assert varies([{"x": fixed, "y": open_}])
     assert varies([{"x": fixed}, {"x": ((2, 3), (2, 3), (2, 3))}])
+
+
+@pytest.mark.parametrize("value", [(2**63, 2), f"1x2:1x2:{2**64}x2", (-(2**63) - 1, 2)])
+def test_sizes_beyond_64_bits_are_refused(value: Any) -> None:
+    with pytest.raises(fasttrt.InputError, match=r"x: expected sizes of 64 bits in shapes=, got"):
+        parse_range("x", value)

@@ -259,14 +259,10 @@ def test_a_model_is_removed_and_its_engine_closed_under_load() -> None:
     stop, wrong = threading.Event(), list[Any]()
     with running(threads=2) as front:
 
-        def load() -> None:
+        def load(rng: np.random.Generator) -> None:
             with front.connect() as client:
                 while not stop.is_set():
-                    client.send(
-                        infer_request(
-                            x := np.random.default_rng().normal(size=(2, 4)).astype(FLOAT)
-                        )
-                    )
+                    client.send(infer_request(x := rng.normal(size=(2, 4)).astype(FLOAT)))
                     status, headers, body = client.answer()
                     if status == 503 or (status == 200 and b'"method"' in body):
                         continue  # cancelled, or by the control plane
@@ -275,7 +271,7 @@ def test_a_model_is_removed_and_its_engine_closed_under_load() -> None:
                     except Exception as error:
                         wrong.append(error)
 
-        threads = [threading.Thread(target=load) for _ in range(4)]
+        threads = [threading.Thread(target=load, args=(rng,)) for rng in new_rng().spawn(4)]
         for thread in threads:
             thread.start()
         for round_ in range(30):

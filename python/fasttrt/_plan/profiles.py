@@ -86,6 +86,8 @@ def parse_range(name: str, value: ShapeLike) -> Range:
         parts = [parts[0]] * 3
     if len(parts) != 3 or len({len(part) for part in parts}) != 1:
         raise InputError(expected)
+    if any(not -(2**63) <= size < 2**63 for part in parts for size in part):
+        raise InputError(f"{name}: expected sizes of 64 bits in shapes=, got {value!r}")
     min_, opt, max_ = (tuple(part) for part in parts)
     return min_, opt, max_
 
