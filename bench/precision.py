@@ -108,7 +108,9 @@ def child(options: argparse.Namespace) -> int:
         ) as engine:  # fmt: skip
             opened = time.perf_counter() - start
             errors = []
-            for _ in range(4):  # TensorRT-RTX has been right in the first run only
+            for run in range(4):  # TensorRT-RTX has been right in the first run only
+                if run == 3:  # or wrong in the first one with other inputs
+                    engine.infer(*(np.ascontiguousarray(np.flip(x, -1)) for x in xs))
                 answer = engine.infer(*xs)
                 answers = answer if isinstance(answer, tuple) else (answer,)
                 off = error(answers, ys)

@@ -67,6 +67,8 @@ def measure(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         module = module.to(options.device)
         runs = [network.draw(i + 1, sizes) for i, sizes in enumerate(sizes_of(network))]
         runs = runs if shapes or not network.dynamic else runs[:1]
+        others = [network.draw(60 + i, sizes) for i, sizes in enumerate(sizes_of(network))]
+        others = others[: len(runs)]
         expected = [run_torch(module, x) for x in runs]
         other = run_torch(module, network.draw(50, network.all_sizes()))
         found["other_inputs"] = error(other, expected[0])
@@ -82,8 +84,8 @@ def measure(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 ) as engine:  # fmt: skip
                     entry["open_s"] = time.monotonic() - begin
                     errors = []
-                    for x, y in zip(runs, expected, strict=True):
-                        errors.append(engine_error(engine, x, y))
+                    for x, z, y in zip(runs, others, expected, strict=True):
+                        errors.append(engine_error(engine, x, z, y))
                         entry["errors"] = errors
                     entry["error"] = max(errors)
                     if options.times:

@@ -60,8 +60,8 @@ def compare(
 ) -> Comparison:
     """Compare an engine's outputs with ONNX Runtime's on the CPU, or another reference's.
 
-    An engine on a GPU runs three times with each sample, and the worst run counts: TensorRT-RTX has
-    computed networks right in the first run only.
+    An engine on a GPU runs three times with each sample, once with other values in between, and the
+    worst run counts: TensorRT-RTX has computed networks right in the first run only.
 
     If an output fails, the first node at which the two diverge is searched for: intermediate
     tensors are made outputs of copies of the model, and the copies are built and run on both sides,

@@ -6,18 +6,33 @@ TensorRT-RTX 1.6.1 computes some networks right in the first run only.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fasttrt._accuracy.metrics import Sample, measure
+import numpy as np
+
+from fasttrt._accuracy.metrics import Sample, is_float, measure
 from fasttrt._accuracy.runners import Named, Runner
 from fasttrt._accuracy.thresholds import Limits
 from fasttrt._common.host_array import Array
 
-_RUNS = 3
-"""As a CUDA graph is recorded in the second run, and replayed from the third on."""
-
 
 def run_repeatedly(runner: Runner, feeds: Named) -> list[dict[str, Array]]:
-    """Run a model three times on a GPU, once elsewhere; return the outputs of each run by name."""
-    return [runner.run(feeds) for _ in range(_RUNS if runner.on_gpu else 1)]
+    """Run a model three times on a GPU, once elsewhere; return the outputs of each run by name.
+
+    A CUDA graph is recorded in the second run. Before the third one, the model runs with the values
+    of float inputs reversed along the last axis, so that what it leaves in memory is wrong.
+    """
+    runs = [runner.run(feeds)]
+    if runner.on_gpu:
+        runs.append(runner.run(feeds))
+        runner.run({name: _reversed(array) for name, array in feeds.items()})
+        runs.append(runner.run(feeds))
+    return runs
+
+
+def _reversed(array: Array) -> Array:
+    """Reverse the last axis; integers stay, as they may be indices or lengths."""
+    if array.ndim == 0 or not is_float(array.dtype):
+        return array
+    return np.ascontiguousarray(np.flip(array, -1))
 
 
 def measure_worst(runs: Sequence[Array], expected: Array, limits: Limits) -> Sample:
