@@ -87,15 +87,10 @@ def _find(graph: "onnx.GraphProto", outer: Scope, facts: TensorInfo) -> Iterator
 
 def _is_convolved(name: str, scope: Scope, facts: TensorInfo) -> bool:
     """Return whether a tensor is a float32 convolution, but for what becomes part of it."""
-    while (node := scope.makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
-        computed = scope.computed(node)
-        if node.op_type in _CONVOLUTIONS:
-            return len(computed) == 1 and _is_float32(node.output[0], facts)
-        is_scaled = node.op_type in _SCALED and len(computed) == 1
-        if not computed or not (is_scaled or node.op_type in _PASSED):
-            return False
-        name = computed[0]
-    return False
+    node = scope.origin(name, _CONVOLUTIONS, _PASSED, _SCALED)
+    if node is None or len(scope.computed(node)) != 1:
+        return False
+    return _is_float32(node.output[0], facts)
 
 
 def _is_float32(name: str, facts: TensorInfo) -> bool:

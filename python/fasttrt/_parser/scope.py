@@ -1,8 +1,9 @@
 """Track which tensors a graph can read: the nodes that make them, and which are constant."""
 
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from fasttrt._graph.traversal import subgraphs
+from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs
 
 if TYPE_CHECKING:
     import onnx
@@ -31,3 +32,24 @@ class Scope:
     def computed(self, node: "onnx.NodeProto") -> list[str]:
         """List the inputs of a node that are not constant."""
         return [name for name in node.input if name and name not in self.constants]
+
+    def origin(
+        self, name: str, operators: Set[str], passed: Set[str], combined: Set[str]
+    ) -> "onnx.NodeProto | None":
+        """Return the node of one of the operators that a tensor is the result of, or None.
+
+        Args:
+            name: the tensor.
+            operators: types of ONNX's operators.
+            passed: those that may follow, on the way of their first input.
+            combined: those that may follow if all but one of their inputs are constant.
+        """
+        while (node := self.makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
+            if node.op_type in operators:
+                return node
+            computed = self.computed(node)
+            follows = node.op_type in combined and len(computed) == 1
+            if not computed or not (follows or node.op_type in passed):
+                return None
+            name = computed[0]
+        return None

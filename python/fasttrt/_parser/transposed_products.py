@@ -51,15 +51,8 @@ def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
 
 def _is_product(name: str, scope: Scope) -> bool:
     """Return whether a tensor is a product with weights, with or without a constant added."""
-    while (node := scope.makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
-        computed = scope.computed(node)
-        if node.op_type == "MatMul":
-            return computed == list(node.input[:1])
-        is_passed = node.op_type in _PASSED or (node.op_type == "Add" and len(computed) == 1)
-        if not is_passed or not computed:
-            return False
-        name = computed[0]
-    return False
+    node = scope.origin(name, {"MatMul"}, _PASSED, {"Add"})
+    return node is not None and scope.computed(node) == list(node.input[:1])
 
 
 def _find(graph: "onnx.GraphProto", outer: Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
