@@ -13,6 +13,7 @@ import fasttrt
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._runtime.observed_sizes import ObservedSizes, SizeCounter
 from support.randomness import new_rng
+from support.threads import wait_until
 
 PATIENCE = 30
 RANGE = ((1, 8), (4, 8), (64, 8))
@@ -69,15 +70,6 @@ def make(opener: Opener) -> Callable[..., ObservedSizes]:
     return made
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = threading.Event()
-    for _ in range(PATIENCE * 100):
-        if condition():
-            return
-        end.wait(0.01)
-    raise AssertionError("it does not happen")
-
-
 def test_shapes_that_come_often_are_told_in_bounded_memory() -> None:
     counter = SizeCounter(often=50, most=16)
     rng = new_rng()
@@ -102,12 +94,12 @@ def test_a_size_that_comes_often_gets_a_plan_and_only_once(
         sizes.count(((3, 8),))
         assert sizes.find(((3, 8),)) is None  # not before it is ready
     opener.gate.set()
-    wait_for(lambda: sizes.find(((3, 8),)) is not None)
+    wait_until(lambda: sizes.find(((3, 8),)) is not None)
     backend: Any = sizes.find(((3, 8),))
     assert backend.shapes == {"x": (3, 8)}
     assert sizes.find(((4, 8),)) is None
     assert sizes.shapes == [{"x": (3, 8)}]
-    wait_for(lambda: opener.remembered == [[{"x": (3, 8)}]])
+    wait_until(lambda: opener.remembered == [[{"x": (3, 8)}]])
     assert len(opener.opened) == 1
     assert threading.current_thread().name not in opener.threads
 
@@ -121,7 +113,7 @@ def test_profiles_of_a_single_size_are_not_observed(
         sizes.count(((2, 8), (2, 8)))
     for _ in range(5):
         sizes.count(((2, 8), (3, 8)))
-    wait_for(lambda: len(opener.opened) == 1)
+    wait_until(lambda: len(opener.opened) == 1)
     assert opener.opened[0].shapes == {"x": (2, 8), "z": (3, 8)}
 
 
@@ -130,7 +122,7 @@ def test_plans_are_bounded_in_number(make: Callable[..., ObservedSizes], opener:
     for batch in range(1, 10):
         for _ in range(5):
             sizes.count(((batch, 8),))
-    wait_for(lambda: len(sizes.shapes) == 3)
+    wait_until(lambda: len(sizes.shapes) == 3)
     assert len(opener.opened) == 3
 
 
@@ -139,7 +131,7 @@ def test_shapes_of_an_earlier_start_are_opened_at_once(
 ) -> None:
     known = [{"x": [3, 8]}, {"y": [3, 8]}, {"x": [5, 8]}, {"x": [3, 8]}]  # one of another model
     sizes = make(known=known)
-    wait_for(lambda: len(sizes.shapes) == 2)
+    wait_until(lambda: len(sizes.shapes) == 2)
     assert sizes.shapes == [{"x": (3, 8)}, {"x": (5, 8)}]
 
 
@@ -151,7 +143,7 @@ def test_what_cannot_be_opened_is_logged_and_not_tried_again(
     for batch in (3, 5, 3, 3):
         for _ in range(5):
             sizes.count(((batch, 8),))
-    wait_for(lambda: len(sizes.shapes) == 1)
+    wait_until(lambda: len(sizes.shapes) == 1)
     assert sizes.find(((3, 8),)) is None
     assert [r.message for r in caplog.records if "no plan for" in r.message] == [
         "no plan for {'x': (3, 8)}: no memory"
@@ -164,16 +156,16 @@ def test_closing_closes_all_and_what_is_still_being_opened(
     sizes = make()
     for _ in range(5):
         sizes.count(((3, 8),))
-    wait_for(lambda: sizes.find(((3, 8),)) is not None)
+    wait_until(lambda: sizes.find(((3, 8),)) is not None)
     opener.gate.clear()
     for batch in (4, 5):
         for _ in range(5):
             sizes.count(((batch, 8),))
-    wait_for(lambda: opener.asked == 2)
+    wait_until(lambda: opener.asked == 2)
     sizes.close()  # does not wait
     assert opener.opened[0].closed
     opener.gate.set()
-    wait_for(lambda: len(opener.opened) == 2 and opener.opened[1].closed)
+    wait_until(lambda: len(opener.opened) == 2 and opener.opened[1].closed)
     assert len(opener.remembered) == 1
     for _ in range(9):
         sizes.count(((6, 8),))
@@ -190,8 +182,8 @@ def test_a_plan_that_cannot_be_remembered_keeps_no_other_from_being_built(
     for batch in (3, 4):
         for _ in range(5):
             sizes.count(((batch, 8),))
-        wait_for(lambda: sizes.find(((batch, 8),)) is not None)  # noqa: B023
-        wait_for(lambda: "the disk is full" in caplog.text)
+        wait_until(lambda: sizes.find(((batch, 8),)) is not None)  # noqa: B023
+        wait_until(lambda: "the disk is full" in caplog.text)
         caplog.clear()
 
 
@@ -202,7 +194,7 @@ def test_a_plan_that_fails_to_close_keeps_no_other_open(
     for batch in (3, 4):
         for _ in range(5):
             sizes.count(((batch, 8),))
-    wait_for(lambda: sizes.find(((4, 8),)) is not None)
+    wait_until(lambda: sizes.find(((4, 8),)) is not None)
 
     def fail() -> None:
         raise fasttrt.Error("cannot be closed")
@@ -220,7 +212,7 @@ def test_a_change_reaches_all_plans_and_ends_the_building(
     for batch in (3, 4):
         for _ in range(5):
             sizes.count(((batch, 8),))
-    wait_for(lambda: len(sizes.shapes) == 2)
+    wait_until(lambda: len(sizes.shapes) == 2)
 
     def change(backend: Any) -> None:
         backend.changes += 1
@@ -245,4 +237,4 @@ def test_threads_that_count_at_once(make: Callable[..., ObservedSizes], opener: 
         thread.start()
     for thread in threads:
         thread.join()
-    wait_for(lambda: len(sizes.shapes) == 1)
+    wait_until(lambda: len(sizes.shapes) == 1)

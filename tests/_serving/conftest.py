@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from fasttrt import _core
 from fasttrt._serving.engine_settings import EngineDefaults
 from fasttrt._serving.model_source import open_source
 from fasttrt._serving.models import Models
 from fasttrt._serving.server import Server
 from fasttrt._serving.server_options import ServerOptions
+from support.http_server import Doubling, Front, doubling_dispatcher, running
 
 Started = Callable[..., Server]
 
@@ -55,13 +56,23 @@ def started(repository: Path) -> Iterator[Started]:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool]], None]:
-    """Wait until a condition holds."""
+def model() -> Doubling:
+    """What a front end's model is made of."""
+    return Doubling()
 
-    def wait(holds: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
-        while not holds():
-            assert time.monotonic() < end
-            time.sleep(0.01)
 
-    return wait
+@pytest.fixture
+def dispatcher(model: Doubling) -> Iterator[_core.Dispatcher]:
+    """The queue of a front end's model."""
+    dispatcher = doubling_dispatcher(model)
+    yield dispatcher
+    model.gate.set()
+    dispatcher.close(drain=False)
+
+
+@pytest.fixture
+def front(dispatcher: _core.Dispatcher) -> Iterator[Front]:
+    """A front end with one model."""
+    with running() as front:
+        front.serve(dispatcher)
+        yield front

@@ -7,61 +7,27 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
-import numpy as np
 import pytest
 
 from fasttrt import _core
 from fasttrt.errors import Error, InputError
 from support.http_server import (
-    FLOAT,
     HEADER_LENGTH,
     PATIENCE,
     Doubling,
     Front,
-    doubling_dispatcher,
     infer_body,
     infer_request,
     post,
     right,
     running,
+    samples,
 )
 from support.randomness import new_rng
+from support.threads import wait_until
 
 GET = b"GET /v2 HTTP/1.1\r\nHost: test\r\n\r\n"
-
-
-def samples(rows: int = 3) -> np.ndarray[Any, Any]:
-    return new_rng().normal(size=(rows, 4)).astype(FLOAT)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-@pytest.fixture
-def model() -> Doubling:
-    return Doubling()
-
-
-@pytest.fixture
-def dispatcher(model: Doubling) -> Iterator[_core.Dispatcher]:
-    dispatcher = doubling_dispatcher(model)
-    yield dispatcher
-    model.gate.set()
-    dispatcher.close(drain=False)
-
-
-@pytest.fixture
-def front(dispatcher: _core.Dispatcher) -> Iterator[Front]:
-    with running() as front:
-        front.serve(dispatcher)
-        yield front
 
 
 @pytest.mark.parametrize(

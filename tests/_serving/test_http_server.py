@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,42 +27,13 @@ from support.http_server import (
     post,
     right,
     running,
+    samples,
 )
 from support.models import mlp
 from support.randomness import new_rng
+from support.threads import under_load, wait_until
 
 TARGET = "/v2/models/double/infer"
-
-
-def samples(rows: int = 3) -> np.ndarray[Any, Any]:
-    return new_rng().normal(size=(rows, 4)).astype(FLOAT)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-@pytest.fixture
-def model() -> Doubling:
-    return Doubling()
-
-
-@pytest.fixture
-def dispatcher(model: Doubling) -> Iterator[_core.Dispatcher]:
-    dispatcher = doubling_dispatcher(model)
-    yield dispatcher
-    model.gate.set()
-    dispatcher.close(drain=False)
-
-
-@pytest.fixture
-def front(dispatcher: _core.Dispatcher) -> Iterator[Front]:
-    with running() as front:
-        front.serve(dispatcher)
-        yield front
 
 
 def counters(front: Front) -> dict[str, int]:
@@ -256,12 +227,12 @@ def test_requests_share_runs(model: Doubling) -> None:
 
 
 def test_a_model_is_removed_and_its_engine_closed_under_load() -> None:
-    stop, wrong = threading.Event(), list[Any]()
+    wrong = list[Any]()
     with running(threads=2) as front:
 
-        def load(rng: np.random.Generator) -> None:
+        def load(rng: np.random.Generator, is_over: threading.Event) -> None:
             with front.connect() as client:
-                while not stop.is_set():
+                while not is_over.is_set():
                     client.send(infer_request(x := rng.normal(size=(2, 4)).astype(FLOAT)))
                     status, headers, body = client.answer()
                     if status == 503 or (status == 200 and b'"method"' in body):
@@ -271,20 +242,15 @@ def test_a_model_is_removed_and_its_engine_closed_under_load() -> None:
                     except Exception as error:
                         wrong.append(error)
 
-        threads = [threading.Thread(target=load, args=(rng,)) for rng in new_rng().spawn(4)]
-        for thread in threads:
-            thread.start()
-        for round_ in range(30):
-            dispatcher = doubling_dispatcher(Doubling())
-            front.serve(dispatcher)
-            time.sleep(0.01)
-            if round_ % 2:
-                front.server.remove_model("double", "1")
-            dispatcher.close(drain=bool(round_ % 3))
-            del dispatcher
-        stop.set()
-        for thread in threads:
-            thread.join()
+        with under_load([partial(load, rng) for rng in new_rng().spawn(4)]):
+            for round_ in range(30):
+                dispatcher = doubling_dispatcher(Doubling())
+                front.serve(dispatcher)
+                time.sleep(0.01)
+                if round_ % 2:
+                    front.server.remove_model("double", "1")
+                dispatcher.close(drain=bool(round_ % 3))
+                del dispatcher
     assert wrong == []
 
 

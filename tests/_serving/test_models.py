@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from fasttrt._serving.model_source import open_source
 from fasttrt._serving.models import Models
 from support.gate import PATIENCE, Gate, replace_run
 from support.models import Model, mlp
+from support.threads import under_load
 
 CPU = EngineDefaults({"device": "cpu"})
 Opened = Callable[..., Models]
@@ -289,11 +291,10 @@ def test_no_request_fails_while_models_are_replaced(repository: Path, opened: Op
     models = opened()
     (x,) = served[0].inputs(batch=2)
     expected = [served[0].reference(x)]
-    is_over = threading.Event()
     problems: list[object] = []
     counts = [0, 0, 0]
 
-    def request(index: int) -> None:
+    def request(index: int, is_over: threading.Event) -> None:
         while not is_over.is_set():
             try:
                 known = len(expected)
@@ -305,19 +306,12 @@ def test_no_request_fails_while_models_are_replaced(repository: Path, opened: Op
             except Exception as error:
                 problems.append(error)
 
-    threads = [threading.Thread(target=request, args=(index,)) for index in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
+    with under_load([partial(request, index) for index in range(3)]):
         for _ in range(10):
             model = mlp()
             expected.append(model.reference(x))
             add(repository, model=model)
             models.load("net")
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join(PATIENCE)
     assert problems == []
     assert min(counts) > 0
     np.testing.assert_allclose(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from fasttrt.serving import Server, ServerOptions
 from support.gate import PATIENCE, Gate
 from support.models import Model, mlp, several
 from support.serving import identity
+from support.threads import under_load, wait_until
 
 Started = Callable[..., Server]
-Until = Callable[[Callable[[], bool]], None]
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -210,11 +211,10 @@ def test_models_are_replaced_under_load(started: Started, repository: Path) -> N
     expected = [first.reference(x)]
     body, headers = mlp_request(x)
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    is_over = threading.Event()
     problems: list[object] = []
     counts = [0] * 4
 
-    def request(index: int) -> None:
+    def request(index: int, is_over: threading.Event) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", server.http_port)) as client:
             while not is_over.is_set():
                 client.request("POST", "/v2/models/net/infer", body, headers)
@@ -227,20 +227,13 @@ def test_models_are_replaced_under_load(started: Started, repository: Path) -> N
                     problems.append(error)
                 counts[index] += 1
 
-    threads = [threading.Thread(target=request, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
+    with under_load([partial(request, index) for index in range(4)]):
         for _ in range(8):
             model = mlp()
             expected.append(model.reference(x))
             (folder / "new").write_bytes(model.to_bytes())
             (folder / "new").replace(folder / "model.onnx")
             assert ask(server, "POST", "/v2/repository/models/net/load")[0] == 200
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join(PATIENCE)
     assert problems == []
     assert min(counts) > 0
     raw = {name.replace("-", "_"): value for name, value in headers.items()}
@@ -357,22 +350,22 @@ def test_closing_ends_after_the_grace(engine: fasttrt.Engine, mlp_model: Model) 
     assert len(outcome) == 1
 
 
-def test_a_repository_is_loaded_in_the_background(repository: Path, until: Until) -> None:
+def test_a_repository_is_loaded_in_the_background(repository: Path) -> None:
     (repository / "net" / "1").mkdir(parents=True)
     mlp().save(repository / "net" / "1" / "model.onnx")
     with fasttrt.serve(
         repository, http_port=0, metrics_port=None, engine={"device": "cpu"}
     ) as server:
-        until(lambda: ask(server, "GET", "/v2/health/ready")[0] == 200)
+        wait_until(lambda: ask(server, "GET", "/v2/health/ready")[0] == 200, PATIENCE)
         assert ask(server, "GET", "/v2/models/net/ready")[0] == 200
 
 
-def test_polling_loads_new_models(started: Started, repository: Path, until: Until) -> None:
+def test_polling_loads_new_models(started: Started, repository: Path) -> None:
     server = started("poll")
     server._poll_seconds = 1.0
     (repository / "net" / "1").mkdir(parents=True)
     mlp().save(repository / "net" / "1" / "model.onnx")
-    until(lambda: ask(server, "GET", "/v2/models/net/ready")[0] == 200)
+    wait_until(lambda: ask(server, "GET", "/v2/models/net/ready")[0] == 200, PATIENCE)
 
 
 def test_wrong_options_are_named(engine: fasttrt.Engine, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt import _core
+from support.randomness import new_rng
 
 PATIENCE = 30
 FLOAT = np.dtype("float32")
@@ -36,6 +37,11 @@ class Doubling:
         if self.error is not None:
             raise self.error
         return [arrays[0] * 2]
+
+
+def samples(rows: int = 3) -> np.ndarray[Any, Any]:
+    """Draw an input."""
+    return new_rng().normal(size=(rows, 4)).astype(FLOAT)
 
 
 def doubling_dispatcher(

@@ -1,11 +1,38 @@
-"""The threads of this process, in Python and in C++."""
+"""Waiting for what other threads do; the threads of this process, in Python and in C++."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.gate import PATIENCE
+
+
+def wait_until(condition: Callable[[], bool], patience: float = 30) -> None:
+    """Wait until a condition holds; fail after so many seconds."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@contextmanager
+def under_load(loads: Sequence[Callable[[threading.Event], None]]) -> Iterator[None]:
+    """Run each load in a thread of its own, until the block ends, which sets its event."""
+    is_over = threading.Event()
+    loaders = [threading.Thread(target=load, args=(is_over,)) for load in loads]
+    for loader in loaders:
+        loader.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for loader in loaders:
+            loader.join(PATIENCE)
+    assert not any(loader.is_alive() for loader in loaders)
 
 
 def threads() -> set[str]:
@@ -15,7 +42,4 @@ def threads() -> set[str]:
 
 def await_end(before: set[str]) -> None:
     """Wait until no threads are left but those of ``before``."""
-    end = time.monotonic() + PATIENCE
-    while threads() - before:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: threads() <= before, PATIENCE)
