@@ -26,6 +26,7 @@ using serving::ControlQueue;
 using serving::FailureReason;
 using serving::HttpOptions;
 using serving::HttpServer;
+using serving::LatencyHistogram;
 using serving::ServedModel;
 using serving::ServedTensor;
 
@@ -91,6 +92,9 @@ class PyHttpServer {
     };
     found["success"] = counters == nullptr ? 0 : counters->success.load();
     found["success_ns"] = counters == nullptr ? 0 : counters->success_ns.load();
+    found["latency"] = counters == nullptr
+                           ? std::vector<std::uint64_t>(LatencyHistogram::bucket_count)
+                           : counters->latency.counts();
     found["rows"] = counters == nullptr ? 0 : counters->rows.load();
     found["rejected"] = failures(FailureReason::rejected);
     found["canceled"] = failures(FailureReason::canceled);
@@ -142,6 +146,9 @@ class PyHttpServer {
 }  // namespace
 
 void register_http_server(py::module_& module) {
+  module.def(
+      "latency_bounds_ns", [] { return py::tuple(py::cast(LatencyHistogram::bounds_ns())); },
+      "The longest time of each bucket of latencies but the last, which has no limit.");
   py::class_<PyHttpServer>(module, "HttpServer",
                            "Answers plain infer requests, and passes all others on.")
       .def(py::init<const HttpOptions&>(), py::arg("options"),
@@ -180,7 +187,9 @@ void register_http_server(py::module_& module) {
           },
           py::arg("name"), py::arg("version"),
           "Count the requests that were answered here since set_model(): success, success_ns, "
-          "rows, rejected, canceled, backend, other, fail_ns, last_ms; zeros for other models.")
+          "latency (by buckets, see latency_bounds_ns()), rows, rejected, canceled, backend, "
+          "other, "
+          "fail_ns, last_ms; zeros for other models.")
       .def("next", &PyHttpServer::next, py::arg("timeout") = py::none(),
            "Wait for a request so many seconds; None if there was none, or engine failures are to "
            "be taken, or the server is closed.")

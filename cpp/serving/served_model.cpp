@@ -56,6 +56,7 @@ std::vector<ServedModel::Tensor> check(std::vector<ServedTensor> served,
 void RequestCounters::succeed(Duration taken, std::int64_t count) noexcept {
   ++success;
   success_ns += count_of(taken);
+  latency.add(taken);
   rows += static_cast<std::uint64_t>(count);
   last_ms = milliseconds_now();
 }

@@ -13,6 +13,7 @@
 #include "engine/dispatcher.hpp"
 #include "nvinfer/dims.hpp"
 #include "nvinfer/enums.hpp"
+#include "serving/latency_histogram.hpp"
 
 namespace fasttrt::serving {
 
@@ -32,6 +33,7 @@ struct RequestCounters {
 
   std::atomic<std::uint64_t> success = 0;
   std::atomic<std::uint64_t> success_ns = 0;  // from a request's last byte to its answer
+  LatencyHistogram latency;                   // the same times
   std::atomic<std::uint64_t> rows = 0;        // of batches; 1 for each request without batching
   std::array<std::atomic<std::uint64_t>, 4> failures{};  // by their reasons
   std::atomic<std::uint64_t> fail_ns = 0;

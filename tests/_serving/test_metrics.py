@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ COUNTERS = {
     "nv_inference_queue_duration_us", "nv_inference_compute_input_duration_us",
     "nv_inference_compute_infer_duration_us", "nv_inference_compute_output_duration_us",
 }  # fmt: skip
+HISTOGRAM = "fasttrt_request_latency_seconds"
 GAUGES = {"nv_inference_pending_request_count", "nv_model_load_duration_secs"}
 
 
@@ -58,7 +60,7 @@ def test_models_have_triton_s_metrics(engine: fasttrt.Engine, no_gpu: str) -> No
     infer(app, "b", 2)
     text = metrics(app)
     found = samples(text)
-    assert set(found) == COUNTERS | GAUGES
+    assert set(found) == COUNTERS | GAUGES | {HISTOGRAM}
     for name in COUNTERS:
         assert f"\n# TYPE {name} counter\n" in f"\n{text}"
     for name in GAUGES:
@@ -75,6 +77,29 @@ def test_models_have_triton_s_metrics(engine: fasttrt.Engine, no_gpu: str) -> No
     assert durations[b] > 0
     assert durations[a] > 0
     assert 'nv_inference_request_success{model="a",version="1"} 3\n' in text
+
+
+def test_latencies_are_a_histogram(engine: fasttrt.Engine, no_gpu: str) -> None:
+    app = App(models_of(loaded(engine, "a", max_batch_size=8)))
+    for _ in range(5):
+        infer(app, "a", 2)
+    text = metrics(app)
+    (family,) = (f for f in text_string_to_metric_families(text) if f.name == HISTOGRAM)
+    assert family.type == "histogram"
+    values = {
+        (s.name.removeprefix(HISTOGRAM), s.labels.get("le", "")): s.value for s in family.samples
+    }
+    below = [value for (name, _), value in values.items() if name == "_bucket"]
+    assert len(below) == 24
+    assert below == sorted(below)
+    assert values["_bucket", "+Inf"] == values["_count", ""] == 5
+    seconds = samples(text)["nv_inference_request_duration_us"][("model", "a"), ("version", "1")]
+    assert values["_sum", ""] == pytest.approx(seconds / 1e6, abs=1e-6)
+    bounds = [float(le) for name, le in values if name == "_bucket" and le != "+Inf"]
+    assert (bounds[0], bounds[-1]) == (16.384e-6, 2**36 / 1e9)
+    reached = [bound for bound, count in zip(bounds, below, strict=False) if count == 5]
+    assert reached
+    assert reached[0] >= values["_sum", ""] / 5
 
 
 def test_models_on_a_gpu_have_its_uuid(
@@ -124,6 +149,7 @@ def test_gpu_gauges_are_what_perf_analyzer_reads(
         nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetUUID=lambda gpu: f"GPU-{gpu}a-b",
+        nvmlDeviceGetName=lambda gpu: f"H{gpu}00",
         nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=40 + gpu),
         nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(total=150 << 30, used=5 << 30),
         nvmlDeviceGetPowerUsage=power,
@@ -143,3 +169,9 @@ def test_gpu_gauges_are_what_perf_analyzer_reads(
         assert {uuid: float(value) for uuid, value in read} == values
     energy = samples(text)["nv_energy_consumption"]
     assert energy[(("gpu_uuid", "GPU-1a-b"),)] == 987_654_321.012
+    gpus = json.loads(bytes(get(App(models_of()), "/v2/overview").body))["gpus"]
+    assert gpus[1] == {
+        "uuid": "GPU-1a-b", "name": "H100", "gpu_utilization": 0.41,
+        "gpu_memory_total_bytes": 150 << 30, "gpu_memory_used_bytes": 5 << 30,
+        "gpu_power_limit": 700, "energy_consumption": 987_654_321.012,
+    }  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 import fasttrt
 from fasttrt._serving.app import App
-from fasttrt._serving.request_counters import REASONS
+from fasttrt._serving.request_counters import LATENCY_BOUNDS_NS, REASONS, RequestCounters
 from support.gate import PATIENCE, Gate
 from support.models import Model
 from support.randomness import new_rng
@@ -116,20 +116,21 @@ def test_a_model_that_is_loaded_again_begins_anew(engine: fasttrt.Engine, mlp_mo
 
 
 @pytest.fixture
-def front() -> dict[str, int]:
+def front() -> dict[str, Any]:
     """What a front end counted."""
     return {
         "success": 5, "success_ns": 5000, "rows": 40, "rejected": 1, "canceled": 2, "backend": 3,
         "other": 4, "fail_ns": 900, "last_ms": 12345,
+        "latency": [0, 3, 2, *[0] * (len(LATENCY_BOUNDS_NS) - 2)],
     }  # fmt: skip
 
 
 def test_what_the_front_end_answered_is_added(
-    engine: fasttrt.Engine, front: dict[str, int]
+    engine: fasttrt.Engine, front: dict[str, Any]
 ) -> None:
     asked = []
 
-    def counters(name: str, version: str) -> dict[str, int]:
+    def counters(name: str, version: str) -> dict[str, Any]:
         asked.append((name, version))
         return front
 
@@ -139,3 +140,17 @@ def test_what_the_front_end_answered_is_added(
     assert (found["inference_count"], found["last_inference"]) == (40, 12345)
     assert found["inference_stats"]["success"] == {"count": 5, "ns": 5000}
     assert found["inference_stats"]["fail"] == {"count": 10, "ns": 900}
+
+
+def test_latencies_are_counted_by_buckets_as_the_front_end_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert tuple(sorted(LATENCY_BOUNDS_NS)) == LATENCY_BOUNDS_NS
+    counters = RequestCounters()
+    taken = [0, LATENCY_BOUNDS_NS[0], LATENCY_BOUNDS_NS[4] + 1, LATENCY_BOUNDS_NS[-1] + 1]
+    monkeypatch.setattr(time, "perf_counter_ns", iter(taken).__next__)
+    for _ in taken:
+        counters.succeed(0, 1)
+    latency = counters.totals().latency
+    assert {i: count for i, count in enumerate(latency) if count} == {0: 2, 5: 1, 89: 1}
+    assert len(latency) == 90

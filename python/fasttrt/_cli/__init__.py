@@ -25,6 +25,7 @@ from fasttrt._cli import profile as profile
 from fasttrt._cli import quantize as quantize
 from fasttrt._cli import run as run
 from fasttrt._cli import serve as serve
+from fasttrt._cli import top as top
 from fasttrt._cli import tune as tune
 from fasttrt._cli.help_text import Command
 from fasttrt._cli.messages import in_options, show_logs
@@ -54,6 +55,7 @@ app.command(cls=Command)(profile.profile)
 app.command(cls=Command)(quantize.quantize)
 app.command(cls=Command)(run.run)
 app.command(cls=Command)(serve.serve)
+app.command(cls=Command)(top.top)
 app.command(cls=Command)(tune.tune)
 
 

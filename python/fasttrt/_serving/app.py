@@ -8,10 +8,12 @@ from fasttrt._serving.auth import ApiKeys
 from fasttrt._serving.compression import decompress
 from fasttrt._serving.errors import UnsupportedRequestError
 from fasttrt._serving.failures import failure_response
+from fasttrt._serving.gpu_metrics import GpuMetrics
 from fasttrt._serving.http import Body, HttpError, Request, Response, error_response, json_response
 from fasttrt._serving.inference import InferenceRun
 from fasttrt._serving.metadata import model_metadata, server_metadata
 from fasttrt._serving.metrics import CONTENT_TYPE, Metrics
+from fasttrt._serving.overview import Overview
 from fasttrt._serving.repository_control import index_entry, read_index, read_load, read_unload
 from fasttrt._serving.routes import Route, find_route
 from fasttrt._serving.statistics import FrontCounters, Statistics
@@ -59,7 +61,9 @@ class App:
         self._max_body_bytes = max_body_bytes
         self._keys = keys
         self._statistics = Statistics(front_counters)
-        self._metrics = Metrics(models, self._statistics)
+        gpus = GpuMetrics()
+        self._metrics = Metrics(models, self._statistics, gpus)
+        self._overview = Overview(models, self._statistics, gpus)
         self._handlers: dict[str, Callable[[Request, Route], Response]] = {
             "live": lambda *_: Response(200),
             "ready": self._ready,
@@ -73,6 +77,7 @@ class App:
             "unload": self._unload,
             "metrics": self._show_metrics,
             "unregister": self._unregister,
+            "overview": lambda *_: json_response(self._overview.to_json(draining=self.draining)),
         }
 
     def handle(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from fasttrt import _core
 from fasttrt._common.log import logger
@@ -57,7 +58,7 @@ class FrontEnd:
         for thread in self._threads:
             thread.start()
 
-    def counters(self, name: str, version: str) -> Mapping[str, int]:
+    def counters(self, name: str, version: str) -> Mapping[str, Any]:
         """Return what was counted of a model's plain requests."""
         return self._http.model_counters(name, version)
 

@@ -24,12 +24,17 @@ class GpuMetrics:
                 self._gpus = self._find()
             return [family for family in self._read() if family.samples]
 
-    def uuids(self) -> list[str]:
-        """Return the UUIDs of all GPUs, in NVML's order."""
-        with self._lock:
-            if self._gpus is None:
-                self._gpus = self._find()
-            return [uuid for uuid, _ in self._gpus]
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return name, UUID and the same values of each GPU, named as they are without ``nv_``."""
+        families = self.families()
+        gpus: dict[str, dict[str, Any]] = {
+            uuid: {"uuid": uuid, "name": str(self._nvml.nvmlDeviceGetName(handle))}
+            for uuid, handle in self._gpus or []
+        }
+        for family in families:
+            for _, labels, value in family.samples:
+                gpus[labels["gpu_uuid"]][family.name.removeprefix("nv_")] = value
+        return list(gpus.values())
 
     def _find(self) -> list[tuple[str, Any]]:
         try:

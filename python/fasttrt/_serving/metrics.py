@@ -1,12 +1,13 @@
 """The metrics of Triton's names, types and labels."""
 
 import functools
+import itertools
 from typing import TYPE_CHECKING
 
 from fasttrt import _core
 from fasttrt._serving.gpu_metrics import GpuMetrics
 from fasttrt._serving.prometheus import CONTENT_TYPE, Family, exposition
-from fasttrt._serving.request_counters import REASONS
+from fasttrt._serving.request_counters import LATENCY_BOUNDS_NS, REASONS
 from fasttrt._serving.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 class Metrics:
     """Everything that ``/metrics`` shows."""
 
-    def __init__(self, models: "Models", statistics: Statistics) -> None:
-        """Show these models, and all GPUs."""
+    def __init__(self, models: "Models", statistics: Statistics, gpus: GpuMetrics) -> None:
+        """Show these models and GPUs."""
         self._models = models
         self._statistics = statistics
-        self._gpus = GpuMetrics()
+        self._gpus = gpus
 
     def text(self) -> str:
         """Return all metrics in Prometheus' text format."""
@@ -67,7 +68,12 @@ class _Models:
         self._load = Family(
             "nv_model_load_duration_secs", "Duration of loading the model in seconds", "gauge"
         )
-        self.families += [self._pending, self._load]
+        self._latency = Family(
+            "fasttrt_request_latency_seconds",
+            "Time from a request's last byte to its answer, of successful ones",
+            "histogram",
+        )
+        self.families += [self._pending, self._load, self._latency]
 
     def _counter(self, name: str, what: str) -> Family:
         family = Family(f"nv_inference_{name}", what, "counter")
@@ -89,3 +95,16 @@ class _Models:
             family.add(ns // 1000, **labels)
         self._pending.add(totals.pending, **labels)
         self._load.add(model.load_seconds, **labels)
+        self._latency.add_histogram(
+            _octaves(requests.latency), sum(requests.latency), requests.success_ns / 1e9, **labels
+        )
+
+
+def _octaves(latency: list[int]) -> list[tuple[float, int]]:
+    """Return powers of two of time, in seconds, each with the number of requests up to it."""
+    sums = itertools.accumulate(latency)
+    return [
+        (bound / 1e9, below)
+        for bound, below in zip(LATENCY_BOUNDS_NS, sums, strict=False)
+        if bound & (bound - 1) == 0
+    ]

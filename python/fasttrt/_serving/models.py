@@ -51,10 +51,15 @@ class Models(ModelTable):
         super().__init__()
         self._source = source
         self._defaults = defaults or EngineDefaults()
-        self._control = control
+        self._control: Literal["none", "poll", "explicit"] = control
         self._allow_files = allow_files
         self._is_started = source is None
         self._is_closing = False
+
+    @property
+    def control(self) -> Literal["none", "poll", "explicit"]:
+        """Who loads and unloads models after the start."""
+        return self._control
 
     def add_engine(self, name: str, engine: Engine) -> None:
         """Serve an engine of somebody else, who closes it, as version 1 of a model.

@@ -18,18 +18,35 @@ class Family:
     Attributes:
         name: the metric's.
         help: what it is, in a line.
-        kind: ``"counter"`` or ``"gauge"``.
-        samples: labels and value.
+        kind: ``"counter"``, ``"gauge"`` or ``"histogram"``.
+        samples: what follows the metric's name, labels, and value.
     """
 
     name: str
     help: str
-    kind: Literal["counter", "gauge"]
-    samples: list[tuple[Mapping[str, str], float]] = field(default_factory=list)
+    kind: Literal["counter", "gauge", "histogram"]
+    samples: list[tuple[str, Mapping[str, str], float]] = field(default_factory=list)
 
     def add(self, value: float, **labels: str) -> None:
         """Add a sample."""
-        self.samples.append((labels, value))
+        self.samples.append(("", labels, value))
+
+    def add_histogram(
+        self, counts: Iterable[tuple[float, int]], count: int, total: float, **labels: str
+    ) -> None:
+        """Add a histogram.
+
+        Args:
+            counts: bounds, ascending, each with the number of values that are not above it.
+            count: of all values.
+            total: their sum.
+            labels: of all its samples.
+        """
+        for bound, below in counts:
+            self.samples.append(("_bucket", labels | {"le": decimal(bound)}, below))
+        self.samples.append(("_bucket", labels | {"le": "+Inf"}, count))
+        self.samples.append(("_sum", labels, total))
+        self.samples.append(("_count", labels, count))
 
 
 def exposition(families: Iterable[Family]) -> str:
@@ -38,9 +55,9 @@ def exposition(families: Iterable[Family]) -> str:
     for family in families:
         lines.append(f"# HELP {family.name} {family.help}")
         lines.append(f"# TYPE {family.name} {family.kind}")
-        for labels, value in family.samples:
+        for suffix, labels, value in family.samples:
             pairs = ",".join(f'{key}="{_escaped(labels[key])}"' for key in sorted(labels))
-            lines.append(f"{family.name}{f'{{{pairs}}}' if pairs else ''} {decimal(value)}")
+            lines.append(f"{family.name}{suffix}{f'{{{pairs}}}' if pairs else ''} {decimal(value)}")
     return "\n".join(lines) + "\n" if lines else ""
 
 

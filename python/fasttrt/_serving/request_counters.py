@@ -2,12 +2,22 @@
 
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fasttrt import _core
 
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 """Why requests fail, as Triton's metrics call it."""
+LATENCY_BOUNDS_NS = _core.latency_bounds_ns()
+"""The longest time of each bucket of latencies; one more bucket has all that took longer."""
+
+
+def _no_latency() -> list[int]:
+    return [0] * (len(LATENCY_BOUNDS_NS) + 1)
 
 
 @dataclass
@@ -17,6 +27,7 @@ class RequestTotals:
     Attributes:
         success: requests that were answered.
         success_ns: from when they came until their answers were complete.
+        latency: requests by the bucket of that time, see `LATENCY_BOUNDS_NS`.
         rows: of their batches.
         failures: requests by the reason of their failure, of `REASONS`.
         fail_ns: from when they came until they failed.
@@ -29,11 +40,13 @@ class RequestTotals:
     failures: Counter[str] = field(default_factory=Counter)
     fail_ns: int = 0
     last_ms: int = 0
+    latency: list[int] = field(default_factory=_no_latency)
 
-    def add(self, counters: Mapping[str, int]) -> None:
+    def add(self, counters: Mapping[str, Any]) -> None:
         """Add what the front end counted, see `HttpServer.model_counters`."""
         self.success += counters["success"]
         self.success_ns += counters["success_ns"]
+        self.latency = [a + b for a, b in zip(self.latency, counters["latency"], strict=True)]
         self.rows += counters["rows"]
         self.failures.update({reason: counters[reason.lower()] for reason in REASONS})
         self.fail_ns += counters["fail_ns"]
@@ -53,6 +66,7 @@ class RequestCounters:
         with self._lock:
             self._totals.success += 1
             self._totals.success_ns += taken
+            self._totals.latency[bisect_left(LATENCY_BOUNDS_NS, taken)] += 1
             self._totals.rows += rows
             self._totals.last_ms = _now_ms()
 
@@ -68,9 +82,7 @@ class RequestCounters:
         """Return a copy of the sums."""
         with self._lock:
             t = self._totals
-            return RequestTotals(
-                t.success, t.success_ns, t.rows, t.failures.copy(), t.fail_ns, t.last_ms
-            )
+            return replace(t, failures=t.failures.copy(), latency=t.latency.copy())
 
 
 def _now_ms() -> int:

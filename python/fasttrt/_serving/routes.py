@@ -6,7 +6,7 @@ from typing import Literal
 
 Action = Literal[
     "live", "ready", "server", "model", "model_ready", "infer", "config", "stats", "index", "load",
-    "unload", "metrics", "shared_memory", "unregister", "trace", "logging", "generate",
+    "unload", "metrics", "shared_memory", "unregister", "trace", "logging", "generate", "overview",
 ]  # fmt: skip
 
 
@@ -46,6 +46,7 @@ _FIXED: dict[tuple[str, ...], Route] = {
     ("v2",): Route("server"),
     ("v2", "health", "live"): Route("live"),
     ("v2", "health", "ready"): Route("ready"),
+    ("v2", "overview"): Route("overview"),
     ("v2", "models", "stats"): Route("stats"),
     ("v2", "trace", "setting"): Route("trace", ("GET", "POST")),
     ("v2", "logging"): Route("logging", ("GET", "POST")),

@@ -11,7 +11,7 @@ from fasttrt._serving.request_counters import RequestCounters, RequestTotals
 if TYPE_CHECKING:
     from fasttrt._serving.loaded_model import LoadedModel
 
-FrontCounters = Callable[[str, str], Mapping[str, int]]
+FrontCounters = Callable[[str, str], Mapping[str, Any]]
 """What the front end counted of the requests that it answered itself, by model and version."""
 _PHASES = ("compute_input", "compute_infer", "compute_output")
 
