@@ -14,7 +14,8 @@ import typer
 from fasttrt._cli import app
 
 _SERVERS = {"serve"}  # run until they are told to stop, and have a log alone
-_TEXT_ALONE = {"doctor", "path", "list", "verify", "clear"}  # what shows no log of TensorRT's
+# What shows no log of TensorRT's.
+_TEXT_ALONE = {"doctor", "path", "list", "verify", "clear", "top"}
 
 
 def commands(group: Any = None) -> Iterator[tuple[str, Any]]:
