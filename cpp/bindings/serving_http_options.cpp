@@ -12,6 +12,7 @@
 #include "nvinfer/dims.hpp"
 #include "serving/http_options.hpp"
 #include "serving/served_model.hpp"
+#include "serving/shared_memory_table.hpp"
 
 namespace fasttrt::bindings {
 namespace {
@@ -58,6 +59,7 @@ void register_http_options(py::module_& module) {
       .def_readwrite("max_body_bytes", &HttpOptions::max_body_bytes)
       .def_readwrite("max_buffered_bytes", &HttpOptions::max_buffered_bytes)
       .def_readwrite("max_control_requests", &HttpOptions::max_control_requests)
+      .def_readwrite("shared_memory", &HttpOptions::shared_memory)
       .def_readwrite("api_keys", &HttpOptions::api_keys);
   add_duration<&HttpOptions::idle_timeout>(options, "idle_timeout");
   add_duration<&HttpOptions::header_timeout>(options, "header_timeout");

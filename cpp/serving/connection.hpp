@@ -101,10 +101,10 @@ class Connection final : public EventSource {
 
   // Of the request whose body is read. The buffer begins with its head until it is complete.
   RequestBody body_;
-  ChunkedDecoder chunks_;     // where the body is chunked
-  std::size_t buffered_ = 0;  // bytes behind the head that are dealt with
-  ServedModelPtr model_;      // null: not a plain infer request
-  std::size_t json_bytes_ = 0;
+  ChunkedDecoder chunks_;       // where the body is chunked
+  std::size_t buffered_ = 0;    // bytes behind the head that are dealt with
+  ServedModelPtr model_;        // null: not a plain infer request
+  std::size_t json_bytes_ = 0;  // 0: all of it
 
   ResponseQueue responses_;
 };

@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t max_received = std::size_t{1} << 20;
 constexpr std::size_t min_chunked_room = std::size_t{16} << 10;
 
+constexpr std::string_view json_length = "inference-header-content-length";
+
 constexpr HttpError body_too_large{413, "the body is larger than this server takes"};
 constexpr HttpError no_memory{503, "the server has no memory for the body at the moment"};
 
@@ -131,14 +133,20 @@ void Connection::find_plain_model() {
   json_bytes_ = 0;
   const auto& head = parser_.head();
   if (head.method != "POST") return;
-  const auto json_bytes = to_number(head.only("inference-header-content-length"));
-  if (!json_bytes || *json_bytes == 0) return;
-  if (*json_bytes > loop_.server().options.max_body_bytes) return;
+  const auto& options = loop_.server().options;
+  std::uint64_t json_bytes = 0;  // all of the body
+  if (head.find(json_length) != nullptr) {
+    const auto given = to_number(head.only(json_length));
+    if (!given || *given == 0 || *given > options.max_body_bytes) return;
+    json_bytes = *given;
+  } else if (options.shared_memory == nullptr) {
+    return;  // nothing but JSON is plain only where the tensors are elsewhere
+  }
   if (head.find("content-encoding") != nullptr || wants_encoding(head.only("accept-encoding")))
     return;
   if (!loop_.server().keys.admit(head)) return;
   model_ = loop_.server().models.find_for_infer(head.target);
-  json_bytes_ = static_cast<std::size_t>(*json_bytes);
+  json_bytes_ = static_cast<std::size_t>(json_bytes);
 }
 
 // Whether the body is complete.

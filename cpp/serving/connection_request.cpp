@@ -30,7 +30,9 @@ void Connection::complete_request() {
 
 // Returns false where the control plane is to answer.
 bool Connection::submit(const ExchangePtr& exchange) {
-  const auto request = InferRequest::make(model_, body_, json_bytes_, loop_.infer_header());
+  const auto json_bytes = json_bytes_ == 0 ? body_.size() : json_bytes_;
+  const auto request = InferRequest::make(model_, body_, json_bytes, loop_.infer_header(),
+                                          loop_.server().options.shared_memory.get());
   if (!request) return false;
   request->exchange = exchange.get();
   request->channel = loop_.channel();

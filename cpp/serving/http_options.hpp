@@ -4,10 +4,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace fasttrt::serving {
+
+class SharedMemoryTable;
 
 struct HttpOptions {
   using Duration = std::chrono::milliseconds;
@@ -23,6 +26,9 @@ struct HttpOptions {
   std::size_t max_buffered_bytes = std::size_t{1} << 30;
   // Requests that may wait for the control plane; beyond, they get 503.
   std::size_t max_control_requests = 1024;
+
+  // What clients have registered; null: they may use none.
+  std::shared_ptr<SharedMemoryTable> shared_memory;
 
   // Requests without one of these, if there are any, are left to the control plane.
   std::vector<std::string> api_keys;

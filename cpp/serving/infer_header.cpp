@@ -55,32 +55,53 @@ bool read_shape(JsonReader& reader, nvinfer::Dims& shape) {
   return true;
 }
 
+// Reads one of the parameters that name a place in shared memory.
+bool read_shared(JsonReader& reader, std::string_view parameter, Once& once,
+                 InferHeader::Shared& shared, std::uint64_t& bytes) {
+  if (parameter == "shared_memory_region") return once(10) && reader.read(shared.region);
+  if (parameter == "shared_memory_byte_size") return once(11) && reader.read(bytes);
+  return parameter == "shared_memory_offset" && once(12) && reader.read(shared.offset);
+}
+
+// Whether the parameters name a place completely.
+bool is_place(const Once& once, const InferHeader::Shared& shared) {
+  return once.has(10) && once.has(11) && !shared.region.empty();
+}
+
+bool has_shared(const Once& once) { return once.has(10) || once.has(11) || once.has(12); }
+
 bool read_input(JsonReader& reader, InferHeader::Input& input) {
   Once once;
-  bool has_size = false;
   const bool is_read = read_object(reader, [&](std::string_view key) {
     if (key == "name") return once(0) && reader.read(input.name);
     if (key == "shape") return once(1) && read_shape(reader, input.shape);
     if (key == "datatype") return once(2) && reader.read(input.datatype);
     return key == "parameters" && once(3) && read_object(reader, [&](std::string_view parameter) {
-             if (parameter != "binary_data_size" || has_size) return false;
-             has_size = true;
-             return reader.read(input.bytes);
+             if (parameter == "binary_data_size") return once(4) && reader.read(input.bytes);
+             return read_shared(reader, parameter, once, input.shared, input.bytes);
            });
   });
-  return is_read && once.has(0) && once.has(1) && once.has(2) && has_size;
+  const bool has_data = once.has(4) ? !has_shared(once) : is_place(once, input.shared);
+  return is_read && once.has(0) && once.has(1) && once.has(2) && has_data;
 }
 
-// Whether the output is binary, where it says so; it must not ask for text.
-bool read_output(JsonReader& reader, std::string_view& name, bool& is_marked) {
+// is_marked: whether the output says that it is binary, or in shared memory; it must not ask for
+// text.
+bool read_output(JsonReader& reader, InferHeader::Output& output, bool& is_marked) {
   Once once;
+  bool is_binary = false;
   const bool is_read = read_object(reader, [&](std::string_view key) {
-    if (key == "name") return once(0) && reader.read(name);
+    if (key == "name") return once(0) && reader.read(output.name);
     return key == "parameters" && once(1) && read_object(reader, [&](std::string_view parameter) {
-             return parameter == "binary_data" && once(2) && reader.read(is_marked) && is_marked;
+             if (parameter == "binary_data") return once(2) && reader.read(is_binary);
+             return read_shared(reader, parameter, once, output.shared, output.bytes);
            });
   });
-  return is_read && once.has(0);
+  if (!is_read || !once.has(0)) return false;
+  is_marked = has_shared(once);
+  if (is_marked) return is_place(once, output.shared) && !is_binary;
+  is_marked = is_binary;
+  return is_binary || !once.has(2);
 }
 
 }  // namespace

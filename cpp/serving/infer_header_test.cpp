@@ -21,7 +21,7 @@ const std::string binary = R"("parameters":{"binary_data_output":true})";
 
 TEST_CASE("A plain header is read") {
   InferHeader header;
-  header.outputs.emplace_back("old");
+  header.outputs.push_back({"old", {}, 0});
   const auto json = " {\"id\" : \"a 1\",\n\"inputs\":[" + input +
                     R"(,{"datatype":"INT64","parameters":{"binary_data_size":0},"shape":[],)"
                     R"("name":""}],"outputs":[{"name":"y","parameters":{"binary_data":true}},)"
@@ -35,7 +35,9 @@ TEST_CASE("A plain header is read") {
   CHECK(header.inputs[0].shape == nvinfer::Dims{2, 3});
   CHECK(header.inputs[0].bytes == 24);
   CHECK(header.inputs[1].shape.rank() == 0);
-  CHECK(header.outputs == std::vector<std::string_view>{"y", "z"});
+  REQUIRE(header.outputs.size() == 2);
+  CHECK(header.outputs[0].name == "y");
+  CHECK(header.outputs[1].name == "z");
   CHECK(header.priority == 1);
   CHECK(header.timeout_us == 50);
 
@@ -58,6 +60,42 @@ TEST_CASE("Outputs must be binary, each or all") {
   CHECK(!with(R"(,"outputs":[{"name":"y","parameters":{"binary_data":false}}],)" + binary));
   CHECK(!with(R"(,"outputs":[{"name":"y","parameters":{"classification":3}}],)" + binary));
   CHECK(!with(R"(,"outputs":[{"parameters":{}}],)" + binary));
+}
+
+TEST_CASE("Tensors may be in shared memory") {
+  const std::string shared =
+      R"("parameters":{"shared_memory_region":"r 1","shared_memory_byte_size":24,)"
+      R"("shared_memory_offset":8})";
+  const std::string head = R"({"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32",)";
+  InferHeader header;
+  REQUIRE(
+      read_infer_header(head + shared + R"(}],"outputs":[{"name":"y",)" + shared + "}]}", header));
+  CHECK(header.inputs[0].shared.region == "r 1");
+  CHECK(header.inputs[0].shared.offset == 8);
+  CHECK(header.inputs[0].bytes == 24);
+  CHECK(header.outputs[0].shared.region == "r 1");
+  CHECK(header.outputs[0].shared.offset == 8);
+  CHECK(header.outputs[0].bytes == 24);
+  const auto with = [&](const std::string& parameters) {
+    return is_plain(head + R"("parameters":{)" + parameters + "}}]," + binary + "}");
+  };
+  CHECK(with(R"("shared_memory_region":"r","shared_memory_byte_size":24)"));
+  CHECK(!with(R"("shared_memory_region":"","shared_memory_byte_size":24)"));
+  CHECK(!with(R"("shared_memory_region":"r")"));
+  CHECK(!with(R"("shared_memory_byte_size":24)"));
+  CHECK(!with(R"("shared_memory_offset":0,"binary_data_size":24)"));
+  CHECK(!with(R"("shared_memory_region":"r","shared_memory_byte_size":24,"binary_data_size":24)"));
+  CHECK(!with(R"("shared_memory_region":"r","shared_memory_byte_size":-1)"));
+  CHECK(!with(
+      R"("shared_memory_region":"r","shared_memory_byte_size":24,"shared_memory_offset":-1)"));
+  const auto wants = [&](const std::string& parameters) {
+    return is_plain(R"({"inputs":[],"outputs":[{"name":"y","parameters":{)" + parameters + "}}]}");
+  };
+  CHECK(wants(R"("shared_memory_region":"r","shared_memory_byte_size":24,"binary_data":false)"));
+  CHECK(!wants(R"("shared_memory_region":"r","shared_memory_byte_size":24,"binary_data":true)"));
+  CHECK(!wants(R"("shared_memory_region":"r","shared_memory_byte_size":24,"classification":1)"));
+  CHECK(!wants(R"("shared_memory_region":"r")"));
+  CHECK(!wants(R"("shared_memory_offset":0,"binary_data":true)"));
 }
 
 TEST_CASE("What is unusual or wrong is not plain") {

@@ -45,48 +45,20 @@ bool is_boolean(std::string_view data) noexcept {
   return std::ranges::all_of(data, [](char byte) { return byte == 0 || byte == 1; });
 }
 
-void append_shape(std::string& json, const Dims& shape) {
-  bool is_first = true;
-  for (const auto size : shape) {
-    if (!std::exchange(is_first, false)) json += ',';
-    json += std::to_string(size);
-  }
-}
-
-template <class E>
-bool is_error(const std::exception_ptr& error) noexcept {
-  try {
-    if (error != nullptr) std::rethrow_exception(error);
-  } catch (const E&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
-  return false;
-}
-
-std::string text_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& caught) {
-    return caught.what();
-  } catch (...) {
-    return "the run failed";
-  }
-}
-
 }  // namespace
 
 InferRequestRef InferRequest::make(const ServedModelPtr& model, RequestBody& body,
-                                   std::size_t json_bytes, InferHeader& header) {
+                                   std::size_t json_bytes, InferHeader& header,
+                                   const SharedMemoryTable* shared_memory) {
   const auto bytes = body.bytes();
   if (json_bytes > bytes.size()) return {};
   if (!read_infer_header(bytes.substr(0, json_bytes), header)) return {};
   if (header.timeout_us > longest_timeout_us) return {};
   const auto now = Clock::now();
   InferRequestRef request(new InferRequest(model, now));
-  if (!request->place_inputs(header, bytes.substr(json_bytes)) ||
-      !request->select_outputs(header) || !request->is_batch_valid()) {
+  if (!request->select_outputs(header, shared_memory) ||
+      !request->place_inputs(header, bytes.substr(json_bytes), shared_memory) ||
+      !request->is_batch_valid()) {
     return {};
   }
   request->id_ = header.id;
@@ -99,49 +71,78 @@ InferRequestRef InferRequest::make(const ServedModelPtr& model, RequestBody& bod
   return request;
 }
 
-bool InferRequest::place_inputs(const InferHeader& header, std::string_view data) {
+bool InferRequest::place_inputs(const InferHeader& header, std::string_view data,
+                                const SharedMemoryTable* shared_memory) {
   if (header.inputs.size() != model_->inputs().size()) return false;
   inputs_.resize(header.inputs.size());
   for (const auto& input : header.inputs) {
-    if (!place_input(input, data)) return false;
+    if (!place_input(input, data, shared_memory)) return false;
   }
   return data.empty();
 }
 
-// The array at the beginning of the data, which it is taken off.
-bool InferRequest::place_input(const InferHeader::Input& input, std::string_view& data) {
+// The array in shared memory, or at the beginning of the data, which it is taken off.
+bool InferRequest::place_input(const InferHeader::Input& input, std::string_view& data,
+                               const SharedMemoryTable* shared_memory) {
   const auto& tensors = model_->inputs();
   const auto tensor = std::ranges::find(tensors, input.name, &ServedModel::Tensor::name);
   if (tensor == tensors.end() || tensor->datatype != input.datatype) return false;
   if (!fits(input.shape, tensor->shape)) return false;
-  if (input.bytes > data.size() || !has_size(input.shape, tensor->dtype, input.bytes)) return false;
+  if (!has_size(input.shape, tensor->dtype, input.bytes)) return false;
   auto& array = inputs_[static_cast<std::size_t>(tensor - tensors.begin())];
   if (array.data != nullptr) return false;  // it came twice
-  const auto bytes = data.substr(0, static_cast<std::size_t>(input.bytes));
+  std::string_view bytes;
+  if (!input.shared.region.empty()) {
+    if (!copy_shared(input, shared_memory)) return false;
+    bytes = copies_.back().bytes();
+  } else {
+    if (input.bytes > data.size()) return false;
+    bytes = data.substr(0, static_cast<std::size_t>(input.bytes));
+    data.remove_prefix(bytes.size());
+  }
   if (tensor->dtype == DataType::boolean && !is_boolean(bytes)) return false;
-  const void* const begin = data.data();
-  array = {begin, input.shape, engine::Place::host};
-  if (!is_aligned(begin, tensor->dtype)) {
+  array = {bytes.data(), input.shape, engine::Place::host};
+  if (!is_aligned(bytes.data(), tensor->dtype)) {
     auto& copy = aligned_.emplace_back(bytes.size());
-    if (!bytes.empty()) std::memcpy(copy.data(), begin, bytes.size());
+    if (!bytes.empty()) std::memcpy(copy.data(), bytes.data(), bytes.size());
     array.data = copy.data();
   }
-  data.remove_prefix(bytes.size());
   return true;
 }
 
-bool InferRequest::select_outputs(const InferHeader& header) {
-  const auto& tensors = model_->outputs();
-  for (const auto name : header.outputs) {
-    const auto tensor = std::ranges::find(tensors, name, &ServedModel::Tensor::name);
-    const auto index = static_cast<std::size_t>(tensor - tensors.begin());
-    if (tensor == tensors.end() || std::ranges::find(selected_, index) != selected_.end()) {
-      return false;
-    }
-    selected_.push_back(index);
+bool InferRequest::copy_shared(const InferHeader::Input& input,
+                               const SharedMemoryTable* shared_memory) {
+  const auto region = shared_memory == nullptr ? nullptr : shared_memory->find(input.shared.region);
+  if (region == nullptr || !region->has(input.shared.offset, input.bytes)) return false;
+  const auto& dispatcher = model_->dispatcher();
+  try {
+    auto copy = shared_memory->copy(*region, input.shared.offset, input.bytes,
+                                    dispatcher.is_batching() ? nullptr : dispatcher.tensors().pool);
+    if (!copy) return false;
+    copies_.push_back(std::move(*copy));
+    return true;
+  } catch (const Error&) {
+    return false;
   }
-  if (!selected_.empty()) return true;
-  for (std::size_t i = 0; i < tensors.size(); ++i) selected_.push_back(i);
+}
+
+bool InferRequest::select_outputs(const InferHeader& header,
+                                  const SharedMemoryTable* shared_memory) {
+  const auto& tensors = model_->outputs();
+  for (const auto& output : header.outputs) {
+    const auto tensor = std::ranges::find(tensors, output.name, &ServedModel::Tensor::name);
+    const auto index = static_cast<std::size_t>(tensor - tensors.begin());
+    if (tensor == tensors.end() ||
+        std::ranges::find(wanted_, index, &Wanted::index) != wanted_.end())
+      return false;
+    auto& wanted = wanted_.emplace_back(Wanted{index, nullptr, output.shared.offset, output.bytes});
+    if (output.shared.region.empty()) continue;
+    if (shared_memory != nullptr) wanted.region = shared_memory->find(output.shared.region);
+    if (wanted.region == nullptr || !wanted.region->has(wanted.offset, wanted.max_bytes))
+      return false;
+  }
+  if (!wanted_.empty()) return true;
+  for (std::size_t i = 0; i < tensors.size(); ++i) wanted_.push_back({i, nullptr, 0, 0});
   return true;
 }
 
@@ -153,71 +154,6 @@ bool InferRequest::is_batch_valid() const noexcept {
   return size >= 1 && size <= most && std::ranges::all_of(inputs_, [&](const InputArray& array) {
            return array.shape.rank() > 0 && array.shape[0] == size;
          });
-}
-
-HttpResponse InferRequest::response() { return outcome() == Outcome::ok ? results() : failure(); }
-
-HttpResponse InferRequest::results() {
-  HttpResponse response;
-  std::string& json = response.body;
-  json += '{';
-  if (!id_.empty()) json.append(R"("id":")").append(id_).append(R"(",)");
-  json += model_->json();
-  bool is_first = true;
-  for (const auto index : selected_) {
-    const auto& tensor = model_->outputs()[index];
-    const auto& array = outputs_[index];
-    const auto bytes = nvinfer::byte_size(tensor.dtype, array.shape.volume());
-    if (!std::exchange(is_first, false)) json += ',';
-    json += tensor.json;
-    append_shape(json, array.shape);
-    json.append(R"(],"parameters":{"binary_data_size":)")
-        .append(std::to_string(bytes))
-        .append("}}");
-    if (bytes > 0) response.parts.emplace_back(static_cast<const char*>(array.data()), bytes);
-  }
-  json += "]}";
-  response.headers = "Content-Type: application/octet-stream\r\nInference-Header-Content-Length: " +
-                     std::to_string(json.size()) + "\r\n";
-  response.keeper = engine::RequestRef(this);
-  const bool has_batch = model_->max_batch_size() > 0 && !inputs_.empty();
-  model_->counters().succeed(taken(), has_batch ? inputs_.front().shape[0] : 1);
-  return response;
-}
-
-HttpResponse InferRequest::failure() {
-  auto& counters = model_->counters();
-  switch (outcome()) {
-    case Outcome::late:
-      counters.fail(taken(), FailureReason::rejected);
-      return error_response(503, text_of(error()));
-    case Outcome::cancelled:
-      counters.fail(taken(), FailureReason::canceled);
-      return error_response(503, "the request was cancelled as its model was closed");
-    default: break;
-  }
-  const bool is_known = is_error<Error>(error());
-  counters.fail(taken(), is_known ? FailureReason::backend : FailureReason::other);
-  return error_response(is_error<InputError>(error()) ? 400 : 500, text_of(error()));
-}
-
-HttpResponse InferRequest::reject(std::string_view reason) const {
-  model_->counters().fail(taken(), FailureReason::rejected);
-  auto response = error_response(503, reason);
-  response.headers += "Retry-After: 1\r\n";
-  return response;
-}
-
-void InferRequest::count_as_canceled() const {
-  model_->counters().fail(taken(), FailureReason::canceled);
-}
-
-bool InferRequest::is_engine_lost() const noexcept {
-  return outcome() == Outcome::error && is_error<CudaError>(error());
-}
-
-EngineFailure InferRequest::engine_failure() const {
-  return {model_->name(), model_->version(), text_of(error())};
 }
 
 }  // namespace fasttrt::serving

@@ -14,6 +14,7 @@
 #include "serving/infer_header.hpp"
 #include "serving/model_table.hpp"
 #include "serving/request_body.hpp"
+#include "serving/shared_memory_table.hpp"
 
 namespace fasttrt::serving {
 
@@ -21,14 +22,15 @@ struct Exchange;
 class InferRequest;
 using InferRequestRef = Ref<InferRequest>;
 
-// Its inputs lie in the body as they came.
+// Its inputs lie in the body as they came, or are copied from shared memory.
 class InferRequest final : public engine::Request {
  public:
   // Takes the body, the first `json_bytes` of which are JSON; null, and the body stays, where the
   // request is not plain or does not fit the model: then somebody else answers it. `header` is for
-  // this function to work with.
+  // this function to work with. shared_memory: null: there is none.
   [[nodiscard]] static InferRequestRef make(const ServedModelPtr& model, RequestBody& body,
-                                            std::size_t json_bytes, InferHeader& header);
+                                            std::size_t json_bytes, InferHeader& header,
+                                            const SharedMemoryTable* shared_memory);
 
   [[nodiscard]] std::span<const engine::InputArray> inputs() const noexcept override {
     return inputs_;
@@ -56,22 +58,40 @@ class InferRequest final : public engine::Request {
   InferRequest(ServedModelPtr model, Clock::time_point now)
       : model_(std::move(model)), received_at_(now) {}
 
-  [[nodiscard]] bool place_inputs(const InferHeader& header, std::string_view data);
-  [[nodiscard]] bool place_input(const InferHeader::Input& input, std::string_view& data);
-  [[nodiscard]] bool select_outputs(const InferHeader& header);
+  // An output that was asked for, and where it goes in shared memory.
+  struct Wanted {
+    std::size_t index = 0;
+    SharedMemoryRegionPtr region;  // null: into the answer
+    std::size_t offset = 0;
+    std::size_t max_bytes = 0;
+  };
+
+  [[nodiscard]] bool place_inputs(const InferHeader& header, std::string_view data,
+                                  const SharedMemoryTable* shared_memory);
+  [[nodiscard]] bool place_input(const InferHeader::Input& input, std::string_view& data,
+                                 const SharedMemoryTable* shared_memory);
+  [[nodiscard]] bool copy_shared(const InferHeader::Input& input,
+                                 const SharedMemoryTable* shared_memory);
+  [[nodiscard]] bool select_outputs(const InferHeader& header,
+                                    const SharedMemoryTable* shared_memory);
   [[nodiscard]] bool is_batch_valid() const noexcept;
   [[nodiscard]] Clock::duration taken() const { return Clock::now() - received_at_; }
+
+  // infer_request_answer.cpp
   [[nodiscard]] HttpResponse results();
-  [[nodiscard]] HttpResponse failure();
+  [[nodiscard]] std::size_t byte_size_of(const Wanted& wanted) const noexcept;
+  void share(const Wanted& wanted) const;
+  [[nodiscard]] HttpResponse failure(const std::exception_ptr& error) const;
 
   const ServedModelPtr model_;
   const Clock::time_point received_at_;
   RequestBody body_;
   std::string_view id_;
   std::vector<engine::HostBuffer> aligned_;  // inputs that lay where arrays cannot be read
+  std::vector<RegionCopy> copies_;           // inputs that lay in shared memory
   std::vector<engine::InputArray> inputs_;
   std::vector<engine::OutputArray> outputs_;
-  std::vector<std::size_t> selected_;  // outputs that were asked for, in that order
+  std::vector<Wanted> wanted_;  // in the order in which they are returned
 };
 
 }  // namespace fasttrt::serving

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/error.hpp"
 #include "serving/model_for_tests.hpp"
 
 namespace fasttrt::serving {
@@ -26,7 +27,8 @@ std::string input(const std::string& name, const std::string& datatype, const st
 }
 
 InferRequestRef make(const TestModel& model, const std::string& json, const std::string& data,
-                     std::int64_t max_batch_size = 0) {
+                     std::int64_t max_batch_size = 0,
+                     const SharedMemoryTable* shared_memory = nullptr) {
   const auto budget = std::make_shared<MemoryBudget>(std::size_t{1} << 20);
   RequestBody body(budget, nullptr, json.size());
   const auto bytes = json + data;
@@ -34,8 +36,8 @@ InferRequestRef make(const TestModel& model, const std::string& json, const std:
   if (!bytes.empty()) std::memcpy(body.room().data(), bytes.data(), bytes.size());
   body.commit(bytes.size());
   InferHeader scratch;
-  auto request =
-      InferRequest::make(model.served("m\"", "1", max_batch_size), body, json.size(), scratch);
+  auto request = InferRequest::make(model.served("m\"", "1", max_batch_size), body, json.size(),
+                                    scratch, shared_memory);
   CHECK(body.size() == (request ? 0 : bytes.size()));  // taken, or left
   return request;
 }
@@ -119,6 +121,91 @@ TEST_CASE("Outputs are those that were asked for, in that order") {
         R"("UINT8","shape":[2],"parameters":{"binary_data_size":2}},{"name":"twice","datatype":)"
         R"("FP32","shape":[0,3],"parameters":{"binary_data_size":0}}]})");
   CHECK(response.parts == std::vector<std::string_view>{"ab"});
+}
+
+// Memory that its client may take away.
+class TestRegion final : public SharedMemoryRegion {
+ public:
+  using SharedMemoryRegion::SharedMemoryRegion;
+  void read(std::size_t offset, std::span<char> target) const override {
+    if (is_gone) throw InputError("gone");
+    std::memcpy(target.data(), memory.data() + offset, target.size());
+  }
+  void write(std::size_t offset, std::string_view bytes) const override {
+    if (is_gone) throw InputError("gone");
+    std::memcpy(memory.data() + offset, bytes.data(), bytes.size());
+  }
+
+  mutable std::string memory = std::string(size(), '\0');
+  bool is_gone = false;
+};
+
+std::string shared(const std::string& region, std::size_t offset, std::size_t bytes) {
+  return R"("parameters":{"shared_memory_region":")" + region + R"(","shared_memory_offset":)" +
+         std::to_string(offset) + R"(,"shared_memory_byte_size":)" + std::to_string(bytes) + "}}";
+}
+
+TEST_CASE("Tensors lie in shared memory") {
+  const TestModel model;
+  const auto region = std::make_shared<TestRegion>(40);
+  SharedMemoryTable table(64);
+  REQUIRE(table.add("r", region));
+  region->memory.replace(3, 12, bytes_of({1, -2, 0.5}));
+  const auto x = [](std::size_t offset, std::size_t bytes = 12) {
+    return R"({"name":"x","datatype":"FP32","shape":[1,3],)" + shared("r", offset, bytes);
+  };
+  const auto outputs = [](std::size_t offset, std::size_t bytes) {
+    return R"(,"outputs":[{"name":"same"},{"name":"twice",)" + shared("r", offset, bytes) + "]";
+  };
+  const auto id = input("id", "UINT8", "[1]", 1);
+  const auto run = [&](const std::string& json) {
+    auto request = make(model, json, "i", 0, &table);
+    REQUIRE(request);
+    table.remove("r");  // the request has it
+    CHECK(table.find("r") == nullptr);
+    model.dispatcher->submit(request, engine::Staging::lend);
+    REQUIRE(request->wait_until(engine::Request::Clock::now() + std::chrono::seconds(30)));
+    REQUIRE(table.add("r", region));
+    return request->response();
+  };
+  auto response = run(header_of(x(3), id, outputs(20, 20)));
+  CHECK(response.body ==
+        R"({"model_name":"m\"","model_version":"1","outputs":[{"name":"same","datatype":"UINT8",)"
+        R"("shape":[1],"parameters":{"binary_data_size":1}},{"name":"twice","datatype":"FP32",)"
+        R"("shape":[1,3]}]})");
+  CHECK(response.parts == std::vector<std::string_view>{"i"});
+  CHECK(region->memory.substr(20, 12) == bytes_of({2, -4, 1}));
+  response = run(header_of(x(3), id, R"(,"outputs":[{"name":"twice",)" + shared("r", 0, 12) + "]"));
+  CHECK(response.parts.empty());
+  CHECK(response.headers == "Content-Type: application/json\r\n");
+  CHECK(region->memory.substr(0, 12) == bytes_of({2, -4, 1}));
+
+  response = run(header_of(x(3), id, outputs(20, 11)));  // too small for the output
+  CHECK(response.status == 400);
+  CHECK(response.body.find("'twice' (11 bytes) should be at least 12 bytes") != std::string::npos);
+  CHECK(!make(model, header_of(x(29), id), "i", 0, &table));
+  CHECK(!make(model, header_of(x(41, 0), id), "i", 0, &table));
+  CHECK(!make(model, header_of(x(3, 11), id), "i", 0, &table));
+  CHECK(!make(model, header_of(x(3), id, outputs(20, 21)), "i", 0, &table));
+  CHECK(!make(model, header_of(x(3), id), "i"));  // there is no table
+  {
+    const auto copy = table.copy(*region, 0, 40, nullptr);
+    REQUIRE(copy);
+    CHECK(make(model, header_of(x(3), id), "i", 0, &table));
+    const auto other = table.copy(*region, 0, 20, nullptr);
+    CHECK(!make(model, header_of(x(3), id), "i", 0, &table));  // too much is copied
+  }
+  region->is_gone = true;
+  CHECK(!make(model, header_of(x(3), id), "i", 0, &table));
+  region->is_gone = false;
+  const auto request = make(model, header_of(x(3), id, outputs(20, 20)), "i", 0, &table);
+  region->is_gone = true;
+  REQUIRE(request);
+  model.dispatcher->submit(request, engine::Staging::lend);
+  REQUIRE(request->wait_until(engine::Request::Clock::now() + std::chrono::seconds(30)));
+  CHECK(request->response().body == R"({"error":"gone"})");
+  table.remove("r");
+  CHECK(!make(model, header_of(x(3), id), "i", 0, &table));
 }
 
 }  // namespace

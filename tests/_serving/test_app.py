@@ -218,7 +218,7 @@ BAD_REQUESTS: list[tuple[str, Any, dict[str, str], int, str]] = [
     ("too few inputs", of(), {}, 400, "expected 1 inputs but got 0 inputs for model 'mlp'"),
     ("no data", of(X), {}, 400, "exactly one of data, binary_data_size and shared_memory_region, got none"),  # noqa: E501
     ("two sources", of({**X, **DATA, **BINARY}), {}, 400, "got data and binary_data_size"),
-    ("shared memory", of({**X, "parameters": {"shared_memory_region": "r"}}), {}, 501, "no shared memory"),  # noqa: E501
+    ("shared memory", of({**X, "parameters": {"shared_memory_region": "r"}}), {}, 501, "shared memory is not allowed"),  # noqa: E501
     ("no datatype", of({"name": "x", "shape": [1, 16], **DATA}), {}, 400, "expected datatype to be a string, got none"),  # noqa: E501
     ("other datatype", of({**X, **DATA, "datatype": "INT32"}), {}, 400, "expected data-type FP32, got INT32"),  # noqa: E501
     ("no such datatype", of({**X, **DATA, "datatype": "FP8"}), {}, 400, "expected data-type FP32, got FP8"),  # noqa: E501
@@ -259,7 +259,7 @@ BAD_REQUESTS: list[tuple[str, Any, dict[str, str], int, str]] = [
     ("output twice", of({**X, **DATA}, outputs=[{"name": "y"}] * 2), {}, 400, "output 'y' already exists"),  # noqa: E501
     ("binary_data", of({**X, **DATA}, outputs=[{"name": "y", "parameters": {"binary_data": 1}}]), {}, 400, "binary_data to be true or false, got 1"),  # noqa: E501
     ("classification", of({**X, **DATA}, outputs=[{"name": "y", "parameters": {"classification": -1}}]), {}, 400, "classification to be an integer >= 0"),  # noqa: E501
-    ("output in shared memory", of({**X, **DATA}, outputs=[{"name": "y", "parameters": {"shared_memory_region": "r"}}]), {}, 501, "no shared memory"),  # noqa: E501
+    ("output in shared memory", of({**X, **DATA}, outputs=[{"name": "y", "parameters": {"shared_memory_region": "r"}}]), {}, 501, "shared memory is not allowed"),  # noqa: E501
     ("other encoding", of({**X, **DATA}), {"Content_Encoding": "br"}, 501, "expected gzip or deflate, got 'br'"),  # noqa: E501
     ("no gzip", of({**X, **DATA}), {"Content_Encoding": "gzip"}, 400, "the body is no gzip"),
 ]
@@ -319,9 +319,9 @@ def test_bytes_left_over(app: App) -> None:
         ("GET", "/v2/trace/setting", 501, "no tracing"),
         ("POST", "/v2/models/mlp/trace/setting", 501, "no tracing"),
         ("GET", "/v2/logging", 501, "no log settings"),
-        ("GET", "/v2/systemsharedmemory/status", 501, "no shared memory"),
-        ("POST", "/v2/cudasharedmemory/region/r/register", 501, "no shared memory"),
-        ("POST", "/v2/systemsharedmemory/region/r/unregister", 501, "no shared memory"),
+        ("GET", "/v2/systemsharedmemory/status", 501, "shared memory is not allowed"),
+        ("POST", "/v2/cudasharedmemory/region/r/register", 501, "shared memory is not allowed"),
+        ("POST", "/v2/systemsharedmemory/region/r/unregister", 501, "shared memory is not allowed"),
     ],
 )
 def test_other_paths(app: App, method: str, path: str, status: int, message: str) -> None:

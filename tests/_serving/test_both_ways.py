@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from multiprocessing.shared_memory import SharedMemory as Memory
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from fasttrt._engine.engine import plain_dispatcher_of
 from fasttrt._serving.app import App
 from fasttrt._serving.http import Request, Response
 from fasttrt._serving.loaded_model import LoadedModel
+from fasttrt._serving.shared_memory import SharedMemory
 from support.http_server import HEADER_LENGTH, Client, post
 from support.models import random_array
 from support.randomness import new_rng
@@ -23,6 +25,9 @@ from support.serving import get, identity, loaded, models_of
 
 DATATYPES = {"FP32": np.float32, "INT64": np.int64, "BOOL": np.bool_, "UINT8": np.uint8}
 MOST = 8
+PART = 1 << 11
+"""The bytes of a tensor in shared memory, at most."""
+REGION = 1 << 13
 TARGET = "/v2/models/m/infer"
 
 
@@ -32,8 +37,12 @@ class Server:
     def __init__(self, model: LoadedModel) -> None:
         options = _core.HttpOptions()
         options.port = 0
+        shared = SharedMemory(allowed=True)
+        options.shared_memory = shared.table
         self.http = _core.HttpServer(options)
-        self.app = App(models_of(model), front_counters=self.http.model_counters)
+        self.app = App(
+            models_of(model), front_counters=self.http.model_counters, shared_memory=shared
+        )
         self.left = 0
         self._thread = threading.Thread(target=self._serve)
         dispatcher = plain_dispatcher_of(model.engine)
@@ -66,34 +75,80 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def memory() -> Iterator[Memory]:
+    """What clients and the server share: a region of inputs, then one of outputs."""
+    memory = Memory(create=True, size=2 * REGION)
+    yield memory
+    memory.close()
+    memory.unlink()
+
+
+@pytest.fixture
+def server(memory: Memory) -> Iterator[Server]:
     with fasttrt.Engine(identity(list(DATATYPES)), device="cpu") as engine:
         server = Server(loaded(engine, max_batch_size=MOST))
+        server.app.shared_memory.register_system("in", memory.name, 0, REGION)
+        server.app.shared_memory.register_system("out", memory.name, REGION, REGION)
         yield server
         server.close()
 
 
-def random_request() -> tuple[bytes, bytes, int]:
-    """A request, plain most of the time: its JSON, its data, and its rows."""
+def bytes_of(memory: Memory) -> memoryview:
+    assert memory.buf is not None
+    return memory.buf
+
+
+def place(memory: Memory, number: int, data: bytes) -> dict[str, Any]:
+    """Put an input into shared memory, and return the parameters that say where it is."""
+    offset = 3 + number * PART
+    bytes_of(memory)[offset : offset + len(data)] = data
+    return {
+        "shared_memory_region": "in",
+        "shared_memory_byte_size": len(data),
+        "shared_memory_offset": offset,
+    }
+
+
+def random_request(memory: Memory | None = None) -> tuple[bytes, bytes, int]:
+    """A request, plain most of the time: its JSON, its data, and its rows.
+
+    With memory, some tensors lie there.
+    """
     rng = new_rng()
     rows = int(rng.integers(1, MOST + 1))
     inputs, data = [], b""
     for i, (datatype, dtype) in enumerate(DATATYPES.items()):
         array = random_array(dtype, (rows, int(rng.integers(1, 30))))
-        size = {"binary_data_size": array.nbytes}
+        where: dict[str, Any] = {"binary_data_size": array.nbytes}
+        if memory is not None and rng.integers(2):
+            where = place(memory, i, array.tobytes())
+        else:
+            data += array.tobytes()
         shape = list(array.shape)
-        inputs.append({"name": f"x{i}", "shape": shape, "datatype": datatype, "parameters": size})
-        data += array.tobytes()
+        inputs.append({"name": f"x{i}", "shape": shape, "datatype": datatype, "parameters": where})
     message: dict[str, Any] = {"inputs": inputs}
     if rng.integers(2):
         message["id"] = str(rng.integers(1000))
     if rng.integers(2):
         wanted = rng.permutation(len(DATATYPES))[: rng.integers(1, 5)]
-        binary = {"binary_data": True}
-        message["outputs"] = [{"name": f"y{i}", "parameters": binary} for i in wanted]
+        message["outputs"] = [
+            {"name": f"y{i}", "parameters": random_place(int(i), memory is not None)}
+            for i in wanted
+        ]
     else:
         message["parameters"] = {"binary_data_output": True, "priority": int(rng.integers(3))}
     return json.dumps(message).encode(), data, rows
+
+
+def random_place(number: int, may_share: bool) -> dict[str, Any]:
+    """Where an output is to be."""
+    if not may_share or new_rng().integers(2):
+        return {"binary_data": True}
+    return {
+        "shared_memory_region": "out",
+        "shared_memory_byte_size": PART,
+        "shared_memory_offset": number * PART,
+    }
 
 
 def damaged(header: bytes, data: bytes) -> tuple[bytes, bytes]:
@@ -126,14 +181,23 @@ def told(app: App, header: bytes, data: bytes) -> tuple[int, dict[str, str], byt
     return response.status, headers, bytes(response.body)
 
 
-def test_answers_are_the_same_to_the_byte(server: Server) -> None:
+def take(memory: Memory) -> bytes:
+    """What the server has written to the memory, which is overwritten."""
+    written = bytes(bytes_of(memory)[REGION : 2 * REGION])
+    bytes_of(memory)[REGION : 2 * REGION] = bytes(REGION)
+    return written
+
+
+def test_answers_are_the_same_to_the_byte(server: Server, memory: Memory) -> None:
     total = 0
     with Client(server.http.port) as client:
         for _ in range(60):
-            header, data, rows = random_request()
+            header, data, rows = random_request(memory)
             answer = ask(client, header, data)
+            shared = take(memory)
             assert answer == told(server.app, header, data)
             assert answer[0] == 200
+            assert shared == take(memory)
             total += 2 * rows
     assert server.left == 0  # the front end needed nobody
     counted = server.http.model_counters("m", "1")
@@ -145,16 +209,16 @@ def test_answers_are_the_same_to_the_byte(server: Server) -> None:
     assert sum(b["batch_size"] * b["compute_infer"]["count"] for b in stats["batch_stats"]) == total
 
 
-def test_errors_are_the_same(server: Server) -> None:
+def test_errors_are_the_same(server: Server, memory: Memory) -> None:
     statuses = set()
     with Client(server.http.port) as client:
         for _ in range(150):
-            header, data, _ = random_request()
+            header, data, _ = random_request(memory)
             header, data = damaged(header, data)
             answer = ask(client, header, data)
             assert answer == told(server.app, header, data)
             statuses.add(answer[0])
-        header, data, _ = random_request()  # all is well afterwards
+        header, data, _ = random_request(memory)  # all is well afterwards
         assert ask(client, header, data)[0] == 200
-    assert statuses <= {200, 400}
+    assert statuses <= {200, 400, 404}
     assert 400 in statuses

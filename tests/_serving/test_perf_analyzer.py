@@ -29,7 +29,7 @@ def server(started: Callable[..., Server], repository: Path) -> Server:
     for name, model in (("mlp", mlp()), ("several", several())):
         (repository / name / "1").mkdir(parents=True)
         model.save(repository / name / "1" / "model.onnx")
-    return started(metrics_port=0)
+    return started(metrics_port=0, allow_shared_memory=True)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def server(started: Callable[..., Server], repository: Path) -> Server:
         ["-m", "mlp", "--input-tensor-format", "json", "--output-tensor-format", "json"],
         ["-m", "mlp", "--request-rate-range", "200"],
         ["-m", "mlp", "--collect-metrics"],
+        ["-m", "mlp", "--shared-memory", "system", "--output-shared-memory-size", "4096"],
     ],
     ids=" ".join,
 )

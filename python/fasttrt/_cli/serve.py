@@ -89,6 +89,15 @@ def serve(
             metavar="WHAT", rich_help_panel=_SERVER,
         ),
     ] = None,
+    allow_shared_memory: Annotated[
+        bool,
+        typer.Option(
+            "--allow-shared-memory",
+            help="Let clients of this machine keep tensors in shared memory, all of it that the "
+            "server may access.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = False,
     max_connections: Annotated[
         int,
         typer.Option(
@@ -230,6 +239,7 @@ def serve(
         max_body_bytes=http_max_input_size, idle_timeout=idle_timeout,
         header_timeout=header_timeout, body_timeout=body_timeout, api_key_file=api_key_file,
         api_key_exempt=tuple(api_key_exempt or ()), grace=grace,
+        allow_shared_memory=allow_shared_memory,
     )  # fmt: skip
     models = Models(
         open_source(path),

@@ -16,6 +16,8 @@ from fasttrt._serving.metrics import CONTENT_TYPE, Metrics
 from fasttrt._serving.overview import Overview
 from fasttrt._serving.repository_control import index_entry, read_index, read_load, read_unload
 from fasttrt._serving.routes import Route, find_route
+from fasttrt._serving.shared_memory import SharedMemory
+from fasttrt._serving.shared_memory_control import shared_memory_handlers
 from fasttrt._serving.statistics import FrontCounters, Statistics
 from fasttrt.errors import Error
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 64 << 20
 """Triton's default limit of a body, compressed or not."""
 _MISSING = {
-    "shared_memory": "shared memory",
     "trace": "tracing",
     "logging": "log settings",
     "generate": "generate",
@@ -38,6 +39,7 @@ class App:
 
     Attributes:
         draining: whether the server is about to end: it is not ready then, but answers.
+        shared_memory: what clients have registered.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class App:
         max_body_bytes: int = MAX_BODY_BYTES,
         keys: ApiKeys | None = None,
         front_counters: FrontCounters | None = None,
+        shared_memory: SharedMemory | None = None,
     ) -> None:
         """Serve these models.
 
@@ -55,8 +58,10 @@ class App:
             max_body_bytes: the limit of what a body may be when decompressed.
             keys: of which requests need one; None: they need none.
             front_counters: what a front end counted that answers some infer requests itself.
+            shared_memory: for clients to register theirs; None: they may not.
         """
         self.draining = False
+        self.shared_memory = shared_memory or SharedMemory()
         self._models = models
         self._max_body_bytes = max_body_bytes
         self._keys = keys
@@ -67,7 +72,7 @@ class App:
         self._handlers: dict[str, Callable[[Request, Route], Response]] = {
             "live": lambda *_: Response(200),
             "ready": self._ready,
-            "server": lambda *_: json_response(server_metadata()),
+            "server": self._server,
             "model": self._model,
             "model_ready": self._model_ready,
             "config": lambda _, route: json_response(self._get(route).config.to_json()),
@@ -76,8 +81,8 @@ class App:
             "load": self._load,
             "unload": self._unload,
             "metrics": self._show_metrics,
-            "unregister": self._unregister,
             "overview": lambda *_: json_response(self._overview.to_json(draining=self.draining)),
+            **shared_memory_handlers(self.shared_memory, self._body),
         }
 
     def handle(self, request: Request) -> Response:
@@ -168,7 +173,7 @@ class App:
     def _inference(self, request: Request, route: Route) -> InferenceRun:
         return InferenceRun(
             self._models, request, route.model, route.version, self._statistics.counters,
-            self._max_body_bytes,
+            self._max_body_bytes, self.shared_memory,
         )  # fmt: skip
 
     def _get(self, route: Route) -> "LoadedModel":
@@ -177,6 +182,10 @@ class App:
     def _body(self, request: Request) -> Body:
         encoding = request.headers.get("content-encoding", "")
         return decompress(request.body, encoding, self._max_body_bytes)
+
+    def _server(self, _: Request, __: Route) -> Response:
+        has_shared = self.shared_memory.table is not None
+        return json_response(server_metadata(["system_shared_memory"] if has_shared else []))
 
     def _ready(self, _: Request, __: Route) -> Response:
         return Response(200 if self._models.is_ready() and not self.draining else 400)
@@ -218,12 +227,6 @@ class App:
     def _unload(self, request: Request, route: Route) -> Response:
         read_unload(self._body(request))
         self._models.unload(route.model)
-        return Response(200)
-
-    def _unregister(self, _: Request, route: Route) -> Response:
-        """Unregister all shared memory, of which there is none; perf_analyzer begins with it."""
-        if route.region:
-            raise UnsupportedRequestError(f"this server has no {_MISSING['shared_memory']}")
         return Response(200)
 
     def _show_metrics(self, _: Request, __: Route) -> Response:

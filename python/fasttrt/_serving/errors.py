@@ -17,3 +17,15 @@ class UnsupportedRequestError(Error):
 
 class ModelControlError(Error):
     """The server's mode does not let clients load and unload models: 503."""
+
+
+class UnknownRegionError(Error):
+    """No shared memory is registered by this name: 404."""
+
+
+class DuplicateRegionError(InputError):
+    """Shared memory is registered by this name already: 400 (ALREADY_EXISTS)."""
+
+
+class OverloadedError(Error):
+    """The server has no room for the request at the moment: 503."""

@@ -5,7 +5,9 @@ from concurrent.futures import CancelledError
 from fasttrt._common.log import logger
 from fasttrt._serving.errors import (
     ModelControlError,
+    OverloadedError,
     UnavailableModelError,
+    UnknownRegionError,
     UnsupportedRequestError,
 )
 from fasttrt._serving.http import HttpError, Response, error_response
@@ -21,9 +23,11 @@ from fasttrt.errors import (
 
 _STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (UnavailableModelError, 404),
+    (UnknownRegionError, 404),
     (ModelControlError, 503),
     (UnsupportedRequestError, 501),
     (QueueFullError, 503),
+    (OverloadedError, 503),
     (DeadlineError, 503),
     (CancelledError, 503),
     (InputError, 400),
@@ -44,7 +48,7 @@ def failure_response(error: BaseException) -> Response:
         return error_response(500, f"internal error ({type(error).__name__}); see the server's log")
     if isinstance(error, CancelledError):
         return error_response(status, "the request was cancelled as its model was closed")
-    headers = {"Retry-After": "1"} if isinstance(error, QueueFullError) else None
+    headers = {"Retry-After": "1"} if isinstance(error, (QueueFullError, OverloadedError)) else None
     return error_response(status, str(error), headers)
 
 

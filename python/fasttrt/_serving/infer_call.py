@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fasttrt._serving.codec import BINARY_ONLY, Array
 from fasttrt._serving.datatypes import BYTES
+from fasttrt._serving.shared_memory import SharedPart
 from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ class RequestedOutput:
         spec: the output's.
         binary: whether as bytes instead of JSON.
         classes: how many of its largest values to return as strings instead; 0 for the output.
+        shared: where to write it instead of returning it.
     """
 
     spec: "ServedTensorSpec"
     binary: bool = False
     classes: int = 0
+    shared: SharedPart | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,12 @@ def check_inputs(model: "LoadedModel", arrays: Mapping[str, Array]) -> int:
 
 
 def requested_output(
-    model: "LoadedModel", name: str, *, binary: bool, classes: int = 0
+    model: "LoadedModel",
+    name: str,
+    *,
+    binary: bool,
+    classes: int = 0,
+    shared: SharedPart | None = None,
 ) -> RequestedOutput:
     """Return a requested output.
 
@@ -136,7 +144,7 @@ def requested_output(
             f"unexpected inference output '{name}' for model '{model.name}': expected "
             f"{names_of(model.outputs)}"
         )
-    return check_output(RequestedOutput(spec, binary, classes))
+    return check_output(RequestedOutput(spec, binary, classes, shared))
 
 
 def check_output(output: RequestedOutput) -> RequestedOutput:
@@ -151,7 +159,7 @@ def check_output(output: RequestedOutput) -> RequestedOutput:
             f"output '{spec.name}': expected a number's datatype for classification, "
             f"got {spec.datatype}"
         )
-    if spec.datatype in BINARY_ONLY and not (output.binary or output.classes):
+    if spec.datatype in BINARY_ONLY and not (output.binary or output.classes or output.shared):
         raise InputError(
             f"output '{spec.name}': sending {spec.datatype} data via JSON is not supported, "
             "request it as binary data"

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fasttrt._common.checks import is_integer
 from fasttrt._serving.codec import Array, from_binary, from_json
-from fasttrt._serving.errors import UnsupportedRequestError
 from fasttrt._serving.http import Body, json_object, kind
 from fasttrt._serving.infer_call import (
     InferCall,
@@ -17,6 +16,8 @@ from fasttrt._serving.infer_call import (
     raw_shape,
     requested_output,
 )
+from fasttrt._serving.shared_memory import SharedMemory
+from fasttrt._serving.shared_parameters import shared_part
 from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,22 +26,26 @@ if TYPE_CHECKING:
 LENGTH_HEADER = "inference-header-content-length"
 """How many bytes of a body are JSON: the header's name, in lower case."""
 _HIGHEST = 1
-_SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 _FLAGS = ("sequence_start", "sequence_end", "binary_data_output")
 _UNSIGNED = ("priority", "timeout")
 
 
-def read_infer(model: "LoadedModel", headers: Mapping[str, str], body: Body) -> InferCall:
+def read_infer(
+    model: "LoadedModel", headers: Mapping[str, str], body: Body, shared_memory: SharedMemory
+) -> InferCall:
     """Read and check a request.
 
     Args:
         model: for which it is.
         headers: by their names in lower case.
         body: without compression.
+        shared_memory: where tensors may be.
 
     Raises:
         InputError: it is malformed, or does not fit the model.
-        UnsupportedRequestError: it needs what the server does not have.
+        UnsupportedRequestError: it needs shared memory, which is off.
+        UnknownRegionError: it names shared memory that is not registered.
+        OverloadedError: there is no memory for copies of its tensors.
     """
     length = _header_length(headers, len(body))
     if length == 0:
@@ -49,15 +54,15 @@ def read_infer(model: "LoadedModel", headers: Mapping[str, str], body: Body) -> 
     message = json_object(view[:length])
     parameters = _parameters(message, "the request")
     _check_request_parameters(parameters)
-    arrays = _read_inputs(model, message, _Binary(view[length:], model.name))
+    arrays = _read_inputs(model, message, _Binary(view[length:], model.name), shared_memory)
     rows = check_inputs(model, arrays)
     priority: Literal["normal", "high"] = (
         "high" if parameters.get("priority") == _HIGHEST else "normal"
     )
     microseconds = parameters.get("timeout", 0)
     return InferCall(
-        arrays, rows, _read_outputs(model, message, parameters), _id(message), priority,
-        microseconds / 1e6 if microseconds else None,
+        arrays, rows, _read_outputs(model, message, parameters, shared_memory),
+        _id(message), priority, microseconds / 1e6 if microseconds else None,
     )  # fmt: skip
 
 
@@ -108,7 +113,10 @@ class _Binary:
 
 
 def _read_inputs(
-    model: "LoadedModel", message: Mapping[str, Any], binary: _Binary
+    model: "LoadedModel",
+    message: Mapping[str, Any],
+    binary: _Binary,
+    shared_memory: SharedMemory,
 ) -> dict[str, Array]:
     inputs = message.get("inputs")
     if not isinstance(inputs, list):
@@ -119,25 +127,28 @@ def _read_inputs(
         name = _name(entry, "inputs")
         if name in arrays:
             raise InputError(f"input '{name}' already exists in request: expected it once")
-        arrays[name] = _read_input(model, name, entry, binary)
+        arrays[name] = _read_input(model, name, entry, binary, shared_memory)
     binary.end()
     return arrays
 
 
 def _read_input(
-    model: "LoadedModel", name: str, entry: Mapping[str, Any], binary: _Binary
+    model: "LoadedModel",
+    name: str,
+    entry: Mapping[str, Any],
+    binary: _Binary,
+    shared_memory: SharedMemory,
 ) -> Array:
     spec = input_spec(model, name)
     what = _what(model, name)
     parameters = _parameters(entry, what)
     size = parameters.get("binary_data_size")
-    shared = parameters.get("shared_memory_region")
     given = [
         source
         for source, value in (
             ("data", entry.get("data")),
             ("binary_data_size", size),
-            ("shared_memory_region", shared),
+            ("shared_memory_region", parameters.get("shared_memory_region")),
         )
         if value is not None
     ]
@@ -146,9 +157,9 @@ def _read_input(
             f"{what}: expected exactly one of data, binary_data_size and shared_memory_region, "
             f"got {' and '.join(given) or 'none'}"
         )
-    if shared is not None:
-        raise _no_shared_memory(what)
     check_input(model, spec, _datatype(entry, what), shape := _shape(entry, what))
+    if (shared := shared_part(what, parameters, shared_memory)) is not None:
+        return from_binary(what, spec.datatype, shape, shared.read())
     if size is None:
         return from_json(what, spec.datatype, shape, entry["data"])
     if not is_integer(size, 0):
@@ -159,7 +170,10 @@ def _read_input(
 
 
 def _read_outputs(
-    model: "LoadedModel", message: Mapping[str, Any], parameters: Mapping[str, Any]
+    model: "LoadedModel",
+    message: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    shared_memory: SharedMemory,
 ) -> tuple[RequestedOutput, ...]:
     all_binary = parameters.get("binary_data_output", False)
     entries = message.get("outputs")
@@ -172,17 +186,19 @@ def _read_outputs(
         name = _name(entry, "outputs")
         if name in found:
             raise InputError(f"output '{name}' already exists in request: expected it once")
-        found[name] = _read_output(model, name, entry, all_binary)
+        found[name] = _read_output(model, name, entry, all_binary, shared_memory)
     return tuple(found.values())
 
 
 def _read_output(
-    model: "LoadedModel", name: str, entry: Mapping[str, Any], all_binary: bool
+    model: "LoadedModel",
+    name: str,
+    entry: Mapping[str, Any],
+    all_binary: bool,
+    shared_memory: SharedMemory,
 ) -> RequestedOutput:
     what = f"output '{name}'"
     parameters = _parameters(entry, what)
-    if any(parameters.get(key) is not None for key in _SHARED_MEMORY):
-        raise _no_shared_memory(what)
     binary = parameters.get("binary_data", all_binary)
     if not isinstance(binary, bool):
         raise InputError(f"{what}: expected binary_data to be true or false, got {kind(binary)}")
@@ -191,7 +207,13 @@ def _read_output(
         raise InputError(
             f"{what}: expected classification to be an integer >= 0, got {kind(classes)}"
         )
-    return requested_output(model, name, binary=binary, classes=classes)
+    shared = shared_part(what, parameters, shared_memory)
+    if shared is not None and (classes or parameters.get("binary_data")):
+        other = "classification" if classes else "binary_data"
+        raise InputError(f"{what}: expected shared_memory_region without {other}, got both")
+    return requested_output(
+        model, name, binary=binary and shared is None, classes=classes, shared=shared
+    )
 
 
 def _check_request_parameters(parameters: Mapping[str, Any]) -> None:
@@ -257,9 +279,3 @@ def _id(message: Mapping[str, Any]) -> str:
 
 def _what(model: "LoadedModel", name: str) -> str:
     return f"input '{name}' of model '{model.name}'"
-
-
-def _no_shared_memory(what: str) -> UnsupportedRequestError:
-    return UnsupportedRequestError(
-        f"{what}: this server has no shared memory; send the data itself"
-    )

@@ -10,6 +10,8 @@ from fasttrt._serving.codec import Array, to_binary, to_json_data
 from fasttrt._serving.datatypes import BYTES
 from fasttrt._serving.http import Body, Response, to_json
 from fasttrt._serving.infer_call import InferCall, RequestedOutput
+from fasttrt._serving.shared_memory import SharedPart
+from fasttrt.errors import InputError
 
 if TYPE_CHECKING:
     from fasttrt._serving.loaded_model import LoadedModel
@@ -22,6 +24,10 @@ def write_infer(model: "LoadedModel", call: InferCall, results: Mapping[str, Any
         model: which ran.
         call: the request.
         results: the engine's, by name.
+
+    Raises:
+        InputError: an output is larger than the shared memory that it is to be written to, or the
+            memory is not there any more.
     """
     entries: list[dict[str, Any]] = []
     parts: list[Body] = []
@@ -32,7 +38,9 @@ def write_infer(model: "LoadedModel", call: InferCall, results: Mapping[str, Any
             "datatype": datatype,
             "shape": list(array.shape),
         }
-        if output.binary:  # parameters only here: C++ clients take any for a promise of bytes
+        if output.shared is not None:
+            _share(output.spec.name, output.shared, to_binary(array, datatype))
+        elif output.binary:  # parameters only here: C++ clients take any for a promise of bytes
             data = to_binary(array, datatype)
             entry["parameters"] = {"binary_data_size": len(data)}
             parts.append(data)
@@ -41,13 +49,22 @@ def write_infer(model: "LoadedModel", call: InferCall, results: Mapping[str, Any
         entries.append(entry)
     message = {"model_name": model.name, "model_version": model.version, "outputs": entries}
     header = to_json({"id": call.id} | message if call.id else message)
-    if not any(output.binary for output in call.outputs):
+    if not any(output.binary and output.shared is None for output in call.outputs):
         return Response(200, (("Content-Type", "application/json"),), header)
     headers = (
         ("Content-Type", "application/octet-stream"),
         ("Inference-Header-Content-Length", str(len(header))),
     )
     return Response(200, headers, b"".join((header, *parts)))
+
+
+def _share(name: str, part: SharedPart, data: Body) -> None:
+    if len(data) > part.size:
+        raise InputError(
+            f"shared memory size specified with the request for output '{name}' ({part.size} "
+            f"bytes) should be at least {len(data)} bytes to hold the results"
+        )
+    part.write(data)
 
 
 def _returned(model: "LoadedModel", output: RequestedOutput, result: Any) -> tuple[Array, str]:

@@ -12,6 +12,7 @@ from fasttrt._serving.http import Request, Response
 from fasttrt._serving.infer_request import read_infer
 from fasttrt._serving.infer_response import write_infer
 from fasttrt._serving.request_counters import RequestCounters
+from fasttrt._serving.shared_memory import SharedMemory
 from fasttrt.errors import CudaError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class InferenceRun:
         version: str | None,
         counters: "Callable[[LoadedModel], RequestCounters]",
         max_body_bytes: int,
+        shared_memory: SharedMemory,
     ) -> None:
         """Read and check the request.
 
@@ -45,7 +47,7 @@ class InferenceRun:
             headers = request.headers
             encoding = headers.get("content-encoding", "")
             body = decompress(request.body, encoding, max_body_bytes)
-            self._call = read_infer(self._model, headers, body)
+            self._call = read_infer(self._model, headers, body, shared_memory)
             self._held = stack.pop_all()
 
     def submit(self, respond: Callable[[Response], None]) -> None:

@@ -1,6 +1,6 @@
 """What the server and its models say of themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fasttrt._version import __version__
@@ -14,16 +14,24 @@ EXTENSIONS = (
     "model_repository",
     "schedule_policy",
     "model_configuration",
+    "system_shared_memory",
     "binary_tensor_data",
     "parameters",
     "statistics",
 )
-"""Those of Triton's that are there, in its order."""
+"""Those of Triton's that there are, in its order."""
+OPTIONAL = ("system_shared_memory",)
+"""Those that a server has only where its options say so."""
 
 
-def server_metadata() -> dict[str, Any]:
-    """Return the server's name, version and extensions."""
-    return {"name": "fasttrt", "version": __version__, "extensions": list(EXTENSIONS)}
+def server_metadata(optional: Collection[str] = ()) -> dict[str, Any]:
+    """Return the server's name, version and extensions.
+
+    Args:
+        optional: which of the extensions that a server may have or not this one has.
+    """
+    extensions = [name for name in EXTENSIONS if name not in OPTIONAL or name in optional]
+    return {"name": "fasttrt", "version": __version__, "extensions": extensions}
 
 
 def model_metadata(model: "LoadedModel", versions: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Literal
 
 Action = Literal[
     "live", "ready", "server", "model", "model_ready", "infer", "config", "stats", "index", "load",
-    "unload", "metrics", "shared_memory", "unregister", "trace", "logging", "generate", "overview",
+    "unload", "metrics", "system_status", "system_register", "system_unregister", "cuda_status",
+    "cuda_register", "cuda_unregister", "trace", "logging", "generate", "overview",
 ]  # fmt: skip
 
 
@@ -64,8 +65,10 @@ def find_route(segments: Sequence[str]) -> Route | None:
         return _of_model(path[2], path[3:])
     if path[1] == "repository":
         return _of_repository(path[2:])
-    if path[1] in ("systemsharedmemory", "cudasharedmemory"):
-        return _of_shared_memory(path[2:])
+    if path[1] == "systemsharedmemory":
+        return _of_shared_memory("system", path[2:])
+    if path[1] == "cudasharedmemory":
+        return _of_shared_memory("cuda", path[2:])
     return None
 
 
@@ -93,15 +96,21 @@ def _of_repository(rest: tuple[str, ...]) -> Route | None:
     return None
 
 
-def _of_shared_memory(rest: tuple[str, ...]) -> Route | None:
+_OF_REGIONS: dict[tuple[str, str], Route] = {
+    ("system", "status"): Route("system_status"),
+    ("system", "register"): Route("system_register", ("POST",)),
+    ("system", "unregister"): Route("system_unregister", ("POST",)),
+    ("cuda", "status"): Route("cuda_status"),
+    ("cuda", "register"): Route("cuda_register", ("POST",)),
+    ("cuda", "unregister"): Route("cuda_unregister", ("POST",)),
+}
+
+
+def _of_shared_memory(kind: str, rest: tuple[str, ...]) -> Route | None:
     region = ""
     if len(rest) == 3 and rest[0] == "region":
         region, rest = rest[1], rest[2:]
-    match rest:
-        case ("status",):
-            return Route("shared_memory", region=region)
-        case ("register",) if region:
-            return Route("shared_memory", ("POST",), region=region)
-        case ("unregister",):
-            return Route("unregister", ("POST",), region=region)
-    return None
+    if len(rest) != 1 or (rest[0] == "register" and not region):
+        return None
+    found = _OF_REGIONS.get((kind, rest[0]))
+    return found and replace(found, region=region)

@@ -26,6 +26,7 @@ def serve(
     options: ServerOptions | None = None,
     engine: EngineOptions | None = None,
     control: Literal["none", "poll", "explicit"] = "none",
+    allow_shared_memory: bool = False,
 ) -> Server:
     """Serve models over HTTP by Triton's protocol, and return at once.
 
@@ -39,6 +40,8 @@ def serve(
         engine: options of the engines of a path.
         control: whether clients may load and unload models (``"explicit"``, which loads none at the
             start), or changed files are (``"poll"``).
+        allow_shared_memory: whether clients may keep tensors in shared memory; see `ServerOptions`,
+            where it can be set, too.
 
     Returns:
         The server. Close it before its engines.
@@ -55,10 +58,11 @@ def serve(
         >>> server.close()
         True
     """
-    given = vars(options or ServerOptions())
-    own = ServerOptions(
-        **{**given, "host": host, "http_port": http_port, "metrics_port": metrics_port}
-    )
+    given = dict(vars(options or ServerOptions()))
+    given |= {"host": host, "http_port": http_port, "metrics_port": metrics_port}
+    if allow_shared_memory is not False:
+        given["allow_shared_memory"] = allow_shared_memory
+    own = ServerOptions(**given)
     if control not in ("none", "poll", "explicit"):
         refuse("control", '"none", "poll" or "explicit"', control)
     if isinstance(models, Mapping):

@@ -14,6 +14,7 @@ from fasttrt._serving.front_end import FrontEnd
 from fasttrt._serving.http import Request, Response
 from fasttrt._serving.models import Models
 from fasttrt._serving.server_options import ServerOptions
+from fasttrt._serving.shared_memory import SharedMemory
 from fasttrt.errors import Error
 
 _CONTROL_THREADS = 2
@@ -56,15 +57,18 @@ class Server:
         self._closing = threading.Lock()
         self._closed = threading.Event()
         self._all_ended = True
+        shared_memory = SharedMemory(allowed=options.allow_shared_memory)
+        front_end = options.front_end(keys)
+        front_end.shared_memory = shared_memory.table
         self._front = FrontEnd(
-            options.front_end(keys), self._answer, threads=_CONTROL_THREADS,
-            on_failure=self._report_failure,
-        )  # fmt: skip
+            front_end, self._answer, threads=_CONTROL_THREADS, on_failure=self._report_failure
+        )
         self._app = App(
             models,
             max_body_bytes=options.max_body_bytes,
             keys=ApiKeys(keys, exempt=options.api_key_exempt) if keys else None,
             front_counters=self._front.counters,
+            shared_memory=shared_memory,
         )
         self._metrics: FrontEnd | None = None
         if options.metrics_port is not None:

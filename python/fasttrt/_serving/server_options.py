@@ -30,6 +30,8 @@ class ServerOptions:
             ``Authorization: Bearer KEY``.
         api_key_exempt: What needs no key: ``"health"``, ``"metrics"``.
         grace: The seconds within which requests under way may end when the server is closed.
+        allow_shared_memory: Whether clients of this machine may keep tensors in shared memory. They
+            can have the server read and write all shared memory that it may access itself.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +47,7 @@ class ServerOptions:
     api_key_file: str | os.PathLike[str] | None = None
     api_key_exempt: tuple[str, ...] = ()
     grace: float = 30.0
+    allow_shared_memory: bool = False
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -71,6 +74,8 @@ class ServerOptions:
             least = 0 if name == "grace" else 0.001
             if not is_number or not least <= value <= 1e9:
                 refuse(name, f"seconds >= {least}", value)
+        if not isinstance(self.allow_shared_memory, bool):
+            refuse("allow_shared_memory", "True or False", self.allow_shared_memory)
         for name in self.api_key_exempt:
             if name not in _EXEMPT:
                 refuse("api_key_exempt", " or ".join(_EXEMPT), name)
