@@ -12,7 +12,6 @@ namespace fasttrt::serving {
 namespace {
 
 using engine::InputArray;
-using engine::Outcome;
 using nvinfer::DataType;
 using nvinfer::Dims;
 
@@ -101,10 +100,11 @@ bool InferRequest::place_input(const InferHeader::Input& input, std::string_view
     data.remove_prefix(bytes.size());
   }
   if (tensor->dtype == DataType::boolean && !is_boolean(bytes)) return false;
-  array = {bytes.data(), input.shape, engine::Place::host};
-  if (!is_aligned(bytes.data(), tensor->dtype)) {
+  const void* const begin = bytes.data();
+  array = {begin, input.shape, engine::Place::host};
+  if (!is_aligned(begin, tensor->dtype)) {
     auto& copy = aligned_.emplace_back(bytes.size());
-    if (!bytes.empty()) std::memcpy(copy.data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(copy.data(), begin, bytes.size());
     array.data = copy.data();
   }
   return true;
