@@ -84,7 +84,7 @@ def shared_output(size: int = OUT_BYTES, offset: int = 0) -> InferRequestedOutpu
 
 def plain(server: Server) -> int:
     """How many requests the front end has answered without Python."""
-    return server._front.counters("mlp", "1")["success"]
+    return int(server._front.counters("mlp", "1")["success"])
 
 
 def test_tensors_lie_in_shared_memory(
