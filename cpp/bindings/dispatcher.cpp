@@ -166,6 +166,7 @@ class PyDispatcher {
     all["waiting"] = found.waiting;
     all["most_waiting"] = found.most_waiting;
     all["running"] = found.running;
+    all["last_arrival"] = seconds(found.last_arrival.time_since_epoch());
     all["seconds"] = times;
     all["request_seconds"] = of_requests;
     all["batches"] = batches;

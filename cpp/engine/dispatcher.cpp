@@ -52,6 +52,7 @@ void Dispatcher::admit(Request& request) {
   if (threads_.empty()) start_threads();
   if (request.deadline && !timer_.joinable()) timer_ = std::thread([this] { watch_deadlines(); });
   request.queued_at_ = Clock::now();
+  statistics_.last_arrival = request.queued_at_;
   request.spins_ = options_.wait != WaitPolicy::block;
   request.bell_ = static_cast<std::uint8_t>((statistics_.runs + waiting) % Request::bells);
   statistics_.most_waiting = std::max(statistics_.most_waiting, ++waiting);

@@ -535,8 +535,8 @@ def test_a_load_does_not_keep_the_caller(
 
 
 def test_index(app: App, models: Models) -> None:
-    with models._changed:
-        models._take(models._entries["mlp"], "1", "UNAVAILABLE", "unloaded")
+    with models.changed:
+        models.take(models.entries["mlp"], "1", "UNAVAILABLE", "unloaded")
     everything = answer(post(app, "/v2/repository/index"))
     assert everything == [
         {"name": "mlp", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fasttrt
-from fasttrt._serving import models as models_module
+from fasttrt._serving import model_loader, model_recovery
 from fasttrt._serving.engine_settings import EngineDefaults
 from fasttrt._serving.errors import (
     ModelControlError,
@@ -406,7 +406,7 @@ def test_what_is_loaded_while_models_are_closed_is_closed(
         loaded.append(load_version(*args))
         return loaded[0]
 
-    monkeypatch.setattr(models_module, "load_version", slow)
+    monkeypatch.setattr(model_loader, "load_version", slow)
     loading = threading.Thread(target=models.start)
     loading.start()
     assert begun.wait(PATIENCE)
@@ -452,7 +452,7 @@ def test_a_cuda_error_takes_only_that_model_out_of_service(
 ) -> None:
     model = add(repository)
     add(repository, name="other")
-    monkeypatch.setattr(models_module, "_RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(model_recovery, "_RETRY_SECONDS", (0.01,))
     models = opened()
     recorder = Recorder()
     models.add_listener(recorder)
@@ -472,15 +472,15 @@ def test_a_cuda_error_takes_only_that_model_out_of_service(
             raise fasttrt.Error("the GPU is not back yet")
         return real(*args)
 
-    monkeypatch.setattr(models_module, "load_version", held)
+    monkeypatch.setattr(model_loader, "load_version", held)
     models.report_failure(loaded, caught.value)
     assert not models.is_ready()
     with pytest.raises(UnavailableModelError, match=r"an illegal address"):
         models.get("net")
     assert models.get("other") is other
     is_held.set()
-    with models._changed:
-        assert models._changed.wait_for(models.is_ready, PATIENCE)
+    with models.changed:
+        assert models.changed.wait_for(models.is_ready, PATIENCE)
     assert_serves(models, model)
     assert recorder.take() == [("removed", "net", "1"), ("ready", "net", "1", True)]
     models.report_failure(loaded, caught.value)  # of the engine before
@@ -498,9 +498,9 @@ def test_cuda_errors_of_queued_runs_are_found(
     stats = loaded.engine.stats()
     failed = fasttrt.EngineStats(**{**vars(stats), "errors": {"CudaError": 1}})
     monkeypatch.setattr(loaded.engine, "stats", lambda: failed)
-    monkeypatch.setattr(models_module, "_RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(model_recovery, "_RETRY_SECONDS", (0.01,))
     models.check_health()
-    with models._changed:
-        assert models._changed.wait_for(lambda: states(models)["1"] == "READY", PATIENCE)
+    with models.changed:
+        assert models.changed.wait_for(lambda: states(models)["1"] == "READY", PATIENCE)
     assert models.get("net") is not loaded
     assert_serves(models, model)

@@ -81,10 +81,10 @@ def models_of(*models: LoadedModel) -> Models:
 
 def put(table: Models, model: LoadedModel) -> None:
     """Let a model be ready, in place of its version before."""
-    with table._changed:
-        entry = table._entries.setdefault(model.name, ModelEntry(model.name))
+    with table.changed:
+        entry = table.entries.setdefault(model.name, ModelEntry(model.name))
         entry.versions[model.version] = VersionEntry()
-        table._put(entry, model.version, Slot(model, None))
+        table.put(entry, model.version, Slot(model, None))
 
 
 def get(app: App, path: str, **headers: str) -> Response:

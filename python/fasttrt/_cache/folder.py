@@ -1,7 +1,6 @@
 """The cache's folders: their location, permissions and trust."""
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +10,11 @@ from typing import BinaryIO
 from fasttrt._common.checks import as_user_path
 from fasttrt._common.log import logger
 from fasttrt._common.output_file import PRIVATE, replacing
-from fasttrt.errors import Error, InputError
+from fasttrt.errors import Error
 
 FOLDER_VARIABLE = "FASTTRT_CACHE_DIR"
 SIZE_VARIABLE = "FASTTRT_CACHE_SIZE"
 _DEFAULT_SIZE = 20 << 30  # about a hundred engines of common size
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 _warned: set[tuple[Path, str, object]] = set()
 
@@ -55,10 +52,9 @@ def size_limit() -> int:
     text = os.environ.get(SIZE_VARIABLE)
     if not text:
         return _DEFAULT_SIZE
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f'{SIZE_VARIABLE}: expected bytes, or as in "500M" or "20G", got {text!r}')
-    return int(match[1]) << _UNITS[match[2].lower()]
+    from fasttrt._common.byte_size import parse_byte_size  # here, as few set the variable
+
+    return parse_byte_size(SIZE_VARIABLE, text)
 
 
 class CacheFolder:

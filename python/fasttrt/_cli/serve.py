@@ -13,6 +13,7 @@ import typer
 from fasttrt._cli import options as options
 from fasttrt._cli.values import engine_options, one_of
 from fasttrt._cli.values import shapes as parse_shapes
+from fasttrt._common.byte_size import parse_byte_size
 from fasttrt.errors import Error, InputError
 
 if TYPE_CHECKING:
@@ -167,6 +168,14 @@ def serve(
             rich_help_panel=_MODELS,
         ),
     ] = False,
+    memory_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="The memory that all models may take together, as in 20GiB; those that are idle "
+            "for longest are unloaded until they get a request.",
+            metavar="SIZE", rich_help_panel=_MODELS, show_default="any",
+        ),
+    ] = None,
     exit_on_error: Annotated[
         bool,
         typer.Option(
@@ -227,6 +236,7 @@ def serve(
     _at_least("repository-poll-secs", repository_poll_secs, 1)
     if max_queue is not None:
         _at_least("max-queue", max_queue, 1)
+    budget = None if memory_budget is None else parse_byte_size("--memory-budget", memory_budget)
     engine = engine_options(
         config=config, device=device, library=library, precision=precision, plugins=plugins,
         shapes=parse_shapes(shapes, None, None, None),
@@ -246,6 +256,7 @@ def serve(
         defaults=EngineDefaults({"progress": BuildLog(), **engine}, batching, max_queue_delay),
         control=control,
         allow_files=allow_model_files,
+        memory_budget=budget,
     )
     server = Server(
         models,

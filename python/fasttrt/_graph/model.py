@@ -195,6 +195,11 @@ class OnnxModel:
         return (self.path, *(self.path.parent / name for name in names))
 
     @property
+    def external_bytes(self) -> int:
+        """The size of its external data."""
+        return sum(file.size for path, file in self._versions.items() if path != self.path)
+
+    @property
     def is_changed(self) -> bool:
         """Whether it differs from the original."""
         return bool(self.changes)

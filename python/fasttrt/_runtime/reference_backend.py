@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt._common.dtypes import wrong_dtype
-from fasttrt._common.input_file import is_utf8
+from fasttrt._common.input_file import check_file, is_utf8
 from fasttrt._common.tensor_spec import Range, TensorSpec, merge_profiles
 from fasttrt._graph.model import DeclaredTensor, OnnxModel
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
@@ -70,6 +70,8 @@ class ReferenceBackend:
         )
         self.outputs = tuple(_spec(tensor, [], False) for tensor in model.outputs)
         source = os.fspath(model.path) if model.path and _is_file(model) else model.to_bytes()
+        given = check_file(source).size if isinstance(source, str) else len(source)
+        self._model_bytes = given + model.external_bytes
         try:
             with model.unchanged():
                 self._session: Any = _ort.open_session(source, _session_options(model))
@@ -146,7 +148,8 @@ class ReferenceBackend:
 
     def statistics(self) -> dict[str, Any]:
         """Return what was counted; see `Backend.statistics`."""
-        return self._counter.statistics()
+        model_bytes = 0 if self._session is None else self._model_bytes
+        return self._counter.statistics() | {"model_bytes": model_bytes}
 
     def close(self) -> None:
         """Wait for current runs, and free the model."""

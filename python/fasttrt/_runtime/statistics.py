@@ -55,6 +55,9 @@ class EngineStats:
     from the cache."""
     compile_seconds: float = 0.0
     """The part of ``staging_seconds`` that this took."""
+    model_bytes: int = 0
+    """The size of the plan, which is what its weights and kernels take on each GPU, or of those
+    weights that are to be there (``weight_streaming_budget``). On the CPU, that of the model."""
     device_bytes: int = 0
     """GPU memory for inputs, outputs and what lies between them, without weights and graphs."""
     pinned_bytes: int = 0

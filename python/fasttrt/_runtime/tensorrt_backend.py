@@ -70,6 +70,9 @@ class TensorRTBackend:
                 model.
         """
         self.metadata = dict(plan.metadata)
+        self._model_bytes = len(plan.data)
+        if weight_streaming_budget is not None:
+            self._model_bytes = min(self._model_bytes, weight_streaming_budget)
         self._weights_lock = threading.Lock()  # so that the metadata matches the core's weights
         if library == "auto":
             library = family_for(plan)
@@ -213,7 +216,8 @@ class TensorRTBackend:
 
     def statistics(self) -> dict[str, Any]:
         """Return what was counted; see `Backend.statistics`."""
-        return self.core.statistics()
+        model_bytes = 0 if self.core.closed else self._model_bytes
+        return self.core.statistics() | {"model_bytes": model_bytes}
 
     def close(self) -> None:
         """Wait for current runs, and free all resources."""

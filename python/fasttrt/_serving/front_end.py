@@ -42,6 +42,7 @@ class FrontEnd:
         self._http = _core.HttpServer(options)
         self._answer = answer
         self._on_failure = on_failure
+        self._removed: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._threads = [
             threading.Thread(target=self._serve, name=f"fasttrt-http-{index}", daemon=True)
             for index in range(threads)
@@ -59,11 +60,12 @@ class FrontEnd:
             thread.start()
 
     def counters(self, name: str, version: str) -> Mapping[str, Any]:
-        """Return what was counted of a model's plain requests."""
-        return self._http.model_counters(name, version)
+        """Return what was counted of a model's plain requests since it was last loaded."""
+        return self._removed.get((name, version)) or self._http.model_counters(name, version)
 
     def model_ready(self, model: LoadedModel, is_default: bool) -> None:
-        """Answer a model's plain requests from now on; those of a `Listener`."""
+        """Answer a model's plain requests from now on; see `Listener`."""
+        self._removed.pop((model.name, model.version), None)
         dispatcher = plain_dispatcher_of(model.engine)
         if dispatcher is not None:
             try:
@@ -78,6 +80,8 @@ class FrontEnd:
 
     def model_removed(self, name: str, version: str) -> None:
         """Leave a model's requests to Python from now on."""
+        if (name, version) not in self._removed:
+            self._removed[name, version] = self._http.model_counters(name, version)
         self._http.remove_model(name, version)
 
     def close(self, grace: float) -> bool:

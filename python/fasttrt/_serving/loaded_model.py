@@ -66,6 +66,7 @@ class LoadedModel:
         labels: The labels of classes, by output.
         load_seconds: How long it took to load.
         owns_engine: Whether the engine is closed when the model is unloaded.
+        max_queue: How many requests may wait for it; None for any number.
     """
 
     name: str
@@ -77,6 +78,7 @@ class LoadedModel:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     load_seconds: float = 0.0
     owns_engine: bool = True
+    max_queue: int | None = None
 
     @property
     def platform(self) -> str:
@@ -168,7 +170,7 @@ def load_version(
         raise
     seconds = time.perf_counter() - begin
     logger.info("%s/%s: loaded on %s in %.1f s", files.name, version, engine.device, seconds)
-    return replace(model, load_seconds=seconds)
+    return replace(model, load_seconds=seconds, max_queue=options.get("max_queue"))
 
 
 def _loaded(

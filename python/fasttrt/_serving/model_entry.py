@@ -1,7 +1,8 @@
 """What `Models` knows of a model: its versions, their states, and who uses them."""
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
@@ -41,6 +42,22 @@ class Slot:
     uses: int = 0
     cuda_errors: int = 0
     """How many of its engine's runs had failed with CUDA errors when that was last looked at."""
+    in_memory: bool = True
+    """Whether requests may use its engine; they wait otherwise, see `MemoryBudget`."""
+    loaded_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(eq=False)
+class WaitingRequest:
+    """A request that waits until its model is in memory.
+
+    Attributes:
+        proceed: called once, without locks, with the model, which it then holds, or an error.
+        deadline: as of `time.monotonic`; None for none.
+    """
+
+    proceed: Callable[["Slot | BaseException"], None]
+    deadline: float | None = None
 
 
 @dataclass(eq=False)
@@ -50,6 +67,12 @@ class VersionEntry:
     slot: Slot | None = None
     state: State = "LOADING"
     reason: str = ""
+    waiting: list[WaitingRequest] = field(default_factory=list)
+    """Requests for a slot that is not in memory."""
+    is_returning: bool = False
+    """Whether somebody brings it back to memory, for these."""
+    bytes: int = 0
+    """What its engine took when it was last loaded."""
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fasttrt._common.checks import as_path, refuse
+from fasttrt._common.checks import as_path, is_integer, refuse
 from fasttrt._common.log import logger
 from fasttrt._engine.engine import Engine
 from fasttrt._engine.engine_options import EngineOptions
@@ -27,6 +27,7 @@ def serve(
     engine: EngineOptions | None = None,
     control: Literal["none", "poll", "explicit"] = "none",
     allow_shared_memory: bool = False,
+    memory_budget: int | None = None,
 ) -> Server:
     """Serve models over HTTP by Triton's protocol, and return at once.
 
@@ -42,6 +43,9 @@ def serve(
             start), or changed files are (``"poll"``).
         allow_shared_memory: whether clients may keep tensors in shared memory; see `ServerOptions`,
             where it can be set, too.
+        memory_budget: the bytes that the engines of a path may take together: on GPUs, or their
+            models on the CPU. Those without requests are unloaded to make room for others, the one
+            that got its last request first, and loaded again by their next request.
 
     Returns:
         The server. Close it before its engines.
@@ -65,11 +69,13 @@ def serve(
     own = ServerOptions(**given)
     if control not in ("none", "poll", "explicit"):
         refuse("control", '"none", "poll" or "explicit"', control)
+    if memory_budget is not None and not is_integer(memory_budget, 1):
+        refuse("memory_budget", "bytes, or None", memory_budget)
     if isinstance(models, Mapping):
         return Server(_of_engines(models), own)
     source = open_source(as_path("models", models, "engines by name, or a path"))
     defaults = EngineDefaults(dict(engine or {}))
-    found = Models(source, defaults=defaults, control=control)
+    found = Models(source, defaults=defaults, control=control, memory_budget=memory_budget)
     server = Server(found, own, poll_seconds=15.0 if control == "poll" else None)
     names: list[str] | None = [] if control == "explicit" else None
 

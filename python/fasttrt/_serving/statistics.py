@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fasttrt._engine.engine import Engine, queue_statistics
+from fasttrt._serving.engine_memory import bytes_of
 from fasttrt._serving.request_counters import RequestCounters, RequestTotals
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class ModelTotals:
         batches: by the size of a batch without padding: runs, and nanoseconds of input, inference
             and output.
         pending: requests that wait now.
-        memory: bytes held, by kind: GPU, CPU_PINNED.
+        memory: bytes held, by kind: GPU, CPU, CPU_PINNED.
     """
 
     requests: RequestTotals
@@ -77,7 +78,10 @@ class Statistics:
                 for rows, (runs, run, copy_out) in sorted(found["batches"].items())
             },
             pending=stats.queue_depth,
-            memory={"GPU": stats.device_bytes, "CPU_PINNED": stats.pinned_bytes},
+            memory={
+                "CPU" if model.engine.device == "cpu" else "GPU": bytes_of(model),
+                "CPU_PINNED": stats.pinned_bytes,
+            },
         )
 
     def to_json(self, model: "LoadedModel") -> dict[str, Any]:
