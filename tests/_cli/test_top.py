@@ -198,7 +198,8 @@ def test_percentiles_are_right_within_a_bucket() -> None:
 def state(uptime: float, started: float = 1.0, **model: Any) -> dict[str, Any]:
     loaded = {
         "name": "m", "version": "1", "state": "READY", "reason": "", "device": "cuda:0",
-        "failures": {}, "pending": 0, "batch_sizes": {}, "latency": [0, 0, 0], "memory": {},
+        "in_memory": True, "failures": {}, "pending": 0, "batch_sizes": {}, "latency": [0, 0, 0],
+        "memory": {},
     }  # fmt: skip
     return {
         "server": {"name": "fasttrt", "version": "1"}, "started": started, "ready": True,
@@ -235,8 +236,8 @@ def test_rates_are_differences() -> None:
 def test_the_view_fits_the_terminal() -> None:
     gpu = {"uuid": "GPU-1", "name": "H100", "gpu_utilization": 0.5, "gpu_memory_used_bytes": 10**9}
     models = [
-        ModelRates("a-rather-long-name-of-a-model", "12", "READY", "", "cuda:0", 123456, 12.345,
-                   98765.4, 0.0, 3, 5.5, {1: 1, 33: 3}, (0.5, 1.25, 1234.0), 2 * 10**9),
+        ModelRates("a-rather-long-name-of-a-model", "12", "READY", "", "cuda:0", True, 123456,
+                   12.345, 98765.4, 0.0, 3, 5.5, {1: 1, 33: 3}, (0.5, 1.25, 1234.0), 2 * 10**9),
         ModelRates("bad", "1", "UNAVAILABLE", "no model"),
     ]  # fmt: skip
     shown = state(90061) | {"gpus": [gpu]}

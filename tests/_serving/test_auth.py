@@ -85,3 +85,26 @@ def test_files_of_keys(tmp_path: Path) -> None:
             read_keys(file)
     with pytest.raises(FileNotFoundError):
         read_keys(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("site", "status"),
+    [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)],
+)
+def test_pages_of_other_sites_control_nothing(
+    engine: fasttrt.Engine, site: str, status: int
+) -> None:
+    app = App(models_of(loaded(engine)))
+    assert post(app, "/v2/repository/index", Sec_Fetch_Site=site).status == status
+    assert get(app, "/v2/models/m", Sec_Fetch_Site=site).status == 200
+    load = post(app, "/v2/repository/models/m/load", Sec_Fetch_Site=site)
+    assert load.status == (403 if status == 403 else 503)
+    assert (status == 403) == (f"got a {site} one" in error_of(load))
+
+
+def test_the_page_needs_no_key_and_what_it_shows_does(engine: fasttrt.Engine) -> None:
+    app = App(models_of(loaded(engine)), keys=ApiKeys(KEYS))
+    for path in ("/ui", "/ui/"):
+        assert get(app, path).status == 200
+    assert get(app, "/ui/x").status == get(app, "/v2/overview").status == 401
+    assert post(app, "/ui").status == 405

@@ -21,7 +21,8 @@ class ModelRates:
         version: The version; empty if not even that is known.
         state: ``"READY"`` and the like.
         reason: Why it is not ready.
-        device: Where it runs, as in ``"cuda:0"``.
+        device: Where it runs, as in ``"cuda:0"``; empty if it is not loaded.
+        in_memory: False if its next request has to wait until it is loaded again.
         requests: All that it has answered since it was loaded.
         requests_per_second: Answered now.
         rows_per_second: Of their batches.
@@ -30,7 +31,7 @@ class ModelRates:
         mean_batch: Rows of a run, on average.
         batch_sizes: Runs by the rows that they had.
         latency_ms: Milliseconds at the percentiles 50, 90 and 99; none if no request was answered.
-        memory_bytes: What the engine holds on its GPU, without weights.
+        memory_bytes: What the engine holds where it runs.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelRates:
     state: str
     reason: str = ""
     device: str = ""
+    in_memory: bool = True
     requests: int = 0
     requests_per_second: float = 0.0
     rows_per_second: float = 0.0
@@ -133,6 +135,7 @@ def _rates(now: Sums, before: Sums, oldest: Sums, seconds: float, state: Sums) -
         now["state"],
         now["reason"],
         now["device"],
+        now["in_memory"],
         requests=now["requests"],
         requests_per_second=rate(now["requests"], before.get("requests", 0)),
         rows_per_second=rate(now["rows"], before.get("rows", 0)),
@@ -141,7 +144,7 @@ def _rates(now: Sums, before: Sums, oldest: Sums, seconds: float, state: Sums) -
         mean_batch=sum(size * count for size, count in sizes.items()) / runs if runs else None,
         batch_sizes=sizes,
         latency_ms=tuple(us / 1000 for us in found if us is not None),
-        memory_bytes=now["memory"].get("GPU", 0),
+        memory_bytes=now["memory"].get("GPU", now["memory"].get("CPU", 0)),
     )
 
 

@@ -42,7 +42,8 @@ def _model(model: ModelRates) -> list[str]:
         return [_name(model), model.state, *[""] * (len(_MODELS) - 2)]
     latency = [_significant(ms) for ms in model.latency_ms] or [""] * 3
     return [
-        _name(model), model.state, model.device, str(model.requests),
+        _name(model), model.state, model.device if model.in_memory else "not in memory",
+        str(model.requests),
         _significant(model.requests_per_second), _significant(model.rows_per_second),
         _significant(model.failures_per_second), str(model.pending), *latency,
         _bytes(model.memory_bytes) if model.memory_bytes else "",

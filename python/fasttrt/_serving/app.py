@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fasttrt._serving.auth import ApiKeys
+from fasttrt._serving.auth import ApiKeys, check_site
 from fasttrt._serving.compression import decompress
 from fasttrt._serving.errors import UnsupportedRequestError
 from fasttrt._serving.failures import failure_response
@@ -19,6 +19,7 @@ from fasttrt._serving.routes import Route, find_route
 from fasttrt._serving.shared_memory import SharedMemory
 from fasttrt._serving.shared_memory_control import shared_memory_handlers
 from fasttrt._serving.statistics import FrontCounters, Statistics
+from fasttrt._serving.web_page import web_page
 from fasttrt.errors import Error
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class App:
             "load": self._load,
             "unload": self._unload,
             "metrics": self._show_metrics,
+            "page": lambda *_: web_page(),
             "overview": lambda *_: json_response(self._overview.to_json(draining=self.draining)),
             **shared_memory_handlers(self.shared_memory, self._body),
         }
@@ -152,7 +154,8 @@ class App:
         """Return where a request goes, once it may go there.
 
         Raises:
-            HttpError: nowhere (404), not with this method (405), or without a key (401).
+            HttpError: nowhere (404), not with this method (405), without a key (401), or from a
+                page of another site (403).
             UnsupportedRequestError: the server does not have it.
         """
         route = find_route(request.segments())
@@ -162,6 +165,7 @@ class App:
             raise HttpError(404, "Not Found")
         if request.method not in route.methods:
             raise HttpError(405, "Method Not Allowed", {"Allow": ", ".join(route.methods)})
+        check_site(request, route.action)
         if route.action in _MISSING:
             raise UnsupportedRequestError(f"this server has no {_MISSING[route.action]}")
         if route.repository:

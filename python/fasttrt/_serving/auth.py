@@ -1,4 +1,7 @@
-"""API keys: who may send requests."""
+"""API keys: who may send requests.
+
+The web page needs none, as a browser cannot send one with it, and as it holds no data.
+"""
 
 import hashlib
 import hmac
@@ -57,7 +60,7 @@ class ApiKeys:
         Raises:
             HttpError: 401.
         """
-        if _EXEMPT.get(action) in self._exempt:
+        if action == "page" or _EXEMPT.get(action) in self._exempt:
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = (
@@ -72,6 +75,19 @@ class ApiKeys:
                 f"expected an API key (Authorization: Bearer KEY or X-Api-Key: KEY), got {problem}",
                 {"WWW-Authenticate": "Bearer"},
             )
+
+
+def check_site(request: Request, action: str) -> None:
+    """Check that a browser does not control the server for a page of another site.
+
+    A browser sends such a request without asking anybody, and says so. Other clients do not.
+
+    Raises:
+        HttpError: 403.
+    """
+    site = request.headers.get("sec-fetch-site", "none")
+    if request.method == "POST" and action != "infer" and site not in ("same-origin", "none"):
+        raise HttpError(403, f"expected a request of the server's own page, got a {site} one")
 
 
 def _digest(key: bytes) -> bytes:

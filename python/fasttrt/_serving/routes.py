@@ -7,7 +7,7 @@ from typing import Literal
 Action = Literal[
     "live", "ready", "server", "model", "model_ready", "infer", "config", "stats", "index", "load",
     "unload", "metrics", "system_status", "system_register", "system_unregister", "cuda_status",
-    "cuda_register", "cuda_unregister", "trace", "logging", "generate", "overview",
+    "cuda_register", "cuda_unregister", "trace", "logging", "generate", "overview", "page",
 ]  # fmt: skip
 
 
@@ -44,6 +44,8 @@ _OF_MODELS: dict[tuple[str, ...], Route] = {
 }
 _FIXED: dict[tuple[str, ...], Route] = {
     ("metrics",): Route("metrics"),
+    ("ui",): Route("page"),
+    ("ui", ""): Route("page"),
     ("v2",): Route("server"),
     ("v2", "health", "live"): Route("live"),
     ("v2", "health", "ready"): Route("ready"),
