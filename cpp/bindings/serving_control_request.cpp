@@ -39,8 +39,11 @@ py::list headers_of(const ControlRequest& request) {
 
 void respond(ControlRequest& request, int status,
              const std::vector<std::pair<py::str, py::str>>& headers, const py::buffer& body) {
-  if (status < 200 || status > 599) {
-    throw InputError("status: expected 200 to 599, got " + std::to_string(status));
+  const int least = request.is_grpc ? 0 : 200;
+  const int most = request.is_grpc ? 16 : 599;
+  if (status < least || status > most) {
+    throw InputError("status: expected " + std::to_string(least) + " to " + std::to_string(most) +
+                     ", got " + std::to_string(status));
   }
   serving::HttpResponse response;
   response.status = status;
@@ -58,8 +61,11 @@ void respond(ControlRequest& request, int status,
 }  // namespace
 
 void register_control_request(py::module_& module) {
-  py::class_<ControlRequest>(module, "ControlRequest",
-                             "A whole HTTP request; it is answered with 500 if it is dropped.")
+  py::class_<ControlRequest>(
+      module, "ControlRequest",
+      "A whole HTTP request, or a message of gRPC; it is answered with 500 (13, INTERNAL) "
+      "if it is dropped.")
+      .def_property_readonly("is_grpc", [](const ControlRequest& self) { return self.is_grpc; })
       .def_property_readonly("method",
                              [](const ControlRequest& self) { return to_latin1(self.method); })
       .def_property_readonly(
@@ -78,8 +84,8 @@ void register_control_request(py::module_& module) {
           "The client's address and port.")
       .def("respond", &respond, py::arg("status"), py::arg("headers"), py::arg("body"),
            "Answer, from any thread; nothing happens if the client has gone. Content-Length and "
-           "Connection are the server's. Raises InputError for invalid headers, Error the second "
-           "time.");
+           "Connection are the server's. Of gRPC, the status is its own, 0 for OK; the body is the "
+           "message, or the reason. Raises InputError for invalid headers, Error the second time.");
 }
 
 }  // namespace fasttrt::bindings

@@ -1,4 +1,4 @@
-// The HTTP front end.
+// The front end, HTTP and gRPC.
 #include <pybind11/stl.h>
 
 #include <chrono>
@@ -152,9 +152,12 @@ void register_http_server(py::module_& module) {
   py::class_<PyHttpServer>(module, "HttpServer",
                            "Answers plain infer requests, and passes all others on.")
       .def(py::init<const HttpOptions&>(), py::arg("options"),
-           "Listen; clients wait until start(). Raises InputError, and Error that names host and "
-           "port.")
+           "Listen; clients wait until start(). Raises InputError, Error that names host and port, "
+           "and LibraryNotFoundError where there is to be gRPC without nghttp2.")
       .def_property_readonly("port", [](const PyHttpServer& self) { return self.server().port(); })
+      .def_property_readonly(
+          "grpc_port", [](const PyHttpServer& self) { return self.server().grpc_port(); },
+          "0: there is no gRPC.")
       .def_property_readonly("connections",
                              [](const PyHttpServer& self) { return self.server().connections(); })
       .def_property_readonly(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,8 @@ class ApiKeys {
   // "Authorization: Bearer KEY" or "X-Api-Key: KEY"; takes as long whatever is wrong with a key,
   // but its length. Without keys: true.
   [[nodiscard]] bool admit(const RequestHead& head) const noexcept;
+  // The same for the values of these headers, empty for none.
+  [[nodiscard]] bool admit(std::string_view authorization, std::string_view api_key) const noexcept;
 
  private:
   const std::vector<std::string> keys_;

@@ -3,11 +3,22 @@
 #include "common/error.hpp"
 
 namespace fasttrt::serving {
+namespace {
+
+constexpr int grpc_internal = 13;
+constexpr auto dropped = "the request was dropped without an answer";
+
+}  // namespace
 
 ControlRequest::~ControlRequest() {
   if (!on_response) return;
   try {
-    on_response(error_response(500, "the request was dropped without an answer"));
+    auto response = error_response(500, dropped);
+    if (is_grpc) {
+      response.status = grpc_internal;
+      response.body = dropped;
+    }
+    on_response(std::move(response));
   } catch (const std::exception&) {
     return;  // without memory for the answer there is none
   }

@@ -28,8 +28,9 @@ class ControlRequest {
   ControlRequest(const ControlRequest&) = delete;
   ControlRequest& operator=(const ControlRequest&) = delete;
 
+  bool is_grpc = false;  // a message; the response's status is gRPC's then
   std::string method;
-  std::string target;
+  std::string target;  // of gRPC, the method's path
   std::vector<std::pair<std::string, std::string>> headers;
   RequestBody body;
   std::string peer;  // the client's address and port

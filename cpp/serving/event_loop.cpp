@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "serving/infer_request.hpp"
 
 namespace fasttrt::serving {
 namespace {
@@ -70,18 +71,16 @@ void EventLoop::change(int descriptor, EventSource& source, std::uint32_t events
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, descriptor, &event);
 }
 
-void EventLoop::adopt(FileDescriptor socket, std::string peer, bool is_refused) {
-  const int descriptor = socket.get();
-  auto connection = std::make_unique<Connection>(*this, std::move(socket), std::move(peer));
+void EventLoop::adopt(int socket, std::unique_ptr<Connection> connection, bool is_refused) {
   try {
-    watch(descriptor, *connection, EPOLLIN);
+    watch(socket, *connection, EPOLLIN);
   } catch (const Error&) {
     return;  // the client sees it closed
   }
   auto* const added = connection.get();
   connections_.emplace(added, std::move(connection));
   ++connection_count_;
-  if (is_refused) added->refuse({503, "the server has as many connections as it may"});
+  if (is_refused) added->refuse("the server has as many connections as it may");
   if (server_.is_draining) added->drain();
 }
 
@@ -138,14 +137,15 @@ void EventLoop::deliver_results() {
     // Nothing else comes here.
     // NOLINTNEXTLINE(cppcoreguidelines-pro-type-static-cast-downcast)
     const auto request = InferRequestRef::adopt(static_cast<InferRequest*>(done.take()));
-    auto* const exchange = request->exchange;
-    if (exchange == nullptr) {
+    auto* const waiter = request->waiter;
+    if (waiter == nullptr) {
       request->count_as_canceled();
       continue;
     }
-    auto* const connection = exchange->connection;
+    if (request->is_engine_lost()) server_.control.report(request->engine_failure());
+    auto* const connection = waiter->connection();
     try {
-      connection->finish(*exchange, *request);
+      waiter->on_result(*request);
     } catch (const std::bad_alloc&) {
       connection->close();
       continue;

@@ -55,8 +55,8 @@ class EventLoop {
   // Throws Error where the system watches no more descriptors.
   void watch(int descriptor, EventSource& source, std::uint32_t events);
   void change(int descriptor, EventSource& source, std::uint32_t events) noexcept;
-  // Takes a connection over; is_refused: to answer that there are too many.
-  void adopt(FileDescriptor socket, std::string peer, bool is_refused);
+  // Takes a connection over, with its socket; is_refused: to answer that there are too many.
+  void adopt(int socket, std::unique_ptr<Connection> connection, bool is_refused);
   // A connection that is closed is destroyed once nothing refers to it.
   void discard(Connection& connection);
   void drain();

@@ -1,4 +1,4 @@
-// A request on a connection, and its answer once there is one.
+// A request on a connection of HTTP/1.1, and its answer once there is one.
 #pragma once
 
 #include <memory>
@@ -9,15 +9,18 @@
 
 namespace fasttrt::serving {
 
-class Connection;
+class HttpConnection;
 
 // The event loop's thread alone uses what it has; others only hold it.
-struct Exchange {
-  Connection* connection = nullptr;  // null once it is closed
+struct Exchange final : InferWaiter {
+  HttpConnection* client = nullptr;  // null once it is closed
   Persistence persistence = Persistence::keep;
   bool is_head_request = false;
   InferRequestRef infer;  // while the dispatcher has it
   std::optional<WireResponse> answer;
+
+  [[nodiscard]] Connection* connection() const noexcept override;
+  void on_result(InferRequest& request) override;
 };
 using ExchangePtr = std::shared_ptr<Exchange>;
 

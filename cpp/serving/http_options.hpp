@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,14 @@ struct HttpOptions {
   using Duration = std::chrono::milliseconds;
 
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8000;  // 0: one that is free
+  std::uint16_t port = 8000;               // 0: one that is free
+  std::optional<std::uint16_t> grpc_port;  // none: no gRPC
   int threads = 2;
   int backlog = 1024;
   int max_connections = 1024;  // further ones are refused with 503
   std::size_t max_header_bytes = std::size_t{16} << 10;
   std::size_t max_body_bytes = std::size_t{64} << 20;
+  std::size_t max_message_bytes = std::size_t{64} << 20;  // of gRPC
   // Of all bodies together that are being received or worked on; beyond, requests get 503.
   std::size_t max_buffered_bytes = std::size_t{1} << 30;
   // Requests that may wait for the control plane; beyond, they get 503.

@@ -1,8 +1,12 @@
 #include "serving/http_server.hpp"
 
+#include <tuple>
 #include <utility>
 
 #include "common/error.hpp"
+#include "serving/grpc/grpc_connection.hpp"
+#include "serving/grpc/nghttp2_api.hpp"
+#include "serving/http_connection.hpp"
 
 namespace fasttrt::serving {
 namespace {
@@ -28,19 +32,31 @@ HttpOptions checked(HttpOptions options) {
   return options;
 }
 
+template <class Client>
+std::unique_ptr<Connection> welcome(EventLoop& loop, FileDescriptor socket, std::string peer) {
+  return std::make_unique<Client>(loop, std::move(socket), std::move(peer));
+}
+
 }  // namespace
 
-HttpServer::HttpServer(HttpOptions options) : state_(checked(std::move(options))) {
-  auto sockets = listen_at(state_.options.host, state_.options.port, state_.options.backlog);
-  port_ = port_of(sockets.front());
+HttpServer::HttpServer(HttpOptions given) : state_(checked(std::move(given))) {
+  const auto& options = state_.options;
+  if (options.grpc_port) std::ignore = grpc::nghttp2();
+  for (int i = 0; i < options.threads; ++i) loops_.push_back(std::make_unique<EventLoop>(state_));
+  port_ = listen(options.port, welcome<HttpConnection>);
+  if (options.grpc_port) grpc_port_ = listen(*options.grpc_port, welcome<grpc::GrpcConnection>);
+}
+
+std::uint16_t HttpServer::listen(std::uint16_t port, Listener::Welcome welcome) {
   std::vector<EventLoop*> all;
-  all.reserve(static_cast<std::size_t>(state_.options.threads));
-  for (int i = 0; i < state_.options.threads; ++i) {
-    all.push_back(loops_.emplace_back(std::make_unique<EventLoop>(state_)).get());
-  }
+  all.reserve(loops_.size());
+  for (const auto& loop : loops_) all.push_back(loop.get());
+  auto sockets = listen_at(state_.options.host, port, state_.options.backlog);
+  const auto chosen = port_of(sockets.front());
   for (auto& socket : sockets) {
-    listeners_.push_back(std::make_unique<Listener>(*all.front(), std::move(socket), all));
+    listeners_.push_back(std::make_unique<Listener>(*all.front(), std::move(socket), all, welcome));
   }
+  return chosen;
 }
 
 HttpServer::~HttpServer() { close(Clock::duration::zero()); }

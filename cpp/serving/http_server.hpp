@@ -1,4 +1,4 @@
-// The front end: answers plain infer requests, and passes all others on.
+// The front end, HTTP and gRPC: answers plain infer requests, and passes all others on.
 #pragma once
 
 #include <chrono>
@@ -22,15 +22,16 @@ class HttpServer {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Listens; clients wait until start(). Throws InputError for an option out of range, and Error
-  // that names host and port.
-  explicit HttpServer(HttpOptions options);
+  // Listens; clients wait until start(). Throws InputError for an option out of range, Error that
+  // names host and port, and LibraryNotFoundError where there is to be gRPC without nghttp2.
+  explicit HttpServer(HttpOptions given);
   // Closes it without waiting for clients.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+  [[nodiscard]] std::uint16_t grpc_port() const noexcept { return grpc_port_; }  // 0: none
   [[nodiscard]] ModelTable& models() noexcept { return state_.models; }
   [[nodiscard]] ControlQueue& control() noexcept { return state_.control; }
   [[nodiscard]] int connections() const noexcept { return state_.connections; }
@@ -42,8 +43,11 @@ class HttpServer {
   bool close(Clock::duration grace);
 
  private:
+  std::uint16_t listen(std::uint16_t port, Listener::Welcome welcome);
+
   ServerState state_;
   std::uint16_t port_ = 0;
+  std::uint16_t grpc_port_ = 0;
   std::mutex mutex_;
   bool is_started_ = false;
   bool is_closed_ = false;

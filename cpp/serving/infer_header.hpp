@@ -20,8 +20,9 @@ struct InferHeader {
     std::string_view name;
     std::string_view datatype;
     nvinfer::Dims shape;
-    std::uint64_t bytes = 0;
-    Shared shared;  // none: in the body
+    std::uint64_t bytes = 0;  // of its data
+    Shared shared;            // none: in the body
+    std::string_view data;    // there
   };
   struct Output {
     std::string_view name;

@@ -44,6 +44,18 @@ bool is_boolean(std::string_view data) noexcept {
   return std::ranges::all_of(data, [](char byte) { return byte == 0 || byte == 1; });
 }
 
+// Whether the sizes of the inputs that are not shared are those of the data, of which they then
+// have their parts.
+bool distribute(std::string_view data, InferHeader& header) noexcept {
+  for (auto& input : header.inputs) {
+    if (!input.shared.region.empty()) continue;
+    if (input.bytes > data.size()) return false;
+    input.data = data.substr(0, static_cast<std::size_t>(input.bytes));
+    data.remove_prefix(input.data.size());
+  }
+  return data.empty();
+}
+
 }  // namespace
 
 InferRequestRef InferRequest::make(const ServedModelPtr& model, RequestBody& body,
@@ -52,12 +64,18 @@ InferRequestRef InferRequest::make(const ServedModelPtr& model, RequestBody& bod
   const auto bytes = body.bytes();
   if (json_bytes > bytes.size()) return {};
   if (!read_infer_header(bytes.substr(0, json_bytes), header)) return {};
+  if (!distribute(bytes.substr(json_bytes), header)) return {};
+  return make(model, body, header, shared_memory);
+}
+
+InferRequestRef InferRequest::make(const ServedModelPtr& model, RequestBody& body,
+                                   const InferHeader& header,
+                                   const SharedMemoryTable* shared_memory) {
   if (header.timeout_us > longest_timeout_us) return {};
   const auto now = Clock::now();
   InferRequestRef request(new InferRequest(model, now));
   if (!request->select_outputs(header, shared_memory) ||
-      !request->place_inputs(header, bytes.substr(json_bytes), shared_memory) ||
-      !request->is_batch_valid()) {
+      !request->place_inputs(header, shared_memory) || !request->is_batch_valid()) {
     return {};
   }
   request->id_ = header.id;
@@ -70,18 +88,15 @@ InferRequestRef InferRequest::make(const ServedModelPtr& model, RequestBody& bod
   return request;
 }
 
-bool InferRequest::place_inputs(const InferHeader& header, std::string_view data,
-                                const SharedMemoryTable* shared_memory) {
+bool InferRequest::place_inputs(const InferHeader& header, const SharedMemoryTable* shared_memory) {
   if (header.inputs.size() != model_->inputs().size()) return false;
   inputs_.resize(header.inputs.size());
-  for (const auto& input : header.inputs) {
-    if (!place_input(input, data, shared_memory)) return false;
-  }
-  return data.empty();
+  return std::ranges::all_of(header.inputs,
+                             [&](const auto& input) { return place_input(input, shared_memory); });
 }
 
-// The array in shared memory, or at the beginning of the data, which it is taken off.
-bool InferRequest::place_input(const InferHeader::Input& input, std::string_view& data,
+// The array in shared memory, or in the body.
+bool InferRequest::place_input(const InferHeader::Input& input,
                                const SharedMemoryTable* shared_memory) {
   const auto& tensors = model_->inputs();
   const auto tensor = std::ranges::find(tensors, input.name, &ServedModel::Tensor::name);
@@ -90,14 +105,10 @@ bool InferRequest::place_input(const InferHeader::Input& input, std::string_view
   if (!has_size(input.shape, tensor->dtype, input.bytes)) return false;
   auto& array = inputs_[static_cast<std::size_t>(tensor - tensors.begin())];
   if (array.data != nullptr) return false;  // it came twice
-  std::string_view bytes;
+  auto bytes = input.data;
   if (!input.shared.region.empty()) {
     if (!copy_shared(input, shared_memory)) return false;
     bytes = copies_.back().bytes();
-  } else {
-    if (input.bytes > data.size()) return false;
-    bytes = data.substr(0, static_cast<std::size_t>(input.bytes));
-    data.remove_prefix(bytes.size());
   }
   if (tensor->dtype == DataType::boolean && !is_boolean(bytes)) return false;
   const void* const begin = bytes.data();

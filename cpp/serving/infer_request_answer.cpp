@@ -1,4 +1,4 @@
-// How an infer request is answered.
+// What becomes of an infer request.
 #include <string>
 #include <utility>
 
@@ -10,14 +10,6 @@ namespace fasttrt::serving {
 namespace {
 
 using engine::Outcome;
-
-void append_shape(std::string& json, const nvinfer::Dims& shape) {
-  bool is_first = true;
-  for (const auto size : shape) {
-    if (!std::exchange(is_first, false)) json += ',';
-    json += std::to_string(size);
-  }
-}
 
 template <class E>
 bool is_error(const std::exception_ptr& error) noexcept {
@@ -43,13 +35,18 @@ std::string text_of(const std::exception_ptr& error) {
 
 }  // namespace
 
-HttpResponse InferRequest::response() {
+std::optional<InferFailure> InferRequest::conclude() {
   if (outcome() != Outcome::ok) return failure(error());
   try {
-    return results();
-  } catch (const InputError&) {  // of shared memory
+    for (const auto& wanted : wanted_) {
+      if (wanted.region != nullptr) share(wanted);
+    }
+  } catch (const InputError&) {
     return failure(std::current_exception());
   }
+  const bool has_batch = model_->max_batch_size() > 0 && !inputs_.empty();
+  model_->counters().succeed(taken(), has_batch ? inputs_.front().shape[0] : 1);
+  return std::nullopt;
 }
 
 std::size_t InferRequest::byte_size_of(const Wanted& wanted) const noexcept {
@@ -70,65 +67,38 @@ void InferRequest::share(const Wanted& wanted) const {
   wanted.region->write(wanted.offset, {data, bytes});
 }
 
-HttpResponse InferRequest::results() {
-  for (const auto& wanted : wanted_) {
-    if (wanted.region != nullptr) share(wanted);
-  }
-  HttpResponse response;
-  std::string& json = response.body;
-  json += '{';
-  if (!id_.empty()) json.append(R"("id":")").append(id_).append(R"(",)");
-  json += model_->json();
-  bool is_first = true;
-  bool has_binary = false;
+std::vector<InferResult> InferRequest::results() const {
+  std::vector<InferResult> results;
+  results.reserve(wanted_.size());
   for (const auto& wanted : wanted_) {
     const auto& array = outputs_[wanted.index];
-    if (!std::exchange(is_first, false)) json += ',';
-    json += model_->outputs()[wanted.index].json;
-    append_shape(json, array.shape);
-    if (wanted.region != nullptr) {
-      json += "]}";
-      continue;
-    }
-    has_binary = true;
-    const auto bytes = byte_size_of(wanted);
-    json.append(R"(],"parameters":{"binary_data_size":)")
-        .append(std::to_string(bytes))
-        .append("}}");
-    if (bytes > 0) response.parts.emplace_back(static_cast<const char*>(array.data()), bytes);
+    results.push_back({&model_->outputs()[wanted.index],
+                       array.shape,
+                       {static_cast<const char*>(array.data()), byte_size_of(wanted)},
+                       wanted.region != nullptr});
   }
-  json += "]}";
-  response.headers =
-      has_binary ? "Content-Type: application/octet-stream\r\nInference-Header-Content-Length: " +
-                       std::to_string(json.size()) + "\r\n"
-                 : "Content-Type: application/json\r\n";
-  response.keeper = engine::RequestRef(this);
-  const bool has_batch = model_->max_batch_size() > 0 && !inputs_.empty();
-  model_->counters().succeed(taken(), has_batch ? inputs_.front().shape[0] : 1);
-  return response;
+  return results;
 }
 
-HttpResponse InferRequest::failure(const std::exception_ptr& error) const {
+InferFailure InferRequest::failure(const std::exception_ptr& error) const {
+  using Kind = InferFailure::Kind;
   auto& counters = model_->counters();
   switch (outcome()) {
     case Outcome::late:
       counters.fail(taken(), FailureReason::rejected);
-      return error_response(503, text_of(error));
+      return {Kind::unavailable, text_of(error)};
     case Outcome::cancelled:
       counters.fail(taken(), FailureReason::canceled);
-      return error_response(503, "the request was cancelled as its model was closed");
+      return {Kind::unavailable, "the request was cancelled as its model was closed"};
     default: break;
   }
   const bool is_known = is_error<Error>(error);
   counters.fail(taken(), is_known ? FailureReason::backend : FailureReason::other);
-  return error_response(is_error<InputError>(error) ? 400 : 500, text_of(error));
+  return {is_error<InputError>(error) ? Kind::invalid : Kind::internal, text_of(error)};
 }
 
-HttpResponse InferRequest::reject(std::string_view reason) const {
+void InferRequest::count_as_rejected() const {
   model_->counters().fail(taken(), FailureReason::rejected);
-  auto response = error_response(503, reason);
-  response.headers += "Retry-After: 1\r\n";
-  return response;
 }
 
 void InferRequest::count_as_canceled() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "serving/infer_response.hpp"
 #include "serving/model_for_tests.hpp"
 
 namespace fasttrt::serving {
@@ -67,7 +68,7 @@ TEST_CASE("Inputs come in any order, and lie anywhere") {
     CHECK(reinterpret_cast<std::uintptr_t>(request->inputs()[0].data) % sizeof(float) == 0);
     model.dispatcher->submit(request, engine::Staging::lend);
     REQUIRE(request->wait_until(engine::Request::Clock::now() + std::chrono::seconds(30)));
-    const auto response = request->response();
+    const auto response = infer_response(*request);
     CHECK(response.status == 200);
     CHECK(
         response.body ==
@@ -115,7 +116,7 @@ TEST_CASE("Outputs are those that were asked for, in that order") {
   REQUIRE(request);
   model.dispatcher->submit(request, engine::Staging::lend);
   REQUIRE(request->wait_until(engine::Request::Clock::now() + std::chrono::seconds(30)));
-  const auto response = request->response();
+  const auto response = infer_response(*request);
   CHECK(response.body ==
         R"({"id":"q","model_name":"m\"","model_version":"1","outputs":[{"name":"same","datatype":)"
         R"("UINT8","shape":[2],"parameters":{"binary_data_size":2}},{"name":"twice","datatype":)"
@@ -166,7 +167,7 @@ TEST_CASE("Tensors lie in shared memory") {
     model.dispatcher->submit(request, engine::Staging::lend);
     REQUIRE(request->wait_until(engine::Request::Clock::now() + std::chrono::seconds(30)));
     REQUIRE(table.add("r", region));
-    return request->response();
+    return infer_response(*request);
   };
   auto response = run(header_of(x(3), id, outputs(20, 20)));
   CHECK(response.body ==
@@ -203,7 +204,7 @@ TEST_CASE("Tensors lie in shared memory") {
   REQUIRE(request);
   model.dispatcher->submit(request, engine::Staging::lend);
   REQUIRE(request->wait_until(engine::Request::Clock::now() + std::chrono::seconds(30)));
-  CHECK(request->response().body == R"({"error":"gone"})");
+  CHECK(infer_response(*request).body == R"({"error":"gone"})");
   table.remove("r");
   CHECK(!make(model, header_of(x(3), id), "i", 0, &table));
 }

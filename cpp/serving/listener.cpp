@@ -106,8 +106,9 @@ std::uint16_t port_of(const FileDescriptor& socket) {
              : ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
 }
 
-Listener::Listener(EventLoop& loop, FileDescriptor socket, std::vector<EventLoop*> loops)
-    : loop_(loop), socket_(std::move(socket)), loops_(std::move(loops)) {
+Listener::Listener(EventLoop& loop, FileDescriptor socket, std::vector<EventLoop*> loops,
+                   Welcome welcome)
+    : loop_(loop), socket_(std::move(socket)), loops_(std::move(loops)), welcome_(welcome) {
   loop_.watch(socket_.get(), *this, EPOLLIN);
 }
 
@@ -144,11 +145,14 @@ void Listener::hand_out(FileDescriptor socket, std::string peer) {
   if (server.connections >= most + max_refused) return;
   const bool is_refused = server.connections >= most;
   auto* const chosen = *std::ranges::min_element(loops_, {}, &EventLoop::connections);
-  if (chosen == &loop_) return loop_.adopt(std::move(socket), std::move(peer), is_refused);
+  const auto begin = [chosen, is_refused, welcome = welcome_](FileDescriptor from,
+                                                              std::string name) {
+    const int descriptor = from.get();
+    chosen->adopt(descriptor, welcome(*chosen, std::move(from), std::move(name)), is_refused);
+  };
+  if (chosen == &loop_) return begin(std::move(socket), std::move(peer));
   const auto shared = std::make_shared<FileDescriptor>(std::move(socket));
-  chosen->post([chosen, shared, peer = std::move(peer), is_refused] {
-    chosen->adopt(std::move(*shared), peer, is_refused);
-  });
+  chosen->post([begin, shared, peer = std::move(peer)] { begin(std::move(*shared), peer); });
 }
 
 }  // namespace fasttrt::serving

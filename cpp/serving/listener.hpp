@@ -24,7 +24,11 @@ namespace fasttrt::serving {
 // addresses, as the kernel would use, is unfair where there are few clients.
 class Listener final : public EventSource {
  public:
-  Listener(EventLoop& loop, FileDescriptor socket, std::vector<EventLoop*> loops);
+  // Makes a client's connection, for the loop that is to serve it.
+  using Welcome = std::unique_ptr<Connection> (*)(EventLoop& loop, FileDescriptor socket,
+                                                  std::string peer);
+
+  Listener(EventLoop& loop, FileDescriptor socket, std::vector<EventLoop*> loops, Welcome welcome);
 
   void on_events(std::uint32_t events) override;
   // The clients that have connected and were not accepted yet see the connection reset.
@@ -37,6 +41,7 @@ class Listener final : public EventSource {
   EventLoop& loop_;
   FileDescriptor socket_;
   const std::vector<EventLoop*> loops_;
+  const Welcome welcome_;
 };
 
 }  // namespace fasttrt::serving

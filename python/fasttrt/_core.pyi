@@ -297,11 +297,13 @@ class SharedMemoryTable:
 class HttpOptions:
     host: str
     port: int
+    grpc_port: int | None
     threads: int
     backlog: int
     max_connections: int
     max_header_bytes: int
     max_body_bytes: int
+    max_message_bytes: int
     max_buffered_bytes: int
     max_control_requests: int
     shared_memory: SharedMemoryTable | None
@@ -324,6 +326,8 @@ class ServedTensor:
 @final
 class ControlRequest:
     @property
+    def is_grpc(self) -> bool: ...
+    @property
     def method(self) -> str: ...
     @property
     def target(self) -> str: ...
@@ -342,6 +346,8 @@ class HttpServer:
     def __init__(self, options: HttpOptions) -> None: ...
     @property
     def port(self) -> int: ...
+    @property
+    def grpc_port(self) -> int: ...
     @property
     def connections(self) -> int: ...
     @property

@@ -3,15 +3,22 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "serving/connection.hpp"
 #include "serving/event_loop.hpp"
+#include "serving/http_connection.hpp"
+#include "serving/infer_response.hpp"
 
 namespace fasttrt::serving {
 
-void Connection::complete_request() {
+Connection* Exchange::connection() const noexcept { return client; }
+
+void Exchange::on_result(InferRequest& request) {
+  HttpConnection::answer(*this, infer_response(request));
+}
+
+void HttpConnection::complete_request() {
   const auto& head = parser_.head();
   auto exchange = std::make_shared<Exchange>();
-  exchange->connection = this;
+  exchange->client = this;
   exchange->is_head_request = head.method == "HEAD";
   if (!head.keeps_alive || loop_.server().is_draining) {
     exchange->persistence = Persistence::close;
@@ -29,19 +36,20 @@ void Connection::complete_request() {
 }
 
 // Returns false where the control plane is to answer.
-bool Connection::submit(const ExchangePtr& exchange) {
+bool HttpConnection::submit(const ExchangePtr& exchange) {
   const auto json_bytes = json_bytes_ == 0 ? body_.size() : json_bytes_;
   const auto request = InferRequest::make(model_, body_, json_bytes, loop_.infer_header(),
                                           loop_.server().options.shared_memory.get());
   if (!request) return false;
-  request->exchange = exchange.get();
+  request->waiter = exchange.get();
   request->channel = loop_.channel();
   exchange->infer = request;
   try {
     model_->dispatcher().submit(request, engine::Staging::lend);
     return true;
   } catch (const QueueFullError& error) {
-    answer(*exchange, request->reject(error.what()));
+    request->count_as_rejected();
+    answer(*exchange, full_queue_response(error.what()));
     return true;
   } catch (const std::exception&) {  // the control plane finds out more
     exchange->infer.reset();
@@ -50,7 +58,7 @@ bool Connection::submit(const ExchangePtr& exchange) {
   }
 }
 
-void Connection::hand_over(const ExchangePtr& exchange) {
+void HttpConnection::hand_over(const ExchangePtr& exchange) {
   const auto& head = parser_.head();
   auto request = std::make_unique<ControlRequest>();
   request->method = head.method;
@@ -61,17 +69,15 @@ void Connection::hand_over(const ExchangePtr& exchange) {
   request->on_response = [mailbox = loop_.mailbox(), exchange](HttpResponse response) {
     const auto shared = std::make_shared<HttpResponse>(std::move(response));
     mailbox->post([exchange, shared] {
-      auto* const connection = exchange->connection;
+      auto* const connection = exchange->client;
       if (connection == nullptr) return;
-      Connection::answer(*exchange, std::move(*shared));
+      HttpConnection::answer(*exchange, std::move(*shared));
       connection->advance();
     });
   };
   if (loop_.server().control.push(request)) return;
   request->on_response = nullptr;
-  auto response = error_response(503, "the server has as many requests as it can work on");
-  response.headers += "Retry-After: 1\r\n";
-  answer(*exchange, std::move(response));
+  answer(*exchange, full_queue_response("the server has as many requests as it can work on"));
 }
 
 }  // namespace fasttrt::serving

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "serving/connection.hpp"
 #include "serving/event_loop.hpp"
+#include "serving/http_connection.hpp"
 
 namespace fasttrt::serving {
 namespace {
@@ -30,7 +30,7 @@ bool wants_encoding(std::string_view accepted) {
 
 }  // namespace
 
-void Connection::receive() {
+void HttpConnection::receive() {
   if (phase_ == Phase::body) return receive_body();
   const auto room = phase_ == Phase::lingering ? loop_.scratch() : input_.room();
   const auto count = ::recv(socket_.get(), room.data(), room.size(), 0);
@@ -43,7 +43,7 @@ void Connection::receive() {
   }
 }
 
-void Connection::receive_body() {
+void HttpConnection::receive_body() {
   const auto room = is_chunked() ? loop_.scratch() : body_.room();
   const auto wanted = std::min(room.size(), max_received);
   const auto count = ::recv(socket_.get(), room.data(), wanted, 0);
@@ -65,7 +65,7 @@ void Connection::receive_body() {
   input_.append(bytes.substr(*taken));
 }
 
-void Connection::on_end_of_input() {
+void HttpConnection::on_end_of_input() {
   has_ended_ = true;
   begun_at_ = loop_.now();
   if (phase_ == Phase::lingering || responses_.empty()) return close();
@@ -73,7 +73,7 @@ void Connection::on_end_of_input() {
   body_ = {};
 }
 
-void Connection::take_requests() {
+void HttpConnection::take_requests() {
   for (;;) {
     if (phase_ == Phase::head && (is_paused() || !take_head())) return;
     if (phase_ != Phase::body || !take_buffered_body()) return;
@@ -82,7 +82,7 @@ void Connection::take_requests() {
 }
 
 // Whether the head is here, and its body is to be read.
-bool Connection::take_head() {
+bool HttpConnection::take_head() {
   if (input_.empty()) return false;
   if (!std::exchange(has_begun_, true)) begun_at_ = loop_.now();
   switch (parser_.parse(input_.bytes())) {
@@ -93,7 +93,7 @@ bool Connection::take_head() {
   return false;
 }
 
-bool Connection::begin_body() {
+bool HttpConnection::begin_body() {
   const auto& head = parser_.head();
   const auto size = head.content_length.value_or(0);
   if (size > loop_.server().options.max_body_bytes) {
@@ -119,7 +119,7 @@ bool Connection::begin_body() {
   const bool has_body = head.is_chunked || size > 0;
   if (head.expects_continue && has_body && input_.bytes().size() == parser_.size()) {
     auto exchange = std::make_shared<Exchange>();
-    exchange->connection = this;
+    exchange->client = this;
     exchange->answer.emplace().text = "HTTP/1.1 100 Continue\r\n\r\n";
     responses_.push(std::move(exchange));
   }
@@ -128,7 +128,7 @@ bool Connection::begin_body() {
   return true;
 }
 
-void Connection::find_plain_model() {
+void HttpConnection::find_plain_model() {
   model_.reset();
   json_bytes_ = 0;
   const auto& head = parser_.head();
@@ -150,7 +150,7 @@ void Connection::find_plain_model() {
 }
 
 // Whether the body is complete.
-bool Connection::take_buffered_body() {
+bool HttpConnection::take_buffered_body() {
   const auto rest = input_.bytes().substr(parser_.size() + buffered_);
   if (is_chunked()) {
     const auto taken = decode(rest);
@@ -167,7 +167,7 @@ bool Connection::take_buffered_body() {
 }
 
 // Returns how many of the bytes are the body's; none if it was refused.
-std::optional<std::size_t> Connection::decode(std::string_view bytes) {
+std::optional<std::size_t> HttpConnection::decode(std::string_view bytes) {
   std::size_t taken = 0;
   while (taken < bytes.size() && !chunks_.is_complete()) {
     const auto step = chunks_.next(bytes.substr(taken));
@@ -181,7 +181,7 @@ std::optional<std::size_t> Connection::decode(std::string_view bytes) {
   return taken;
 }
 
-bool Connection::append_to_body(std::string_view piece) {
+bool HttpConnection::append_to_body(std::string_view piece) {
   if (piece.empty()) return true;
   const auto needed = body_.size() + piece.size();
   const auto most = loop_.server().options.max_body_bytes;

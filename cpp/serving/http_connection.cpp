@@ -1,4 +1,4 @@
-#include "serving/connection.hpp"
+#include "serving/http_connection.hpp"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -28,7 +28,7 @@ HeadLimits head_limits(const HttpOptions& options) {
 
 }  // namespace
 
-Connection::Connection(EventLoop& loop, FileDescriptor socket, std::string peer)
+HttpConnection::HttpConnection(EventLoop& loop, FileDescriptor socket, std::string peer)
     : loop_(loop),
       socket_(std::move(socket)),
       peer_(std::move(peer)),
@@ -38,7 +38,7 @@ Connection::Connection(EventLoop& loop, FileDescriptor socket, std::string peer)
   ++loop_.server().connections;
 }
 
-void Connection::on_events(std::uint32_t events) {
+void HttpConnection::on_events(std::uint32_t events) {
   if (!socket_) return;
   active_at_ = loop_.now();
   if ((events & (EPOLLERR | EPOLLHUP)) != 0) return close();
@@ -50,7 +50,7 @@ void Connection::on_events(std::uint32_t events) {
   }
 }
 
-void Connection::advance_or_close() noexcept {
+void HttpConnection::advance_or_close() noexcept {
   try {
     advance();
   } catch (const std::bad_alloc&) {
@@ -58,13 +58,13 @@ void Connection::advance_or_close() noexcept {
   }
 }
 
-bool Connection::is_paused() const noexcept { return responses_.size() >= max_pipelined; }
+bool HttpConnection::is_paused() const noexcept { return responses_.size() >= max_pipelined; }
 
-bool Connection::has_partial_request() const noexcept {
+bool HttpConnection::has_partial_request() const noexcept {
   return phase_ == Phase::body || (phase_ == Phase::head && has_begun_);
 }
 
-void Connection::advance() {
+void HttpConnection::advance() {
   if (!socket_) return;
   for (;;) {
     take_requests();
@@ -78,38 +78,33 @@ void Connection::advance() {
   if (socket_) update_interest();
 }
 
-void Connection::finish_writing() {
+void HttpConnection::finish_writing() {
   if (has_ended_) return close();
   ::shutdown(socket_.get(), SHUT_WR);
   phase_ = Phase::lingering;
   begun_at_ = loop_.now();
 }
 
-void Connection::update_interest() noexcept {
+void HttpConnection::update_interest() noexcept {
   const bool reads = phase_ == Phase::lingering || phase_ == Phase::body ||
                      (phase_ == Phase::head && !is_paused());
   const std::uint32_t wanted = (reads ? EPOLLIN : 0U) | (is_blocked_ ? EPOLLOUT : 0U);
   if (std::exchange(interest_, wanted) != wanted) loop_.change(socket_.get(), *this, wanted);
 }
 
-void Connection::answer(Exchange& exchange, HttpResponse response) {
+void HttpConnection::answer(Exchange& exchange, HttpResponse response) {
   exchange.infer.reset();
   exchange.answer = to_wire(std::move(response), exchange.persistence, exchange.is_head_request);
 }
 
-void Connection::finish(Exchange& exchange, InferRequest& request) {
-  if (request.is_engine_lost()) loop_.server().control.report(request.engine_failure());
-  answer(exchange, request.response());
-}
-
-void Connection::refuse(const HttpError& error) {
+void HttpConnection::refuse(const HttpError& error) {
   refuse_at_once(error);
   advance();
 }
 
-void Connection::refuse_at_once(const HttpError& error) {
+void HttpConnection::refuse_at_once(const HttpError& error) {
   auto exchange = std::make_shared<Exchange>();
-  exchange->connection = this;
+  exchange->client = this;
   exchange->persistence = Persistence::close;
   exchange->is_head_request = parser_.head().method == "HEAD";
   auto response = error_response(error.status, error.reason);
@@ -121,7 +116,7 @@ void Connection::refuse_at_once(const HttpError& error) {
   model_.reset();
 }
 
-void Connection::drain() {
+void HttpConnection::drain() {
   if (!socket_ || has_partial_request() || phase_ == Phase::lingering) return;
   phase_ = Phase::ended;
   if (responses_.empty()) return close();
@@ -129,7 +124,7 @@ void Connection::drain() {
   if (!last.answer) last.persistence = Persistence::close;
 }
 
-Connection::Clock::time_point Connection::deadline() const noexcept {
+HttpConnection::Clock::time_point HttpConnection::deadline() const noexcept {
   const auto& options = loop_.server().options;
   if (phase_ == Phase::lingering) return begun_at_ + linger_time;
   if (is_blocked_) return active_at_ + options.idle_timeout;
@@ -142,7 +137,7 @@ Connection::Clock::time_point Connection::deadline() const noexcept {
   return Clock::time_point::max();
 }
 
-void Connection::on_deadline() {
+void HttpConnection::on_deadline() {
   if (!socket_) return;
   if (phase_ == Phase::lingering || is_blocked_) return close();
   if (has_ended_) return cancel_waiting();
@@ -152,7 +147,7 @@ void Connection::on_deadline() {
 }
 
 // They come back as cancelled where they have not begun.
-void Connection::cancel_waiting() noexcept {
+void HttpConnection::cancel_waiting() noexcept {
   begun_at_ = Clock::time_point::max() - half_closed_time;  // once
   for (const auto& exchange : responses_.exchanges()) {
     const auto request = exchange->infer;
@@ -160,13 +155,13 @@ void Connection::cancel_waiting() noexcept {
   }
 }
 
-void Connection::close() noexcept {
+void HttpConnection::close() noexcept {
   if (!socket_) return;
   for (const auto& exchange : responses_.exchanges()) {
-    exchange->connection = nullptr;
+    exchange->client = nullptr;
     const auto request = std::exchange(exchange->infer, {});
     if (!request) continue;
-    request->exchange = nullptr;
+    request->waiter = nullptr;
     std::ignore = request->model().dispatcher().cancel(*request);
   }
   responses_.clear();

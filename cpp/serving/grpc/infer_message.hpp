@@ -1,0 +1,21 @@
+// What a ModelInferRequest says, if it says nothing unusual.
+#pragma once
+
+#include <string_view>
+
+#include "serving/infer_header.hpp"
+
+namespace fasttrt::serving::grpc {
+
+// Views of the message.
+struct InferMessage {
+  std::string_view model;
+  std::string_view version;  // empty: the default one
+  InferHeader header;        // with the data of its inputs
+};
+
+// Reads a message whose data are all raw or in shared memory, with the parameters priority and
+// timeout at most, each field once. Returns false for all else, whether it is valid or not.
+[[nodiscard]] bool read_infer_message(std::string_view bytes, InferMessage& message);
+
+}  // namespace fasttrt::serving::grpc
