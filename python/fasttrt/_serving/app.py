@@ -13,6 +13,7 @@ from fasttrt._serving.http import Body, HttpError, Request, Response, error_resp
 from fasttrt._serving.inference import InferenceRun
 from fasttrt._serving.metadata import model_metadata, server_metadata
 from fasttrt._serving.metrics import CONTENT_TYPE, Metrics
+from fasttrt._serving.openapi import openapi_response
 from fasttrt._serving.overview import Overview
 from fasttrt._serving.repository_control import index_entry, read_index, read_load, read_unload
 from fasttrt._serving.routes import Route, find_route
@@ -83,6 +84,7 @@ class App:
             "unload": self._unload,
             "metrics": self._show_metrics,
             "page": lambda *_: web_page(),
+            "openapi": lambda *_: openapi_response(),
             "overview": lambda *_: json_response(self._overview.to_json(draining=self.draining)),
             **shared_memory_handlers(self.shared_memory, self._body),
         }

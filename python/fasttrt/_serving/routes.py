@@ -8,6 +8,7 @@ Action = Literal[
     "live", "ready", "server", "model", "model_ready", "infer", "config", "stats", "index", "load",
     "unload", "metrics", "system_status", "system_register", "system_unregister", "cuda_status",
     "cuda_register", "cuda_unregister", "trace", "logging", "generate", "overview", "page",
+    "openapi",
 ]  # fmt: skip
 
 
@@ -50,6 +51,7 @@ _FIXED: dict[tuple[str, ...], Route] = {
     ("v2", "health", "live"): Route("live"),
     ("v2", "health", "ready"): Route("ready"),
     ("v2", "overview"): Route("overview"),
+    ("v2", "openapi.json"): Route("openapi"),
     ("v2", "models", "stats"): Route("stats"),
     ("v2", "trace", "setting"): Route("trace", ("GET", "POST")),
     ("v2", "logging"): Route("logging", ("GET", "POST")),
