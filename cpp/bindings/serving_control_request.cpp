@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,14 @@ std::string from_latin1(const py::str& text) {
   return bytes;
 }
 
+// What cannot be encoded is replaced: logs are to be readable.
+std::string to_utf8(const py::str& text) {
+  const auto bytes =
+      py::reinterpret_steal<py::bytes>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
+  if (!bytes) throw py::error_already_set();
+  return bytes;
+}
+
 py::list headers_of(const ControlRequest& request) {
   py::list headers;
   for (const auto& [name, value] : request.headers) {
@@ -38,7 +47,8 @@ py::list headers_of(const ControlRequest& request) {
 }
 
 void respond(ControlRequest& request, int status,
-             const std::vector<std::pair<py::str, py::str>>& headers, const py::buffer& body) {
+             const std::vector<std::pair<py::str, py::str>>& headers, const py::buffer& body,
+             const std::tuple<py::str, py::str, py::str>& subject) {
   const int least = request.is_grpc ? 0 : 200;
   const int most = request.is_grpc ? 16 : 599;
   if (status < least || status > most) {
@@ -47,6 +57,8 @@ void respond(ControlRequest& request, int status,
   }
   serving::HttpResponse response;
   response.status = status;
+  const auto& [model, version, id] = subject;
+  response.subject = {to_utf8(model), to_utf8(version), to_utf8(id)};
   for (const auto& [name, value] : headers) {
     serving::add_header(response, from_latin1(name), from_latin1(value));
   }
@@ -83,8 +95,9 @@ void register_control_request(py::module_& module) {
           "peer", [](const ControlRequest& self) { return self.peer; },
           "The client's address and port.")
       .def("respond", &respond, py::arg("status"), py::arg("headers"), py::arg("body"),
+           py::arg("subject") = std::tuple("", "", ""),
            "Answer, from any thread; nothing happens if the client has gone. Content-Length and "
-           "Connection are the server's. Of gRPC, the status is its own, 0 for OK; the body is the "
+           "Connection are the server's. subject: model, version and id, for logs. Of gRPC, the status is its own, 0 for OK; the body is the "
            "message, or the reason. Raises InputError for invalid headers, Error the second time.");
 }
 

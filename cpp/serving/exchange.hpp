@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "serving/exchange_record.hpp"
 #include "serving/http_response.hpp"
 #include "serving/infer_request.hpp"
 
@@ -18,7 +19,10 @@ struct Exchange final : InferWaiter {
   bool is_head_request = false;
   InferRequestRef infer;  // while the dispatcher has it
   std::optional<WireResponse> answer;
+  std::unique_ptr<ExchangeRecord> record;  // null: no log asks for it
 
+  // Says to the record which request it is.
+  void describe(const InferRequest& request) const;
   [[nodiscard]] Connection* connection() const noexcept override;
   void on_result(InferRequest& request) override;
 };

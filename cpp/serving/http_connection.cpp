@@ -34,6 +34,7 @@ HttpConnection::HttpConnection(EventLoop& loop, FileDescriptor socket, std::stri
       peer_(std::move(peer)),
       parser_(head_limits(loop.server().options)),
       begun_at_(loop.now()),
+      first_byte_at_(loop.now()),
       active_at_(loop.now()) {
   ++loop_.server().connections;
 }
@@ -94,7 +95,16 @@ void HttpConnection::update_interest() noexcept {
 
 void HttpConnection::answer(Exchange& exchange, HttpResponse response) {
   exchange.infer.reset();
+  const auto status = response.status;
   exchange.answer = to_wire(std::move(response), exchange.persistence, exchange.is_head_request);
+  if (exchange.record) exchange.record->set_answer(status, exchange.answer->size());
+}
+
+void HttpConnection::record(Exchange& exchange, std::size_t bytes) const {
+  auto* const log = loop_.server().options.access_log.get();
+  if (log == nullptr) return;
+  exchange.record =
+      std::make_unique<ExchangeRecord>(*log, parser_.head(), peer_, first_byte_at_, bytes);
 }
 
 void HttpConnection::refuse(const HttpError& error) {
@@ -107,6 +117,7 @@ void HttpConnection::refuse_at_once(const HttpError& error) {
   exchange->client = this;
   exchange->persistence = Persistence::close;
   exchange->is_head_request = parser_.head().method == "HEAD";
+  record(*exchange, parser_.size() + body_.size());
   auto response = error_response(error.status, error.reason);
   if (error.status == 503) response.headers += "Retry-After: 1\r\n";
   answer(*exchange, std::move(response));
@@ -159,6 +170,7 @@ void HttpConnection::close() noexcept {
   if (!socket_) return;
   for (const auto& exchange : responses_.exchanges()) {
     exchange->client = nullptr;
+    if (exchange->record) exchange->record->abandon();
     const auto request = std::exchange(exchange->infer, {});
     if (!request) continue;
     request->waiter = nullptr;

@@ -69,6 +69,7 @@ class HttpConnection final : public Connection {
   void hand_over(const ExchangePtr& exchange);
 
   // http_connection.cpp
+  void record(Exchange& exchange, std::size_t bytes) const;
   void refuse_at_once(const HttpError& error);
   void finish_writing();
   void cancel_waiting() noexcept;
@@ -89,6 +90,7 @@ class HttpConnection final : public Connection {
   HttpParser parser_;
   bool has_begun_ = false;      // a request, since:
   Clock::time_point begun_at_;  // its first byte, or its body
+  Clock::time_point first_byte_at_;
   Clock::time_point active_at_;
 
   // Of the request whose body is read. The buffer begins with its head until it is complete.

@@ -84,7 +84,7 @@ void HttpConnection::take_requests() {
 // Whether the head is here, and its body is to be read.
 bool HttpConnection::take_head() {
   if (input_.empty()) return false;
-  if (!std::exchange(has_begun_, true)) begun_at_ = loop_.now();
+  if (!std::exchange(has_begun_, true)) begun_at_ = first_byte_at_ = loop_.now();
   switch (parser_.parse(input_.bytes())) {
     case HttpParser::Result::incomplete: return false;
     case HttpParser::Result::refused: refuse_at_once(parser_.error()); return false;

@@ -11,7 +11,13 @@ namespace fasttrt::serving {
 
 Connection* Exchange::connection() const noexcept { return client; }
 
+void Exchange::describe(const InferRequest& request) const {
+  if (!record) return;
+  record->set_subject(request.model().name(), request.model().version(), request.id());
+}
+
 void Exchange::on_result(InferRequest& request) {
+  describe(request);
   HttpConnection::answer(*this, infer_response(request));
 }
 
@@ -25,6 +31,7 @@ void HttpConnection::complete_request() {
   } else if (head.minor_version == 0) {
     exchange->persistence = Persistence::keep_old;
   }
+  record(*exchange, parser_.size() + body_.size());
   responses_.push(exchange);
   if (model_ == nullptr || !submit(exchange)) hand_over(exchange);
   model_.reset();
@@ -49,6 +56,7 @@ bool HttpConnection::submit(const ExchangePtr& exchange) {
     return true;
   } catch (const QueueFullError& error) {
     request->count_as_rejected();
+    exchange->describe(*request);
     answer(*exchange, full_queue_response(error.what()));
     return true;
   } catch (const std::exception&) {  // the control plane finds out more
@@ -71,6 +79,10 @@ void HttpConnection::hand_over(const ExchangePtr& exchange) {
     mailbox->post([exchange, shared] {
       auto* const connection = exchange->client;
       if (connection == nullptr) return;
+      if (const auto& record = exchange->record) {
+        const auto& [model, version, id] = shared->subject;
+        record->set_subject(model, version, id);
+      }
       HttpConnection::answer(*exchange, std::move(*shared));
       connection->advance();
     });

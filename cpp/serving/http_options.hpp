@@ -11,6 +11,7 @@
 
 namespace fasttrt::serving {
 
+class AccessLog;
 class SharedMemoryTable;
 
 struct HttpOptions {
@@ -32,6 +33,9 @@ struct HttpOptions {
 
   // What clients have registered; null: they may use none.
   std::shared_ptr<SharedMemoryTable> shared_memory;
+
+  // What is told of each request; null: nothing.
+  std::shared_ptr<AccessLog> access_log;
 
   // Requests without one of these, if there are any, are left to the control plane.
   std::vector<std::string> api_keys;

@@ -59,6 +59,12 @@ HttpResponse error_response(int status, std::string_view message) {
   return response;
 }
 
+std::size_t WireResponse::size() const noexcept {
+  auto bytes = text.size() + body.size();
+  for (const auto part : parts) bytes += part.size();
+  return bytes;
+}
+
 WireResponse to_wire(HttpResponse response, Persistence persistence, bool without_body) {
   WireResponse wire;
   auto size = response.body.size();

@@ -12,6 +12,13 @@
 
 namespace fasttrt::serving {
 
+// Whom a request was to, for logs: the names of a model and of its version, and the client's id.
+struct Subject {
+  std::string model;
+  std::string version;
+  std::string id;
+};
+
 struct HttpResponse {
   int status = 200;
   std::string
@@ -20,6 +27,7 @@ struct HttpResponse {
   // What follows in the body, in memory that the request has.
   std::vector<std::string_view> parts;
   engine::RequestRef keeper;
+  Subject subject;  // where the control plane answers
 };
 
 // Adds a header. Throws InputError for what is none, and for those that are the connection's.
@@ -37,6 +45,8 @@ struct WireResponse {
   std::string body;                     // where it is too large for `text`
   std::vector<std::string_view> parts;  // behind it
   engine::RequestRef keeper;
+
+  [[nodiscard]] std::size_t size() const noexcept;
 };
 
 // without_body: the answer to HEAD.

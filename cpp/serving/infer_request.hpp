@@ -59,9 +59,8 @@ class InferRequest final : public engine::Request {
   [[nodiscard]] std::span<engine::OutputArray> outputs() noexcept override { return outputs_; }
 
   [[nodiscard]] const ServedModel& model() const noexcept { return *model_; }
-  [[nodiscard]] Clock::time_point received_at() const noexcept { return received_at_; }
-
   [[nodiscard]] std::string_view id() const noexcept { return id_; }
+  [[nodiscard]] Clock::time_point received_at() const noexcept { return received_at_; }
 
   // Once it is done: counts it with those of its model, and says why it failed, if it has.
   [[nodiscard]] std::optional<InferFailure> conclude();

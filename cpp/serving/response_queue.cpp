@@ -41,12 +41,6 @@ class Pieces {
   std::size_t skipped_;
 };
 
-std::size_t size_of(const WireResponse& response) noexcept {
-  auto size = response.text.size() + response.body.size();
-  for (const auto part : response.parts) size += part.size();
-  return size;
-}
-
 }  // namespace
 
 ResponseQueue::Result ResponseQueue::write(int socket) {
@@ -77,9 +71,10 @@ void ResponseQueue::advance(std::size_t bytes) noexcept {
   while (!exchanges_.empty()) {
     const auto& answer = exchanges_.front()->answer;
     if (!answer) return;
-    const auto size = size_of(*answer);
+    const auto size = answer->size();
     if (written_ < size) return;
     written_ -= size;
+    if (const auto& record = exchanges_.front()->record) record->finish();
     exchanges_.pop_front();
   }
 }

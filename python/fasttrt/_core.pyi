@@ -267,6 +267,11 @@ class Dispatcher:
     @property
     def closed(self) -> bool: ...
 
+@final
+class AccessLog:
+    def __init__(self, path: str) -> None: ...
+    def close(self) -> None: ...
+
 class SharedMemoryRegion:
     @property
     def size(self) -> int: ...
@@ -306,6 +311,7 @@ class HttpOptions:
     max_message_bytes: int
     max_buffered_bytes: int
     max_control_requests: int
+    access_log: AccessLog | None
     shared_memory: SharedMemoryTable | None
     api_keys: list[str]
     idle_timeout: float
@@ -337,7 +343,13 @@ class ControlRequest:
     def body(self) -> bytes: ...
     @property
     def peer(self) -> str: ...
-    def respond(self, status: int, headers: Sequence[tuple[str, str]], body: Buffer) -> None: ...
+    def respond(
+        self,
+        status: int,
+        headers: Sequence[tuple[str, str]],
+        body: Buffer,
+        subject: tuple[str, str, str] = ("", "", ""),
+    ) -> None: ...
 
 def latency_bounds_ns() -> tuple[int, ...]: ...
 

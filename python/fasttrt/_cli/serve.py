@@ -4,6 +4,9 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +21,6 @@ from fasttrt.errors import Error, InputError
 
 if TYPE_CHECKING:
     from fasttrt._serving.models import Models
-    from fasttrt._serving.server_options import ServerOptions
 
 _SERVER = "Server"
 _MODELS = "Models"
@@ -88,6 +90,13 @@ def serve(
         typer.Option(
             help="What needs no key: health or metrics; repeatable.",
             metavar="WHAT", rich_help_panel=_SERVER,
+        ),
+    ] = None,
+    access_log: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file to which a line of JSON is added for each request; -: standard output.",
+            metavar="FILE", rich_help_panel=_SERVER,
         ),
     ] = None,
     allow_shared_memory: Annotated[
@@ -220,6 +229,7 @@ def serve(
     from fasttrt._serving.model_source import open_source
     from fasttrt._serving.models import Models
     from fasttrt._serving.server import Server
+    from fasttrt._serving.server_options import ServerOptions
 
     options.show_log(verbose)
     if not verbose:
@@ -243,14 +253,15 @@ def serve(
     )  # fmt: skip
     if max_queue is not None:
         engine["max_queue"] = max_queue
-    server_options = _server_options(
-        host=host, http_port=http_port, metrics_port=None if no_metrics else metrics_port,
-        http_threads=http_threads, max_connections=max_connections, max_header_bytes=max_header,
-        max_body_bytes=http_max_input_size, idle_timeout=idle_timeout,
-        header_timeout=header_timeout, body_timeout=body_timeout, api_key_file=api_key_file,
-        api_key_exempt=tuple(api_key_exempt or ()), grace=grace,
-        allow_shared_memory=allow_shared_memory,
-    )  # fmt: skip
+    with _server_options_named():
+        server_options = ServerOptions(
+            host=host, http_port=http_port, metrics_port=None if no_metrics else metrics_port,
+            http_threads=http_threads, max_connections=max_connections,
+            max_header_bytes=max_header, max_body_bytes=http_max_input_size,
+            idle_timeout=idle_timeout, header_timeout=header_timeout, body_timeout=body_timeout,
+            api_key_file=api_key_file, api_key_exempt=tuple(api_key_exempt or ()), grace=grace,
+            allow_shared_memory=allow_shared_memory, access_log=access_log,
+        )  # fmt: skip
     models = Models(
         open_source(path),
         defaults=EngineDefaults({"progress": BuildLog(), **engine}, batching, max_queue_delay),
@@ -258,11 +269,9 @@ def serve(
         allow_files=allow_model_files,
         memory_budget=budget,
     )
-    server = Server(
-        models,
-        server_options,
-        poll_seconds=float(repository_poll_secs) if control == "poll" else None,
-    )  # fmt: skip
+    poll_seconds = float(repository_poll_secs) if control == "poll" else None
+    with _server_options_named():
+        server = Server(models, server_options, poll_seconds=poll_seconds)
     names = None if control != "explicit" or load_model == ["*"] else (load_model or [])
     with _Stop() as stop:
         options.say(f"listening on http://{server.url}")
@@ -278,14 +287,17 @@ def serve(
         raise Error("models cannot be loaded: " + ", ".join(errors or ()))
 
 
-def _server_options(**values: Any) -> "ServerOptions":
-    """Return the server's options; an error names the command line's."""
+@contextmanager
+def _server_options_named() -> Iterator[None]:
+    """Let errors of the block name the command line's options instead of Python's."""
     from fasttrt._serving.server_options import ServerOptions
 
     try:
-        return ServerOptions(**values)
+        yield
     except InputError as error:
         field, _, problem = str(error).partition(": ")
+        if field not in (known.name for known in fields(ServerOptions)):
+            raise
         option = _OPTIONS.get(field, field.replace("_", "-"))
         raise InputError(f"--{option}: {problem}") from None
 

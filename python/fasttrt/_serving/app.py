@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fasttrt._serving.auth import ApiKeys, check_site
@@ -9,7 +10,15 @@ from fasttrt._serving.compression import decompress
 from fasttrt._serving.errors import UnsupportedRequestError
 from fasttrt._serving.failures import failure_response
 from fasttrt._serving.gpu_metrics import GpuMetrics
-from fasttrt._serving.http import Body, HttpError, Request, Response, error_response, json_response
+from fasttrt._serving.http import (
+    Body,
+    HttpError,
+    Request,
+    Response,
+    Subject,
+    error_response,
+    json_response,
+)
 from fasttrt._serving.inference import InferenceRun
 from fasttrt._serving.metadata import model_metadata, server_metadata
 from fasttrt._serving.metrics import CONTENT_TYPE, Metrics
@@ -132,11 +141,12 @@ class App:
     def _answer(
         self, request: Request, respond: Callable[[Response], None], *, in_thread: bool
     ) -> None:
+        route: Route | None = None
         try:
             route = self._route(request)
             run = self._inference(request, route) if route.action == "infer" else None
         except Exception as error:
-            respond(failure_response(error))
+            respond(_about(route, failure_response(error)))
             return
         if run is not None:
             run.submit(respond)
@@ -148,9 +158,9 @@ class App:
 
     def _finish(self, request: Request, route: Route) -> Response:
         try:
-            return self._handlers[route.action](request, route)
+            return _about(route, self._handlers[route.action](request, route))
         except Exception as error:
-            return failure_response(error)
+            return _about(route, failure_response(error))
 
     def _route(self, request: Request) -> Route:
         """Return where a request goes, once it may go there.
@@ -237,3 +247,10 @@ class App:
 
     def _show_metrics(self, _: Request, __: Route) -> Response:
         return Response(200, (("Content-Type", CONTENT_TYPE),), self._metrics.text().encode())
+
+
+def _about(route: Route | None, response: Response) -> Response:
+    """Return a response that says which model its request was to."""
+    if route is None or not route.model:
+        return response
+    return replace(response, subject=Subject(route.model, route.version or ""))

@@ -105,7 +105,9 @@ class FrontEnd:
     def _begin(self, request: "_core.ControlRequest") -> None:
         def respond(response: Response) -> None:
             try:
-                request.respond(response.status, list(response.headers), response.body)
+                request.respond(
+                    response.status, list(response.headers), response.body, response.subject
+                )
             except Error as error:
                 logger.error("%s %s: %s", request.method, request.target, error)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from fasttrt.errors import Error, InputError
@@ -68,6 +68,17 @@ class Request:
             raise InputError(f"path: expected UTF-8, got {self.path!r}") from None
 
 
+class Subject(NamedTuple):
+    """Whom a request is to, for logs; empty for what is not known."""
+
+    model: str = ""
+    version: str = ""
+    id: str = ""
+
+
+_NO_SUBJECT = Subject()
+
+
 @dataclass(frozen=True)
 class Response:
     """A response; its Content-Length is left to whoever sends it."""
@@ -75,6 +86,7 @@ class Response:
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: Body = b""
+    subject: Subject = _NO_SUBJECT
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -90,9 +102,11 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
 
 def to_json(value: Any) -> bytes:
     """Write JSON without spaces; NaN and Infinity by these names, as Triton and its clients do."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogateescape"
-    )
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a client's JSON had the half of a character
+        return text.encode("utf-8", "replace")
 
 
 def json_object(data: Body, what: str = "the request's JSON") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fasttrt._engine.engine import Engine
 from fasttrt._serving.compression import accepted_encoding, compress, decompress
 from fasttrt._serving.failures import failure_reason, failure_response
-from fasttrt._serving.http import Request, Response
+from fasttrt._serving.http import Request, Response, Subject
 from fasttrt._serving.infer_request import read_infer
 from fasttrt._serving.infer_response import write_infer
 from fasttrt._serving.request_counters import RequestCounters
@@ -151,11 +151,15 @@ class InferenceRun:
             return self._failed(error)
         self._counters.succeed(self._begun, self._call.rows)
         self._release()
-        return response
+        return self._about(response)
 
     def _failed(self, error: BaseException) -> Response:
         self._counters.fail(self._begun, failure_reason(error))
         self._release()
         if isinstance(error, CudaError):
             self._models.report_failure(self._model, error)
-        return failure_response(error)
+        return self._about(failure_response(error))
+
+    def _about(self, response: Response) -> Response:
+        subject = Subject(self._model.name, self._model.version, self._call.id)
+        return replace(response, subject=subject)

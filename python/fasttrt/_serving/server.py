@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from fasttrt._common.log import logger
+from fasttrt._serving.access_log import open_access_log
 from fasttrt._serving.app import App
 from fasttrt._serving.auth import ApiKeys, read_keys
 from fasttrt._serving.errors import UnavailableModelError, UnknownModelError
@@ -49,6 +50,7 @@ class Server:
         Raises:
             Error: a port cannot be had; the message names it.
             FileError: the file with the API keys is wrong.
+            InputError: the access log cannot be written, or is a file of another kind.
         """
         keys = [] if options.api_key_file is None else read_keys(options.api_key_file)
         self._models = models
@@ -60,6 +62,8 @@ class Server:
         shared_memory = SharedMemory(allowed=options.allow_shared_memory)
         front_end = options.front_end(keys)
         front_end.shared_memory = shared_memory.table
+        self._access_log = open_access_log(options.access_log)
+        front_end.access_log = self._access_log
         self._front = FrontEnd(
             front_end, self._answer, threads=_CONTROL_THREADS, on_failure=self._report_failure
         )
@@ -133,6 +137,8 @@ class Server:
             self._closed.set()
             self._watcher.join()
             self._models.close(drain=self._all_ended, timeout=_LOADING_SECONDS)
+            if self._access_log is not None:
+                self._access_log.close()
         return self._all_ended
 
     def __enter__(self) -> "Server":

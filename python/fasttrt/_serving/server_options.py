@@ -32,6 +32,8 @@ class ServerOptions:
         grace: The seconds within which requests under way may end when the server is closed.
         allow_shared_memory: Whether clients of this machine may keep tensors in shared memory. They
             can have the server read and write all shared memory that it may access itself.
+        access_log: A file to which a line of JSON is added for each request; ``"-"``: standard
+            output.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +50,7 @@ class ServerOptions:
     api_key_exempt: tuple[str, ...] = ()
     grace: float = 30.0
     allow_shared_memory: bool = False
+    access_log: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
