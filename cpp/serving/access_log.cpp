@@ -1,9 +1,6 @@
 #include "serving/access_log.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <ctime>
 #include <new>
 #include <utility>
 
@@ -16,22 +13,25 @@ using std::chrono::system_clock;
 
 constexpr std::string_view beginning = R"({"time":")";
 
-// As in 2026-01-31T23:59:59.123456Z.
-std::string to_text(system_clock::time_point time) {
-  using std::chrono::microseconds;
-  const auto since = std::chrono::floor<microseconds>(time.time_since_epoch());
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
-  const auto fraction = static_cast<int>((since - seconds).count());
-  const auto whole = static_cast<std::time_t>(seconds.count());
-  std::tm parts{};
-  ::gmtime_r(&whole, &parts);
-  std::array<char, 80> text{};
-  const int size = std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-                                 parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                                 parts.tm_hour, parts.tm_min, parts.tm_sec, fraction);
-  return {text.data(), static_cast<std::size_t>(std::max(size, 0))};
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): the second is a literal
+std::string padded(std::int64_t number, std::size_t digits) {
+  const auto text = std::to_string(number);
+  return std::string(digits - std::min(digits, text.size()), '0') + text;
 }
 
+// As in 2026-01-31T23:59:59.123456Z.
+std::string to_text(system_clock::time_point time) {
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::microseconds>(time - day));
+  return padded(static_cast<int>(date.year()), 4) + '-' +
+         padded(static_cast<unsigned>(date.month()), 2) + '-' +
+         padded(static_cast<unsigned>(date.day()), 2) + 'T' + padded(clock.hours().count(), 2) +
+         ':' + padded(clock.minutes().count(), 2) + ':' + padded(clock.seconds().count(), 2) + '.' +
+         padded(clock.subseconds().count(), 6) + 'Z';
+}
+
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as they are written
 void add(std::string& json, std::string_view key, std::string_view text) {
   json.append(",\"").append(key).append("\":");
   json += text.empty() ? "null" : json_string(text);

@@ -22,6 +22,7 @@ class ExchangeRecord {
 
   // Whom the request is to, and the client's id of it.
   void set_subject(std::string_view model, std::string_view version, std::string_view id);
+  // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): small, and large
   void set_answer(int status, std::size_t bytes) noexcept {
     status_ = status;
     bytes_out_ = bytes;

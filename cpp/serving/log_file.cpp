@@ -35,6 +35,7 @@ bool is_regular(int file) noexcept {
   return ::fstat(file, &about) == 0 && S_ISREG(about.st_mode);
 }
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as of pread
 std::string read_at(int file, std::size_t bytes, off_t position) {
   std::string text(bytes, '\0');
   const auto count = ::pread(file, text.data(), text.size(), position);
@@ -54,12 +55,14 @@ LogFile::LogFile(std::string path, std::string_view beginning)
 
 FileDescriptor LogFile::open() const {
   if (path_ == standard_output) {
+    // NOLINTNEXTLINE(*-vararg)
     FileDescriptor copy(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
     if (!copy) refuse("standard output", reason_of(errno));
     return copy;
   }
   // To read: what kind of file it is. A pipe without a reader would not be opened otherwise.
   const int flags = O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  // NOLINTNEXTLINE(*-vararg)
   FileDescriptor file(::open(path_.c_str(), flags, permissions));
   if (!file) refuse(path_, reason_of(errno));
   if (!is_regular(file.get())) return file;

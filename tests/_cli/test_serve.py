@@ -112,6 +112,7 @@ def test_explicit_mode_loads_what_it_is_told(tmp_path: Path) -> None:
         (["--metrics-port", "-2"], "--metrics-port: expected an integer from 0 to 65535, got -2"),
         (["--grace", "-1"], "--grace: expected seconds >= 0, got -1.0"),
         (["--http-max-input-size", "0"], "--http-max-input-size: expected an integer from 1 to"),
+        (["--access-log", "/"], "--access-log: cannot write to '/': Is a directory"),
         (["--host", ""], "--host: expected an address, got ''"),
     ],
 )
