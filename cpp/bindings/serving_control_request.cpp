@@ -97,7 +97,8 @@ void register_control_request(py::module_& module) {
       .def("respond", &respond, py::arg("status"), py::arg("headers"), py::arg("body"),
            py::arg("subject") = std::tuple("", "", ""),
            "Answer, from any thread; nothing happens if the client has gone. Content-Length and "
-           "Connection are the server's. subject: model, version and id, for logs. Of gRPC, the status is its own, 0 for OK; the body is the "
+           "Connection are the server's. subject: model, version and id, for logs. Of gRPC, the "
+           "status is its own, 0 for OK; the body is the "
            "message, or the reason. Raises InputError for invalid headers, Error the second time.");
 }
 
