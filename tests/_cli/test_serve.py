@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,3 +137,18 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     done = run_command("serve", tmp_path / "none")
     assert done.returncode == 2
     assert os.fspath(tmp_path / "none") in done.stderr.replace("\n", "")
+
+
+def test_the_options_that_the_guide_from_triton_names_exist() -> None:
+    guide = Path(__file__).parent.parent.parent / "docs" / "guides" / "from-triton.md"
+    if not guide.is_file():
+        pytest.skip("the documentation is not here")
+    table = guide.read_text().partition("| `tritonserver` |")[2].partition("## ")[0]
+    cells = [line.split(" | ", 1) for line in table.splitlines() if line.startswith("| `")]
+    named = {option for _, cell in cells for option in re.findall(r"`(--[a-z-]+)", cell)}
+    same = {o for theirs, cell in cells if "the same" in cell
+            for o in re.findall(r"`(--[a-z-]+)", theirs)}  # fmt: skip
+    assert len(named) > 8
+    assert len(same) > 4
+    words = run_command("serve", "--help").stdout.split()
+    assert (named | same) - set(words) == set()

@@ -1,0 +1,161 @@
+"""What `deploy` has: plans that are built with an image, and commands that containers run."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fasttrt
+from fasttrt.serving import ServerOptions
+from support.models import mlp
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+KEY = "a-key_0123"
+
+pytestmark = pytest.mark.skipif(not DEPLOY.is_dir(), reason="deploy is not here")
+
+
+def dockerfile(instruction: str) -> list[str]:
+    """Return what follows an instruction, each time that it is there, its lines joined."""
+    text = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text())
+    return re.findall(rf"(?m)^{instruction} (.*)$", text)
+
+
+def documents(name: str) -> list[Any]:
+    yaml = pytest.importorskip("yaml")
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Models in Triton's layout."""
+    path = tmp_path / "repository"
+    (path / "mlp" / "12").mkdir(parents=True)
+    mlp().save(path / "mlp" / "12" / "model.onnx")
+    (path / "mlp" / "config.pbtxt").write_text('default_model_filename: "model.plan"\n')
+    (path / "half" / "1").mkdir(parents=True)
+    mlp().save(path / "half" / "1" / "model.onnx")
+    (path / "half" / "build.toml").write_text('[engine]\nprecision = "fp16"\n')
+    return path
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> dict[str, str]:
+    """An environment in which ``fasttrt`` is the one that is tested."""
+    command = tmp_path / "bin" / "fasttrt"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m fasttrt "$@"\n')
+    command.chmod(0o755)
+    return {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+
+
+def can_build() -> bool:
+    try:
+        return bool(fasttrt.library().can_build)
+    except (fasttrt.LibraryNotFoundError, fasttrt.UnsupportedLibraryError):
+        return False
+
+
+def test_plans_take_the_place_of_models(
+    repository: Path, commands: dict[str, str], tmp_path: Path
+) -> None:
+    if not can_build():
+        pytest.skip("no TensorRT that builds here")
+    before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
+    script = [DEPLOY / "build_plans.sh", repository, tmp_path / "plans"]
+    subprocess.run(["sh", *script], env=commands, check=True, capture_output=True, timeout=240)
+    found = {str(p.relative_to(tmp_path / "plans")) for p in (tmp_path / "plans").rglob("*.*")}
+    assert found == {
+        "mlp/12/model.plan", "mlp/config.pbtxt", "half/1/model.plan",
+        "half/build.toml",
+    }  # fmt: skip
+    precisions = {}
+    for name in ("mlp/12", "half/1"):
+        plan = fasttrt.Plan.load(tmp_path / "plans" / name / "model.plan")
+        precisions[name] = plan.metadata["config"]["precision"]
+    assert precisions == {"mlp/12": None, "half/1": "fp16"}
+    assert {file: file.read_bytes() for file in before} == before
+    again = subprocess.run(
+        ["sh", *script], env=commands, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert again.returncode == 2
+    assert "expected a folder that is not there yet" in again.stderr
+
+
+def containers() -> Iterator[tuple[str, Any]]:
+    for name in ("kubernetes.yaml", "kserve.yaml"):
+        spec = documents(name)[0]["spec"]
+        (container,) = spec.get("template", {"spec": spec})["spec"]["containers"]
+        yield name, container
+
+
+@pytest.mark.parametrize("name", ["kubernetes.yaml", "kserve.yaml"])
+def test_a_container_s_command_serves(
+    name: str, repository: Path, commands: dict[str, str], tmp_path: Path
+) -> None:
+    container = dict(containers())[name]
+    (repository / "mlp" / "config.pbtxt").unlink()
+    (tmp_path / "keys").write_text(f"{KEY}\n")
+    here = {
+        "/models": str(repository),
+        "/mnt/models": str(repository),
+        "--device=cuda": "--device=cpu",
+        "--api-key-file=/run/secrets/fasttrt/api-keys": f"--api-key-file={tmp_path / 'keys'}",
+        "0.0.0.0": "127.0.0.1",
+    }
+    (entry,) = dockerfile("ENTRYPOINT")
+    words = [here.get(word, word) for word in (*json.loads(entry), *container["args"])]
+    words += ["--device=cpu", "--http-port=0", "--metrics-port=0"]  # the last ones count
+    with subprocess.Popen(
+        words, env=commands, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(2)]
+            while lines[-1] not in ("ready\n", ""):
+                lines.append(process.stdout.readline())
+            assert lines[-1], process.stderr.read() if process.stderr else ""
+            http_port, metrics_port = (int(line.rpartition(":")[2]) for line in lines[:2])
+            paths = {container[probe]["httpGet"]["path"] for probe in container if "Probe" in probe}
+            assert len(paths) == 2
+            for port, path in [(metrics_port, "/metrics"), *((http_port, p) for p in paths)]:
+                with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
+                    client.request("GET", path)
+                    assert client.getresponse().status == 200, path
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+def test_ports_and_times_fit_together() -> None:
+    options = ServerOptions()
+    deployment, service = documents("kubernetes.yaml")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": options.http_port, "metrics": options.metrics_port}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
+    assert dockerfile("EXPOSE") == [f"{options.http_port} {options.metrics_port}"]
+    (grace,) = (int(arg[8:]) for arg in container["args"] if arg.startswith("--grace="))
+    stopping = container["lifecycle"]["preStop"]["sleep"]["seconds"] + grace
+    assert pod["terminationGracePeriodSeconds"] > stopping
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert dockerfile("USER") == ["10001:10001"]
+    assert pod["securityContext"]["runAsUser"] == 10001
+    cache = next(text for text in dockerfile("ENV") if "FASTTRT_CACHE_DIR" in text)
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert any(f"FASTTRT_CACHE_DIR={mount}/" in cache for mount in mounts)
