@@ -13,13 +13,13 @@ cp -r "$from" "$to"
 for onnx in "$to"/*/*/model.onnx; do
   [ -e "$onnx" ] || continue
   version=$(dirname "$onnx")
-  options=$(dirname "$version")/build.toml
   plan=$version.plan
+  options=$(dirname "$version")/build.toml
+  set -- "$onnx" -o "$plan"
   if [ -e "$options" ]; then
-    fasttrt build "$onnx" -o "$plan" --config "$options"
-  else
-    fasttrt build "$onnx" -o "$plan"
+    set -- "$@" --config "$options"
   fi
+  fasttrt build "$@"
   rm -r "$version" # with the model's external data
   mkdir "$version"
   mv "$plan" "$version/model.plan"

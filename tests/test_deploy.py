@@ -44,10 +44,8 @@ def repository(tmp_path: Path) -> Path:
     path = tmp_path / "repository"
     (path / "mlp" / "12").mkdir(parents=True)
     mlp().save(path / "mlp" / "12" / "model.onnx")
-    (path / "mlp" / "config.pbtxt").write_text('default_model_filename: "model.plan"\n')
-    (path / "half" / "1").mkdir(parents=True)
-    mlp().save(path / "half" / "1" / "model.onnx")
-    (path / "half" / "build.toml").write_text('[engine]\nprecision = "fp16"\n')
+    (path / "mlp" / "config.pbtxt").write_text('name: "mlp"\n')
+    (path / "mlp" / "build.toml").write_text('[engine]\nprecision = "fp16"\n')
     return path
 
 
@@ -77,15 +75,9 @@ def test_plans_take_the_place_of_models(
     script = [DEPLOY / "build_plans.sh", repository, tmp_path / "plans"]
     subprocess.run(["sh", *script], env=commands, check=True, capture_output=True, timeout=240)
     found = {str(p.relative_to(tmp_path / "plans")) for p in (tmp_path / "plans").rglob("*.*")}
-    assert found == {
-        "mlp/12/model.plan", "mlp/config.pbtxt", "half/1/model.plan",
-        "half/build.toml",
-    }  # fmt: skip
-    precisions = {}
-    for name in ("mlp/12", "half/1"):
-        plan = fasttrt.Plan.load(tmp_path / "plans" / name / "model.plan")
-        precisions[name] = plan.metadata["config"]["precision"]
-    assert precisions == {"mlp/12": None, "half/1": "fp16"}
+    assert found == {"mlp/12/model.plan", "mlp/config.pbtxt", "mlp/build.toml"}
+    plan = fasttrt.Plan.load(tmp_path / "plans" / "mlp" / "12" / "model.plan")
+    assert plan.metadata["config"]["precision"] == "fp16"
     assert {file: file.read_bytes() for file in before} == before
     again = subprocess.run(
         ["sh", *script], env=commands, capture_output=True, text=True, timeout=60, check=False
@@ -106,7 +98,6 @@ def test_a_container_s_command_serves(
     name: str, repository: Path, commands: dict[str, str], tmp_path: Path
 ) -> None:
     container = dict(containers())[name]
-    (repository / "mlp" / "config.pbtxt").unlink()
     (tmp_path / "keys").write_text(f"{KEY}\n")
     here = {
         "/models": str(repository),

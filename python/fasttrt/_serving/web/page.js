@@ -87,7 +87,7 @@ function show(state) {
 function showProblem(text) {
   setText(byId("problem"), text);
   byId("problem").hidden = !text;
-  byId("content").classList.toggle("stale", Boolean(text));
+  for (const id of ["content", "status"]) byId(id).classList.toggle("stale", Boolean(text));
 }
 
 // Whether the server may be asked again, or a key is to come first.
