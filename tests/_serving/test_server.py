@@ -130,6 +130,34 @@ def test_both_ways_give_the_same_answers(served: Server, mlp_model: Model) -> No
         assert content[length:] == bytes(answer.body)[length:]
 
 
+def test_plain_requests_share_runs_on_the_cpu(mlp_model: Model) -> None:
+    xs = mlp_model.inputs(batch=1) + mlp_model.inputs(batch=2) + mlp_model.inputs(batch=3)
+    answers: dict[int, np.ndarray[Any, Any]] = {}
+
+    def request(index: int) -> None:
+        body, headers = mlp_request(xs[index])
+        answers[index] = result_of(ask(server, "POST", "/v2/models/mlp/infer", body, **headers))
+
+    batching = fasttrt.Batching(8)
+    with (
+        fasttrt.Engine(mlp_model.proto, device="cpu", contexts=1, batching=batching) as engine,
+        fasttrt.serve({"mlp": engine}, http_port=0, metrics_port=None) as server,
+    ):
+        gate = Gate(engine)
+        threads = [threading.Thread(target=request, args=(i,)) for i in range(len(xs))]
+        threads[0].start()
+        gate.await_arrivals(1)
+        for thread in threads[1:]:
+            thread.start()
+        wait_until(lambda: engine.stats().queue_depth == len(xs) - 1)
+        gate.open()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert gate.ended == 2
+    for index, x in enumerate(xs):
+        np.testing.assert_allclose(answers[index], mlp_model.reference(x), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

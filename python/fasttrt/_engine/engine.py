@@ -127,7 +127,8 @@ class Engine(Inference):
                 threads. ``"block"``: by sleeping; waking up takes about 20 us. ``"auto"``: by
                 polling for 2 ms, then sleeping. With ``"spin"`` and ``"auto"``, up to three threads
                 help to copy large numpy arrays, and poll for 1 ms after each copy.
-            batching: gather requests of several threads into one run. It has no effect on the CPU.
+            batching: gather requests of several threads into one run; on the CPU only those that
+                come to fasttrt's server.
             max_queue: how many requests may wait for their runs; `submit`, `ainfer`, and `infer` if
                 it waits in the queue, raise a `QueueFullError` beyond that. None: any number.
             warmup: whether to call `warmup` before the engine is ready. ``"auto"``: if the plan has

@@ -6,6 +6,8 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -18,7 +20,7 @@ from fasttrt._runtime.backend import Backend, EngineRunners, Runner
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import ForkedDispatcher
 from fasttrt._runtime.request_future import Collector
-from fasttrt.errors import Error
+from fasttrt.errors import Error, InputError
 
 _MAX_GATHERED = 256
 _open_queues: "weakref.WeakSet[RequestQueue]" = weakref.WeakSet()
@@ -64,26 +66,23 @@ class RequestQueue:
         Raises:
             InputError: the model cannot be batched.
         """
-        options = _core.DispatcherOptions()
-        options.max_queue = max_queue
-        options.set_wait(wait)
         runners = backend.runners(gathers=batching is not None)
         self._engines = runners if isinstance(runners, EngineRunners) else None
         self.gathers = batching is not None and self._engines is not None
-        if batching is not None and self.gathers:
-            options.set_batching(batching.max_size, batching.max_delay_us, batching.batch_sizes)
         # For each engine, or for a function. A batch's run ends with copying results to requests,
         # which one worker may do while the contexts are busy with the next batches.
-        options.workers = contexts * gpus if self._engines is None else contexts + self.gathers
+        workers = contexts * gpus if self._engines is None else contexts + self.gathers
+        if self._engines is None and wait == "auto":
+            wait = "block"  # what polls takes the processor from what computes
+        options = partial(_options, workers, max_queue, wait)
         self._dispatcher: _core.Dispatcher | ForkedDispatcher
         if isinstance(runners, EngineRunners):
             self._function = None
-            self._dispatcher = _core.Dispatcher(runners.engines, options)
+            sizes = () if batching is None else batching.batch_sizes
+            self._dispatcher = _core.Dispatcher(runners.engines, options(batching, sizes))
         else:
             self._function = _CountedRuns(runners)
-            self._dispatcher = _core.Dispatcher(
-                self._function, options, *_function_tensors(backend)
-            )
+            self._dispatcher = _function_dispatcher(self._function, backend, batching, options)
         self._backend = backend
         self.polls = self._engines is not None and wait in ("auto", "spin")
         self._names = [spec.name for spec in backend.outputs]
@@ -233,6 +232,37 @@ class RequestQueue:
 
 
 _FunctionTensor: TypeAlias = tuple[str, "np.dtype[Any]", tuple[int, ...], list[Range]]
+
+
+def _options(
+    workers: int, max_queue: int | None, wait: str, batching: Batching | None, sizes: Sequence[int]
+) -> "_core.DispatcherOptions":
+    """Return options; ``sizes`` are those that batches are padded to."""
+    options = _core.DispatcherOptions()
+    options.workers = workers
+    options.max_queue = max_queue
+    options.set_wait(wait)
+    if batching is not None:
+        options.set_batching(batching.max_size, batching.max_delay_us, sizes)
+    return options
+
+
+def _function_dispatcher(
+    function: Runner,
+    backend: Backend,
+    batching: Batching | None,
+    options: "Callable[[Batching | None, Sequence[int]], _core.DispatcherOptions]",
+) -> "_core.Dispatcher":
+    """Return the queue of a function: requests that come without Python share runs if they can.
+
+    Nothing is padded, as all sizes are equally good for it.
+    """
+    tensors = _function_tensors(backend)
+    if batching is not None:
+        sizes = range(1, batching.max_size + 1)
+        with suppress(InputError):  # its types or shapes do not allow it
+            return _core.Dispatcher(function, options(batching, sizes), *tensors)
+    return _core.Dispatcher(function, options(None, ()), *tensors)
 
 
 def _function_tensors(backend: Backend) -> tuple[list[_FunctionTensor], list[_FunctionTensor]]:
