@@ -2,9 +2,10 @@
 
 python rival_servers.py granian|kserve|mlserver|litserve MODEL PORT
 
-It needs no fasttrt. All run the model's float32 input x to y in ONNX Runtime, in one worker, and each takes the shortest format that it knows: binary tensors of Triton's protocol
-(granian with a handler, KServe's SDK), its JSON (MLServer, which has no binary tensors over HTTP),
-or base64 in JSON of its own (LitServe).
+It needs no fasttrt. All run the model's float32 input x to y in ONNX Runtime, in one worker, and
+each takes the shortest format that it knows: binary tensors of Triton's protocol (granian with a
+handler, KServe's SDK), its JSON (MLServer, which has no binary tensors over HTTP), or base64 in
+JSON of its own (LitServe).
 """
 
 # mypy: ignore-errors

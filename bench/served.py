@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +146,28 @@ class Served:
             raise RuntimeError(f"{self.kind.title}: wrong answer, off by {error:g}")
 
 
+class ServeProcess:
+    """`fasttrt serve` in a process of its own, ready within the ``with`` block."""
+
+    def __init__(
+        self, path: Path, log: Path, options: Sequence[str], python: str = sys.executable
+    ) -> None:
+        """Start it for a model, or a folder of models."""
+        self.port = free_port()
+        command = [python, "-m", "fasttrt", "serve", str(path), "--http-port", str(self.port)]
+        self.process = start([*command, "--no-metrics", *options], log)
+        self._log = log
+
+    def __enter__(self) -> ServeProcess:
+        """Wait until it is ready."""
+        await_answer(self.process, self.port, "/v2/health/ready", self._log)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        stop(self.process)
+
+
 @contextmanager
 def served(name: str, python: str, model: Path, device: str) -> Iterator[Served]:
     """Run a server of a model, which answers when the block begins.
@@ -156,48 +178,55 @@ def served(name: str, python: str, model: Path, device: str) -> Iterator[Served]
         model: an ONNX file of the name m.
         device: of fasttrt's engine.
     """
-    port = _free_port()
-    if name == "fasttrt":
-        command = [python, "-m", "fasttrt", "serve", str(model), "--http-port", str(port)]
-        command += ["--no-metrics", "--device", device]
-    else:
-        script = Path(__file__).with_name("rival_servers.py")
-        command = [python, str(script), name, str(model), str(port)]
     log = model.with_name(f"{name}.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    if name == "fasttrt":
+        with ServeProcess(model, log, ["--device", device], python) as ours:
+            yield Served(KINDS[name], ours.port, ours.process)
+        return
+    port = free_port()
+    script = Path(__file__).with_name("rival_servers.py")
+    process = start([python, str(script), name, str(model), str(port)], log)
+    try:
+        paths = {"litserve": "/health", "granian": ""}
+        await_answer(process, port, paths.get(name, "/v2/models/m/ready"), log)
+        yield Served(KINDS[name], port, process)
+    finally:
+        stop(process)
+
+
+def start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a server in a process group of its own."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
             command, stdout=output, stderr=output, cwd=Path(__file__).parent, start_new_session=True
         )
-    try:
-        found = Served(KINDS[name], port, process)
-        _await_answer(found, log)
-        yield found
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-                process.wait(5)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
 
 
-def _await_answer(server: Served, log: Path) -> None:
-    """Wait until the port takes connections, and the model is loaded."""
-    end = time.monotonic() + STARTING
-    path = "/health" if server.kind.title == "LitServe" else "/v2/models/m/ready"
-    while True:
-        if server.process.poll() is not None or time.monotonic() > end:
-            sys.stderr.write(log.read_text(errors="replace")[-3000:])
-            raise RuntimeError(f"{server.kind.title} did not start; its log is above")
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server, and the processes that it has started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
-            with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as client:
-                client.request("GET", path)
-                status = client.getresponse().status
-            if status == 200 or (status in (400, 404) and "granian" in server.kind.title):
-                return
+            os.killpg(process.pid, number)
+            process.wait(5)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+def await_answer(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+    """Wait until a path answers with 200; an empty one: until there is any answer."""
+    end = time.monotonic() + STARTING
+    while True:
+        if process.poll() is not None or time.monotonic() > end:
+            sys.stderr.write(log.read_text(errors="replace")[-3000:])
+            raise RuntimeError("a server did not start; its log is above")
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as client:
+                client.request("GET", path or "/")
+                if client.getresponse().status == 200 or not path:
+                    return
         except (OSError, http.client.HTTPException):
             pass
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def _family(pid: int) -> list[int]:
@@ -212,7 +241,8 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
