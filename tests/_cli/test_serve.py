@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tritonclient.grpc
 
 from support.command_line import run_command
 from support.models import mlp
@@ -25,6 +26,7 @@ def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], int, li
     """Run the command until the block ends; yields it, the port, and its lines up to ``ready``."""
     command = [sys.executable, "-m", "fasttrt", "serve", *map(str, arguments)]
     command += ["--device", "cpu", "--http-port", "0"]
+    command += [] if "--grpc-port" in arguments else ["--no-grpc"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -52,13 +54,17 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 def test_a_single_file_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     model = mlp()
     file = model.save(tmp_path / "net.onnx")
-    with serving(file, "--metrics-port", 0, "--batching", 5) as (process, port, lines):
-        assert lines[1].startswith("metrics on http://127.0.0.1:")
-        assert lines[2:] == ["net/1: READY", "ready"]
+    options = ["--metrics-port", 0, "--grpc-port", 0, "--batching", 5]
+    with serving(file, *options) as (process, port, lines):
+        assert lines[1].startswith("gRPC on 127.0.0.1:")
+        assert lines[2].startswith("metrics on http://127.0.0.1:")
+        assert lines[3:] == ["net/1: READY", "ready"]
+        with tritonclient.grpc.InferenceServerClient(lines[1].rpartition(" ")[2]) as client:
+            assert client.is_model_ready("net")
         assert get(port, "/v2/health/ready")[0] == 200
         config = json.loads(get(port, "/v2/models/net/config")[1])
         assert config["max_batch_size"] == 5
-        assert get(int(lines[1].rpartition(":")[2]), "/metrics")[0] == 200
+        assert get(int(lines[2].rpartition(":")[2]), "/metrics")[0] == 200
         (x,) = model.inputs(batch=2)
         tensor = {"name": "x", "shape": [2, 16], "datatype": "FP32", "data": x.ravel().tolist()}
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
@@ -82,7 +88,9 @@ def test_a_repository_of_which_one_model_is_damaged(tmp_path: Path) -> None:
         assert get(port, "/v2/models/good/ready")[0] == 200
         process.terminate()
         assert process.wait(60) == 0
-    done = run_command("serve", tmp_path, "--device", "cpu", "--http-port", "0", "--no-metrics")
+    done = run_command(
+        "serve", tmp_path, "--device", "cpu", "--http-port", "0", "--no-metrics", "--no-grpc"
+    )
     assert done.returncode == 1
     assert "bad: load failed for model 'bad': version 1 is at UNAVAILABLE state" in done.stderr
     assert "error: models cannot be loaded: bad" in done.stderr
@@ -104,6 +112,7 @@ def test_explicit_mode_loads_what_it_is_told(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--model-control-mode", "all"], "--model-control-mode: expected one of none, poll, exp"),
+        (["--grpc-port", "1", "--no-grpc"], "--grpc-port: expected no port with --no-grpc"),
         (["--load-model", "x"], "--load-model: only with --model-control-mode explicit"),
         (["--api-key-exempt", "x"], "--api-key-exempt: expected one of health, metrics, got 'x'"),
         (["--shapes", "x=1x16"], "--shapes: expected a single model with it, got a folder"),

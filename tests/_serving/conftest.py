@@ -44,7 +44,7 @@ def started(repository: Path) -> Iterator[Started]:
             control=control,
             allow_files=allow_files,
         )
-        options = {"http_port": 0, "metrics_port": None, "grace": 30.0} | options
+        options = {"http_port": 0, "grpc_port": None, "metrics_port": None, "grace": 30.0} | options
         server = Server(models, ServerOptions(**options))
         servers.append(server)
         assert models.start(names) == {}

@@ -75,7 +75,10 @@ class Front:
             body = json.dumps(
                 {"method": request.method, "target": request.target, "size": len(request.body)}
             )
-            request.respond(200, [("Content-Type", "application/json")], body.encode())
+            if request.is_grpc:
+                request.respond(0, [], body.encode())
+            else:
+                request.respond(200, [("Content-Type", "application/json")], body.encode())
 
     def serve(
         self, dispatcher: _core.Dispatcher, name: str = "double", max_batch_size: int = 0

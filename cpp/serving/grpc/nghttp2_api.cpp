@@ -1,5 +1,6 @@
 #include "serving/grpc/nghttp2_api.hpp"
 
+#include <cstdlib>
 #include <string>
 
 #include "common/error.hpp"
@@ -11,13 +12,15 @@ namespace {
 constexpr const char* soname = "libnghttp2.so.14";
 
 SharedLibrary open_library() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read once, and never written here
+  const char* const chosen = std::getenv("FASTTRT_NGHTTP2");
   try {
-    return SharedLibrary(soname);
+    return SharedLibrary(chosen != nullptr && *chosen != '\0' ? chosen : soname);
   } catch (const LibraryNotFoundError& error) {
     throw LibraryNotFoundError(
         std::string("nghttp2 cannot be loaded (") + error.what() +
         "); it is in the package libnghttp2-14 of Debian and Ubuntu, libnghttp2 of Fedora and "
-        "conda-forge; LD_LIBRARY_PATH may name its folder");
+        "conda-forge; FASTTRT_NGHTTP2 may name the file");
   }
 }
 

@@ -1,4 +1,4 @@
-"""``fasttrt serve``: serve models over HTTP; options are named as Triton's, where it has them."""
+"""``fasttrt serve``: serve models; options are named as Triton's, where it has them."""
 
 import logging
 import os
@@ -26,7 +26,11 @@ _SERVER = "Server"
 _MODELS = "Models"
 _CONTROL = ("none", "poll", "explicit")
 _EXEMPT = ("health", "metrics")
-_OPTIONS = {"max_header_bytes": "max-header", "max_body_bytes": "http-max-input-size"}
+_OPTIONS = {
+    "max_header_bytes": "max-header",
+    "max_body_bytes": "http-max-input-size",
+    "max_message_bytes": "grpc-max-message-size",
+}
 """The names of options that differ from those in Python."""
 
 
@@ -51,6 +55,16 @@ def serve(
             help="The port of HTTP; 0: one that is free.", metavar="PORT", rich_help_panel=_SERVER
         ),
     ] = 8000,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            help="The port of gRPC; 0: one that is free. By default, 8001 if it can be had.",
+            metavar="PORT", rich_help_panel=_SERVER, show_default="8001",
+        ),
+    ] = None,
+    no_grpc: Annotated[
+        bool, typer.Option("--no-grpc", help="Have no gRPC.", rich_help_panel=_SERVER)
+    ] = False,
     metrics_port: Annotated[
         int,
         typer.Option(
@@ -124,6 +138,13 @@ def serve(
         int,
         typer.Option(
             help="The limit of a request's body, decompressed or not.",
+            metavar="BYTES", rich_help_panel=_SERVER,
+        ),
+    ] = 64 << 20,
+    grpc_max_message_size: Annotated[
+        int,
+        typer.Option(
+            help="The limit of a message of gRPC, decompressed or not.",
             metavar="BYTES", rich_help_panel=_SERVER,
         ),
     ] = 64 << 20,
@@ -223,7 +244,7 @@ def serve(
     plugins: options.Plugins = None,
     verbose: options.Verbose = False,
 ) -> None:  # fmt: skip
-    """Serve models over HTTP, by Triton's protocol."""
+    """Serve models over HTTP and gRPC, by Triton's protocol."""
     from fasttrt._serving.build_log import BuildLog
     from fasttrt._serving.engine_settings import EngineDefaults
     from fasttrt._serving.model_source import open_source
@@ -255,9 +276,10 @@ def serve(
         engine["max_queue"] = max_queue
     with _server_options_named():
         server_options = ServerOptions(
-            host=host, http_port=http_port, metrics_port=None if no_metrics else metrics_port,
-            http_threads=http_threads, max_connections=max_connections,
-            max_header_bytes=max_header, max_body_bytes=http_max_input_size,
+            host=host, http_port=http_port, grpc_port=_chosen_grpc_port(grpc_port, no_grpc),
+            metrics_port=None if no_metrics else metrics_port, http_threads=http_threads,
+            max_connections=max_connections, max_header_bytes=max_header,
+            max_body_bytes=http_max_input_size, max_message_bytes=grpc_max_message_size,
             idle_timeout=idle_timeout, header_timeout=header_timeout, body_timeout=body_timeout,
             api_key_file=api_key_file, api_key_exempt=tuple(api_key_exempt or ()), grace=grace,
             allow_shared_memory=allow_shared_memory, access_log=access_log,
@@ -272,9 +294,14 @@ def serve(
     poll_seconds = float(repository_poll_secs) if control == "poll" else None
     with _server_options_named():
         server = Server(models, server_options, poll_seconds=poll_seconds)
+    if grpc_port is not None and server.grpc_port is None:
+        server.close(0)
+        raise Error(f"--grpc-port: gRPC cannot be had at port {grpc_port}; the log says why")
     names = None if control != "explicit" or load_model == ["*"] else (load_model or [])
     with _Stop() as stop:
         options.say(f"listening on http://{server.url}")
+        if server.grpc_port is not None:
+            options.say(f"gRPC on {server.grpc_url}")
         if server.metrics_port is not None:
             options.say(f"metrics on http://{server.url.rpartition(':')[0]}:{server.metrics_port}")
         errors = _load(models, names, stop)
@@ -300,6 +327,14 @@ def _server_options_named() -> Iterator[None]:
             raise
         option = _OPTIONS.get(field, field.replace("_", "-"))
         raise InputError(f"--{option}: {problem}") from None
+
+
+def _chosen_grpc_port(port: int | None, no_grpc: bool) -> int | None:
+    from fasttrt._serving.server_options import DEFAULT_GRPC_PORT
+
+    if no_grpc and port is not None:
+        raise InputError("--grpc-port: expected no port with --no-grpc")
+    return None if no_grpc else DEFAULT_GRPC_PORT if port is None else port
 
 
 def _load(models: "Models", names: list[str] | None, stop: "_Stop") -> dict[str, Error] | None:

@@ -6,13 +6,12 @@ in it cannot be parsed, so it is refused by its name.
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from fasttrt._serving.protobuf_schema import Schema
 from fasttrt.errors import InputError
 
-_PACKAGE = "inference"
-_ENUMS = {
+CONFIG_ENUMS = {
     "DataType": (
         "TYPE_INVALID TYPE_BOOL TYPE_UINT8 TYPE_UINT16 TYPE_UINT32 TYPE_UINT64 TYPE_INT8 "
         "TYPE_INT16 TYPE_INT32 TYPE_INT64 TYPE_FP16 TYPE_FP32 TYPE_FP64 TYPE_STRING TYPE_BF16"
@@ -20,8 +19,7 @@ _ENUMS = {
     "Format": "FORMAT_NONE FORMAT_NHWC FORMAT_NCHW",
     "Kind": "KIND_AUTO KIND_GPU KIND_CPU KIND_MODEL",
 }
-"""The names of their values, which are numbered from 0 on."""
-_MESSAGES = """
+CONFIG_MESSAGES = """
 ModelConfig
   name 1 string
   platform 2 string
@@ -99,25 +97,10 @@ TransactionPolicy
 ResponseCache
   enable 1 bool!
 """
-"""Messages and their fields: name, number, type. After the type, ``*``: repeated; ``^``: a map from
-strings; ``?``: its absence differs from 0; ``!``: only the default is supported."""
-_SCALARS = {
-    "bool": "TYPE_BOOL", "string": "TYPE_STRING", "int32": "TYPE_INT32", "int64": "TYPE_INT64",
-    "uint32": "TYPE_UINT32", "uint64": "TYPE_UINT64",
-}  # fmt: skip
+_SCHEMA = Schema("inference", CONFIG_ENUMS, CONFIG_MESSAGES)
 _UNKNOWN_FIELD = re.compile(
     r'Message type "(?:\w+\.)*(?P<message>\w+)" has no field named "(?P<field>[^"]*)"'
 )
-
-
-class _Field(NamedTuple):
-    name: str
-    number: int
-    kind: str
-    is_repeated: bool
-    is_map: bool = False
-    is_supported: bool = True
-    has_presence: bool = False
 
 
 def parse_text(text: str) -> Any:
@@ -129,7 +112,7 @@ def parse_text(text: str) -> Any:
     """
     from google.protobuf import text_format
 
-    message = _message_class()()
+    message = _SCHEMA.message("ModelConfig")
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
@@ -145,7 +128,7 @@ def parse_json(text: str) -> Any:
     """Parse a configuration in protobuf's JSON, in snake or in camel case; see `parse_text`."""
     from google.protobuf import json_format
 
-    message = _message_class()()
+    message = _SCHEMA.message("ModelConfig")
     try:
         json_format.Parse(text, message)
     except (json_format.ParseError, RecursionError) as error:
@@ -157,7 +140,7 @@ def parse_json(text: str) -> Any:
 def _explain(problem: str) -> str:
     """Name what is supported instead of an unknown field."""
     if found := _UNKNOWN_FIELD.search(problem):
-        fields = [field.name for field in _table()[found["message"]] if field.is_supported]
+        fields = [field.name for field in _SCHEMA.fields[found["message"]] if field.is_supported]
         return (
             f"{found['message']}.{found['field']} is not supported; "
             f"expected one of {', '.join(fields)}"
@@ -167,14 +150,14 @@ def _explain(problem: str) -> str:
 
 def _check_supported(message: Any, place: str = "") -> None:
     """Refuse fields for which only the default is supported; that of a field is not set."""
-    fields = {field.name: field for field in _table()[message.DESCRIPTOR.name]}
+    fields = {field.name: field for field in _SCHEMA.fields[message.DESCRIPTOR.name]}
     for descriptor, value in message.ListFields():
         field = fields[descriptor.name]
         path = f"{place}{field.name}"
         if not field.is_supported:
             shown = list(value) if field.is_repeated else value
             raise InputError(f"{path}: expected no value but the default, got {shown!r}")
-        if field.kind in _table():
+        if field.kind in _SCHEMA.fields:
             if field.is_map:
                 parts: Iterator[Any] = ((f"{path}[{key!r}].", part) for key, part in value.items())
             elif field.is_repeated:
@@ -183,70 +166,3 @@ def _check_supported(message: Any, place: str = "") -> None:
                 parts = iter([(f"{path}.", value)])
             for where, part in parts:
                 _check_supported(part, where)
-
-
-@cache
-def _table() -> dict[str, tuple[_Field, ...]]:
-    """Return the fields of each message."""
-    table: dict[str, tuple[_Field, ...]] = {}
-    for line in _MESSAGES.strip().splitlines():
-        words = line.split()
-        if len(words) == 1:
-            name = words[0]
-            table[name] = ()
-            continue
-        kind = words[2].rstrip("*^?!")
-        marks = words[2][len(kind) :]
-        field = _Field(
-            words[0],
-            int(words[1]),
-            kind,
-            is_repeated="*" in marks,
-            is_map="^" in marks,
-            is_supported="!" not in marks,
-            has_presence="?" in marks,
-        )
-        table[name] = (*table[name], field)
-    return table
-
-
-@cache
-def _message_class() -> Any:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    file = descriptor_pb2.FileDescriptorProto(
-        name="fasttrt/model_config.proto", package=_PACKAGE, syntax="proto3"
-    )
-    for name, values in _ENUMS.items():
-        enum = file.enum_type.add(name=name)
-        for number, value in enumerate(values.split()):
-            enum.value.add(name=value, number=number)
-    for name, fields in _table().items():
-        message = file.message_type.add(name=name)
-        for field in fields:
-            _add_field(message, field)
-    pool = descriptor_pool.DescriptorPool()  # its own: another package may define the same messages
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.ModelConfig"))
-
-
-def _add_field(message: Any, field: _Field) -> None:
-    added = message.field.add(name=field.name, number=field.number)
-    is_list = field.is_repeated or field.is_map
-    added.label = added.LABEL_REPEATED if is_list else added.LABEL_OPTIONAL
-    if field.has_presence:
-        added.proto3_optional, added.oneof_index = True, len(message.oneof_decl)
-        message.oneof_decl.add(name=f"_{field.name}")
-    if field.kind in _SCALARS:
-        added.type = getattr(added, _SCALARS[field.kind])
-        return
-    added.type = added.TYPE_ENUM if field.kind in _ENUMS else added.TYPE_MESSAGE
-    added.type_name = f".{_PACKAGE}.{field.kind}"
-    if field.is_map:  # to protobuf, a list of entries of a type of its own
-        entry = message.nested_type.add(
-            name="".join(word.capitalize() for word in field.name.split("_")) + "Entry"
-        )
-        entry.options.map_entry = True
-        for name, number, kind in (("key", 1, "string"), ("value", 2, field.kind)):
-            _add_field(entry, _Field(name, number, kind, False))
-        added.type_name = f".{_PACKAGE}.{message.name}.{entry.name}"

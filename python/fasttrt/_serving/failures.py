@@ -1,15 +1,18 @@
 """What clients are told of errors: the only place that turns them into HTTP statuses."""
 
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
 from fasttrt._common.log import logger
 from fasttrt._serving.errors import (
+    DuplicateRegionError,
     ModelControlError,
     OverloadedError,
     UnavailableModelError,
     UnknownRegionError,
     UnsupportedRequestError,
 )
+from fasttrt._serving.grpc_exchange import ALREADY_EXISTS
 from fasttrt._serving.http import HttpError, Response, error_response
 from fasttrt.errors import (
     BuildError,
@@ -48,6 +51,8 @@ def failure_response(error: BaseException) -> Response:
         return error_response(500, f"internal error ({type(error).__name__}); see the server's log")
     if isinstance(error, CancelledError):
         return error_response(status, "the request was cancelled as its model was closed")
+    if isinstance(error, DuplicateRegionError):
+        return replace(error_response(status, str(error)), grpc_code=ALREADY_EXISTS)
     headers = {"Retry-After": "1"} if isinstance(error, (QueueFullError, OverloadedError)) else None
     return error_response(status, str(error), headers)
 

@@ -1,4 +1,4 @@
-"""`FrontEnd`: the core's HTTP server, and the threads that answer what it passes on."""
+"""`FrontEnd`: the core's server of HTTP and gRPC, and the threads that answer what it passes on."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 from fasttrt import _core
 from fasttrt._common.log import logger
 from fasttrt._engine.engine import plain_dispatcher_of
+from fasttrt._serving.grpc_exchange import INTERNAL, AnswerGrpc, GrpcAnswer, GrpcMessage
 from fasttrt._serving.http import Request, Response, error_response
 from fasttrt._serving.loaded_model import LoadedModel
 from fasttrt._serving.served_tensor import ServedTensorSpec
@@ -18,7 +19,7 @@ _WAIT_SECONDS = 1.0
 
 
 class FrontEnd:
-    """Listens on a port. It answers plain infer requests by itself, and leaves others to Python."""
+    """Listens on ports. It answers plain infer requests by itself, and leaves others to Python."""
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class FrontEnd:
         *,
         threads: int,
         on_failure: Callable[[str, str, str], None] = lambda *_: None,
+        answer_grpc: AnswerGrpc | None = None,
     ) -> None:
         """Listen; clients wait until `start`.
 
@@ -35,12 +37,15 @@ class FrontEnd:
             answer: answers requests that are not plain.
             threads: how many threads call it.
             on_failure: is told the name, the version and the error of a model whose device failed.
+            answer_grpc: answers messages of gRPC, if there is a port for it.
 
         Raises:
-            Error: the port cannot be had; the message names it.
+            Error: a port cannot be had; the message names it.
+            LibraryNotFoundError: there is to be gRPC, without nghttp2.
         """
         self._http = _core.HttpServer(options)
         self._answer = answer
+        self._answer_grpc = answer_grpc
         self._on_failure = on_failure
         self._removed: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._threads = [
@@ -52,6 +57,11 @@ class FrontEnd:
     def port(self) -> int:
         """The port that it listens on."""
         return self._http.port
+
+    @property
+    def grpc_port(self) -> int:
+        """The port of gRPC; 0 if it has none."""
+        return self._http.grpc_port
 
     def start(self) -> None:
         """Begin to serve."""
@@ -104,20 +114,33 @@ class FrontEnd:
 
     def _begin(self, request: "_core.ControlRequest") -> None:
         def respond(response: Response) -> None:
-            try:
-                request.respond(
-                    response.status, list(response.headers), response.body, response.subject
-                )
-            except Error as error:
-                logger.error("%s %s: %s", request.method, request.target, error)
+            _send(request, response)
+
+        def respond_grpc(answer: GrpcAnswer) -> None:
+            _send(request, Response(answer.code, body=answer.body, subject=answer.subject))
 
         try:
-            self._answer(
-                Request.of(request.method, request.target, request.headers, request.body), respond
-            )
+            if self._answer_grpc is not None and request.is_grpc:
+                headers = dict(request.headers)
+                message = GrpcMessage(request.target, headers, request.body)
+                self._answer_grpc(message, respond_grpc)
+            else:
+                content = (request.method, request.target, request.headers, request.body)
+                self._answer(Request.of(*content), respond)
         except Exception as error:  # a thread must not end by it
             logger.exception("%s %s", request.method, request.target)
-            respond(error_response(500, f"{type(error).__name__}: {error}"))
+            reason = f"{type(error).__name__}: {error}"
+            if request.is_grpc:
+                respond_grpc(GrpcAnswer(INTERNAL, reason.encode()))
+            else:
+                respond(error_response(500, reason))
+
+
+def _send(request: "_core.ControlRequest", response: Response) -> None:
+    try:
+        request.respond(response.status, list(response.headers), response.body, response.subject)
+    except Error as error:
+        logger.error("%s %s: %s", request.method, request.target, error)
 
 
 def _tensors(specs: tuple[ServedTensorSpec, ...]) -> "list[_core.ServedTensor]":

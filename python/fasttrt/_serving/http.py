@@ -76,17 +76,26 @@ class Subject(NamedTuple):
     id: str = ""
 
 
-_NO_SUBJECT = Subject()
+NO_SUBJECT = Subject()
 
 
 @dataclass(frozen=True)
 class Response:
-    """A response; its Content-Length is left to whoever sends it."""
+    """A response; its Content-Length is left to whoever sends it.
+
+    Attributes:
+        status: the HTTP status.
+        headers: their names and values.
+        body: what follows them.
+        subject: whom the request was to.
+        grpc_code: gRPC's status, where HTTP's says less.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: Body = b""
-    subject: Subject = _NO_SUBJECT
+    subject: Subject = NO_SUBJECT
+    grpc_code: int | None = None
 
 
 def json_response(value: Any, status: int = 200) -> Response:

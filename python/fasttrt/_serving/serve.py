@@ -14,7 +14,7 @@ from fasttrt._serving.model_source import open_source
 from fasttrt._serving.models import Models
 from fasttrt._serving.repository import is_model_name
 from fasttrt._serving.server import Server
-from fasttrt._serving.server_options import ServerOptions
+from fasttrt._serving.server_options import DEFAULT_GRPC_PORT, ServerOptions
 
 
 def serve(
@@ -22,6 +22,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     http_port: int = 8000,
+    grpc_port: int | None = DEFAULT_GRPC_PORT,
     metrics_port: int | None = 8002,
     options: ServerOptions | None = None,
     engine: EngineOptions | None = None,
@@ -29,13 +30,15 @@ def serve(
     allow_shared_memory: bool = False,
     memory_budget: int | None = None,
 ) -> Server:
-    """Serve models over HTTP by Triton's protocol, and return at once.
+    """Serve models over HTTP and gRPC by Triton's protocol, and return at once.
 
     Args:
         models: engines by name, which stay the program's; or the path of a model, or of a folder of
             models in Triton's layout, which are loaded in the background.
         host: the address to listen on; only this machine's by default.
         http_port: the port; 0: one that is free, see `Server.http_port`.
+        grpc_port: the port of gRPC; 0: one that is free; None: no gRPC. The default port is only
+            tried: where it cannot be had, a warning in the log says why.
         metrics_port: the port of ``/metrics``; None: only ``http_port`` has it.
         options: all other options; ``host`` and the ports replace its own.
         engine: options of the engines of a path.
@@ -52,7 +55,7 @@ def serve(
 
     Raises:
         InputError: an option or a name is wrong.
-        Error: a port cannot be had; the message names it.
+        Error: a port cannot be had, the message names it; or gRPC cannot.
 
     Examples:
         >>> engine = fasttrt.Engine("m.onnx")
@@ -63,7 +66,8 @@ def serve(
         True
     """
     given = dict(vars(options or ServerOptions()))
-    given |= {"host": host, "http_port": http_port, "metrics_port": metrics_port}
+    given |= {"host": host, "http_port": http_port, "grpc_port": grpc_port}
+    given["metrics_port"] = metrics_port
     if allow_shared_memory is not False:
         given["allow_shared_memory"] = allow_shared_memory
     own = ServerOptions(**given)

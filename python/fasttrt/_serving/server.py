@@ -1,7 +1,8 @@
-"""`Server`: models, served over HTTP until it is closed."""
+"""`Server`: models, served over HTTP and gRPC until it is closed."""
 
 import atexit
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -12,6 +13,8 @@ from fasttrt._serving.app import App
 from fasttrt._serving.auth import ApiKeys, read_keys
 from fasttrt._serving.errors import UnavailableModelError, UnknownModelError
 from fasttrt._serving.front_end import FrontEnd
+from fasttrt._serving.grpc_gateway import GrpcGateway
+from fasttrt._serving.grpc_port import open_front_ends
 from fasttrt._serving.http import Request, Response
 from fasttrt._serving.models import Models
 from fasttrt._serving.server_options import ServerOptions
@@ -48,7 +51,7 @@ class Server:
             poll_seconds: how often to look for changed files; None: never.
 
         Raises:
-            Error: a port cannot be had; the message names it.
+            Error: a port cannot be had, the message names it; or gRPC cannot.
             FileError: the file with the API keys is wrong.
             InputError: the access log cannot be written, or is a file of another kind.
         """
@@ -64,9 +67,16 @@ class Server:
         front_end.shared_memory = shared_memory.table
         self._access_log = open_access_log(options.access_log)
         front_end.access_log = self._access_log
-        self._front = FrontEnd(
-            front_end, self._answer, threads=_CONTROL_THREADS, on_failure=self._report_failure
-        )
+        gateway = GrpcGateway(self._answer, options.max_message_bytes)
+        self._front, self._grpcio = open_front_ends(
+            options,
+            front_end,
+            lambda chosen: FrontEnd(
+                chosen, self._answer, threads=_CONTROL_THREADS, on_failure=self._report_failure,
+                answer_grpc=gateway.start,
+            ),
+            gateway.start,
+        )  # fmt: skip
         self._app = App(
             models,
             max_body_bytes=options.max_body_bytes,
@@ -80,11 +90,13 @@ class Server:
             try:
                 self._metrics = FrontEnd(end, self._answer_metrics, threads=1)
             except BaseException:
-                self._front.close(0)
+                for opened in (self._grpcio, self._front):
+                    if opened is not None:
+                        opened.close(0)
                 raise
         models.add_listener(self._front)
         self._watcher = threading.Thread(target=self._watch, name="fasttrt-watch", daemon=True)
-        for end_ in (self._front, self._metrics, self._watcher):
+        for end_ in (self._front, self._grpcio, self._metrics, self._watcher):
             if end_ is not None:
                 end_.start()
         _open_servers.add(self)
@@ -95,6 +107,17 @@ class Server:
         return self._front.port
 
     @property
+    def grpc_port(self) -> int | None:
+        """The port of gRPC; None if there is none."""
+        port = self._front.grpc_port if self._grpcio is None else self._grpcio.port
+        return port or None
+
+    @property
+    def grpc_url(self) -> str | None:
+        """Where clients of gRPC of the same machine reach it; None if there is no gRPC."""
+        return None if self.grpc_port is None else self._address(self.grpc_port)
+
+    @property
     def metrics_port(self) -> int | None:
         """The port of ``/metrics``, if it has one of its own."""
         return None if self._metrics is None else self._metrics.port
@@ -102,8 +125,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where clients of the same machine reach it, as in ``"127.0.0.1:8000"``."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
-        return f"[{host}]:{self.http_port}" if ":" in host else f"{host}:{self.http_port}"
+        return self._address(self.http_port)
 
     @property
     def is_ready(self) -> bool:
@@ -131,7 +153,10 @@ class Server:
             self._app.draining = True
             self._models.stop_ready()
             seconds = self._options.grace if grace is None else grace
-            self._all_ended = self._front.close(seconds)
+            end = time.monotonic() + seconds
+            if self._grpcio is not None:
+                self._grpcio.close(seconds)
+            self._all_ended = self._front.close(max(end - time.monotonic(), 0.0))
             if self._metrics is not None:
                 self._metrics.close(0)
             self._closed.set()
@@ -158,6 +183,10 @@ class Server:
         """Show where it is."""
         state = "closed" if self._closed.is_set() else "ready" if self.is_ready else "not ready"
         return f"<fasttrt.serving.Server on {self.url}: {state}>"
+
+    def _address(self, port: int) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def _answer(self, request: Request, respond: Callable[[Response], None]) -> None:
         self._app.start(request, respond)

@@ -9,6 +9,8 @@ from fasttrt._common.checks import is_integer, refuse
 from fasttrt.errors import InputError
 
 _EXEMPT = ("health", "metrics")
+DEFAULT_GRPC_PORT = 8001
+"""Triton's."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,14 @@ class ServerOptions:
     Attributes:
         host: The address to listen on; ``"0.0.0.0"``: all of the machine's.
         http_port: The port of HTTP; 0: one that is free.
+        grpc_port: The port of gRPC; 0: one that is free; None: no gRPC. The default port is only
+            tried: where it cannot be had, a warning in the log says why.
         metrics_port: The port of ``/metrics``; None: only ``http_port`` has it.
         http_threads: How many threads read requests and write answers.
         max_connections: Further connections are refused.
         max_header_bytes: The limit of a request's headers.
         max_body_bytes: The limit of a request's body, also when it is decompressed.
+        max_message_bytes: The limit of a message of gRPC, also when it is decompressed.
         idle_timeout: The seconds that a connection may be idle.
         header_timeout: The seconds within which a request's headers must have come.
         body_timeout: The seconds within which its body must have come after that.
@@ -38,11 +43,13 @@ class ServerOptions:
 
     host: str = "127.0.0.1"
     http_port: int = 8000
+    grpc_port: int | None = DEFAULT_GRPC_PORT
     metrics_port: int | None = 8002
     http_threads: int = 2
     max_connections: int = 1024
     max_header_bytes: int = 16 << 10
     max_body_bytes: int = 64 << 20
+    max_message_bytes: int = 64 << 20
     idle_timeout: float = 60.0
     header_timeout: float = 10.0
     body_timeout: float = 60.0
@@ -61,16 +68,22 @@ class ServerOptions:
         if not isinstance(self.host, str) or not self.host:
             refuse("host", "an address", self.host)
         self._check_integer("http_port", 0, 65535)
-        if self.metrics_port is not None:
-            self._check_integer("metrics_port", 0, 65535)
-            if self.metrics_port == self.http_port != 0:
-                raise InputError(
-                    f"metrics_port: expected another port than http_port, got {self.http_port}"
-                )
+        for name, others in (
+            ("grpc_port", ("http_port",)),
+            ("metrics_port", ("http_port", "grpc_port")),
+        ):
+            port = getattr(self, name)
+            if port is None:
+                continue
+            self._check_integer(name, 0, 65535)
+            for other in others:
+                if port == getattr(self, other) != 0:
+                    raise InputError(f"{name}: expected another port than {other}, got {port}")
         self._check_integer("http_threads", 1, 256)
         self._check_integer("max_connections", 1, 1 << 20)
         self._check_integer("max_header_bytes", 1 << 10, 1 << 20)
         self._check_integer("max_body_bytes", 1, 1 << 40)
+        self._check_integer("max_message_bytes", 1, (1 << 31) - 1)
         for name in ("idle_timeout", "header_timeout", "body_timeout", "grace"):
             value: Any = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -84,13 +97,14 @@ class ServerOptions:
                 refuse("api_key_exempt", " or ".join(_EXEMPT), name)
 
     def front_end(self, api_keys: list[str]) -> "_core.HttpOptions":
-        """Return what the front end of ``http_port`` is started with."""
+        """Return what the front end of ``http_port`` is started with, without gRPC."""
         options = _core.HttpOptions()
         options.host, options.port = self.host, self.http_port
         options.threads = self.http_threads
         options.max_connections = self.max_connections
         options.max_header_bytes = self.max_header_bytes
         options.max_body_bytes = self.max_body_bytes
+        options.max_message_bytes = self.max_message_bytes
         options.idle_timeout = self.idle_timeout
         options.header_timeout = self.header_timeout
         options.body_timeout = self.body_timeout
