@@ -12,6 +12,9 @@ import tritonclient.http
 import fasttrt
 from fasttrt._serving.app import App
 from fasttrt._serving.auth import ApiKeys
+from fasttrt._serving.engine_settings import EngineDefaults
+from fasttrt._serving.model_source import open_source
+from fasttrt._serving.models import Models
 from fasttrt.serving import Server
 from support.models import Model, mlp
 from support.serving import get, loaded, models_of
@@ -71,6 +74,29 @@ def test_models_that_are_not_ready_say_why(started: Started, repository: Path) -
     assert now["models"][0] == {
         "name": "good", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded",
     }  # fmt: skip
+
+
+def test_a_model_that_made_room_is_ready_and_holds_nothing(repository: Path) -> None:
+    for name in ("first", "second"):
+        (repository / name / "1").mkdir(parents=True)
+        mlp((16, 64, 8)).save(file := repository / name / "1" / "model.onnx")
+    models = Models(
+        open_source(repository),
+        defaults=EngineDefaults({"device": "cpu"}),
+        control="explicit",
+        memory_budget=int(1.5 * file.stat().st_size),
+    )
+    try:
+        assert models.start([]) == {}
+        models.load("first")
+        models.load("second")
+        first, second = json.loads(bytes(get(App(models), "/v2/overview").body))["models"]
+    finally:
+        models.close()
+    assert (first["state"], first["in_memory"], first["memory"]) == ("READY", False, {})
+    assert (second["state"], second["in_memory"]) == ("READY", True)
+    assert second["memory"]["CPU"] > 0
+    assert "memory" in first["reason"]
 
 
 def test_it_needs_a_key_and_knows_of_draining(engine: fasttrt.Engine) -> None:
