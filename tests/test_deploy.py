@@ -108,20 +108,22 @@ def test_a_container_s_command_serves(
     }
     (entry,) = dockerfile("ENTRYPOINT")
     words = [here.get(word, word) for word in (*json.loads(entry), *container["args"])]
-    words += ["--device=cpu", "--http-port=0", "--metrics-port=0"]  # the last ones count
+    words += ["--device=cpu", *(f"--{kind}-port=0" for kind in ("http", "grpc", "metrics"))]
     with subprocess.Popen(
         words, env=commands, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(2)]
-            while lines[-1] not in ("ready\n", ""):
-                lines.append(process.stdout.readline())
-            assert lines[-1], process.stderr.read() if process.stderr else ""
-            http_port, metrics_port = (int(line.rpartition(":")[2]) for line in lines[:2])
+            ports: dict[str, int] = {}
+            while (line := process.stdout.readline()) != "ready\n":
+                assert line, process.stderr.read() if process.stderr else ""
+                what, on, url = line.partition(" on ")
+                ports |= {what: int(url.rpartition(":")[2])} if on else {}
             paths = {container[probe]["httpGet"]["path"] for probe in container if "Probe" in probe}
             assert len(paths) == 2
-            for port, path in [(metrics_port, "/metrics"), *((http_port, p) for p in paths)]:
+            assert set(ports) == {"listening", "gRPC", "metrics"}
+            asked = [(ports["metrics"], "/metrics"), *((ports["listening"], p) for p in paths)]
+            for port, path in asked:
                 with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
                     client.request("GET", path)
                     assert client.getresponse().status == 200, path
@@ -137,9 +139,10 @@ def test_ports_and_times_fit_together() -> None:
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"http": options.http_port, "metrics": options.metrics_port}
+    assert ports == {"http": 8000, "grpc": 8001, "metrics": 8002}
+    assert (options.http_port, options.metrics_port) == (8000, 8002)
     assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
-    assert dockerfile("EXPOSE") == [f"{options.http_port} {options.metrics_port}"]
+    assert dockerfile("EXPOSE") == [" ".join(map(str, ports.values()))]
     (grace,) = (int(arg[8:]) for arg in container["args"] if arg.startswith("--grace="))
     stopping = container["lifecycle"]["preStop"]["sleep"]["seconds"] + grace
     assert pod["terminationGracePeriodSeconds"] > stopping

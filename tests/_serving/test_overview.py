@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tritonclient.grpc
 import tritonclient.http
 
 import fasttrt
@@ -29,20 +30,22 @@ def overview(url: str) -> Any:
         return json.loads(response.read())
 
 
-def infer(url: str, model: Model, name: str, rows: int, *, binary: bool) -> None:
+def infer(server: Server, model: Model, rows: int, way: str) -> None:
+    """Send a request in one of three ways."""
     (x,) = model.inputs(batch=rows)
-    tensor = tritonclient.http.InferInput("x", list(x.shape), "FP32")
-    tensor.set_data_from_numpy(x, binary_data=binary)
-    with tritonclient.http.InferenceServerClient(url) as client:
-        assert client.infer(name, [tensor]).as_numpy("y") is not None
+    kind: Any = tritonclient.grpc if way == "grpc" else tritonclient.http
+    tensor = kind.InferInput("x", list(x.shape), "FP32")
+    tensor.set_data_from_numpy(x, **({} if way == "grpc" else {"binary_data": way == "binary"}))
+    with kind.InferenceServerClient(server.grpc_url if way == "grpc" else server.url) as client:
+        assert client.infer("mlp", [tensor]).as_numpy("y") is not None
 
 
-def test_requests_of_both_ways_are_in_it(engine: fasttrt.Engine, mlp_model: Model) -> None:
-    with fasttrt.serve({"mlp": engine}, http_port=0, metrics_port=None) as server:
+def test_requests_of_all_ways_are_in_it(engine: fasttrt.Engine, mlp_model: Model) -> None:
+    with fasttrt.serve({"mlp": engine}, http_port=0, grpc_port=0, metrics_port=None) as server:
         fresh = overview(server.url)
-        for rows in (1, 3, 3):
-            infer(server.url, mlp_model, "mlp", rows, binary=True)
-            infer(server.url, mlp_model, "mlp", rows, binary=False)
+        for way in ("binary", "json", "grpc"):
+            for rows in (1, 3):
+                infer(server, mlp_model, rows, way)
         now = overview(server.url)
     assert now["started"] == fresh["started"]
     assert now["uptime_seconds"] > fresh["uptime_seconds"] > 0
@@ -52,7 +55,7 @@ def test_requests_of_both_ways_are_in_it(engine: fasttrt.Engine, mlp_model: Mode
     assert (model["name"], model["version"], model["state"]) == ("mlp", "1", "READY")
     assert (model["device"], model["pending"]) == ("cpu", 0)
     assert (model["requests"], model["executions"]) == (6, 6)
-    assert model["batch_sizes"] == {"1": 2, "3": 4}
+    assert model["batch_sizes"] == {"1": 3, "3": 3}
     assert sum(model["latency"]) == 6
     assert len(model["latency"]) == len(now["latency_bounds_us"]) + 1
     buckets = zip(now["latency_bounds_us"], model["latency"], strict=False)
