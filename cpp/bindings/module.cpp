@@ -19,6 +19,7 @@ PYBIND11_MODULE(_core, module) {
   fasttrt::bindings::register_request(module);
   fasttrt::bindings::register_dispatcher(module);
   fasttrt::bindings::register_access_log(module);
+  fasttrt::bindings::register_tracer(module);
   fasttrt::bindings::register_shared_memory(module);
   fasttrt::bindings::register_http_options(module);
   fasttrt::bindings::register_control_request(module);

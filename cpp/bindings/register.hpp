@@ -21,6 +21,7 @@ void register_completion_channel(pybind11::module_& module);
 void register_request(pybind11::module_& module);
 void register_dispatcher(pybind11::module_& module);
 void register_access_log(pybind11::module_& module);
+void register_tracer(pybind11::module_& module);
 void register_shared_memory(pybind11::module_& module);
 void register_http_options(pybind11::module_& module);
 void register_control_request(pybind11::module_& module);

@@ -14,6 +14,7 @@
 #include "serving/http_options.hpp"
 #include "serving/served_model.hpp"
 #include "serving/shared_memory_table.hpp"
+#include "serving/tracer.hpp"
 
 namespace fasttrt::bindings {
 namespace {
@@ -63,6 +64,7 @@ void register_http_options(py::module_& module) {
       .def_readwrite("max_buffered_bytes", &HttpOptions::max_buffered_bytes)
       .def_readwrite("max_control_requests", &HttpOptions::max_control_requests)
       .def_readwrite("access_log", &HttpOptions::access_log)
+      .def_readwrite("tracer", &HttpOptions::tracer)
       .def_readwrite("shared_memory", &HttpOptions::shared_memory)
       .def_readwrite("api_keys", &HttpOptions::api_keys);
   add_duration<&HttpOptions::idle_timeout>(options, "idle_timeout");

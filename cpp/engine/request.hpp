@@ -71,6 +71,15 @@ class Request {
   [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
   [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
 
+  // Once it has run: when it came into the queue, and when its run began and ended, before which
+  // its results may not have been copied.
+  struct Times {
+    Clock::time_point queued;
+    Clock::time_point begun;
+    Clock::time_point ended;
+  };
+  [[nodiscard]] Times times() const noexcept { return {queued_at_, begun_at_, ended_at_}; }
+
   // For Ref.
   void acquire() noexcept { word_ += one_reference; }
   void release() noexcept { drop(one_reference); }

@@ -101,10 +101,16 @@ void HttpConnection::answer(Exchange& exchange, HttpResponse response) {
 }
 
 void HttpConnection::record(Exchange& exchange, std::size_t bytes) const {
-  auto* const log = loop_.server().options.access_log.get();
-  if (log == nullptr) return;
+  const auto& options = loop_.server().options;
+  RequestLogs logs{options.access_log.get(), nullptr};
+  if (options.tracer != nullptr) {
+    const auto target = read_infer_target(parser_.head().target);
+    if (target && options.tracer->sampling().wants(target->name))
+      logs.tracer = options.tracer.get();
+  }
+  if (logs.access == nullptr && logs.tracer == nullptr) return;
   exchange.record =
-      std::make_unique<ExchangeRecord>(*log, parser_.head(), peer_, first_byte_at_, bytes);
+      std::make_unique<ExchangeRecord>(logs, parser_.head(), peer_, first_byte_at_, bytes);
 }
 
 void HttpConnection::refuse(const HttpError& error) {

@@ -14,6 +14,7 @@ Connection* Exchange::connection() const noexcept { return client; }
 void Exchange::describe(const InferRequest& request) const {
   if (!record) return;
   record->set_subject(request.model().name(), request.model().version(), request.id());
+  record->set_run(request);
 }
 
 void Exchange::on_result(InferRequest& request) {
@@ -53,6 +54,7 @@ bool HttpConnection::submit(const ExchangePtr& exchange) {
   exchange->infer = request;
   try {
     model_->dispatcher().submit(request, engine::Staging::lend);
+    if (exchange->record) exchange->record->set_submitted();
     return true;
   } catch (const QueueFullError& error) {
     request->count_as_rejected();

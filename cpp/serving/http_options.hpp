@@ -13,6 +13,7 @@ namespace fasttrt::serving {
 
 class AccessLog;
 class SharedMemoryTable;
+class Tracer;
 
 struct HttpOptions {
   using Duration = std::chrono::milliseconds;
@@ -34,8 +35,9 @@ struct HttpOptions {
   // What clients have registered; null: they may use none.
   std::shared_ptr<SharedMemoryTable> shared_memory;
 
-  // What is told of each request; null: nothing.
+  // What is told of each request, and of some; null: nothing.
   std::shared_ptr<AccessLog> access_log;
+  std::shared_ptr<Tracer> tracer;
 
   // Requests without one of these, if there are any, are left to the control plane.
   std::vector<std::string> api_keys;

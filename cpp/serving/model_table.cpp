@@ -4,6 +4,26 @@
 
 namespace fasttrt::serving {
 
+std::optional<InferTarget> read_infer_target(std::string_view target) noexcept {
+  constexpr std::string_view prefix = "/v2/models/";
+  constexpr std::string_view suffix = "/infer";
+  constexpr std::string_view separator = "/versions/";
+  if (target.size() <= prefix.size() + suffix.size() || !target.starts_with(prefix) ||
+      !target.ends_with(suffix)) {
+    return std::nullopt;
+  }
+  target.remove_prefix(prefix.size());
+  target.remove_suffix(suffix.size());
+  if (target.find_first_of("%?#") != std::string_view::npos) return std::nullopt;
+  const auto name = target.substr(0, target.find('/'));
+  target.remove_prefix(name.size());
+  if (target.empty()) return InferTarget{name, {}};
+  if (!target.starts_with(separator)) return std::nullopt;
+  target.remove_prefix(separator.size());
+  if (target.empty()) return std::nullopt;
+  return InferTarget{name, target};
+}
+
 void ModelTable::set(ServedModelPtr model, bool is_default) {
   const std::lock_guard lock(changing_);
   auto models = std::make_shared<Models>(*models_.load());
@@ -43,22 +63,8 @@ ServedModelPtr ModelTable::find(std::string_view name, std::string_view version)
 }
 
 ServedModelPtr ModelTable::find_for_infer(std::string_view target) const {
-  constexpr std::string_view prefix = "/v2/models/";
-  constexpr std::string_view suffix = "/infer";
-  constexpr std::string_view separator = "/versions/";
-  if (target.size() <= prefix.size() + suffix.size() || !target.starts_with(prefix) ||
-      !target.ends_with(suffix)) {
-    return nullptr;
-  }
-  target.remove_prefix(prefix.size());
-  target.remove_suffix(suffix.size());
-  if (target.find_first_of("%?#") != std::string_view::npos) return nullptr;
-  const auto name = target.substr(0, target.find('/'));
-  target.remove_prefix(name.size());
-  if (target.empty()) return find(name, {});
-  if (!target.starts_with(separator)) return nullptr;
-  target.remove_prefix(separator.size());
-  return target.empty() ? nullptr : find(name, target);
+  const auto read = read_infer_target(target);
+  return read ? find(read->name, read->version) : nullptr;
 }
 
 }  // namespace fasttrt::serving

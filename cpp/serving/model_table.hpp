@@ -6,12 +6,22 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "serving/served_model.hpp"
 
 namespace fasttrt::serving {
+
+// What a target of the form /v2/models/NAME[/versions/VERSION]/infer names.
+struct InferTarget {
+  std::string_view name;
+  std::string_view version;  // empty: none
+};
+
+// None for other targets, also those that are percent-encoded.
+[[nodiscard]] std::optional<InferTarget> read_infer_target(std::string_view target) noexcept;
 
 using ServedModelPtr = std::shared_ptr<const ServedModel>;
 
@@ -26,8 +36,7 @@ class ModelTable {
 
   // An empty version: the default one. Null where there is none.
   [[nodiscard]] ServedModelPtr find(std::string_view name, std::string_view version) const;
-  // The model that a target of the form /v2/models/NAME[/versions/VERSION]/infer means; null for
-  // one that is not here, and for other targets, also those that are percent-encoded.
+  // The model that an InferTarget means; null for one that is not here, and for other targets.
   [[nodiscard]] ServedModelPtr find_for_infer(std::string_view target) const;
 
  private:

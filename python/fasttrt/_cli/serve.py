@@ -113,6 +113,19 @@ def serve(
             metavar="FILE", rich_help_panel=_SERVER,
         ),
     ] = None,
+    trace_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file to which requests are traced, for chrome://tracing or ui.perfetto.dev.",
+            metavar="FILE", rich_help_panel=_SERVER,
+        ),
+    ] = None,
+    trace_rate: Annotated[
+        int,
+        typer.Option(
+            help="Of how many requests one is traced.", metavar="N", rich_help_panel=_SERVER
+        ),
+    ] = 1000,
     allow_shared_memory: Annotated[
         bool,
         typer.Option(
@@ -283,6 +296,7 @@ def serve(
             idle_timeout=idle_timeout, header_timeout=header_timeout, body_timeout=body_timeout,
             api_key_file=api_key_file, api_key_exempt=tuple(api_key_exempt or ()), grace=grace,
             allow_shared_memory=allow_shared_memory, access_log=access_log,
+            trace_file=trace_file, trace_rate=trace_rate,
         )  # fmt: skip
     models = Models(
         open_source(path),

@@ -20,15 +20,18 @@ from fasttrt._serving.http import (
     json_response,
 )
 from fasttrt._serving.inference import InferenceRun
+from fasttrt._serving.log_settings import LogSettings
 from fasttrt._serving.metadata import model_metadata, server_metadata
 from fasttrt._serving.metrics import CONTENT_TYPE, Metrics
 from fasttrt._serving.openapi import openapi_response
 from fasttrt._serving.overview import Overview
 from fasttrt._serving.repository_control import index_entry, read_index, read_load, read_unload
 from fasttrt._serving.routes import Route, find_route
+from fasttrt._serving.settings_control import settings_handlers
 from fasttrt._serving.shared_memory import SharedMemory
 from fasttrt._serving.shared_memory_control import shared_memory_handlers
 from fasttrt._serving.statistics import FrontCounters, Statistics
+from fasttrt._serving.tracing import Tracing
 from fasttrt._serving.web_page import web_page
 from fasttrt.errors import Error
 
@@ -38,11 +41,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 << 20
 """Triton's default limit of a body, compressed or not."""
-_MISSING = {
-    "trace": "tracing",
-    "logging": "log settings",
-    "generate": "generate",
-}
+_MISSING = {"generate": "generate"}
 
 
 class App:
@@ -51,6 +50,8 @@ class App:
     Attributes:
         draining: whether the server is about to end: it is not ready then, but answers.
         shared_memory: what clients have registered.
+        tracing: which requests are traced.
+        log_settings: which messages are logged.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class App:
         keys: ApiKeys | None = None,
         front_counters: FrontCounters | None = None,
         shared_memory: SharedMemory | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Serve these models.
 
@@ -70,9 +72,12 @@ class App:
             keys: of which requests need one; None: they need none.
             front_counters: what a front end counted that answers some infer requests itself.
             shared_memory: for clients to register theirs; None: they may not.
+            tracing: traces requests; None: they are not traced.
         """
         self.draining = False
         self.shared_memory = shared_memory or SharedMemory()
+        self.tracing = tracing or Tracing()
+        self.log_settings = LogSettings()
         self._models = models
         self._max_body_bytes = max_body_bytes
         self._keys = keys
@@ -96,6 +101,9 @@ class App:
             "openapi": lambda *_: openapi_response(),
             "overview": lambda *_: json_response(self._overview.to_json(draining=self.draining)),
             **shared_memory_handlers(self.shared_memory, self._body),
+            **settings_handlers(
+                self.tracing, self.log_settings, lambda name: models.get(name, None), self._body
+            ),
         }
 
     def handle(self, request: Request) -> Response:
@@ -200,8 +208,11 @@ class App:
         return decompress(request.body, encoding, self._max_body_bytes)
 
     def _server(self, _: Request, __: Route) -> Response:
-        has_shared = self.shared_memory.table is not None
-        return json_response(server_metadata(["system_shared_memory"] if has_shared else []))
+        optional = {
+            "system_shared_memory": self.shared_memory.table is not None,
+            "trace": self.tracing.tracer is not None,
+        }
+        return json_response(server_metadata([name for name, has in optional.items() if has]))
 
     def _ready(self, _: Request, __: Route) -> Response:
         return Response(200 if self._models.is_ready() and not self.draining else 400)

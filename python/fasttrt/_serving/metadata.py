@@ -18,9 +18,11 @@ EXTENSIONS = (
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "trace",
+    "logging",
 )
 """Those of Triton's that there are, in its order."""
-OPTIONAL = ("system_shared_memory",)
+OPTIONAL = ("system_shared_memory", "trace")
 """Those that a server has only where its options say so."""
 
 

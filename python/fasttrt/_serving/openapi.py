@@ -88,6 +88,16 @@ def _json(name: str) -> dict[str, Schema]:
     return {_JSON: ref(name)}
 
 
+def _settings(what: str, schema: str, errors: Iterable[int] = ()) -> dict[str, Any]:
+    """Describe how settings are asked for, and changed."""
+    change = _operation(
+        f"Change settings of {what}", _json(schema), (400, 403, 404, 413, 501),
+        body=_json(f"{schema}Change"), needs_body=True, tag="settings",
+    )  # fmt: skip
+    asked = _operation(f"Tell settings of {what}", _json(schema), errors, tag="settings")
+    return {"get": asked, "post": change}
+
+
 _INFER = _operation(
     "Run the model", {_JSON: ref("InferResponse"), _BINARY: {}}, (400, 404, 413, 500, 501, 503),
     body={_JSON: ref("InferRequest"), _BINARY: {}}, needs_body=True,
@@ -99,6 +109,7 @@ _OF_MODELS = {
     "/config": {"get": _operation("Describe a model's options", _json("ModelConfig"), (400, 404))},
     "/stats": {"get": _operation("Tell a model's sums", _json("ModelStatistics"), (400, 404))},
     "/infer": {"post": _INFER},
+    "/trace/setting": _settings("traces", "TraceSettings", (400, 404)),
 }
 _READY = _operation("Tell whether all models are ready", None, tag="health")
 _READY["responses"]["400"] = {"description": "One is not, or the server is about to end."}
@@ -107,6 +118,8 @@ _FIXED = {
     "/v2/health/ready": {"get": _READY},
     "/v2": {"get": _operation("Describe the server", _json("ServerMetadata"), tag="server")},
     "/v2/models/stats": {"get": _operation("Tell all models' sums", _json("ModelStatistics"))},
+    "/v2/trace/setting": _settings("traces", "TraceSettings"),
+    "/v2/logging": _settings("the log", "LogSettings"),
     "/v2/overview": {"get": _operation("Tell everything at once", _json("Overview"), tag="server")},
     "/v2/openapi.json": {
         "get": _operation("Describe all paths", {_JSON: {"type": "object"}}, tag="server")

@@ -48,6 +48,15 @@ _DATATYPE: Schema = {
         "FP32", "FP64", "BF16", "BYTES",
     ],
 }  # fmt: skip
+_LOG = record(
+    "log_file log_info log_warning log_error log_verbose_level log_format",
+    log_file=TEXT,
+    log_info=FLAG,
+    log_warning=FLAG,
+    log_error=FLAG,
+    log_verbose_level=COUNT,
+    log_format=TEXT,
+)
 _SHAPE = array({"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
 _DATA: Schema = {"type": "array", "description": "The values, flat or nested by dimensions."}
 _REGION = {
@@ -152,6 +161,23 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "UnloadRequest": record("", parameters=nullable(record("", unload_dependents=FLAG))),
     "SystemRegion": record("key byte_size", key=TEXT, offset=COUNT, byte_size=COUNT),
+    "TraceSettings": record(
+        "trace_file trace_level trace_rate trace_count log_frequency trace_mode",
+        trace_file=TEXT,
+        trace_level=array(TEXT),
+        trace_rate=TEXT,
+        trace_count=TEXT,
+        log_frequency=TEXT,
+        trace_mode=TEXT,
+    ),
+    "TraceSettingsChange": record(
+        "",
+        trace_level=nullable(array({"type": "string", "enum": ["OFF", "TIMESTAMPS"]})),
+        trace_rate=nullable(COUNT),
+        trace_count=nullable({"type": "integer", "minimum": -1}),
+    ),
+    "LogSettings": _LOG,
+    "LogSettingsChange": {key: value for key, value in _LOG.items() if key != "required"},
     "SystemRegions": array(
         record("name key offset byte_size", name=TEXT, key=TEXT, offset=COUNT, byte_size=COUNT)
     ),

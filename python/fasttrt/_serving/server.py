@@ -19,6 +19,7 @@ from fasttrt._serving.http import Request, Response
 from fasttrt._serving.models import Models
 from fasttrt._serving.server_options import ServerOptions
 from fasttrt._serving.shared_memory import SharedMemory
+from fasttrt._serving.tracing import Tracing
 from fasttrt.errors import Error
 
 _CONTROL_THREADS = 2
@@ -53,7 +54,7 @@ class Server:
         Raises:
             Error: a port cannot be had, the message names it; or gRPC cannot.
             FileError: the file with the API keys is wrong.
-            InputError: the access log cannot be written, or is a file of another kind.
+            InputError: the access log or the trace cannot be written, or is of another kind.
         """
         keys = [] if options.api_key_file is None else read_keys(options.api_key_file)
         self._models = models
@@ -67,6 +68,8 @@ class Server:
         front_end.shared_memory = shared_memory.table
         self._access_log = open_access_log(options.access_log)
         front_end.access_log = self._access_log
+        tracing = Tracing(options.trace_file, options.trace_rate)
+        front_end.tracer = tracing.tracer
         gateway = GrpcGateway(self._answer, options.max_message_bytes)
         self._front, self._grpcio = open_front_ends(
             options,
@@ -83,6 +86,7 @@ class Server:
             keys=ApiKeys(keys, exempt=options.api_key_exempt) if keys else None,
             front_counters=self._front.counters,
             shared_memory=shared_memory,
+            tracing=tracing,
         )
         self._metrics: FrontEnd | None = None
         if options.metrics_port is not None:
@@ -164,6 +168,8 @@ class Server:
             self._models.close(drain=self._all_ended, timeout=_LOADING_SECONDS)
             if self._access_log is not None:
                 self._access_log.close()
+            self._app.tracing.close()
+            self._app.log_settings.close()
         return self._all_ended
 
     def __enter__(self) -> "Server":

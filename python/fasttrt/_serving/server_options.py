@@ -39,6 +39,9 @@ class ServerOptions:
             can have the server read and write all shared memory that it may access itself.
         access_log: A file to which a line of JSON is added for each request; ``"-"``: standard
             output.
+        trace_file: A file to which requests are traced, in Chrome's format; an earlier trace there
+            is replaced.
+        trace_rate: Of how many requests one is traced, if any are.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +61,8 @@ class ServerOptions:
     grace: float = 30.0
     allow_shared_memory: bool = False
     access_log: str | os.PathLike[str] | None = None
+    trace_file: str | os.PathLike[str] | None = None
+    trace_rate: int = 1000
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -90,6 +95,7 @@ class ServerOptions:
             least = 0 if name == "grace" else 0.001
             if not is_number or not least <= value <= 1e9:
                 refuse(name, f"seconds >= {least}", value)
+        self._check_integer("trace_rate", 1, 2**62)
         if not isinstance(self.allow_shared_memory, bool):
             refuse("allow_shared_memory", "True or False", self.allow_shared_memory)
         for name in self.api_key_exempt:
