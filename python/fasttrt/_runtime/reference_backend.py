@@ -166,6 +166,8 @@ def _session_options(model: OnnxModel) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # Its threads would poll for work, and so take processors from whoever else has some.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if (
         model.is_quantized
     ):  # computed as written, as int8 kernels of some CPUs saturate intermediate results
