@@ -153,9 +153,10 @@ class ServeProcess:
         self, path: Path, log: Path, options: Sequence[str], python: str = sys.executable
     ) -> None:
         """Start it for a model, or a folder of models."""
-        self.port = free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         command = [python, "-m", "fasttrt", "serve", str(path), "--http-port", str(self.port)]
-        self.process = start([*command, "--no-metrics", *options], log)
+        command += ["--grpc-port", str(self.grpc_port), "--no-metrics"]
+        self.process = start([*command, *options], log)
         self._log = log
 
     def __enter__(self) -> ServeProcess:

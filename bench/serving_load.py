@@ -5,8 +5,9 @@ python bench/serving_load.py --device cpu --requests 20000 --memory-budget 60k
 
 Clients in processes of their own pipeline requests over connections that they keep: models with
 floats, integers and strings, 1 to 32 rows and 1.3 MB, binary tensors, JSON, gzip, chunks, and all
-kinds of mistakes; now and then a client dies in the middle of a request. Each answer is compared
-with what it has to be (numpy's results, the request's id, the error's status and text).
+kinds of mistakes; now and then a client dies in the middle of a request. Others use gRPC, with and
+without streams. Each answer is compared with what it has to be (numpy's results, the request's id,
+the error's status and text).
 
 Prints the server's resident memory, descriptors and threads as it goes. Then the server is killed,
 started again, and timed until it is ready. Exits with 1 if an answer was wrong or missing, or if
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from load_client import run_client
+from load_grpc import run_grpc_client
 from load_requests import LIMIT, save_models
 from served import ServeProcess
 
@@ -72,20 +74,19 @@ def show(seconds: float, now: Sample) -> None:
 class Load:
     """Clients, and what they have counted."""
 
-    def __init__(self, port: int, folder: Path, clients: int, seed: int) -> None:
+    def __init__(self, server: ServeProcess, folder: Path, options: argparse.Namespace) -> None:
         context = multiprocessing.get_context("spawn")
         self._counts: Any = context.Queue()
         self._problems: Any = context.Queue()
         self._is_over = context.Event()
         self.tally: Counter[str] = Counter()
         self.problems: list[str] = []
+        http = [(run_client, server.port)] * options.clients
+        grpc = [(run_grpc_client, server.grpc_port)] * options.grpc_clients
+        shared = (self._counts, self._is_over, self._problems)
         self._processes = [
-            context.Process(
-                target=run_client,
-                args=(port, folder, seed + i, self._counts, self._is_over, self._problems),
-                daemon=True,
-            )
-            for i in range(clients)
+            context.Process(target=run, args=(port, folder, options.seed + i, *shared), daemon=True)
+            for i, (run, port) in enumerate(http + grpc)
         ]
         for process in self._processes:
             process.start()
@@ -124,7 +125,7 @@ def run_load(server: ServeProcess, folder: Path, options: argparse.Namespace) ->
     start = time.monotonic()
     before = sample(server, 0)
     show(0, before)
-    load = Load(server.port, folder, options.clients, options.seed)
+    load = Load(server, folder, options)
     samples: list[Sample] = []
     step = options.requests // 20
     while load.runs and load.right < options.requests:
@@ -169,6 +170,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--clients", type=int, default=3, help="processes")
+    parser.add_argument(
+        "--grpc-clients", type=int, default=1, help="processes; they need tritonclient[grpc]"
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--memory-budget", metavar="SIZE", help="of the server")
     parser.add_argument("--seed", type=int, default=time.time_ns() % (1 << 31))
@@ -190,7 +194,10 @@ def main() -> int:
         killed = time.monotonic()
         with ServeProcess(folder, log, more):
             print(f"killed, started again, ready after {time.monotonic() - killed:.1f} s")
-        print(log.read_text(errors="replace")[-2000:])
+        swaps = log.read_text(errors="replace").count("makes room")
+        print(f"{swaps} models made room for others")
+        if not well:
+            print(log.read_text(errors="replace")[-5000:])
     return 0 if well else 1
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc
 
 import fasttrt
 from fasttrt._serving import engine_memory, model_loader, model_recovery
@@ -313,7 +314,9 @@ def test_closing_ends_requests_that_wait(
 def test_no_request_is_lost_or_answered_by_another_model(
     repository: Path, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over HTTP, binary and JSON, of more models than fit, each of which has requests all along."""
+    """Of more models than fit, each of which has requests all along: by HTTP, binary and JSON, and
+    by gRPC.
+    """
     monkeypatch.setattr(engine_memory, "_STAY_SECONDS", (0.01, 0.02))
     size = (repository / "a" / "1" / "model.onnx").stat().st_size
     models = Models(
@@ -323,6 +326,7 @@ def test_no_request_is_lost_or_answered_by_another_model(
     )
     problems: list[object] = []
     counts = dict.fromkeys(NAMES, 0)
+    by_grpc = dict.fromkeys(NAMES[:2], 0)
     most = [0]
 
     def ask(client: http.client.HTTPConnection, name: str, x: Any, *, binary: bool) -> Any:
@@ -362,12 +366,30 @@ def test_no_request_is_lost_or_answered_by_another_model(
         except Exception as error:
             problems.append(error)
 
-    options = ServerOptions(http_port=0, metrics_port=None)
+    def request_by_grpc(name: str, is_over: threading.Event) -> None:
+        rng = new_rng()
+        try:
+            with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+                while not is_over.is_set():
+                    x = rng.standard_normal((int(rng.integers(1, 9)), 16), np.float32)
+                    tensor = tritonclient.grpc.InferInput("x", list(x.shape), "FP32")
+                    y = client.infer(name, [tensor.set_data_from_numpy(x)]).as_numpy("y")
+                    np.testing.assert_allclose(y, served[name].reference(x), rtol=1e-4, atol=1e-4)
+                    by_grpc[name] += 1
+        except Exception as error:
+            problems.append(error)
+
+    options = ServerOptions(http_port=0, grpc_port=0, metrics_port=None)
     with Server(models, options) as server:
         assert models.start() == {}
-        loads: Sequence[Any] = [partial(request, name) for name in NAMES]
+        loads: Sequence[Any] = [
+            *(partial(request, name) for name in NAMES),
+            *(partial(request_by_grpc, name) for name in NAMES[:2]),
+        ]
         with under_load(loads):
-            wait_until(lambda: bool(problems) or min(counts.values()) >= 30)
+            wait_until(
+                lambda: bool(problems) or min(*counts.values(), *by_grpc.values()) >= 30, PATIENCE
+            )
             with models.changed:
                 most[0] = sum(slot.model.engine.stats().model_bytes for slot in models.in_memory)
     assert problems == []
