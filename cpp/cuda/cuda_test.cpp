@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <future>
 #include <random>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -211,6 +213,30 @@ TEST_CASE("a captured copy runs at launch, with the bytes of then") {
     gpu.stream.synchronize();
     CHECK(same(gpu.source, gpu.result));
   }
+}
+
+TEST_CASE("nodes of a captured graph wait for the end of those before them") {
+  if (gpu_is_missing()) return;
+  const Gpu gpu;
+  const auto get_edges = driver().graph_get_edges;
+  if (get_edges == nullptr) return;  // before CUDA 12.3
+  StreamCapture capture(gpu.context, gpu.stream);
+  gpu.queue_round_trip();
+  gpu.queue_round_trip();
+  const Graph graph = capture.end();
+  std::size_t count = 0;
+  check(get_edges(graph.handle(), nullptr, nullptr, nullptr, &count), "cuGraphGetEdges_v2");
+  REQUIRE(count >= 3);
+  std::vector<CUgraphNode_st*> from(count);
+  std::vector<CUgraphNode_st*> to(count);
+  std::vector<GraphEdge> edges(count, GraphEdge{9, 9, 9, {}});
+  check(get_edges(graph.handle(), from.data(), to.data(), edges.data(), &count),
+        "cuGraphGetEdges_v2");
+  CHECK(std::ranges::all_of(edges, [](const GraphEdge& edge) {
+    return edge.from_port == 0 && edge.to_port == 0 && edge.type == 0;
+  }));
+  for (std::size_t i = 0; i < count; ++i) CHECK(from[i] != to[i]);
+  CHECK(std::set(to.begin(), to.end()).size() == count);  // a chain, as before
 }
 
 TEST_CASE("a capture given up or spoilt leaves the stream usable") {

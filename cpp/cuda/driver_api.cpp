@@ -23,8 +23,13 @@ SharedLibrary open_driver() {
 }
 
 template <class Function>
-void resolve(Function*& field, const SharedLibrary& library, const char* symbol) {
+void find(Function*& field, const SharedLibrary& library, const char* symbol) {
   field = library.find<Function>(symbol);
+}
+
+template <class Function>
+void resolve(Function*& field, const SharedLibrary& library, const char* symbol) {
+  find(field, library, symbol);
   if (field == nullptr) {
     throw CudaError(library.path().string() + " lacks " + symbol +
                         "; fasttrt needs an NVIDIA driver for CUDA 11.4 or newer",
@@ -38,6 +43,9 @@ DriverApi load() {
 #define FASTTRT_CUDA_RESOLVE(field, symbol, parameters) resolve(api.field, library, #symbol);
   FASTTRT_CUDA_FUNCTIONS(FASTTRT_CUDA_RESOLVE)
 #undef FASTTRT_CUDA_RESOLVE
+#define FASTTRT_CUDA_FIND(field, symbol, parameters) find(api.field, library, #symbol);
+  FASTTRT_CUDA_NEWER_FUNCTIONS(FASTTRT_CUDA_FIND)
+#undef FASTTRT_CUDA_FIND
   // Not check(), which asks driver() for the table that is still being made.
   if (const Result code = api.init(0); code != Result::success) fail(api, code, "cuInit");
   return api;

@@ -12,6 +12,7 @@ struct CUctx_st;
 struct CUstream_st;
 struct CUevent_st;
 struct CUgraph_st;
+struct CUgraphNode_st;
 struct CUgraphExec_st;
 
 namespace fasttrt::cuda {
@@ -33,6 +34,14 @@ enum class [[nodiscard]] Result : int {
 
 struct Uuid {
   std::array<unsigned char, 16> bytes;
+};
+
+// Zeros: the node at its end begins when the one at its start has ended.
+struct GraphEdge {
+  unsigned char from_port;
+  unsigned char to_port;
+  unsigned char type;
+  std::array<unsigned char, 5> reserved;
 };
 
 enum class DeviceAttribute : int { compute_capability_major = 75, compute_capability_minor = 76 };
@@ -105,13 +114,26 @@ inline constexpr unsigned int host_alloc_device_map = 2;
   X(graph_launch, cuGraphLaunch, (CUgraphExec_st* exec, CUstream_st* stream))                     \
   X(graph_destroy, cuGraphDestroy, (CUgraph_st* graph))                                           \
   X(graph_exec_destroy, cuGraphExecDestroy, (CUgraphExec_st* exec))
+
+// The same, of newer drivers. Null where the driver lacks them, as those before CUDA 12.3 do.
+#define FASTTRT_CUDA_NEWER_FUNCTIONS(X)                                                           \
+  X(graph_get_edges, cuGraphGetEdges_v2,                                                          \
+    (CUgraph_st* graph, CUgraphNode_st** from, CUgraphNode_st** to, GraphEdge* edges,             \
+     std::size_t* count))                                                                         \
+  X(graph_add_dependencies, cuGraphAddDependencies_v2,                                            \
+    (CUgraph_st* graph, CUgraphNode_st* const* from, CUgraphNode_st* const* to,                   \
+     const GraphEdge* edges, std::size_t count))                                                  \
+  X(graph_remove_dependencies, cuGraphRemoveDependencies_v2,                                      \
+    (CUgraph_st* graph, CUgraphNode_st* const* from, CUgraphNode_st* const* to,                   \
+     const GraphEdge* edges, std::size_t count))
 // clang-format on
 
-// Never null in the table that driver() gives.
+// Never null in the table that driver() gives, but for those of newer drivers.
 struct DriverApi {
 // NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define FASTTRT_CUDA_FIELD(field, symbol, parameters) Result(*field) parameters = nullptr;
   FASTTRT_CUDA_FUNCTIONS(FASTTRT_CUDA_FIELD)
+  FASTTRT_CUDA_NEWER_FUNCTIONS(FASTTRT_CUDA_FIELD)
 #undef FASTTRT_CUDA_FIELD
 };
 

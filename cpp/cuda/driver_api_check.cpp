@@ -4,6 +4,7 @@
 
 #include <cuda.h>
 
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 
@@ -23,6 +24,14 @@ struct SameAbi<Ours*, Theirs*> : SameAbi<std::remove_const_t<Ours>, std::remove_
 
 template <>
 struct SameAbi<Uuid, CUuuid> : std::bool_constant<sizeof(Uuid) == sizeof(CUuuid)> {};
+
+#if CUDA_VERSION >= 12030
+template <>
+struct SameAbi<GraphEdge, CUgraphEdgeData>
+    : std::bool_constant<sizeof(GraphEdge) == sizeof(CUgraphEdgeData) &&
+                         offsetof(GraphEdge, to_port) == offsetof(CUgraphEdgeData, to_port) &&
+                         offsetof(GraphEdge, type) == offsetof(CUgraphEdgeData, type)> {};
+#endif
 
 template <class Ours, class Theirs>
 struct SameFunction : std::false_type {};
@@ -45,6 +54,9 @@ constexpr bool same_version(std::string_view ours, std::string_view theirs) {
   static_assert(SameFunction<decltype(DriverApi::field), decltype(&::symbol)>::value, #symbol); \
   static_assert(same_version(#symbol, FASTTRT_EXPAND(symbol)), #symbol);
 FASTTRT_CUDA_FUNCTIONS(FASTTRT_CUDA_CHECK)
+#if CUDA_VERSION >= 12030
+FASTTRT_CUDA_NEWER_FUNCTIONS(FASTTRT_CUDA_CHECK)
+#endif
 
 template <class Ours, class Theirs>
 constexpr bool equal(Ours ours, Theirs theirs) {

@@ -25,8 +25,15 @@ struct CUctx_st {
   int device = 0;
 };
 
+struct Dependency {
+  CUgraphNode_st* from;
+  CUgraphNode_st* to;
+  GraphEdge edge;
+};
+
 struct CUgraph_st {
   Work work;
+  std::vector<Dependency> edges;
 };
 
 struct CUgraphExec_st {
@@ -124,6 +131,9 @@ Result spoil_capture() {
   thread().capturing->status = CaptureStatus::invalidated;
   return Result{900};  // CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
 }
+
+// Of a step of a graph's work.
+CUgraphNode_st* node(std::size_t step) { return reinterpret_cast<CUgraphNode_st*>(step + 1); }
 
 }  // namespace
 
@@ -294,7 +304,12 @@ DRIVER(cuStreamEndCapture, CUstream_st* stream, CUgraph_st** graph) {
   auto work = std::exchange(stream->work, {});
   thread().capturing = nullptr;
   if (status == CaptureStatus::invalidated) return Result{901};  // ..._CAPTURE_INVALIDATED
-  return make(graph, CUgraph_st{std::move(work)});
+  std::vector<Dependency> edges;
+  for (std::size_t i = 1; i < work.size(); ++i) {  // every other step may begin early
+    const auto early = static_cast<unsigned char>(i % 2);
+    edges.push_back({node(i - 1), node(i), {early, 0, early, {}}});
+  }
+  return make(graph, CUgraph_st{std::move(work), std::move(edges)});
 }
 DRIVER(cuStreamIsCapturing, CUstream_st* stream, CaptureStatus* status) {
   *status = stream->status;
@@ -327,6 +342,35 @@ DRIVER(cuGraphLaunch, CUgraphExec_st* exec, CUstream_st* stream) {
   return queue(stream, [work = exec->work] {
     for (const auto& step : work) step();
   });
+}
+DRIVER(cuGraphGetEdges_v2, CUgraph_st* graph, CUgraphNode_st** from, CUgraphNode_st** to,
+       GraphEdge* edges, std::size_t* count) {
+  MAY_FAIL(cuGraphGetEdges_v2);
+  *count = graph->edges.size();
+  if (from == nullptr) return Result::success;
+  for (std::size_t i = 0; i < *count; ++i) {
+    from[i] = graph->edges[i].from;
+    to[i] = graph->edges[i].to;
+    edges[i] = graph->edges[i].edge;
+  }
+  return Result::success;
+}
+DRIVER(cuGraphRemoveDependencies_v2, CUgraph_st* graph, CUgraphNode_st* const* from,
+       CUgraphNode_st* const* to, const GraphEdge* edges, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto removed = std::erase_if(graph->edges, [&](const Dependency& one) {
+      return one.from == from[i] && one.to == to[i] && one.edge.type == edges[i].type;
+    });
+    if (removed != 1) return Result::invalid_value;
+  }
+  return Result::success;
+}
+DRIVER(cuGraphAddDependencies_v2, CUgraph_st* graph, CUgraphNode_st* const* from,
+       CUgraphNode_st* const* to, const GraphEdge* edges, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    graph->edges.push_back({from[i], to[i], edges == nullptr ? GraphEdge{} : edges[i]});
+  }
+  return Result::success;
 }
 DRIVER(cuGraphDestroy, CUgraph_st* graph) { return destroy(graph); }
 DRIVER(cuGraphExecDestroy, CUgraphExec_st* exec) { return destroy(exec); }

@@ -44,7 +44,10 @@ class StreamCapture {
   StreamCapture(const StreamCapture&) = delete;
   StreamCapture& operator=(const StreamCapture&) = delete;
 
-  // Throws CudaError if a call in between could not be captured, or if the capture has ended.
+  // Every node of the graph waits for the end of those before it, also where the kernels were
+  // queued to begin earlier (programmatic dependent launch): TensorRT-RTX 1.6.1 has kernels that
+  // then read what is not written yet. Throws CudaError if a call in between could not be captured,
+  // or if the capture has ended.
   [[nodiscard]] Graph end();
 
  private:

@@ -66,6 +66,7 @@ void Engine::load(std::span<const std::byte> plan) {
   }
   if (options_.specialization != Specialization::lazy) config_ = make_config();
   shared_.compiles = library_->generation() == nvinfer::Generation::rtx;
+  shared_.separates_kernels = shared_.compiles;
   shared_.context_lifetime = shared_.compiles ? options_.context_lifetime : 0;
   shared_.graphs = options_.graphs;
   const bool kernels_change = shared_.compiles && options_.specialization == Specialization::lazy &&

@@ -30,6 +30,31 @@ bool GraphRunner::launch(const CapturedRun& run, cuda::StreamRef stream) {
   return true;
 }
 
+bool GraphRunner::may_capture() const noexcept {
+  return state_.failed_captures < max_failed_captures;
+}
+
+bool GraphRunner::launch_once(CapturableRun& run, cuda::StreamRef stream) {
+  if (!may_capture()) return false;
+  std::string problem;
+  try {
+    const auto captured = capture(run);
+    if (captured.graph) {
+      captured.graph.launch(stream);
+      return true;
+    }
+    problem = captured.problem;
+  } catch (const CudaError& error) {
+    problem = error.what();
+  } catch (const OutOfMemoryError&) {
+    clear();
+    if (state_.graphs == GraphPolicy::required) throw;
+    return false;
+  }
+  fail(problem);
+  return false;
+}
+
 // The same run for the second time may come again. A capture wants an enqueue before it that was
 // not captured, in which TensorRT prepares itself for the shapes: there have been two.
 bool GraphRunner::note(std::span<const std::int64_t> key, std::vector<nvinfer::Dims> output_shapes,
@@ -39,8 +64,7 @@ bool GraphRunner::note(std::span<const std::int64_t> key, std::vector<nvinfer::D
     cache_.add(key, std::move(output_shapes));
     return true;
   }
-  const bool is_wanted =
-      state_.graphs != GraphPolicy::never && state_.failed_captures < max_failed_captures;
+  const bool is_wanted = state_.graphs != GraphPolicy::never && may_capture();
   if (run == nullptr || !is_wanted) return true;
   Capture best;
   try {

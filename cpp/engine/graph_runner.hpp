@@ -45,6 +45,12 @@ class GraphRunner {
   // throws OutOfMemoryError where the policy requires graphs.
   [[nodiscard]] bool launch(const CapturedRun& run, cuda::StreamRef stream);
 
+  // Queues the run in `stream` as a graph that is used this once, so that each kernel waits for
+  // those before it (see StreamCapture); whatever the policy. False, with nothing queued, where
+  // that cannot be done: if the capture failed then all runs are forgotten, as by note(). Throws as
+  // note() does.
+  [[nodiscard]] bool launch_once(CapturableRun& run, cuda::StreamRef stream);
+
   // Notes that a run was queued in `stream`; captures one that was noted before, unless run is
   // null. If that fails then all runs are forgotten, and the answer is false: who knows what the
   // context has. Throws Error or OutOfMemoryError then where the policy requires graphs.
@@ -75,6 +81,7 @@ class GraphRunner {
   [[nodiscard]] Capture capture(CapturableRun& run) const;
   [[nodiscard]] Capture capture_with_copies(CapturableRun& run, cuda::StreamRef stream) const;
   [[nodiscard]] double replay_time(const cuda::GraphExec& graph) const;
+  [[nodiscard]] bool may_capture() const noexcept;
   void fail(const std::string& problem);
 
   SharedSessionState& state_;

@@ -58,8 +58,13 @@ class CopyRun final : public CapturableRun {
   [[nodiscard]] bool is_replayed_by(GraphRunner& runner) {
     change_input();
     const auto* const run = runner.find(key);
-    if (run == nullptr || !runner.launch(*run, stream_)) return false;
+    return run != nullptr && runner.launch(*run, stream_) && has_copied();
+  }
+  [[nodiscard]] bool has_copied() const {
     return std::ranges::equal(values(input_), values(output_));
+  }
+  void change_input() {
+    for (auto& byte : values(input_)) byte = static_cast<unsigned char>(random_());
   }
   [[nodiscard]] bool used_buffer() const {
     return std::ranges::equal(std::span(static_cast<unsigned char*>(buffer_.data()), bytes),
@@ -73,9 +78,6 @@ class CopyRun final : public CapturableRun {
   int enqueued = 0;
 
  private:
-  void change_input() {
-    for (auto& byte : values(input_)) byte = static_cast<unsigned char>(random_());
-  }
   static std::span<unsigned char> values(const cuda::PinnedBuffer& buffer) {
     return {static_cast<unsigned char*>(buffer.data()), bytes};
   }
@@ -140,6 +142,50 @@ TEST_CASE("nothing is captured that must not or cannot be") {
   CHECK(never.run.enqueued == 0);
   CHECK(never.runner.find(key) == nullptr);
   CHECK(hosted.runner.find(key) == nullptr);
+}
+
+TEST_CASE("a run is launched as a graph that is not kept, also where none are to be") {
+  const auto driver = cuda::FakeDriver::find();
+  if (!driver) return;
+  const auto before = driver->objects();
+  for (const auto policy : {GraphPolicy::automatic, GraphPolicy::never}) {
+    Bench bench(*driver, policy);
+    const auto kept = driver->objects();
+    for (int i = 1; i <= 3; ++i) {
+      bench.run.change_input();
+      CHECK(bench.runner.launch_once(bench.run, bench.stream));
+      CHECK(bench.run.has_copied());
+      CHECK(bench.run.enqueued == i);
+    }
+    CHECK(driver->objects() == kept);
+    CHECK(bench.runner.find(key) == nullptr);
+  }
+  CHECK(driver->objects() == before);
+}
+
+TEST_CASE("where a run cannot be launched as a graph it is left to others, and not tried forever") {
+  const auto driver = cuda::FakeDriver::find();
+  if (!driver) return;
+  Bench bench(*driver);
+  driver->fail("cuGraphInstantiateWithFlags", out_of_memory, 1);
+  CHECK_FALSE(bench.runner.launch_once(bench.run, bench.stream));
+  CHECK_FALSE(bench.runner.is_context_suspect());
+  for (const char* const refused : {"cuGraphGetEdges_v2", "cuGraphInstantiateWithFlags", ""}) {
+    CHECK(bench.note());
+    bench.run.is_refused = std::string(refused).empty();
+    if (!bench.run.is_refused) driver->fail(refused, invalid_value, 1);
+    CHECK_FALSE(bench.runner.launch_once(bench.run, bench.stream));
+    CHECK(bench.runner.is_context_suspect());
+    bench.runner.reset();
+  }
+  bench.run.is_refused = false;
+  const auto enqueued = bench.run.enqueued;
+  CHECK_FALSE(bench.runner.launch_once(bench.run, bench.stream));
+  CHECK(bench.run.enqueued == enqueued);
+
+  Bench required(*driver, GraphPolicy::required);
+  required.run.is_refused = true;
+  CHECK_THROWS_AS((void)required.runner.launch_once(required.run, required.stream), Error);
 }
 
 TEST_CASE("a graph that copies its inputs first is kept where it is quicker") {

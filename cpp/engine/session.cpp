@@ -285,14 +285,25 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
                       std::span<OutputArray> results, cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
   context_.select(profile);  // is it worn?
-  auto lock =
-      is_prepared(arrays, profile) ? std::unique_lock<std::mutex>() : context_.lock_compiling();
+  const bool is_known = is_prepared(arrays, profile);
+  auto lock = is_known ? std::unique_lock<std::mutex>() : context_.lock_compiling();
   const auto start = RunClock::now();
   set_inputs(arrays, profile, stream);
   auto shapes = context_.output_shapes();
   bind_outputs(results, shapes);
   if (shared_.graphs == GraphPolicy::required) require_capturable();
-  const bool queued = enqueue_in_order(stream);
+  QueuedRun run(*this);
+  const bool is_separate = shared_.separates_kernels && uncapturable_output() == nullptr;
+  bool queued = false;
+  if (is_separate && is_known) {
+    lock = context_.lock_compiling();  // no context compiles while another captures
+    queued = graphs_.launch_once(run, stream);
+    if (graphs_.is_context_suspect()) {
+      lock.unlock();
+      return enqueue(arrays, profile, results, stream);
+    }
+  }
+  if (!queued) queued = enqueue_in_order(stream);
   for (const auto& output : outputs_) {
     if (output.allocator() != nullptr) output.allocator()->rethrow();
   }
@@ -301,9 +312,10 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
     run_.is_compiled = true;
     run_.compile = RunClock::now() - start;
   }
+  // Once more, now that there are kernels.
+  if (is_separate && !is_known) std::ignore = graphs_.launch_once(run, stream);
   note_prepared(arrays, profile);
   note_memory();
-  QueuedRun run(*this);
   // Not while another context compiles; the next run of this size will do.
   if (shared_.compiles && !lock)
     lock = std::unique_lock(shared_.kernels->compiling, std::try_to_lock);

@@ -57,6 +57,9 @@ struct SharedSessionState {
   RangeNames ranges;
   // Whether runs compile kernels, see SharedKernels.
   bool compiles = false;
+  // Whether all runs that can be captured are launched as graphs, since kernels that are queued one
+  // by one begin too early, see cuda::StreamCapture.
+  bool separates_kernels = false;
   std::shared_ptr<SharedKernels> kernels;  // never null in use
   // After so many changes of shape a session makes its context anew; 0: never. TensorRT-RTX 1.6.1
   // keeps some 11 KB of host memory for every change until its context goes.

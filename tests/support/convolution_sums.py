@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from onnx.parser import parse_model
+from onnx.parser import parse_graph, parse_model
 
 from fasttrt._graph.traversal import with_inner
 from support.models import Array
@@ -23,13 +23,18 @@ class Form:
     name: str
     body: str
     sums: tuple[str, ...] = ("s",)
-    """The outputs of the sums that are rewritten."""
+    """The outputs of the sums that are rewritten where there are no CUDA graphs."""
 
     def __str__(self) -> str:
         return self.name
 
-    def proto(self, batch: int | str = 1, channels: int = 8, size: int = 6) -> onnx.ModelProto:
-        """Give the model; its batch is dynamic if it has a name."""
+    def proto(
+        self, batch: int | str = 1, channels: int = 8, size: int = 6, *, captured: bool = True
+    ) -> onnx.ModelProto:
+        """Give the model; its batch is dynamic if it has a name.
+
+        Not captured: with an If and a second output, so that it cannot be.
+        """
         shape = f"{batch},{channels},{size},{size}"
         model = parse_model(
             f'<ir_version: 8, opset_import: ["" : 17]> g (float[{shape}] x) '
@@ -39,6 +44,9 @@ class Form:
         for name, values in _weights(channels).items():
             if name in used:
                 model.graph.initializer.append(numpy_helper.from_array(values, name))
+        if not captured:
+            model.graph.node.extend(_choice().node)
+            model.graph.output.append(_choice().output[0])
         return model
 
     def feeds(
@@ -47,6 +55,17 @@ class Form:
         """Draw x."""
         x = np.random.default_rng(seed).standard_normal((batch, channels, size, size))
         return {"x": x.astype(np.float32)}
+
+
+def _choice() -> onnx.GraphProto:
+    """Give the sign of y for positive means of x, else that of -y."""
+    return parse_graph(
+        "g (float[n,a,b,c] x, float[n,d,e,f] y) => (float[n,d,e,f] sign) { "
+        "mean = ReduceMean<keepdims = 0>(x) zero = Constant<value = float {0}>() "
+        "positive = Greater(mean, zero) sign = If (positive) "
+        "<then_branch = t () => (float[n,d,e,f] plus) { plus = Sign(y) }, "
+        "else_branch = o () => (float[n,d,e,f] minus) { n = Neg(y) minus = Sign(n) }> }"
+    )
 
 
 def _weights(c: int) -> dict[str, Array]:

@@ -121,7 +121,8 @@ class Engine(Inference):
                 a CUDA graph and replayed from then on, which halves the time on the host; what
                 cannot be captured (results whose size depends on the data, models with an If or a
                 Loop) is enqueued each time, which is logged once. True: failure to capture raises
-                an `Error`, as does the CPU. False: nothing is captured.
+                an `Error`, as does the CPU. False: no graph is kept; with TensorRT-RTX, whose
+                kernels begin too early unless they are launched as a graph, one is used once.
             wait: how a thread waits for the GPU. ``"spin"``: by polling, with the lowest latency,
                 while keeping a core busy. ``"yield"``: by polling, but yielding the core to other
                 threads. ``"block"``: by sleeping; waking up takes about 20 us. ``"auto"``: by
