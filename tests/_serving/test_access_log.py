@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
 
 import fasttrt
 from fasttrt import _core
@@ -35,6 +37,7 @@ FIELDS = [
     "time", "client", "method", "path", "model", "version", "status", "bytes_in", "bytes_out",
     "duration_us", "id",
 ]  # fmt: skip
+SERVICE = "/inference.GRPCInferenceService"
 Serve = Callable[..., Any]
 
 
@@ -49,10 +52,12 @@ def serve(network: Model) -> Iterator[Serve]:
     with fasttrt.Engine(network.proto, device="cpu") as engine:
 
         @contextmanager
-        def serve(log: Path | str) -> Iterator[Server]:
+        def serve(log: Path | str, grpc_port: int | None = None) -> Iterator[Server]:
             options = ServerOptions(access_log=log)
-            served = {"mlp": engine}
-            with fasttrt.serve(served, http_port=0, metrics_port=None, options=options) as server:
+            with fasttrt.serve(
+                {"mlp": engine}, http_port=0, grpc_port=grpc_port, metrics_port=None,
+                options=options,
+            ) as server:  # fmt: skip
                 yield server
 
         yield serve
@@ -195,3 +200,28 @@ def test_a_file_of_another_kind_stays(serve: Serve, tmp_path: Path) -> None:
     assert precious.read_bytes() == b"\x08\x08precious"
     with pytest.raises(InputError, match="access_log: expected a path"):
         serve(7).__enter__()
+
+
+def test_calls_of_grpc(serve: Serve, network: Model, tmp_path: Path) -> None:
+    log = tmp_path / "access.jsonl"
+    (x,) = network.inputs(batch=3)
+    tensor = tritonclient.grpc.InferInput("x", list(x.shape), "FP32").set_data_from_numpy(x)
+    with (
+        serve(log, grpc_port=0) as server,
+        tritonclient.grpc.InferenceServerClient(server.grpc_url) as client,
+    ):
+        client.infer("mlp", [tensor], request_id="a 1")
+        client.infer("mlp", [tensor], request_id="b", compression_algorithm="gzip")
+        client.get_server_metadata()
+        with pytest.raises(InferenceServerException):
+            client.infer("nothing", [tensor])
+    first, second, metadata, failed = lines_of(log)
+    assert list(first) == FIELDS
+    for line, id_ in ((first, "a 1"), (second, "b")):
+        assert line["path"] == f"{SERVICE}/ModelInfer"
+        assert (line["model"], line["version"], line["id"]) == ("mlp", "1", id_)
+        assert (line["method"], line["status"]) == ("POST", 0)
+    assert first["bytes_in"] > x.nbytes
+    assert first["bytes_out"] > len(x) * 8 * 4
+    assert (metadata["path"], metadata["status"]) == (f"{SERVICE}/ServerMetadata", 0)
+    assert failed["status"] == 3

@@ -29,7 +29,7 @@ def server(started: Callable[..., Server], repository: Path) -> Server:
     for name, model in (("mlp", mlp()), ("several", several())):
         (repository / name / "1").mkdir(parents=True)
         model.save(repository / name / "1" / "model.onnx")
-    return started(metrics_port=0, allow_shared_memory=True)
+    return started(metrics_port=0, grpc_port=0, allow_shared_memory=True)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,21 @@ def server(started: Callable[..., Server], repository: Path) -> Server:
         ["-m", "mlp", "--request-rate-range", "200"],
         ["-m", "mlp", "--collect-metrics"],
         ["-m", "mlp", "--shared-memory", "system", "--output-shared-memory-size", "4096"],
+        ["-i", "grpc", "-m", "mlp"],
+        ["-i", "grpc", "-m", "mlp", "-b", "8", "--concurrency-range", "8"],
+        ["-i", "grpc", "-m", "mlp", "-a", "--concurrency-range", "8"],
+        ["-i", "grpc", "-m", "several", "--streaming", "--concurrency-range", "4"],
+        ["-i", "grpc", "-m", "mlp", "--grpc-compression-algorithm", "gzip"],
+        [
+            "-i",
+            "grpc",
+            "-m",
+            "mlp",
+            "--shared-memory",
+            "system",
+            "--output-shared-memory-size",
+            "4096",
+        ],
     ],
     ids=" ".join,
 )
@@ -51,7 +66,8 @@ def test_perf_analyzer_is_content(server: Server, arguments: list[str]) -> None:
     if "--collect-metrics" in arguments:
         host = server.url.rpartition(":")[0]
         arguments = [*arguments, "--metrics-url", f"{host}:{server.metrics_port}/metrics"]
-    command = [str(COMMAND), "-u", server.url, *WINDOW, *arguments]
+    url = str(server.grpc_url if "grpc" in arguments else server.url)
+    command = [str(COMMAND), "-u", url, *WINDOW, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output

@@ -53,6 +53,7 @@ GrpcExchangePtr GrpcStream::remove(const GrpcExchange& exchange) {
 void GrpcStream::forget_exchanges() noexcept {
   for (const auto& exchange : running_) {
     exchange->stream = nullptr;
+    if (exchange->record) exchange->record->abandon();
     const auto request = std::exchange(exchange->infer, {});
     if (!request) continue;
     request->waiter = nullptr;
@@ -61,24 +62,64 @@ void GrpcStream::forget_exchanges() noexcept {
   running_.clear();
 }
 
+std::unique_ptr<ExchangeRecord> GrpcStream::make_record(std::size_t bytes) const {
+  auto* const log = connection_.loop().server().options.access_log.get();
+  if (log == nullptr) return nullptr;
+  RequestHead head;
+  head.method = "POST";
+  head.target = head_.path;
+  return std::make_unique<ExchangeRecord>(*log, head, connection_.peer(), begun_at_, bytes);
+}
+
+// Of a call that ends with it.
+void GrpcStream::log_failure(int code) {
+  const auto log = [code](ExchangeRecord& record) {
+    record.set_answer(code, 0);
+    record.finish();
+  };
+  for (const auto& exchange : running_) {
+    if (const auto record = std::move(exchange->record)) log(*record);
+  }
+  if (is_logged_ || code == 0) return;
+  if (const auto record = make_record(0)) log(*record);
+}
+
 void GrpcStream::answer(GrpcExchange& exchange, InferRequest& request) {
   const auto held = remove(exchange);
+  int code = 0;
+  std::size_t bytes = 0;
   if (auto failure = request.conclude()) {
     const bool is_late = connection_.loop().now() >= deadline_;
-    const auto code = is_late ? Code::deadline_exceeded : code_of(failure->kind);
+    Status status(is_late ? Code::deadline_exceeded : code_of(failure->kind),
+                  std::move(failure->text));
+    code = status.code;
     if (!is_streaming() || head_.wants_status) {
-      finish({code, std::move(failure->text)});
+      finish(std::move(status));
     } else {
-      push(write_failure(request, failure->text));
+      push(write_failure(request, status.text));
     }
   } else {
-    push(write_results(request, is_streaming() ? AnswerKind::stream : AnswerKind::unary));
+    auto message = write_results(request, is_streaming() ? AnswerKind::stream : AnswerKind::unary);
+    bytes = message->size;
+    push(std::move(message));
+  }
+  if (held->record) {
+    const auto& model = request.model();
+    held->record->set_subject(model.name(), model.version(), request.id());
+    held->record->set_answer(code, bytes);
+    held->record->finish();
   }
   go_on();
 }
 
 void GrpcStream::answer(GrpcExchange& exchange, const HttpResponse& response) {
   const auto held = remove(exchange);
+  if (held->record) {
+    const auto& [model, version, id] = response.subject;
+    held->record->set_subject(model, version, id);
+    held->record->set_answer(response.status, response.body.size());
+    held->record->finish();
+  }
   if (response.status == static_cast<int>(Code::ok)) {
     push(framed(response.body));
   } else {
@@ -89,6 +130,10 @@ void GrpcStream::answer(GrpcExchange& exchange, const HttpResponse& response) {
 
 void GrpcStream::fail(const GrpcExchange& exchange, Status status) {
   const auto held = remove(exchange);
+  if (held->record) {
+    held->record->set_answer(status.code, 0);
+    held->record->finish();
+  }
   if (is_streaming() && !head_.wants_status) {
     push(write_failure(status.text));
   } else {
@@ -117,6 +162,7 @@ void GrpcStream::push(OutgoingMessagePtr message) {
 
 void GrpcStream::finish(Status status) {
   if (std::exchange(is_finished_, true)) return;
+  log_failure(status.code);
   forget_exchanges();
   held_.clear();
   message_.clear();

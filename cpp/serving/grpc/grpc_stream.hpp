@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "serving/control_queue.hpp"
+#include "serving/exchange_record.hpp"
 #include "serving/grpc/call_head.hpp"
 #include "serving/grpc/message_reader.hpp"
 #include "serving/grpc/outgoing_message.hpp"
@@ -27,8 +28,9 @@ class GrpcStream;
 // A message of a call, until it is answered. The event loop's thread alone uses what it has; others
 // only hold it.
 struct GrpcExchange final : InferWaiter {
-  GrpcStream* stream = nullptr;  // null once nobody waits for the answer
-  InferRequestRef infer;         // while the dispatcher has it
+  GrpcStream* stream = nullptr;            // null once nobody waits for the answer
+  InferRequestRef infer;                   // while the dispatcher has it
+  std::unique_ptr<ExchangeRecord> record;  // null: no log asks for it
 
   [[nodiscard]] Connection* connection() const noexcept override;
   void on_result(InferRequest& request) override;
@@ -85,6 +87,8 @@ class GrpcStream {
   // grpc_stream.cpp
   GrpcExchangePtr remove(const GrpcExchange& exchange);
   void forget_exchanges() noexcept;
+  [[nodiscard]] std::unique_ptr<ExchangeRecord> make_record(std::size_t bytes) const;
+  void log_failure(int code);
   void fail(const GrpcExchange& exchange, Status status);
   void push(OutgoingMessagePtr message);
   void finish(Status status);
@@ -103,6 +107,7 @@ class GrpcStream {
   std::vector<ReceivedMessage> message_;  // of a unary call: none or one
   std::string held_;                      // bytes that came while too many requests run
   std::vector<GrpcExchangePtr> running_;
+  bool is_logged_ = false;  // something of the call is, or will be
 
   bool has_headers_ = false;  // sent, or to be sent
   bool is_finished_ = false;  // nothing follows but what is pending, and the status

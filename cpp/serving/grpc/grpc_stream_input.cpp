@@ -90,6 +90,8 @@ void GrpcStream::on_end() {
 void GrpcStream::dispatch(ReceivedMessage message) {
   auto exchange = std::make_shared<GrpcExchange>();
   exchange->stream = this;
+  exchange->record = make_record(message.body.size());
+  is_logged_ = true;
   running_.push_back(exchange);
   const bool is_infer = head_.method != CallHead::Method::other;
   const auto& keys = connection_.loop().server().keys;
