@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc
 from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
@@ -161,3 +162,26 @@ def test_no_trace_by_default(engine: fasttrt.Engine) -> None:
         assert (settings["trace_level"], settings["trace_file"]) == (["OFF"], "")
         with pytest.raises(InferenceServerException, match=r"\[501\].*--trace-file"):
             client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]})
+
+
+def test_calls_of_grpc_and_their_settings(engine: fasttrt.Engine, tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    x = np.ones((1, 16), np.float32)
+    options = ServerOptions(trace_file=file, trace_rate=1)
+    with (
+        fasttrt.serve(
+            {"mlp": engine}, http_port=0, grpc_port=0, metrics_port=None, options=options
+        ) as server,
+        tritonclient.grpc.InferenceServerClient(server.grpc_url) as client,
+    ):
+        given = tritonclient.grpc.InferInput("x", [1, 16], "FP32").set_data_from_numpy(x)
+        client.infer("mlp", [given], request_id="one")
+        settings = client.update_trace_settings(settings={"trace_rate": "1000"}).settings
+        assert list(settings["trace_rate"].value) == ["1000"]
+        assert client.get_trace_settings() == client.update_trace_settings()
+        client.infer("mlp", [given], request_id="two")
+        with pytest.raises(InferenceServerException, match="trace_file") as caught:
+            client.update_trace_settings(settings={"trace_file": "other"})
+        assert "UNIMPLEMENTED" in caught.value.status()
+    (traced,) = requests_of(file)
+    assert traced["stages"] == STAGES

@@ -62,13 +62,20 @@ void GrpcStream::forget_exchanges() noexcept {
   running_.clear();
 }
 
-std::unique_ptr<ExchangeRecord> GrpcStream::make_record(std::size_t bytes) const {
-  auto* const log = connection_.loop().server().options.access_log.get();
-  if (log == nullptr) return nullptr;
+std::unique_ptr<ExchangeRecord> GrpcStream::make_record(std::string_view message) const {
+  const auto& options = connection_.loop().server().options;
+  RequestLogs logs{options.access_log.get(), nullptr};
+  if (options.tracer != nullptr && head_.method != CallHead::Method::other) {
+    const auto model = read_model_name(message);
+    if (!model.empty() && options.tracer->sampling().wants(model))
+      logs.tracer = options.tracer.get();
+  }
+  if (logs.access == nullptr && logs.tracer == nullptr) return nullptr;
   RequestHead head;
   head.method = "POST";
   head.target = head_.path;
-  return std::make_unique<ExchangeRecord>(*log, head, connection_.peer(), begun_at_, bytes);
+  return std::make_unique<ExchangeRecord>(logs, head, connection_.peer(), begun_at_,
+                                          message.size());
 }
 
 // Of a call that ends with it.
@@ -81,7 +88,7 @@ void GrpcStream::log_failure(int code) {
     if (const auto record = std::move(exchange->record)) log(*record);
   }
   if (is_logged_ || code == 0) return;
-  if (const auto record = make_record(0)) log(*record);
+  if (const auto record = make_record({})) log(*record);
 }
 
 void GrpcStream::answer(GrpcExchange& exchange, InferRequest& request) {
@@ -106,6 +113,7 @@ void GrpcStream::answer(GrpcExchange& exchange, InferRequest& request) {
   if (held->record) {
     const auto& model = request.model();
     held->record->set_subject(model.name(), model.version(), request.id());
+    held->record->set_run(request);
     held->record->set_answer(code, bytes);
     held->record->finish();
   }

@@ -87,7 +87,7 @@ class GrpcStream {
   // grpc_stream.cpp
   GrpcExchangePtr remove(const GrpcExchange& exchange);
   void forget_exchanges() noexcept;
-  [[nodiscard]] std::unique_ptr<ExchangeRecord> make_record(std::size_t bytes) const;
+  [[nodiscard]] std::unique_ptr<ExchangeRecord> make_record(std::string_view message) const;
   void log_failure(int code);
   void fail(const GrpcExchange& exchange, Status status);
   void push(OutgoingMessagePtr message);

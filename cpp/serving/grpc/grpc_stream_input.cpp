@@ -90,7 +90,7 @@ void GrpcStream::on_end() {
 void GrpcStream::dispatch(ReceivedMessage message) {
   auto exchange = std::make_shared<GrpcExchange>();
   exchange->stream = this;
-  exchange->record = make_record(message.body.size());
+  exchange->record = make_record(message.is_compressed ? "" : message.body.bytes());
   is_logged_ = true;
   running_.push_back(exchange);
   const bool is_infer = head_.method != CallHead::Method::other;
@@ -124,6 +124,7 @@ bool GrpcStream::submit(const GrpcExchangePtr& exchange, RequestBody& body) {
   exchange->infer = request;
   try {
     dispatcher.submit(request, engine::Staging::lend);
+    if (exchange->record) exchange->record->set_submitted();
     return true;
   } catch (const QueueFullError& error) {
     request->count_as_rejected();

@@ -154,6 +154,12 @@ class Placement {
 
 }  // namespace
 
+std::string_view read_model_name(std::string_view bytes) noexcept {
+  ProtobufReader reader(bytes);
+  ProtobufField field;
+  return reader.next(field) && field.is(1, Type::bytes) ? field.bytes : std::string_view();
+}
+
 bool read_infer_message(std::string_view bytes, InferMessage& message) {
   message.model = message.version = {};
   auto& header = message.header;

@@ -18,4 +18,7 @@ struct InferMessage {
 // timeout at most, each field once. Returns false for all else, whether it is valid or not.
 [[nodiscard]] bool read_infer_message(std::string_view bytes, InferMessage& message);
 
+// The name of the model alone; empty where there is none at the beginning, as all clients write it.
+[[nodiscard]] std::string_view read_model_name(std::string_view bytes) noexcept;
+
 }  // namespace fasttrt::serving::grpc
