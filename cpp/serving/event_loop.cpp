@@ -1,6 +1,7 @@
 #include "serving/event_loop.hpp"
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -69,6 +70,12 @@ void EventLoop::watch(int descriptor, EventSource& source, std::uint32_t events)
 void EventLoop::change(int descriptor, EventSource& source, std::uint32_t events) noexcept {
   epoll_event event{events, {.ptr = &source}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, descriptor, &event);
+}
+
+void EventLoop::close(FileDescriptor& socket) noexcept {
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket.get(), nullptr);
+  ::shutdown(socket.get(), SHUT_RDWR);
+  socket.reset();
 }
 
 void EventLoop::adopt(int socket, std::unique_ptr<Connection> connection, bool is_refused) {

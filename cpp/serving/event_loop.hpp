@@ -55,6 +55,9 @@ class EventLoop {
   // Throws Error where the system watches no more descriptors.
   void watch(int descriptor, EventSource& source, std::uint32_t events);
   void change(int descriptor, EventSource& source, std::uint32_t events) noexcept;
+  // Closes a socket that it watches, also for its other end where a process that was forked has a
+  // copy: the system would go on watching that one, and the client would wait for it.
+  void close(FileDescriptor& socket) noexcept;
   // Takes a connection over, with its socket; is_refused: to answer that there are too many.
   void adopt(int socket, std::unique_ptr<Connection> connection, bool is_refused);
   // A connection that is closed is destroyed once nothing refers to it.

@@ -184,7 +184,7 @@ void HttpConnection::close() noexcept {
   }
   responses_.clear();
   body_ = {};
-  socket_.reset();
+  loop_.close(socket_);
   auto& server = loop_.server();
   {
     const std::lock_guard lock(server.mutex);

@@ -4,12 +4,16 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <random>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "common/error.hpp"
@@ -36,6 +40,8 @@ class Client {
     address.sin_port = htons(server.port());
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     REQUIRE(connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+    const timeval patience{.tv_sec = 30, .tv_usec = 0};
+    setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
   }
   void send(std::string_view bytes) const {
     REQUIRE(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
@@ -172,6 +178,32 @@ TEST_CASE("A server that is closed has answered, or dropped, all requests") {
     CHECK(server.connections() == 0);
     CHECK_THROWS_AS(server.start(), Error);
   }
+}
+
+TEST_CASE("Connections end although a process that was forked has copies of them") {
+  const TestModel model;
+  auto chosen = options(1);
+  chosen.idle_timeout = milliseconds(300);
+  HttpServer server(chosen);
+  server.models().set(model.served("m", "1"), true);
+  server.start();
+  Client idle(server);
+  idle.send(infer("abc"));
+  CHECK(idle.answer().ends_with("abc"));
+  const auto child = ::fork();
+  if (child == 0) {
+    while (true) ::pause();  // nothing else may be called here
+  }
+  REQUIRE(child > 0);
+  CHECK(idle.is_closed());
+  Client other(server);
+  for (const auto* ids : {"d", "ef"}) {
+    other.send(infer(ids));
+    CHECK(other.answer().ends_with(ids));
+  }
+  CHECK(server.close(seconds(30)));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST_CASE("A server that was never started ends, too") {

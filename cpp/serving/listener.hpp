@@ -32,7 +32,9 @@ class Listener final : public EventSource {
 
   void on_events(std::uint32_t events) override;
   // The clients that have connected and were not accepted yet see the connection reset.
-  void close() noexcept { socket_.reset(); }
+  void close() noexcept {
+    if (socket_) loop_.close(socket_);
+  }
 
  private:
   void pause();

@@ -155,7 +155,7 @@ void GrpcConnection::on_deadline() {
 void GrpcConnection::close() noexcept {
   if (!socket_) return;
   streams_.clear();
-  socket_.reset();
+  loop_.close(socket_);
   auto& server = loop_.server();
   {
     const std::lock_guard lock(server.mutex);
