@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from fasttrt._serving.server_options import ServerOptions
 from support.models import mlp
 
 KEY = "a-key_0123"
+CASES = os.environ.get("FASTTRT_TEST_SCHEMATHESIS")
+"""How many random requests to send to each path, besides those at the bounds of the schemas."""
+PHASES = ["--phases", "coverage,fuzzing", "-n", CASES] if CASES else ["--phases", "coverage"]
 SETTINGS = """
 [parameters]
 "path.model" = "mlp"
@@ -102,11 +106,12 @@ def test_the_server_keeps_to_it(tmp_path: Path) -> None:
             [
                 sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml",
                 "run", "openapi.json", "--url", f"http://{server.url}",
-                "-H", f"Authorization: Bearer {KEY}", "--phases", "coverage,fuzzing", "-n", "4",
-                "--seed", "1", "--checks", "all", "--exclude-checks", "positive_data_acceptance",
-                "--no-shrink", "--continue-on-failure",
+                "-H", f"Authorization: Bearer {KEY}", *PHASES, "--seed", "1", "--no-shrink",
+                "--checks", "all", "--exclude-checks", "positive_data_acceptance",
+                "--continue-on-failure",
             ],
-            cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            timeout=86400 if CASES else 240,
         )  # fmt: skip
         assert found.returncode == 0, found.stdout[-8000:] + found.stderr[-2000:]
         passed = re.search(r"(\d+) generated, (\d+) passed", found.stdout)
