@@ -27,7 +27,7 @@ struct DispatchStatistics {
   std::uint64_t waiting = 0;                  // requests that have not begun
   std::uint64_t most_waiting = 0;             // so far
   std::uint64_t running = 0;                  // runs under way
-  Request::Clock::time_point last_arrival{};  // of a request that was queued
+  Request::Clock::time_point last_arrival;  // of a request that was queued
 
   // Sums over requests, except run: over runs.
   Duration queue{};    // from when a request came until its run began
