@@ -28,7 +28,7 @@ class HandleRef {
 template <class Ref, auto destroy>
 class Owned : public Ref {
  public:
-  using Handle = typename Ref::Handle;
+  using Handle = Ref::Handle;
 
   // Empty and of no context.
   Owned() noexcept : Ref(Handle{}) {}
