@@ -24,9 +24,9 @@ struct DispatchStatistics {
   std::uint64_t rows = 0;                           // without padding
   std::map<std::int64_t, std::uint64_t> run_sizes;  // rows of a run, padding included: runs
 
-  std::uint64_t waiting = 0;                  // requests that have not begun
-  std::uint64_t most_waiting = 0;             // so far
-  std::uint64_t running = 0;                  // runs under way
+  std::uint64_t waiting = 0;                // requests that have not begun
+  std::uint64_t most_waiting = 0;           // so far
+  std::uint64_t running = 0;                // runs under way
   Request::Clock::time_point last_arrival;  // of a request that was queued
 
   // Sums over requests, except run: over runs.
