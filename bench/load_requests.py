@@ -20,6 +20,9 @@ Rng = np.random.Generator
 LIMIT = 8 << 20
 """The server's limit of a body."""
 _LARGE = 1 << 20
+_ON_THE_CPU = ("numbers", "texts")
+"""TensorRT has no strings, and takes no sizes that its profile lacks."""
+_CONFIG = "max_batch_size: 32 instance_group { kind: KIND_CPU } dynamic_batching {}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def save_models(folder: Path) -> None:
         path = folder / name / "1"
         path.mkdir(parents=True)
         (path / "model.onnx").write_bytes(content)
+        if name in _ON_THE_CPU:
+            (path.parent / "config.pbtxt").write_text(_CONFIG)
 
 
 def load_models(folder: Path) -> dict[str, Model]:

@@ -182,6 +182,8 @@ def main() -> int:
         folder = Path(name) / "models"
         save_models(folder)
         more = ["--http-max-input-size", str(LIMIT), "--device", options.device]
+        if options.device != "cpu":
+            more += ["--precision", "fp32"]
         if options.memory_budget:
             more += ["--memory-budget", options.memory_budget]
         log = Path(name) / "log"
