@@ -34,7 +34,7 @@ _LENGTH = {
 }  # fmt: skip
 _ENCODING = {
     "name": "Content-Encoding", "in": "header",
-    "schema": {"type": "string", "enum": ["identity", "gzip", "deflate"]},
+    "schema": {"type": "string", "enum": ["", "identity", "gzip", "deflate"]},
 }  # fmt: skip
 
 
