@@ -66,7 +66,6 @@ void Engine::load(std::span<const std::byte> plan) {
   }
   if (options_.specialization != Specialization::lazy) config_ = make_config();
   shared_.compiles = library_->generation() == nvinfer::Generation::rtx;
-  shared_.separates_kernels = shared_.compiles;
   shared_.context_lifetime = shared_.compiles ? options_.context_lifetime : 0;
   shared_.graphs = options_.graphs;
   const bool kernels_change = shared_.compiles && options_.specialization == Specialization::lazy &&
@@ -79,6 +78,8 @@ void Engine::load(std::span<const std::byte> plan) {
     }
     shared_.graphs = GraphPolicy::never;
   }
+  // A capture and what TensorRT does in the background meanwhile could disturb each other.
+  shared_.separates_kernels = shared_.compiles && !kernels_change;
   {
     auto lock = gate_.lock();
     auto session = sessions_.take(lock, [this] { return make_session(); });
