@@ -9,16 +9,25 @@
 
 #include "bindings/gil.hpp"
 #include "bindings/register.hpp"
+#include "serving/cuda_memory_region.hpp"
 #include "serving/shared_memory_table.hpp"
 
 namespace fasttrt::bindings {
 namespace {
 
 namespace py = pybind11;
+using serving::CudaMemoryRegion;
 using serving::RegionCopy;
 using serving::SharedMemoryRegion;
 using serving::SharedMemoryTable;
 using serving::SystemMemoryRegion;
+
+std::shared_ptr<CudaMemoryRegion> open_cuda_memory(const py::bytes& raw_handle, int device,
+                                                   std::size_t bytes) {
+  const std::string handle = raw_handle;
+  const GilRelease release;  // nothing of Python's is touched
+  return std::make_shared<CudaMemoryRegion>(handle, device, bytes);
+}
 
 std::optional<py::memoryview> copy(const SharedMemoryTable& table, const SharedMemoryRegion& region,
                                    std::size_t offset, std::size_t bytes) {
@@ -71,6 +80,13 @@ void register_shared_memory(py::module_& module) {
           "or one that ends before offset + size.")
       .def_property_readonly("key", &SystemMemoryRegion::key)
       .def_property_readonly("offset", &SystemMemoryRegion::offset);
+  py::class_<CudaMemoryRegion, SharedMemoryRegion, std::shared_ptr<CudaMemoryRegion>>(
+      module, "CudaMemoryRegion", "Memory of a GPU that another process has exported.")
+      .def(
+          py::init(&open_cuda_memory), py::arg("raw_handle"), py::arg("device"), py::arg("size"),
+          "Open the memory, by its CUDA IPC handle. Raises InputError for a handle that is none, a "
+          "device that is not there, or memory that is smaller.")
+      .def_property_readonly("device", &CudaMemoryRegion::device);
   py::class_<RegionCopy>(module, "RegionCopy", py::buffer_protocol(),
                          "What a part of a region was; a buffer of bytes.")
       .def_buffer(&buffer_of);

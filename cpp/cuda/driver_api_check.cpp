@@ -8,6 +8,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include "cuda/ipc_api.hpp"
+
 namespace fasttrt::cuda {
 namespace {
 
@@ -33,6 +35,10 @@ struct SameAbi<GraphEdge, CUgraphEdgeData>
                          offsetof(GraphEdge, type) == offsetof(CUgraphEdgeData, type)> {};
 #endif
 
+template <>
+struct SameAbi<IpcHandle, CUipcMemHandle>
+    : std::bool_constant<sizeof(IpcHandle) == sizeof(CUipcMemHandle)> {};
+
 template <class Ours, class Theirs>
 struct SameFunction : std::false_type {};
 
@@ -54,6 +60,12 @@ constexpr bool same_version(std::string_view ours, std::string_view theirs) {
   static_assert(SameFunction<decltype(DriverApi::field), decltype(&::symbol)>::value, #symbol); \
   static_assert(same_version(#symbol, FASTTRT_EXPAND(symbol)), #symbol);
 FASTTRT_CUDA_FUNCTIONS(FASTTRT_CUDA_CHECK)
+
+#define FASTTRT_CUDA_IPC_CHECK(field, symbol, parameters)                                    \
+  static_assert(SameFunction<decltype(IpcApi::field), decltype(&::symbol)>::value, #symbol); \
+  static_assert(same_version(#symbol, FASTTRT_EXPAND(symbol)), #symbol);
+FASTTRT_CUDA_IPC_FUNCTIONS(FASTTRT_CUDA_IPC_CHECK)
+static_assert(CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS == ipc_lazy_enable_peer_access);
 #if CUDA_VERSION >= 12030
 FASTTRT_CUDA_NEWER_FUNCTIONS(FASTTRT_CUDA_CHECK)
 #endif

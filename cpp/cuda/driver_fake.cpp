@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "cuda/driver_api.hpp"
+#include "cuda/ipc_api.hpp"
 
 using namespace fasttrt::cuda;  // NOLINT(google-build-using-namespace): its signatures
 using Work = std::vector<std::function<void()>>;
@@ -270,6 +272,25 @@ DRIVER(cuMemcpyDtoDAsync_v2, DevicePtr to, DevicePtr from, std::size_t bytes, CU
 }
 DRIVER(cuMemsetD8Async, DevicePtr to, unsigned char value, std::size_t bytes, CUstream_st* stream) {
   return queue(stream, [=] { std::memset(pointer(to), value, bytes); });
+}
+DRIVER(cuMemGetAddressRange_v2, DevicePtr* base, std::size_t* bytes, DevicePtr data) {
+  const std::lock_guard lock(state().mutex);
+  const auto after = state().device_memory.upper_bound(data);
+  if (after == state().device_memory.begin()) return Result::invalid_value;
+  *base = std::prev(after)->first;
+  *bytes = std::prev(after)->second;
+  return Result::success;
+}
+// A handle has the address of the memory, which is this process's.
+DRIVER(cuIpcOpenMemHandle_v2, DevicePtr* data, IpcHandle handle, unsigned int /*flags*/) {
+  if (!has_context()) return Result::invalid_context;
+  std::memcpy(data, handle.bytes.data(), sizeof(*data));
+  const std::lock_guard lock(state().mutex);
+  return state().device_memory.contains(*data) ? Result::success : Result::invalid_value;
+}
+DRIVER(cuIpcCloseMemHandle, DevicePtr data) {
+  const std::lock_guard lock(state().mutex);
+  return state().device_memory.contains(data) ? Result::success : Result::invalid_value;
 }
 DRIVER(cuPointerGetAttribute, void* value, PointerAttribute attribute, DevicePtr data) {
   const std::lock_guard lock(state().mutex);

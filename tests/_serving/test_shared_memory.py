@@ -167,6 +167,21 @@ def test_registration(client: InferenceServerClient) -> None:
         assert client.get_system_shared_memory_status() == []
 
 
+def test_memory_of_gpus_that_is_none(client: InferenceServerClient) -> None:
+    assert "cuda_shared_memory" in client.get_server_metadata()["extensions"]
+    assert client.get_cuda_shared_memory_status() == []
+    for handle, device, message in (
+        ("?", 0, "b64: expected base64"),
+        ("AAAA", 0, "raw_handle: expected 64 bytes, got 3"),
+        ("AAAA" * 21 + "AA==", 1 << 40, "device_id: expected at most"),
+        ("AAAA" * 21 + "AA==", 77, "failed to register shared memory region 'r'"),
+    ):
+        with pytest.raises(InferenceServerException, match=rf"\[400\].*{message}"):
+            client.register_cuda_shared_memory("r", handle, device, 4)
+    with pytest.raises(InferenceServerException, match=r"\[404\].*cuda shared memory region: 'r'"):
+        client.get_cuda_shared_memory_status("r")
+
+
 @pytest.mark.parametrize(
     ("name", "body", "message"),
     [

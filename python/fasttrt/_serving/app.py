@@ -210,6 +210,7 @@ class App:
     def _server(self, _: Request, __: Route) -> Response:
         optional = {
             "system_shared_memory": self.shared_memory.table is not None,
+            "cuda_shared_memory": self.shared_memory.table is not None,
             "trace": self.tracing.tracer is not None,
         }
         return json_response(server_metadata([name for name, has in optional.items() if has]))

@@ -15,6 +15,7 @@ EXTENSIONS = (
     "schedule_policy",
     "model_configuration",
     "system_shared_memory",
+    "cuda_shared_memory",
     "binary_tensor_data",
     "parameters",
     "statistics",
@@ -22,7 +23,7 @@ EXTENSIONS = (
     "logging",
 )
 """Those of Triton's that there are, in its order."""
-OPTIONAL = ("system_shared_memory", "trace")
+OPTIONAL = ("system_shared_memory", "cuda_shared_memory", "trace")
 """Those that a server has only where its options say so."""
 
 

@@ -168,6 +168,8 @@ class Server:
             self._models.close(drain=self._all_ended, timeout=_LOADING_SECONDS)
             if self._access_log is not None:
                 self._access_log.close()
+            self._app.shared_memory.unregister("system")
+            self._app.shared_memory.unregister("cuda")
             self._app.tracing.close()
             self._app.log_settings.close()
         return self._all_ended

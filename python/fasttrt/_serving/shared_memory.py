@@ -17,6 +17,7 @@ from fasttrt.errors import InputError
 Kind = Literal["system", "cuda"]
 _MAX_COPIED_BYTES = 1 << 30
 _MAX_NAME = 255
+_LAST_DEVICE = 2**31 - 1
 _RESERVED = "triton_python_backend_shm_region_"
 _Region = TypeVar("_Region", bound=_core.SharedMemoryRegion)
 
@@ -108,13 +109,27 @@ class SharedMemory:
         self._add(table, name, region)
 
     def register_cuda(self, name: str, raw_handle: bytes, device_id: int, byte_size: int) -> None:
-        """Register memory of a GPU, by its CUDA IPC handle.
+        """Register memory of a GPU that the client has allocated, and frees only once it is not.
+
+        Args:
+            name: the region's.
+            raw_handle: the memory's ``cudaIpcMemHandle_t``.
+            device_id: the GPU's ordinal.
+            byte_size: how many bytes the region has.
 
         Raises:
-            UnsupportedRequestError: shared memory is off, or the server has none of this kind.
+            UnsupportedRequestError: shared memory is off.
+            DuplicateRegionError: the name is taken.
+            InputError: the name is none, the handle cannot be opened, or the memory is smaller.
         """
-        self._free_name(name)
-        raise UnsupportedRequestError("this server has no CUDA shared memory")
+        table = self._free_name(name)
+        if device_id > _LAST_DEVICE:
+            raise InputError(f"device_id: expected at most {_LAST_DEVICE}, got {device_id}")
+        try:
+            region = _core.CudaMemoryRegion(raw_handle, device_id, byte_size)
+        except InputError as error:
+            raise _not_registered(name, error) from None
+        self._add(table, name, region)
 
     def unregister(self, kind: Kind, name: str = "") -> None:
         """Unregister a region if it is there and of this kind; all of the kind without a name.
@@ -141,18 +156,14 @@ class SharedMemory:
         """
         return self._chosen("system", _core.SystemMemoryRegion, name)
 
-    def check_cuda(self, name: str = "") -> None:
-        """Check that a region of a GPU's memory is there.
+    def cuda_regions(self, name: str = "") -> "dict[str, _core.CudaMemoryRegion]":
+        """Return the regions of GPUs' memory by their names, or the one of a name.
 
         Raises:
             UnsupportedRequestError: shared memory is off.
             UnknownRegionError: there is none of this name and kind.
         """
-        table = self._allowed()
-        if name and table.find(name) is not None:
-            raise _of_another_kind(name, "cuda")
-        if name:
-            raise _unknown(name, "cuda")
+        return self._chosen("cuda", _core.CudaMemoryRegion, name)
 
     def part(self, name: str, offset: int, byte_size: int) -> SharedPart:
         """Return a part of a region.

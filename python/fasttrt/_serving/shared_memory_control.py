@@ -34,8 +34,13 @@ def shared_memory_handlers(
         )
 
     def cuda_status(_: Request, route: Route) -> Response:
-        shared_memory.check_cuda(route.region)
-        return json_response([])
+        regions = shared_memory.cuda_regions(route.region)
+        return json_response(
+            [
+                {"name": name, "device_id": region.device, "byte_size": region.size}
+                for name, region in regions.items()
+            ]
+        )
 
     def register_system(request: Request, route: Route) -> Response:
         shared_memory.check_allowed()
