@@ -16,7 +16,7 @@ namespace {
 // The fake driver's handles have addresses of this process; the real one opens none of its own.
 std::string handle_of(const void* data) {
   std::string handle(sizeof(cuda::IpcHandle), '\0');
-  std::memcpy(handle.data(), &data, sizeof(data));
+  std::memcpy(handle.data(), static_cast<const void*>(&data), sizeof(data));
   return handle;
 }
 
