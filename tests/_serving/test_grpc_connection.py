@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import grpc
 import h2.events
 import numpy as np
 import pytest
+import tritonclient.grpc
 from tritonclient.grpc import service_pb2
 
 from fasttrt import _core
@@ -349,3 +351,26 @@ def test_clients_are_told_that_a_server_is_closed(opened: Opened) -> None:
     client.__exit__(None, None, None)
     closing.join()
     assert front.server.connections == 0
+
+
+def test_requests_of_tritons_client_need_no_python(opened: Opened) -> None:
+    front, _ = opened()
+    x = samples()
+    given = tritonclient.grpc.InferInput("x", list(x.shape), "FP32").set_data_from_numpy(x)
+    outputs = [tritonclient.grpc.InferRequestedOutput("y")]
+    answers: queue.Queue[Any] = queue.Queue()
+    url = f"127.0.0.1:{front.server.grpc_port}"
+    with tritonclient.grpc.InferenceServerClient(url) as client:
+        result = client.infer(
+            "double", [given], "1", outputs, request_id="7", priority=1, timeout=10_000_000
+        )
+        np.testing.assert_array_equal(result.as_numpy("y"), 2 * x)
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for flag in (False, True):
+            client.async_stream_infer("double", [given], enable_empty_final_response=flag)
+            result, error = answers.get(timeout=PATIENCE)
+            assert error is None
+            np.testing.assert_array_equal(result.as_numpy("y"), 2 * x)
+        client.stop_stream()
+    assert front.seen == []
+    assert count(front, "success") == 3

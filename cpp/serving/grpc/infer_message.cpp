@@ -52,7 +52,11 @@ bool read_request_parameter(std::string_view bytes, InferHeader& header) noexcep
   Parameter parameter;
   if (!read_parameter(bytes, parameter)) return false;
   if (parameter.key == "priority") return take_number(parameter.value, header.priority);
-  return parameter.key == "timeout" && take_number(parameter.value, header.timeout_us);
+  if (parameter.key == "timeout") return take_number(parameter.value, header.timeout_us);
+  // Each request has one answer, which is the final one: the flag, which says something of others,
+  // changes nothing. perf_analyzer always sends it.
+  return parameter.key == "triton_enable_empty_final_response" &&
+         parameter.value.is(1, Type::varint);
 }
 
 // A place in shared memory; string_param 3.

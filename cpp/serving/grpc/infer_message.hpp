@@ -14,8 +14,9 @@ struct InferMessage {
   InferHeader header;        // with the data of its inputs
 };
 
-// Reads a message whose data are all raw or in shared memory, with the parameters priority and
-// timeout at most, each field once. Returns false for all else, whether it is valid or not.
+// Reads a message whose data are all raw or in shared memory, with no parameters that would
+// change the answer but priority and timeout, each field once. Returns false for all else, whether
+// it is valid or not.
 [[nodiscard]] bool read_infer_message(std::string_view bytes, InferMessage& message);
 
 // The name of the model alone; empty where there is none at the beginning, as all clients write it.

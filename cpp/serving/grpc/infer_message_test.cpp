@@ -113,6 +113,9 @@ TEST_CASE("What is not plain is left to others") {
   CHECK(!is_plain(model + field_of(9, "") + input + data));
   CHECK(!is_plain(model + number_of(5, 1)));
   CHECK(!is_plain(model + parameter_of("sequence_id", 1) + input + data));
+  const std::string flag = "triton_enable_empty_final_response";
+  CHECK(is_plain(model + parameter_of(flag, 1, 1) + input + data));
+  CHECK(!is_plain(model + parameter_of(flag, 1, 2) + input + data));
   CHECK(!is_plain(model + parameter_of("priority", 1, 1) + input + data));
   CHECK(!is_plain(model + parameter_of("priority", ~0ULL) + input + data));
   CHECK(
