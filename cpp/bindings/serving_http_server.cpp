@@ -39,7 +39,7 @@ class PyHttpServer {
  public:
   explicit PyHttpServer(const HttpOptions& options)
       : server_(std::make_unique<HttpServer>(options)) {}
-  ~PyHttpServer() {
+  ~PyHttpServer() {  // NOLINT(bugprone-exception-escape): close() throws for another's server alone
     if (process_.is_another()) {
       std::ignore = server_.release();  // the parent's
       return;
