@@ -69,7 +69,7 @@ void StreamOrder::add(const ArrayView& array, const py::object& object) {
   if (is_callers_ || !is_complete_ || array.place == Place::host) return;
   if (array.exchange == nullptr && Py_TYPE(object.ptr()) == ordered_type_) return;
   const auto later = array.exchange != nullptr ? array.stream : current_stream(object);
-  is_complete_ = later && *later == stream_->handle();
+  is_complete_ = later && stream_ && *later == stream_->handle();
 }
 
 }  // namespace fasttrt::bindings

@@ -29,7 +29,7 @@ std::int64_t now() noexcept {
 }
 
 void relax() noexcept {
-#if defined(__x86_64__)
+#ifdef __x86_64__
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");

@@ -43,6 +43,7 @@ bool gpu_is_missing() {
   return !problem.empty();
 }
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): how many, and which
 void fill_randomly(void* data, std::size_t bytes, unsigned int seed) {
   std::mt19937 random(seed);
   for (auto& byte : std::span(static_cast<unsigned char*>(data), bytes)) {

@@ -27,13 +27,12 @@ struct CUctx_st {
   int device = 0;
 };
 
-struct Dependency {
-  CUgraphNode_st* from;
-  CUgraphNode_st* to;
-  GraphEdge edge;
-};
-
 struct CUgraph_st {
+  struct Dependency {
+    CUgraphNode_st* from;
+    CUgraphNode_st* to;
+    GraphEdge edge;
+  };
   Work work;
   std::vector<Dependency> edges;
 };
@@ -135,7 +134,10 @@ Result spoil_capture() {
 }
 
 // Of a step of a graph's work.
-CUgraphNode_st* node(std::size_t step) { return reinterpret_cast<CUgraphNode_st*>(step + 1); }
+CUgraphNode_st* node(std::size_t step) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): it points to nothing
+  return reinterpret_cast<CUgraphNode_st*>(step + 1);
+}
 
 }  // namespace
 
@@ -325,7 +327,7 @@ DRIVER(cuStreamEndCapture, CUstream_st* stream, CUgraph_st** graph) {
   auto work = std::exchange(stream->work, {});
   thread().capturing = nullptr;
   if (status == CaptureStatus::invalidated) return Result{901};  // ..._CAPTURE_INVALIDATED
-  std::vector<Dependency> edges;
+  std::vector<CUgraph_st::Dependency> edges;
   for (std::size_t i = 1; i < work.size(); ++i) {  // every other step may begin early
     const auto early = static_cast<unsigned char>(i % 2);
     edges.push_back({node(i - 1), node(i), {early, 0, early, {}}});
@@ -364,6 +366,7 @@ DRIVER(cuGraphLaunch, CUgraphExec_st* exec, CUstream_st* stream) {
     for (const auto& step : work) step();
   });
 }
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): the driver's
 DRIVER(cuGraphGetEdges_v2, CUgraph_st* graph, CUgraphNode_st** from, CUgraphNode_st** to,
        GraphEdge* edges, std::size_t* count) {
   MAY_FAIL(cuGraphGetEdges_v2);
@@ -379,7 +382,7 @@ DRIVER(cuGraphGetEdges_v2, CUgraph_st* graph, CUgraphNode_st** from, CUgraphNode
 DRIVER(cuGraphRemoveDependencies_v2, CUgraph_st* graph, CUgraphNode_st* const* from,
        CUgraphNode_st* const* to, const GraphEdge* edges, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
-    const auto removed = std::erase_if(graph->edges, [&](const Dependency& one) {
+    const auto removed = std::erase_if(graph->edges, [&](const CUgraph_st::Dependency& one) {
       return one.from == from[i] && one.to == to[i] && one.edge.type == edges[i].type;
     });
     if (removed != 1) return Result::invalid_value;

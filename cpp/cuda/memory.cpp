@@ -94,7 +94,7 @@ namespace {
 
 // Empty for memory that the driver never heard of.
 std::optional<MemoryType> type_of(const void* data) {
-  MemoryType type{};
+  auto type = MemoryType::host;
   const Result code =
       driver().pointer_get_attribute(&type, PointerAttribute::memory_type, to_driver(data));
   if (code == Result::invalid_value) return std::nullopt;

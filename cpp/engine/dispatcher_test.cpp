@@ -390,6 +390,7 @@ std::vector<std::string> call_together(Dispatcher& dispatcher, const std::vector
   return answers;
 }
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): how many, and of what shape
 std::vector<Rows> some_rows(std::size_t requests, std::int64_t count, std::int64_t width) {
   Random random;
   std::vector<Rows> rows;

@@ -283,6 +283,14 @@ bool Session::replay(std::span<OutputArray> results, cuda::StreamRef stream) {
 
 void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
                       std::span<OutputArray> results, cuda::StreamRef stream) {
+  // A capture that failed leaves a context to be made anew, where this run compiles first.
+  while (!enqueue_in_context(arrays, profile, results, stream)) {
+  }
+}
+
+// Returns false, with nothing queued, where the context turned out to be suspect.
+bool Session::enqueue_in_context(std::span<const InputArray> arrays, std::size_t profile,
+                                 std::span<OutputArray> results, cuda::StreamRef stream) {
   const nvinfer::ErrorScope errors;
   context_.select(profile);  // is it worn?
   const bool is_known = is_prepared(arrays, profile);
@@ -298,10 +306,7 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
   if (is_separate && is_known) {
     lock = context_.lock_compiling();  // no context compiles while another captures
     queued = graphs_.launch_once(run, stream);
-    if (graphs_.is_context_suspect()) {
-      lock.unlock();
-      return enqueue(arrays, profile, results, stream);
-    }
+    if (graphs_.is_context_suspect()) return false;
   }
   if (!queued) queued = enqueue_in_order(stream);
   for (const auto& output : outputs_) {
@@ -323,6 +328,7 @@ void Session::enqueue(std::span<const InputArray> arrays, std::size_t profile,
   auto* const capturable = can_capture ? &run : nullptr;
   if (!graphs_.note(key_, std::move(shapes), capturable, stream)) context_.forget_shapes();
   run_.is_captured = graphs_.find(key_) != nullptr;
+  return true;
 }
 
 // Whether the run compiles nothing, so that it need not wait for other contexts that do. The values

@@ -122,6 +122,8 @@ class Session {
   [[nodiscard]] bool replay(std::span<OutputArray> results, cuda::StreamRef stream);
   void enqueue(std::span<const InputArray> arrays, std::size_t profile,
                std::span<OutputArray> results, cuda::StreamRef stream);
+  [[nodiscard]] bool enqueue_in_context(std::span<const InputArray> arrays, std::size_t profile,
+                                        std::span<OutputArray> results, cuda::StreamRef stream);
   [[nodiscard]] bool enqueue_in_order(cuda::StreamRef stream);
   [[nodiscard]] bool is_prepared(std::span<const InputArray> arrays, std::size_t profile) const;
   void note_prepared(std::span<const InputArray> arrays, std::size_t profile);

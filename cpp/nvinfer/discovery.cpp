@@ -22,7 +22,7 @@ constexpr std::array rtx_sonames{"libtensorrt_rtx.so.1"};
 constexpr std::array lean_sonames{"libnvinfer_lean.so.11", "libnvinfer_lean.so.10",
                                   "libnvinfer_lean.so.8"};
 
-#if defined(__aarch64__)
+#ifdef __aarch64__
 constexpr std::array system_folders{"/usr/lib/aarch64-linux-gnu", "/usr/lib64",
                                     "/usr/local/tensorrt/lib",    "/opt/tensorrt/lib",
                                     "/usr/src/tensorrt/lib",      "/usr/local/cuda/lib64"};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace fasttrt::serving::grpc {
@@ -156,7 +157,7 @@ Http2Session::Http2Session(Http2Events& events, const Limits& limits) {
 bool Http2Session::receive(std::string_view bytes) {
   const auto taken = api_.mem_recv(
       session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  return !has_failed_ && taken == static_cast<ssize_t>(bytes.size());
+  return !has_failed_ && std::cmp_equal(taken, bytes.size());
 }
 
 bool Http2Session::produce(std::string_view& bytes) {

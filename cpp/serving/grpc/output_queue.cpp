@@ -57,7 +57,7 @@ OutputQueue::Result OutputQueue::write(int socket) {
       return errno == EAGAIN || errno == EWOULDBLOCK ? Result::blocked : Result::failed;
     }
     advance(static_cast<std::size_t>(sent));
-    if (static_cast<std::size_t>(sent) < total) return Result::blocked;
+    if (std::cmp_less(sent, total)) return Result::blocked;
   }
   return Result::written;
 }
