@@ -78,11 +78,10 @@ TEST_CASE("Tensors in shared memory have no raw contents") {
            parameter(field, "shared_memory_offset", number_of(2, 8));
   };
   const auto tensor = field_of(1, "x") + field_of(2, "FP32");
-  InferMessage message;
-  REQUIRE(read_infer_message(model + field_of(5, tensor + region(4)) +
-                                 input_of("id", "UINT8", {2}) +
-                                 field_of(6, field_of(1, "y") + region(2)) + field_of(7, "ab"),
-                             message));
+  const auto bytes = model + field_of(5, tensor + region(4)) + input_of("id", "UINT8", {2}) +
+                     field_of(6, field_of(1, "y") + region(2)) + field_of(7, "ab");
+  InferMessage message;  // which points into the bytes
+  REQUIRE(read_infer_message(bytes, message));
   const auto& header = message.header;
   CHECK(header.inputs[0].shared.region == "r");
   CHECK(header.inputs[0].shared.offset == 8);
