@@ -67,9 +67,9 @@ TEST_CASE("Tensors may be in shared memory") {
       R"("parameters":{"shared_memory_region":"r 1","shared_memory_byte_size":24,)"
       R"("shared_memory_offset":8})";
   const std::string head = R"({"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32",)";
-  InferHeader header;
-  REQUIRE(
-      read_infer_header(head + shared + R"(}],"outputs":[{"name":"y",)" + shared + "}]}", header));
+  const auto text = head + shared + R"(}],"outputs":[{"name":"y",)" + shared + "}]}";
+  InferHeader header;  // which points into the text
+  REQUIRE(read_infer_header(text, header));
   CHECK(header.inputs[0].shared.region == "r 1");
   CHECK(header.inputs[0].shared.offset == 8);
   CHECK(header.inputs[0].bytes == 24);
