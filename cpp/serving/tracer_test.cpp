@@ -27,8 +27,8 @@ TEST_CASE("The events of a request: its stages, one after the other") {
   const auto pid = events.substr(pid_at, events.find(',', pid_at) - pid_at);
   const auto event = [&](const std::string& name, const std::string& phase, const std::string& ts,
                          const std::string& rest = "") {
-    return ",\n{\"name\":\"" + name + "\",\"cat\":\"infer\"," + pid +
-           R"(,"tid":0,"id":"5","ph":")" + phase + R"(","ts":)" + ts + rest + "}";
+    return ",\n{\"name\":\"" + name + R"(","cat":"infer",)" + pid + R"(,"tid":0,"id":"5","ph":")" +
+           phase + R"(","ts":)" + ts + rest + "}";
   };
   CHECK(events ==
         event("m\\\"", "b", "1000.001", R"(,"args":{"version":"1","client":"here","status":200})") +
