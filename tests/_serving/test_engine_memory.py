@@ -82,6 +82,14 @@ def in_memory(models: Models) -> str:
         return "".join(sorted(slot.model.name for slot in models.in_memory))
 
 
+def without_a(opened: Opened) -> Models:
+    """Give models of which b has taken a's place in memory."""
+    models = opened(1.5)
+    models.load("a")
+    models.load("b")
+    return models
+
+
 def infer(models: Models, served: Served, name: str) -> None:
     (x,) = served[name].inputs(batch=3)
     with models.use(name) as model:
@@ -230,9 +238,7 @@ def test_requests_for_what_cannot_come_back_fail_until_it_can(
     repository: Path, opened: Opened, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_recovery, "_RETRY_SECONDS", (0.01,))
-    models = opened(1.5)
-    models.load("a")
-    models.load("b")
+    models = without_a(opened)
     file = repository / "a" / "1" / "model.onnx"
     content = file.read_bytes()
     file.write_bytes(b"not a model")
@@ -252,9 +258,7 @@ def test_requests_for_what_cannot_come_back_fail_until_it_can(
 def test_files_that_changed_meanwhile_are_what_comes_back(
     repository: Path, opened: Opened, served: Served
 ) -> None:
-    models = opened(1.5)
-    models.load("a")
-    models.load("b")
+    models = without_a(opened)
     app = App(models)
     served["a"] = mlp((20, 32, 8))
     save(repository, "a", served["a"])
@@ -270,9 +274,7 @@ def test_files_that_changed_meanwhile_are_what_comes_back(
 def test_tasks_that_wait_may_be_cancelled(
     opened: Opened, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = opened(1.5)
-    models.load("a")
-    models.load("b")
+    models = without_a(opened)
     app = App(models)
     may_load, _ = held_load(monkeypatch)
     (x,) = served["a"].inputs(batch=3)
@@ -296,9 +298,7 @@ def test_tasks_that_wait_may_be_cancelled(
 def test_closing_ends_requests_that_wait(
     opened: Opened, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = opened(1.5)
-    models.load("a")
-    models.load("b")
+    models = without_a(opened)
     app = App(models)
     may_load, _ = held_load(monkeypatch)
     answers: list[tuple[int, Any]] = []
