@@ -40,7 +40,7 @@ bool GraphRunner::launch_once(CapturableRun& run, cuda::StreamRef stream) {
   try {
     const auto captured = capture(run);
     if (captured.graph) {
-      captured.graph.launch(stream);
+      captured.graph.launch(stream);  // the driver frees it when it has run
       return true;
     }
     problem = captured.problem;
@@ -56,7 +56,7 @@ bool GraphRunner::launch_once(CapturableRun& run, cuda::StreamRef stream) {
 }
 
 // The same run for the second time may come again. A capture wants an enqueue before it that was
-// not captured, in which TensorRT prepares itself for the shapes: there have been two.
+// not captured, in which TensorRT prepares itself for the shapes: there has been one.
 bool GraphRunner::note(std::span<const std::int64_t> key, std::vector<nvinfer::Dims> output_shapes,
                        CapturableRun* run, cuda::StreamRef stream) {
   CapturedRun* const known = cache_.find(key);
