@@ -1,9 +1,10 @@
 """Other servers of an ONNX model, each in the Python that has it; `serving.py` starts them.
 
-python rival_servers.py granian|kserve|mlserver|litserve MODEL PORT
+python rival_servers.py granian|kserve|mlserver|litserve MODEL PORT [DEVICE]
 
-It needs no fasttrt. All run the model's float32 input x to y in ONNX Runtime, in one worker, and
-each takes the shortest format that it knows: binary tensors of Triton's protocol (granian with a
+All run the model's float32 input x to y in one worker: on the CPU in ONNX Runtime, which needs no
+fasttrt, on a GPU in an engine of fasttrt, as `fasttrt serve` does, so that they differ in all else.
+Each takes the shortest format that it knows: binary tensors of Triton's protocol (granian with a
 handler, KServe's SDK), its JSON (MLServer, which has no binary tensors over HTTP), or base64 in
 JSON of its own (LitServe).
 """
@@ -25,14 +26,26 @@ import onnxruntime
 import orjson
 
 MODEL = "FASTTRT_BENCH_MODEL"
+DEVICE = "FASTTRT_BENCH_DEVICE"
 NAME = "m"
 
 
-def open_model(path: str) -> onnxruntime.InferenceSession:
-    """On the GPU if its build can; with its own defaults, as fasttrt has them on the CPU."""
-    available = onnxruntime.get_available_providers()
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    return onnxruntime.InferenceSession(path, providers=[n for n in wanted if n in available])
+class GpuModel:
+    """An engine of fasttrt, called like a session of ONNX Runtime."""
+
+    def __init__(self, path: str, device: str) -> None:
+        import fasttrt
+
+        self._engine = fasttrt.Engine(path, device=device)
+
+    def run(self, _: None, feeds: dict[str, Any]) -> list[Any]:
+        return [self._engine.infer(feeds["x"])]
+
+
+def open_model(path: str) -> onnxruntime.InferenceSession | GpuModel:
+    """Open it with the defaults, as `fasttrt serve` does, on the device that was asked for."""
+    device = os.environ.get(DEVICE, "cpu")
+    return onnxruntime.InferenceSession(path) if device == "cpu" else GpuModel(path, device)
 
 
 class Handler:
@@ -172,4 +185,7 @@ if __name__ != "__main__" and MODEL in os.environ:  # in granian's worker
     handler = Handler(os.environ[MODEL])
 
 if __name__ == "__main__":
-    SERVERS[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    name, path, port, *device = sys.argv[1:]
+    if device:
+        os.environ[DEVICE] = device[0]
+    SERVERS[name](path, int(port))

@@ -177,7 +177,7 @@ def served(name: str, python: str, model: Path, device: str) -> Iterator[Served]
         name: of `KINDS`.
         python: the interpreter that has it.
         model: an ONNX file of the name m.
-        device: of fasttrt's engine.
+        device: of the engine.
     """
     log = model.with_name(f"{name}.log")
     if name == "fasttrt":
@@ -186,7 +186,7 @@ def served(name: str, python: str, model: Path, device: str) -> Iterator[Served]
         return
     port = free_port()
     script = Path(__file__).with_name("rival_servers.py")
-    process = start([python, str(script), name, str(model), str(port)], log)
+    process = start([python, str(script), name, str(model), str(port), device], log)
     try:
         paths = {"litserve": "/health", "granian": ""}
         await_answer(process, port, paths.get(name, "/v2/models/m/ready"), log)

@@ -1,5 +1,6 @@
 // The kernels that TensorRT-RTX has compiled for a plan: of one engine, or of all engines of the
-// process that have one place in the cache on disk.
+// process that have one place in the cache on disk, on all GPUs of a kind: beside a cache that is
+// in use, TensorRT-RTX 1.6.1 compiles what it read into another one again.
 #pragma once
 
 #include <memory>

@@ -8,17 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fasttrt
+from fasttrt._engine.engine import backend_of
 from support.assertions import assert_close
 from support.gpu import (
     ELEMENTWISE,
     EXACT,
     Array,
+    is_rtx,
     need_torch,
     normal,
     open_engine,
@@ -556,6 +559,27 @@ def both(plan: fasttrt.Plan) -> Iterator[fasttrt.Engine]:
     with fasttrt.Engine(plan, devices=[0, 1]) as engine:
         assert engine.device == "cuda:0,1"
         yield engine
+
+
+def test_kernels_are_compiled_once_for_two_gpus(
+    plan: fasttrt.Plan, mlp_model: Model, tmp_path: Path
+) -> None:
+    if need_torch().cuda.device_count() < 2:
+        pytest.skip("there is one GPU")
+    if not is_rtx():
+        pytest.skip("only TensorRT-RTX compiles kernels for runs")
+    x = normal(5, 16)
+    with fasttrt.Engine(plan, device="cuda:0", cache=tmp_path) as first:
+        _right(first.infer(x), mlp_model, x)
+        first_backend: Any = backend_of(first)
+        first_backend.store_kernels()
+        with fasttrt.Engine(plan, device="cuda:1", cache=tmp_path) as second:
+            _right(second.infer(x), mlp_model, x)
+            second_backend: Any = backend_of(second)
+            assert second_backend.core.runtime_cache() is None  # nothing new
+            y = normal(6, 16)
+            _right(second.infer(y), mlp_model, y)
+            assert second_backend.core.runtime_cache()
 
 
 def test_two_gpus(both: fasttrt.Engine, mlp_model: Model) -> None:

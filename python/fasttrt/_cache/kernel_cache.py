@@ -30,7 +30,6 @@ class KernelCache:
         }
         self._store = Store(root)
         self._file = root / KERNELS / f"{digest_of(parts)}.kernels"
-        self._key = f"{self._file} on cuda:{device}"
         self._stored_digest = b""
 
     @classmethod
@@ -45,7 +44,7 @@ class KernelCache:
         kernels = read_checksummed(self._store.folder, self._file)
         self._stored_digest = hashlib.sha256(kernels).digest()
         options.set_runtime_cache(kernels)
-        options.kernels_key = self._key
+        options.kernels_key = str(self._file)  # of all GPUs of a kind, which take 10 s each else
 
     def store(self, engine: _core.Engine) -> None:
         """Store the kernels that an engine has compiled, if they differ from the cached ones.
