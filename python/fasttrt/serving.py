@@ -1,7 +1,7 @@
 """Serving engines over the network by Triton's protocol.
 
-server = fasttrt.serve({"mlp": engine})
-app = fasttrt.serving.asgi({"mlp": engine})
+`fasttrt.serve` starts a server in this process; `asgi` makes an application for a server that runs
+ASGI applications, as uvicorn does.
 """
 
 from fasttrt._serving.asgi import AsgiApp, asgi

@@ -37,7 +37,7 @@ def serve(
             models in Triton's layout, which are loaded in the background.
         host: the address to listen on; only this machine's by default.
         http_port: the port; 0: one that is free, see `Server.http_port`.
-        grpc_port: the port of gRPC; 0: one that is free; None: no gRPC. The default port is only
+        grpc_port: the port of gRPC; 0: one that is free; None: no gRPC. 8001, the default, is only
             tried: where it cannot be had, a warning in the log says why.
         metrics_port: the port of ``/metrics``; None: only ``http_port`` has it.
         options: all other options; ``host`` and the ports replace its own.

@@ -20,7 +20,7 @@ class ServerOptions:
     Attributes:
         host: The address to listen on; ``"0.0.0.0"``: all of the machine's.
         http_port: The port of HTTP; 0: one that is free.
-        grpc_port: The port of gRPC; 0: one that is free; None: no gRPC. The default port is only
+        grpc_port: The port of gRPC; 0: one that is free; None: no gRPC. 8001, the default, is only
             tried: where it cannot be had, a warning in the log says why.
         metrics_port: The port of ``/metrics``; None: only ``http_port`` has it.
         http_threads: How many threads read requests and write answers.
