@@ -30,7 +30,7 @@ def test_there_is_one_tree_and_all_of_it_is_public() -> None:
     names = {
         "Error", "LibraryNotFoundError", "UnsupportedLibraryError", "ParseError", "BuildError",
         "EngineLoadError", "InputError", "FileError", "MissingFileError", "CudaError",
-        "OutOfMemoryError", "QueueFullError", "DeadlineError",
+        "OutOfMemoryError", "QueueFullError", "DeadlineError", "MissingPackageError",
     }  # fmt: skip
     assert {c.__name__ for c in _classes()} == names
     for found in _classes():

@@ -3,6 +3,7 @@
     Exception
     └── Error
         ├── LibraryNotFoundError
+        │   └── MissingPackageError
         ├── UnsupportedLibraryError
         ├── ParseError
         ├── BuildError
@@ -33,6 +34,20 @@ class Error(Exception):
 
 class LibraryNotFoundError(Error):
     """No TensorRT library was found. The message lists every path tried and how to install one."""
+
+
+class MissingPackageError(LibraryNotFoundError):
+    """A Python package that an extra of fasttrt brings is not installed.
+
+    Attributes:
+        package: the package's name, for instance ``"onnx"``.
+        extra: the extra that brings it: ``pip install 'fasttrt[onnx]'``.
+    """
+
+    def __init__(self, message: str, package: str = "", extra: str = "") -> None:
+        super().__init__(message)
+        self.package = package
+        self.extra = extra
 
 
 class UnsupportedLibraryError(Error):

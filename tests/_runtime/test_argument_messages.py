@@ -62,7 +62,9 @@ def test_without_a_gpu_and_onnx_runtime_both_are_named() -> None:
     """
     unasked, asked = python_output(code).splitlines()
     assert unasked == (
-        "nothing can run the model: ONNX Runtime, for the CPU, is not installed "
-        "(pip install 'fasttrt[cpu]'), and TensorRT cannot be used: no driver"
+        "nothing can run the model: running on the CPU needs ONNX Runtime, which is not installed: "
+        "pip install 'fasttrt[cpu]'; and TensorRT cannot be used: no driver"
     )
-    assert asked == "device=\"cpu\" needs ONNX Runtime: pip install 'fasttrt[cpu]'"
+    assert asked == (
+        "running on the CPU needs ONNX Runtime, which is not installed: pip install 'fasttrt[cpu]'"
+    )

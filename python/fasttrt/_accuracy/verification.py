@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 from fasttrt._accuracy.evaluate import compare_runners
 from fasttrt._accuracy.runners import OnnxReference, Runner, gpu_label
 from fasttrt._accuracy.thresholds import Thresholds, ThresholdsLike, parse_thresholds
+from fasttrt._common.optional_packages import require
 from fasttrt._graph.model import OnnxModel
 from fasttrt._plan.plan_file import Plan
 from fasttrt._runtime.backend import Backend
-from fasttrt.errors import BuildError, InputError, LibraryNotFoundError
+from fasttrt.errors import BuildError, InputError
 
 Verify: TypeAlias = "bool | ThresholdsLike"
 """Whether to verify, or with which thresholds."""
@@ -66,18 +67,14 @@ def verify_plan(
     Raises:
         BuildError: an output fails; the message includes the table.
         InputError: ONNX Runtime rejects the random inputs.
-        LibraryNotFoundError: ONNX Runtime is not installed.
+        MissingPackageError: ONNX Runtime or onnx is not installed.
     """
     requested = _thresholds_of(verify, model)
     verdict = plan.metadata.get(_KEY)
     if isinstance(verdict, Mapping) and verdict.get("thresholds") == requested:
         return None
-    try:
-        reference = OnnxReference(model)
-    except LibraryNotFoundError:
-        raise LibraryNotFoundError(
-            "verify= compares with ONNX Runtime: pip install 'fasttrt[cpu]'"
-        ) from None
+    require("verify=", "onnxruntime")
+    reference = OnnxReference(model)
     label = gpu_label(f"cuda:{ordinal}", plan.metadata)
     runner = Runner(label, backend, on_gpu=True)
     thresholds = None if isinstance(verify, bool) else verify

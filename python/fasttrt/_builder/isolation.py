@@ -20,6 +20,7 @@ from fasttrt._common.progress import BuildProgress, ProgressCallback
 from fasttrt.errors import BuildError, Error, ParseError, ParseIssue
 
 HEADER = struct.Struct("<Q")
+_ATTRIBUTES = ("package", "extra")  # of a MissingPackageError
 """The size that precedes a message. Messages are JSON, so nothing in them is executed."""
 LOGGERS = ("fasttrt", "fasttrt.tensorrt")
 _WAKE_UP_S = 0.5
@@ -166,7 +167,7 @@ class _Watch:
 
 def describe_exception(error: BaseException) -> dict[str, Any]:
     """Convert an exception to JSON values, from which `_exception` restores it."""
-    names = ("advice", "code", "call", "issues", "outputs")
+    names = ("advice", "code", "call", "issues", "outputs", *_ATTRIBUTES)
     values = {name: value for name, value in vars(error).items() if name in names}
     arguments = [a if isinstance(a, (int, str)) else str(a) for a in error.args]
     if isinstance(error, OSError) and error.filename is not None:
@@ -189,6 +190,6 @@ def _exception(message: Mapping[str, Any]) -> Exception:
 
 def _with(error: Exception, values: Mapping[str, Any]) -> Exception:
     for name, value in values.items():
-        if name == "advice":
+        if name == "advice" or name in _ATTRIBUTES:
             setattr(error, name, value)
     return error

@@ -1,10 +1,10 @@
 """The command ``fasttrt``; each of its commands has a file here. May use everything.
 
 Exit codes of all commands: 0, success; 1, failure or a negative answer (a model that cannot be
-built, a file that cannot be read, a damaged cache entry); 2, a wrong command line: an unknown
-option, a value that is invalid or does not match the model, contradictory options, a file that does
-not exist; 130, interrupted. ``compare`` alone reserves 1 for outputs that differ, and exits with 2
-if it could not compare them.
+built, a file that cannot be read, a damaged cache entry, a missing package); 2, a wrong command
+line: an unknown option, a value that is invalid or does not match the model, contradictory options,
+a file that does not exist; 130, interrupted. ``compare`` alone reserves 1 for outputs that differ,
+and exits with 2 if it could not compare them.
 """
 
 import io

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ from fasttrt._version import __version__
 _OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "cupy-cuda12x", "cupy-cuda13x", "jax")
 _TENSORRT_RTX = "pip install 'tensorrt-rtx-cu12-libs<1.7'"
 _ONNX_RUNTIME = "pip install onnxruntime"
+_NO_ONNX = "without onnx plans run, and nothing is built: pip install 'fasttrt[onnx]'"
 
 
 @dataclass
@@ -62,7 +64,9 @@ def doctor(
     """
     check_library(library)
     report = examine()
-    if self_test and (library != "auto" or not report.not_found):
+    if not find_spec("onnx"):
+        report.advice.append(_NO_ONNX)
+    elif self_test and (library != "auto" or not report.not_found):
         report.self_test = try_out(library)
         report.can_run = report.self_test["result"] == "right"
         if report.self_test["result"] == "failed":
@@ -96,7 +100,8 @@ def _advice(report: Report, used: dict[str, Any] | None) -> Iterator[str]:
     """Yield advice on what is missing."""
     has_runtime = bool({"onnxruntime", "onnxruntime-gpu"} & report.packages.keys())
     if not report.gpus:
-        builds = "; plans can be built for other machines" if used and used["can_build"] else ""
+        can_build = used is not None and used["can_build"] and find_spec("onnx")
+        builds = "; plans can be built for other machines" if can_build else ""
         runs = "--device cpu runs models through ONNX Runtime"
         yield f"no usable GPU{builds}; {runs}" + ("" if has_runtime else f": {_ONNX_RUNTIME}")
     elif not has_runtime:

@@ -13,9 +13,10 @@ from fasttrt._cli.messages import show_logs
 from fasttrt._cli.values import SHAPES_HELP
 from fasttrt._common.file_kinds import chart
 from fasttrt._common.json_values import json_value
+from fasttrt._common.optional_packages import missing
 from fasttrt._common.output_file import Output
 from fasttrt._terminal import printable_lines
-from fasttrt.errors import Error, InputError
+from fasttrt.errors import InputError
 
 MODEL = "Model"
 ENGINE = "Engine"
@@ -175,14 +176,14 @@ def check_plot(path: Path | None, kinds: Collection[str], force: bool) -> None:
 
     Raises:
         InputError: its suffix is not one of these, or it would replace a file of another kind.
-        Error: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
     """
     if path is None:
         return
     if path.suffix.lower() not in kinds:
         raise InputError(f"--plot: expected one of {', '.join(kinds)}, got {str(path)!r}")
     if find_spec("matplotlib") is None:
-        raise Error("--plot: needs matplotlib, which is not installed: pip install matplotlib")
+        raise missing("--plot", "matplotlib")
     if path.absolute().parent.is_dir():  # otherwise the folder is created
         Output(path, chart(path.suffix), force=force).check("--plot")
 

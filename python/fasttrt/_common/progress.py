@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from fasttrt._common.checks import refuse
+from fasttrt._common.optional_packages import require
 from fasttrt._terminal import printable
 
 if TYPE_CHECKING:
@@ -48,11 +50,14 @@ def reporter(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallb
 
     Args:
         progress: a callback; True for a progress bar; False for none; None for a bar if standard
-            error is a terminal.
+            error is a terminal and rich, which draws it, is installed.
+
+    Raises:
+        MissingPackageError: ``progress`` is True, and rich is not installed.
     """
     if callable(progress):
         yield progress
-    elif progress or (progress is None and sys.stderr.isatty()):
+    elif progress or (progress is None and sys.stderr.isatty() and find_spec("rich")):
         with _bar() as bar:
             yield bar
     else:
@@ -68,10 +73,14 @@ def counter(
     Args:
         progress: a callback; True for a progress bar; False for none.
         total: the number of items; None if it is unknown.
+
+    Raises:
+        MissingPackageError: ``progress`` is True, and rich is not installed.
     """
     if callable(progress):
         yield progress
     elif progress:
+        require("a progress bar", "rich")
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
         columns = (
@@ -89,6 +98,7 @@ def counter(
 
 @contextmanager
 def _bar() -> Iterator[ProgressCallback]:
+    require("a progress bar", "rich")
     with _display() as bar:
         from rich.markup import escape
 

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from rich.cells import cell_len
-
+from fasttrt._common.optional_packages import require
 from fasttrt._terminal import printable
 
 _GAP = "  "
@@ -43,6 +42,18 @@ def name(title: str) -> Column:
 def number(title: str) -> Column:
     """Create a column of numbers."""
     return Column(title, is_number=True)
+
+
+def cell_len(text: str) -> int:
+    """Return how many columns of a terminal a text takes.
+
+    Raises:
+        MissingPackageError: rich is not installed.
+    """
+    require("a table", "rich")
+    from rich.cells import cell_len as rich_cell_len
+
+    return rich_cell_len(text)
 
 
 def output_width() -> int | None:

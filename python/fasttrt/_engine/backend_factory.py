@@ -37,6 +37,7 @@ from fasttrt.errors import (
     EngineLoadError,
     InputError,
     LibraryNotFoundError,
+    MissingPackageError,
     UnsupportedLibraryError,
 )
 
@@ -117,12 +118,13 @@ def _reference(source: OnnxModel, shapes: Shapes | None, problem: str) -> Refere
     """Open ONNX Runtime's backend; ``problem`` says why no GPU is used, unless the caller chose."""
     try:
         return ReferenceBackend(source, shapes)
-    except LibraryNotFoundError:
+    except MissingPackageError as error:
         if not problem:
             raise
-        raise LibraryNotFoundError(
-            "nothing can run the model: ONNX Runtime, for the CPU, is not installed "
-            f"(pip install 'fasttrt[cpu]'), and TensorRT cannot be used: {problem}"
+        raise MissingPackageError(
+            f"nothing can run the model: {error}; and TensorRT cannot be used: {problem}",
+            error.package,
+            error.extra,
         ) from None
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fasttrt import _core
 from fasttrt._cache.cached_build import PlanSource, cached_build
+from fasttrt._common.optional_packages import require
 from fasttrt._common.tensor_spec import Shape
 from fasttrt._graph.model import OnnxModel
 from fasttrt._library.discovery import find
@@ -41,9 +42,11 @@ class Observation:
         Raises:
             InputError: with batching, whose sizes are known, or with a library whose builds would
                 keep the GPU busy.
+            MissingPackageError: onnx is not installed, which the builds need.
         """
         if batching is not None:
             raise InputError('tuned="observed": expected no batching with it, got a Batching')
+        require('tuned="observed"', "onnx")
         found = find(self.library, ordinal)
         if found.family != "rtx":
             raise InputError(

@@ -10,6 +10,7 @@ from typing import Any
 from fasttrt._common.checks import as_path
 from fasttrt._common.file_kinds import OPTION_TABLES
 from fasttrt._common.input_file import read_file
+from fasttrt._common.optional_packages import require
 from fasttrt._plan.build_config import BuildConfig
 from fasttrt._plan.profiles import parse_range
 from fasttrt._plan.tuned import parse_tuned
@@ -108,7 +109,12 @@ def parse_options(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dumps(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
-    """Format tables as TOML below a comment; empty ones are left out."""
+    """Format tables as TOML below a comment; empty ones are left out.
+
+    Raises:
+        MissingPackageError: tomli-w is not installed.
+    """
+    require("writing a fasttrt.toml", "tomli_w")
     import tomli_w
 
     lines = "".join(f"# {line}\n" for line in comment.splitlines())

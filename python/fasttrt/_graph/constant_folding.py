@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fasttrt._common.log import logger
+from fasttrt._common.optional_packages import require
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.traversal import ONNX_DOMAINS, all_nodes, subgraphs
 from fasttrt._graph.weights import MAX_ELEMENTS, drop_weight_inputs
@@ -36,9 +37,14 @@ def fold_constants(model: OnnxModel, target: object = None) -> OnnxModel:
     A model that has been changed (inputs made constant, dimensions fixed) is folded completely,
     with shape inference; others only if a node has nothing but constant inputs. Each change is
     added to the result's ``changes``, and logged.
+
+    Raises:
+        MissingPackageError: there is something to fold, and onnx-ir or onnxscript is missing.
     """
     if not (model.is_changed or _has_foldable(model.skeleton.graph)):
         return model
+    # Before `try`: without them there would be another network, by the same key of the cache.
+    require("folding the model's constants", "onnx_ir", "onnxscript")
     try:
         proto = _fold(model)
     except Exception as error:  # any class: TensorRT then gets the original model

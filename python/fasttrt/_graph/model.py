@@ -16,6 +16,7 @@ import numpy as np
 from fasttrt._common.checks import shown
 from fasttrt._common.input_file import Version, check_file, lfs_problem, read_file
 from fasttrt._common.log import logger
+from fasttrt._common.optional_packages import require
 from fasttrt._graph.digest import model_sha256
 from fasttrt._graph.external_data import (
     check_external_data,
@@ -67,6 +68,7 @@ class OnnxModel:
 
         Raises:
             MissingFileError: there is no such file.
+            MissingPackageError: the model is read, and onnx is not installed.
             ParseError: it is not an ONNX model, or is a Git LFS pointer.
             InputError: it is not a regular file, its external data is missing, truncated or outside
                 of its folder (see `check_external_data`), the number of a constant's values does
@@ -109,9 +111,8 @@ class OnnxModel:
             self._bytes = source
             _ = self.proto
         else:
-            import onnx
-
-            if not isinstance(source, onnx.ModelProto):
+            onnx = sys.modules.get("onnx")  # it made the model, if this is one
+            if onnx is None or not isinstance(source, onnx.ModelProto):
                 raise InputError(f"model: expected {_EXPECTED}, got {_kind_of(source)}")
             self.proto = self._checked(source)
 
@@ -120,13 +121,14 @@ class OnnxModel:
         """The graph, with its weights unless they are external data.
 
         Raises:
-            ParseError, InputError: see the constructor.
+            ParseError, InputError, MissingPackageError: see the constructor.
         """
         if self.is_changed:
             return self.copy_proto()
+        where = str(self.path) if self.path else "these bytes"
+        require(f"reading {where}", "onnx")
         import onnx
 
-        where = str(self.path) if self.path else "these bytes"
         if self.path is None:
             assert self._bytes is not None
             content = self._bytes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fasttrt._common.checks import as_path, is_one_of, refuse
 from fasttrt._common.file_kinds import MODEL
 from fasttrt._common.host_array import Array
+from fasttrt._common.optional_packages import require
 from fasttrt._common.output_file import Output
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.opset import onnx_version
@@ -112,7 +113,7 @@ def quantize(
         ParseError: ONNX Runtime or TensorRT cannot parse the model.
         UnsupportedLibraryError: the GPU has no int8 arithmetic, or the library no int8 kernels for
             one of the operators (TensorRT-RTX before 1.7 has none for convolutions).
-        LibraryNotFoundError: ONNX Runtime or the requested TensorRT is missing.
+        LibraryNotFoundError: ONNX Runtime (or onnx) or the requested TensorRT is missing.
 
     Examples:
         >>> quantized = fasttrt.quantize("m.onnx", "samples", library=None)
@@ -224,17 +225,13 @@ def _check_options(
 
 
 def _require_onnxruntime() -> None:
-    try:
-        import onnxruntime
-    except ImportError:
-        status = "it is not installed"
-    else:
-        version: str = onnxruntime.__version__
-        if tuple(int(part) for part in version.split(".")[:2]) >= _MIN_ONNX_RUNTIME:
-            return
-        status = f"this is {version}"
-    minimum = ".".join(map(str, _MIN_ONNX_RUNTIME))
-    raise LibraryNotFoundError(
-        f"quantize() needs ONNX Runtime {minimum} or later, {status}: "
-        f"pip install 'onnxruntime>={minimum}' (or fasttrt[cpu])"
-    )
+    require("quantize()", "onnxruntime")
+    import onnxruntime
+
+    version: str = onnxruntime.__version__
+    if tuple(int(part) for part in version.split(".")[:2]) < _MIN_ONNX_RUNTIME:
+        minimum = ".".join(map(str, _MIN_ONNX_RUNTIME))
+        raise LibraryNotFoundError(
+            f"quantize() needs ONNX Runtime {minimum} or later, this is {version}: "
+            f"pip install 'onnxruntime>={minimum}'"
+        )

@@ -9,6 +9,7 @@ import numpy as np
 
 from fasttrt._common.dtypes import wrong_dtype
 from fasttrt._common.input_file import check_file, is_utf8
+from fasttrt._common.optional_packages import require
 from fasttrt._common.tensor_spec import Range, TensorSpec, merge_profiles
 from fasttrt._graph.model import DeclaredTensor, OnnxModel
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
@@ -22,7 +23,6 @@ from fasttrt._runtime.statistics import RunCounter
 from fasttrt.errors import (
     Error,
     InputError,
-    LibraryNotFoundError,
     OutOfMemoryError,
     ParseError,
     ParseIssue,
@@ -45,16 +45,11 @@ class ReferenceBackend:
         """Load the model.
 
         Raises:
-            LibraryNotFoundError: ONNX Runtime is not installed.
+            MissingPackageError: ONNX Runtime or onnx is not installed.
             ParseError: it cannot load the model.
             InputError: ``shapes`` does not match the model.
         """
-        try:
-            import onnxruntime  # noqa: F401 -- to say what is missing
-        except ImportError:
-            raise LibraryNotFoundError(
-                "device=\"cpu\" needs ONNX Runtime: pip install 'fasttrt[cpu]'"
-            ) from None
+        require("running on the CPU", "onnxruntime")
         model = write_repeated_outputs(model)
         self.metadata: dict[str, Any] = {}
         self._runs = Runs()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from fasttrt._common.optional_packages import require
 from fasttrt._serving.protobuf_schema import Schema
 from fasttrt.errors import InputError
 
@@ -109,7 +110,9 @@ def parse_text(text: str) -> Any:
     Raises:
         InputError: it is malformed, or sets a field that is not supported; the message says which,
             or in which line.
+        MissingPackageError: protobuf is not installed.
     """
+    require("reading a model's configuration", "google.protobuf")
     from google.protobuf import text_format
 
     message = _SCHEMA.message("ModelConfig")
@@ -126,6 +129,7 @@ def parse_text(text: str) -> Any:
 
 def parse_json(text: str) -> Any:
     """Parse a configuration in protobuf's JSON, in snake or in camel case; see `parse_text`."""
+    require("reading a model's configuration", "google.protobuf")
     from google.protobuf import json_format
 
     message = _SCHEMA.message("ModelConfig")

@@ -5,11 +5,17 @@ from importlib.util import find_spec
 
 from fasttrt import _core
 from fasttrt._common.log import logger
+from fasttrt._common.optional_packages import require
 from fasttrt._serving.front_end import FrontEnd
 from fasttrt._serving.grpc_exchange import AnswerGrpc
 from fasttrt._serving.grpcio_server import GrpcioServer
 from fasttrt._serving.server_options import DEFAULT_GRPC_PORT, ServerOptions
-from fasttrt.errors import Error, LibraryNotFoundError, UnsupportedLibraryError
+from fasttrt.errors import (
+    Error,
+    LibraryNotFoundError,
+    MissingPackageError,
+    UnsupportedLibraryError,
+)
 
 
 def open_front_ends(
@@ -34,6 +40,8 @@ def open_front_ends(
     """
     core_options.grpc_port = options.grpc_port
     try:
+        if options.grpc_port is not None:
+            require("gRPC", "google.protobuf")
         front = make(core_options)
     except Error as error:
         if options.grpc_port is None:
@@ -55,7 +63,8 @@ def open_front_ends(
 
 def _open_grpcio(options: ServerOptions, answer: AnswerGrpc, problem: Error) -> GrpcioServer:
     """Listen by grpcio where nghttp2 is what is missing."""
-    if not isinstance(problem, (LibraryNotFoundError, UnsupportedLibraryError)):
+    has_protobuf = not isinstance(problem, MissingPackageError)
+    if not (has_protobuf and isinstance(problem, (LibraryNotFoundError, UnsupportedLibraryError))):
         raise problem
     if find_spec("grpc") is None:
         raise LibraryNotFoundError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 import numpy as np
 
+from fasttrt._common.optional_packages import require
 from fasttrt._engine.engine import Engine
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import frozen_values
@@ -84,7 +85,7 @@ def from_torch(
         The engine as a callable with the module's arguments and results.
 
     Raises:
-        LibraryNotFoundError: PyTorch is not installed.
+        LibraryNotFoundError: PyTorch is not installed, or onnx (a MissingPackageError).
         InputError: the module is in training mode or on several devices, or an argument is invalid.
         Error: PyTorch cannot export the module; also everything that `Engine` raises.
 
@@ -99,6 +100,7 @@ def from_torch(
     """
     if find_spec("torch") is None:
         raise LibraryNotFoundError("from_torch() needs PyTorch: pip install torch")
+    require("from_torch()", "onnx")
     import torch
 
     if not isinstance(module, torch.nn.Module):
