@@ -184,6 +184,7 @@ def main() -> int:
         more = ["--http-max-input-size", str(LIMIT), "--device", options.device]
         if options.device != "cpu":
             more += ["--precision", "fp32"]
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # for TensorRT-RTX
         if options.memory_budget:
             more += ["--memory-budget", options.memory_budget]
         log = Path(name) / "log"

@@ -281,7 +281,7 @@ std::unique_ptr<Dispatcher> FakeEngine::dispatcher(const DispatcherOptions& opti
   for (std::size_t i = 0; i < free_.size(); ++i) {
     runners.push_back(std::make_unique<FakeRunner>(*this, i));
   }
-  return std::make_unique<Dispatcher>(std::move(runners), RunTensors{inputs, outputs, nullptr},
+  return std::make_unique<Dispatcher>(std::move(runners), RunTensors{inputs, outputs, nullptr, nullptr},
                                       options);
 }
 
@@ -938,7 +938,7 @@ TEST_CASE("a closed channel stays readable, so that whoever watches it hears of 
 
 TEST_CASE("what cannot share a run is not accepted") {
   FakeEngine engine;
-  const RunTensors tensors{engine.inputs, engine.outputs, nullptr};
+  const RunTensors tensors{engine.inputs, engine.outputs, nullptr, nullptr};
   const BatchQueue queue(tensors, patient(4));
   class Shapes final : public Request {
    public:

@@ -14,7 +14,14 @@ from fasttrt._common.progress import ProgressCallback, check_progress
 from fasttrt._engine.backend_factory import RunOptions, open_backend
 from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._engine.inference import Inference
-from fasttrt._engine.warmup import Size, check_warmup, given_sizes, tuned_sizes, warm_up
+from fasttrt._engine.warmup import (
+    Size,
+    check_warmup,
+    given_sizes,
+    is_wanted,
+    tuned_sizes,
+    warm_up,
+)
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze
 from fasttrt._library.device import Device
@@ -189,6 +196,7 @@ class Engine(Inference):
             queue = RequestQueue(
                 backend, contexts=contexts, gpus=len(ordinals or [0]), wait=wait,
                 batching=batching, max_queue=max_queue,
+                warm=is_wanted(warmup, backend.metadata, batching),
             )  # fmt: skip
         except BaseException:
             backend.close()

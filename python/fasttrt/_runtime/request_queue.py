@@ -60,11 +60,15 @@ class RequestQueue:
         wait: str,
         batching: Batching | None,
         max_queue: int | None,
+        warm: bool,
     ) -> None:
         """Start no threads yet; the options are those of `Engine`, and ``gpus`` their number.
 
+        ``warm``: allocate the memory of batches now, and not with the first ones.
+
         Raises:
             InputError: the model cannot be batched.
+            OutOfMemoryError: there is no memory for the batches.
         """
         runners = backend.runners(gathers=batching is not None)
         self._engines = runners if isinstance(runners, EngineRunners) else None
@@ -80,6 +84,8 @@ class RequestQueue:
             self._function = None
             sizes = () if batching is None else batching.batch_sizes
             self._dispatcher = _core.Dispatcher(runners.engines, options(batching, sizes))
+            if warm:
+                self._dispatcher.reserve()
         else:
             self._function = _CountedRuns(runners)
             self._dispatcher = _function_dispatcher(self._function, backend, batching, options)
