@@ -122,10 +122,16 @@ class Load:
 
 def run_load(server: ServeProcess, folder: Path, options: argparse.Namespace) -> bool:
     """The load; whether all was well."""
+    warm = Load(server, folder, options)  # what comes with the first requests stays
+    while warm.runs and warm.right < options.requests // 100:
+        warm.gather(0.5)
+    warm.stop()
+    time.sleep(SETTLING)
     start = time.monotonic()
-    before = sample(server, 0)
+    before = sample(server, warm.right)
     show(0, before)
     load = Load(server, folder, options)
+    load.problems += warm.problems
     samples: list[Sample] = []
     step = options.requests // 20
     while load.runs and load.right < options.requests:
@@ -157,12 +163,10 @@ def is_flat(before: Sample, samples: list[Sample], after: Sample) -> bool:
     halves = [max(s.resident_mib for s in part) for part in (samples[:half], samples[half:])]
     print(f"most resident memory: {halves[0]:.1f} MiB in the first half, {halves[1]:.1f} after it")
     well = halves[1] - halves[0] <= GROWTH
-    threads = (
-        samples[0].threads if samples else before.threads
-    )  # they start with the first requests
     print(f"descriptors: {before.descriptors} before, {after.descriptors} after")
-    print(f"threads: {threads} at first, {after.threads} after")
-    return well and after.descriptors <= before.descriptors + 4 and after.threads <= threads
+    print(f"threads: {before.threads} before, {after.threads} after")
+    grown = after.descriptors - before.descriptors, after.threads - before.threads
+    return well and grown[0] <= 4 and grown[1] <= 0
 
 
 def main() -> int:
