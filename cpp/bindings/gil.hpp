@@ -1,7 +1,6 @@
 // Letting go of the GIL around what waits.
 #pragma once
 
-#include <cxxabi.h>
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
@@ -11,14 +10,15 @@ namespace fasttrt::bindings {
 
 // Releases the GIL for a scope. At the interpreter's exit, Python ends a thread that asks for the
 // GIL again by unwinding its stack (before 3.14), which would end the process from a destructor;
-// such a thread is left to sleep instead, as Python 3.14 does itself.
+// such a thread is left to sleep instead, as Python 3.14 does itself. Only GNU's C++ library has a
+// type for the unwinding; nothing else comes out of these calls.
 class GilRelease {
  public:
   GilRelease() noexcept : state_(PyEval_SaveThread()) {}
   ~GilRelease() {
     try {
       PyEval_RestoreThread(state_);
-    } catch (abi::__forced_unwind&) {
+    } catch (...) {
       for (;;) pause();
     }
   }
@@ -36,7 +36,7 @@ class GilAcquire {
   GilAcquire() noexcept {
     try {
       state_ = PyGILState_Ensure();
-    } catch (abi::__forced_unwind&) {
+    } catch (...) {
       for (;;) pause();
     }
   }

@@ -26,20 +26,20 @@ std::optional<InferTarget> read_infer_target(std::string_view target) noexcept {
 
 void ModelTable::set(ServedModelPtr model, bool is_default) {
   const std::lock_guard lock(changing_);
-  auto models = std::make_shared<Models>(*models_.load());
+  auto models = std::make_shared<Models>(*current());
   auto& versions = (*models)[model->name()];
   auto& place = versions.models[model->version()];
   if (is_default || (place != nullptr && versions.default_model == place)) {
     versions.default_model = is_default ? model : nullptr;
   }
   place = std::move(model);
-  models_.store(std::move(models));
+  replace(std::move(models));
 }
 
 // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as in a target
 void ModelTable::remove(std::string_view name, std::string_view version) {
   const std::lock_guard lock(changing_);
-  auto models = std::make_shared<Models>(*models_.load());
+  auto models = std::make_shared<Models>(*current());
   const auto found = models->find(name);
   if (found == models->end()) return;
   auto& versions = found->second;
@@ -48,18 +48,28 @@ void ModelTable::remove(std::string_view name, std::string_view version) {
   if (versions.default_model == place->second) versions.default_model = nullptr;
   versions.models.erase(place);
   if (versions.models.empty()) models->erase(found);
-  models_.store(std::move(models));
+  replace(std::move(models));
 }
 
 // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): as in a target
 ServedModelPtr ModelTable::find(std::string_view name, std::string_view version) const {
-  const auto models = models_.load();
+  const auto models = current();
   const auto found = models->find(name);
   if (found == models->end()) return nullptr;
   const auto& versions = found->second;
   if (version.empty()) return versions.default_model;
   const auto place = versions.models.find(version);
   return place == versions.models.end() ? nullptr : place->second;
+}
+
+std::shared_ptr<const ModelTable::Models> ModelTable::current() const {
+  const std::lock_guard lock(pointer_mutex_);
+  return models_;
+}
+
+void ModelTable::replace(std::shared_ptr<const Models> models) {
+  const std::lock_guard lock(pointer_mutex_);
+  models_.swap(models);  // what was there before is freed after the lock
 }
 
 ServedModelPtr ModelTable::find_for_infer(std::string_view target) const {

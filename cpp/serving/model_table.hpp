@@ -1,7 +1,6 @@
 // The models whose plain requests need no Python, by name and version.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,7 +24,7 @@ struct InferTarget {
 
 using ServedModelPtr = std::shared_ptr<const ServedModel>;
 
-// Changed by copying, so that those who look models up wait for nobody.
+// Changed by copying, so that those who look models up never wait for a change.
 class ModelTable {
  public:
   // Adds the version, or puts it in another one's place. is_default: it is meant where a request
@@ -46,8 +45,13 @@ class ModelTable {
   };
   using Models = std::map<std::string, Versions, std::less<>>;
 
+  [[nodiscard]] std::shared_ptr<const Models> current() const;
+  void replace(std::shared_ptr<const Models> models);
+
   std::mutex changing_;
-  std::atomic<std::shared_ptr<const Models>> models_ = std::make_shared<const Models>();
+  // Locked while the pointer is copied; libc++ has no std::atomic of it.
+  mutable std::mutex pointer_mutex_;
+  std::shared_ptr<const Models> models_ = std::make_shared<const Models>();
 };
 
 }  // namespace fasttrt::serving
