@@ -75,14 +75,14 @@ class PyDispatcher {
       }
       function_ = runner;
       runners.push_back(std::make_unique<FunctionRunner>(function_, function_tensors_));
-      tensors = {function_tensors_.inputs, function_tensors_.outputs, nullptr};
+      tensors = {function_tensors_.inputs, function_tensors_.outputs, nullptr, nullptr};
     } else {
       engines_ = all_parts(runner);
       for (const auto& engine : engines_) {
         runners.push_back(std::make_unique<engine::EngineRunner>(*engine.engine));
       }
       const auto& first = *engines_.front().engine;
-      tensors = {first.inputs(), first.outputs(), first.pool()};
+      tensors = {first.inputs(), first.outputs(), first.pool(), &first.copies()};
     }
     auto made = std::make_unique<engine::Dispatcher>(std::move(runners), tensors, options);
     dispatcher_ = std::shared_ptr<engine::Dispatcher>(made.release(), &dispose);
@@ -105,6 +105,7 @@ class PyDispatcher {
     const auto request = make(arrays, out, terms);
     request->channel = std::move(channel);
     request->token = std::move(token);
+    request->shares_copies = true;
     // Safe: the request holds the arrays. Others hold the dispatcher's lock for moments, and never
     // wait for the GIL meanwhile.
     const GilRelease release;
@@ -132,6 +133,11 @@ class PyDispatcher {
     }
     if (request->outcome() == Outcome::cancelled) throw Error("the engine is closed");
     return request->results();
+  }
+
+  void reserve() const {
+    const GilRelease release;  // no Python object is touched
+    dispatcher_->reserve();
   }
 
   [[nodiscard]] py::dict statistics() const {
@@ -279,6 +285,8 @@ void register_dispatcher(py::module_& module) {
           },
           py::arg("arrays"), py::arg("out"), py::arg("priority") = 0,
           py::arg("timeout") = py::none(), "Queue a run, wait for it, and return its results.")
+      .def("reserve", &PyDispatcher::reserve,
+           "Allocate what batches gather in, so that the first ones need not wait for it.")
       .def("statistics", &PyDispatcher::statistics)
       .def(
           "flush", [](const PyDispatcher& self) { self.dispatcher().flush(); }, ReleaseGil(),

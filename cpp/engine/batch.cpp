@@ -22,7 +22,8 @@ void* row_at(void* rows, std::int64_t index, std::size_t bytes) {
   return static_cast<std::byte*>(rows) + static_cast<std::size_t>(index) * bytes;
 }
 
-void copy(void* dst, const void* src, std::size_t bytes) {
+void copy(void* dst, const void* src, std::size_t bytes, CopyPool* helpers = nullptr) {
+  if (helpers != nullptr) return helpers->copy(dst, src, bytes);
   if (bytes > 0) std::memcpy(dst, src, bytes);
 }
 
@@ -96,10 +97,21 @@ StagedInputs stage(const RunTensors& tensors, std::span<const InputArray> inputs
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const auto bytes = nvinfer::byte_size(tensors.inputs[i].dtype, inputs[i].shape.volume());
     auto& block = staged.blocks.emplace_back(allocate(tensors.pool, bytes));
-    copy(block.data(), inputs[i].data, bytes);
+    copy(block.data(), inputs[i].data, bytes, tensors.copies);
     staged.arrays.push_back({block.data(), inputs[i].shape, Place::host});
   }
   return staged;
+}
+
+void reserve(const RunTensors& tensors, std::int64_t rows, std::size_t batches) {
+  std::vector<HostBuffer> blocks;  // given back together, or one block would serve all
+  for (const auto& tensor : tensors.inputs) {
+    const auto shape = with_rows(tensor.shape, rows);
+    if (!shape.known()) continue;
+    for (std::size_t i = 0; i < batches; ++i) {
+      blocks.push_back(allocate(tensors.pool, nvinfer::byte_size(tensor.dtype, shape.volume())));
+    }
+  }
 }
 
 Batch::Batch(const RunTensors& tensors, const Request& first, std::int64_t capacity)
@@ -125,11 +137,13 @@ void Batch::allocate_once() {
   blocks_ = std::move(blocks);
 }
 
-void Batch::copy_in(std::span<const InputArray> inputs, std::int64_t offset) {
+void Batch::copy_in(std::span<const InputArray> inputs, std::int64_t offset, bool shared) {
   allocate_once();
+  auto* const helpers = shared ? tensors_.copies : nullptr;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const auto bytes = row_bytes(i);
-    copy_rows(row_at(blocks_[i].data(), offset, bytes), inputs[i].data, inputs[i].shape[0], bytes);
+    const auto rows = static_cast<std::size_t>(inputs[i].shape[0]);
+    copy(row_at(blocks_[i].data(), offset, bytes), inputs[i].data, rows * bytes, helpers);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "common/copy_pool.hpp"
 #include "engine/array.hpp"
 #include "engine/host_buffer.hpp"
 #include "engine/io_tensor.hpp"
@@ -17,11 +18,12 @@
 
 namespace fasttrt::engine {
 
-// An engine's tensors, and where memory for them is from; null: ordinary memory.
+// An engine's tensors, where memory for them is from, and who shares the copying of large ones.
 struct RunTensors {
   std::span<const IoTensor> inputs;
   std::span<const IoTensor> outputs;
-  std::shared_ptr<PinnedPool> pool;
+  std::shared_ptr<PinnedPool> pool;  // null: ordinary memory
+  CopyPool* copies = nullptr;        // null: nobody
 };
 
 // Throws InputError for a target that no result will fit, as far as that is known before the run.
@@ -35,6 +37,10 @@ void run_directly(const RunTensors& tensors, Request& request, std::span<const I
 
 // Throws OutOfMemoryError.
 [[nodiscard]] StagedInputs stage(const RunTensors& tensors, std::span<const InputArray> inputs);
+
+// Sees to it that the pool has memory for so many batches at once, as locking pages takes
+// milliseconds. Not for inputs whose samples vary in size.
+void reserve(const RunTensors& tensors, std::int64_t rows, std::size_t batches);
 
 class Batch {
  public:
@@ -56,9 +62,9 @@ class Batch {
   std::vector<Member> members;
   std::int64_t rows = 0;
 
-  // Copies a request's rows in, to where it has its place; from several threads at once. Throws
-  // OutOfMemoryError.
-  void copy_in(std::span<const InputArray> inputs, std::int64_t offset);
+  // Copies a request's rows in, to where it has its place; from several threads at once. shared:
+  // with the help of the tensors' copies. Throws OutOfMemoryError.
+  void copy_in(std::span<const InputArray> inputs, std::int64_t offset, bool shared);
   // Rows that are there, of the first members without a gap.
   [[nodiscard]] std::int64_t copied_rows() const noexcept;
   // The rows of an input, once one member has been copied in.

@@ -102,7 +102,7 @@ void Dispatcher::bring(const RequestRef& request, Staging staging, const BatchQu
   const auto begun = Clock::now();
   std::exception_ptr error;
   try {
-    seat.batch->copy_in(request->inputs(), seat.offset);
+    seat.batch->copy_in(request->inputs(), seat.offset, request->shares_copies);
   } catch (...) {
     error = std::current_exception();
   }
@@ -212,6 +212,14 @@ void Dispatcher::watch_deadlines() {
       lock.lock();
     }
   }
+}
+
+void Dispatcher::reserve() const {
+  if (!options_.batching) return;
+  // One for each worker, and one that gathers meanwhile.
+  const auto workers = static_cast<std::size_t>(options_.workers) * runners_.size();
+  const auto rows = padded_size(options_.batching->sizes, options_.batching->max_size);
+  engine::reserve(tensors_, rows, workers + 1);
 }
 
 void Dispatcher::flush() noexcept {

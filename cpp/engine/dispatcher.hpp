@@ -61,6 +61,9 @@ class Dispatcher {
   // Lets a channel have the request when it is done; at once if it is. It must have had none.
   void attach(const RequestRef& request, std::shared_ptr<CompletionChannel> channel);
 
+  // Allocates what batches gather in, so that the first ones need not wait for it. Throws
+  // OutOfMemoryError.
+  void reserve() const;
   // From now on no batch waits for others to join it.
   void flush() noexcept;
   // Refuses requests from now on; runs what is queued (drain), or cancels it; waits for what is

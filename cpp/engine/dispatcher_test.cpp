@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "cuda/driver_fake.hpp"
 #include "engine/completion_channel.hpp"
 
 namespace fasttrt::engine {
@@ -143,8 +144,9 @@ class FakeEngine {
   milliseconds duration{0};
   bool merges_rows = false;
   bool gathers = false;
-  bool pads = false;       // on the device
-  std::int64_t room = 64;  // rows that there is memory for
+  CopyPool* copies = nullptr;  // who shares the copying of requests
+  bool pads = false;           // on the device
+  std::int64_t room = 64;      // rows that there is memory for
   std::atomic<bool> closed = false;
   std::atomic<bool> is_held = false;          // runs do not end
   std::atomic<std::int64_t> held_width = -1;  // those of such samples
@@ -281,8 +283,8 @@ std::unique_ptr<Dispatcher> FakeEngine::dispatcher(const DispatcherOptions& opti
   for (std::size_t i = 0; i < free_.size(); ++i) {
     runners.push_back(std::make_unique<FakeRunner>(*this, i));
   }
-  return std::make_unique<Dispatcher>(std::move(runners), RunTensors{inputs, outputs, nullptr},
-                                      options);
+  return std::make_unique<Dispatcher>(std::move(runners),
+                                      RunTensors{inputs, outputs, nullptr, copies}, options);
 }
 
 // A request with arrays of its own.
@@ -412,6 +414,41 @@ TEST_CASE("calls that come together share a run, which does not wait once it is 
   CHECK(all_are(call_together(*dispatcher, some_rows(8, 1, 5)), "right"));
   CHECK(all_are(call_together(*dispatcher, some_rows(4, 2, 5)), "right"));
   CHECK(engine.sizes() == std::vector<std::int64_t>{8, 8});
+}
+
+TEST_CASE("large requests of one sender are copied by several threads, before it may change them") {
+  CopyPool copies(2);
+  const auto rows = some_rows(48, 1, 1 << 16);  // 256 KiB, in 16 chunks
+  for (const auto& batching : {std::optional(patient(16)), std::optional<BatchingOptions>()}) {
+    FakeEngine engine;
+    engine.copies = &copies;
+    const auto dispatcher = engine.dispatcher(batching);
+    std::vector<Ref<OwnRequest>> requests;
+    for (const auto& row : rows) {
+      requests.emplace_back(new OwnRequest(row));
+      requests.back()->shares_copies = true;
+      dispatcher->submit(requests.back(), Staging::copy);
+      requests.back()->spoil();
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      REQUIRE(wait_for(*requests[i]));
+      CHECK(requests[i]->answer(rows[i]) == "right");
+    }
+  }
+}
+
+TEST_CASE("memory for batches is there before the first of them, each in a block of its own") {
+  if (!cuda::FakeDriver::find()) return;
+  constexpr std::size_t sample = std::size_t{64} << 10;
+  const std::vector inputs{tensor("x", DataType::float32, {-1, 1 << 14}, {}),
+                           tensor("any", DataType::float32, {-1, -1}, {}),
+                           tensor("id", DataType::int64, {-1}, {})};
+  const auto pool = std::make_shared<PinnedPool>(cuda::PrimaryContext::retain(0));
+  reserve({inputs, {}, pool, nullptr}, 4, 3);
+  CHECK(pool->idle_bytes() == 3 * 4 * sample);  // small ones are not of the pool
+  reserve({inputs, {}, pool, nullptr}, 4, 3);
+  CHECK(pool->idle_bytes() == 3 * 4 * sample);
+  pool->close();
 }
 
 TEST_CASE("results large and empty are shared out too") {
@@ -938,7 +975,7 @@ TEST_CASE("a closed channel stays readable, so that whoever watches it hears of 
 
 TEST_CASE("what cannot share a run is not accepted") {
   FakeEngine engine;
-  const RunTensors tensors{engine.inputs, engine.outputs, nullptr};
+  const RunTensors tensors{engine.inputs, engine.outputs, nullptr, nullptr};
   const BatchQueue queue(tensors, patient(4));
   class Shapes final : public Request {
    public:

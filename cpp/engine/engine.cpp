@@ -152,6 +152,7 @@ std::shared_ptr<nvinfer::RuntimeConfig> Engine::make_config() {
   if (!is_read || kernels.has_news) kernels.sizes.clear();  // what they had has gone
   kernels.has_news = !is_read;
   kernels.cache = config->cache();
+  if (!options_.kernels_key.empty()) kernels.kept = config->cache();
   return config;
 }
 

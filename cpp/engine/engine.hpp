@@ -70,6 +70,8 @@ class Engine {
   [[nodiscard]] int device() const noexcept { return options_.device; }
   // Of page-locked memory for arrays that come and go.
   [[nodiscard]] const std::shared_ptr<PinnedPool>& pool() const noexcept { return shared_.pool; }
+  // Who shares copies of large arrays.
+  [[nodiscard]] CopyPool& copies() const noexcept { return *shared_.copies; }
   [[nodiscard]] int layer_count() const;
   // What TensorRT made of the network, layer by layer: JSON, in the vendor's form, as detailed as
   // the build's profiling verbosity made it.

@@ -53,6 +53,9 @@ class Request {
   Priority priority = Priority::normal;
   std::optional<Clock::time_point> deadline;
   std::shared_ptr<CompletionChannel> channel;  // gets it when it is done; null: none
+  // Whether other threads help to copy large arrays when it is submitted: for who sends many from
+  // one thread. Many that wait for one each would get in each other's way.
+  bool shares_copies = false;
   // Dimension 0 of the first input, as statistics show it. Of requests without inputs() theirs.
   std::int64_t batch_size = 1;
 

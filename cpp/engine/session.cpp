@@ -301,11 +301,13 @@ bool Session::enqueue_in_context(std::span<const InputArray> arrays, std::size_t
   bind_outputs(results, shapes);
   if (shared_.graphs == GraphPolicy::required) require_capturable();
   QueuedRun run(*this);
-  const bool is_separate = shared_.separates_kernels && uncapturable_output() == nullptr;
+  const bool can_capture = uncapturable_output() == nullptr;
+  const bool is_separate = shared_.separates_kernels && can_capture;
   bool queued = false;
   if (is_separate && is_known) {
     lock = context_.lock_compiling();  // no context compiles while another captures
-    queued = graphs_.launch_once(run, stream);
+    if (!graphs_.note(key_, shapes, &run, stream)) context_.forget_shapes();
+    queued = replay(results, stream) || graphs_.launch_once(run, stream);
     if (graphs_.is_context_suspect()) return false;
   }
   if (!queued) queued = enqueue_in_order(stream);
@@ -321,12 +323,13 @@ bool Session::enqueue_in_context(std::span<const InputArray> arrays, std::size_t
   if (is_separate && !is_known) std::ignore = graphs_.launch_once(run, stream);
   note_prepared(arrays, profile);
   note_memory();
-  // Not while another context compiles; the next run of this size will do.
-  if (shared_.compiles && !lock)
-    lock = std::unique_lock(shared_.kernels->compiling, std::try_to_lock);
-  const bool can_capture = uncapturable_output() == nullptr && (lock || !shared_.compiles);
-  auto* const capturable = can_capture ? &run : nullptr;
-  if (!graphs_.note(key_, std::move(shapes), capturable, stream)) context_.forget_shapes();
+  if (!is_separate || !is_known) {
+    // Not while another context compiles; the next run of this size will do.
+    if (shared_.compiles && !lock)
+      lock = std::unique_lock(shared_.kernels->compiling, std::try_to_lock);
+    auto* const capturable = can_capture && (lock || !shared_.compiles) ? &run : nullptr;
+    if (!graphs_.note(key_, std::move(shapes), capturable, stream)) context_.forget_shapes();
+  }
   run_.is_captured = graphs_.find(key_) != nullptr;
   return true;
 }

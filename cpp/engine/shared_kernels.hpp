@@ -23,9 +23,10 @@ struct SharedKernels {
   // context has run before: 100,000 of them beside 1,300 compilations were right (H200), and the
   // library locks the cache itself. It guards the members below, too.
   std::mutex compiling;
-  std::weak_ptr<nvinfer::RuntimeCache> cache;  // of the engines that are open
   // Reading and writing a cache is left out where it changes nothing: TensorRT-RTX 1.6.1 never
-  // frees some 60 % of its size each time.
+  // frees some 60 % of its size each time. So the latest caches are kept for the next engine.
+  std::weak_ptr<nvinfer::RuntimeCache> cache;  // of the engines that are open
+  std::shared_ptr<nvinfer::RuntimeCache> kept;
   std::set<SizeKey> sizes;  // that it has kernels for, as far as they were first run here
   bool has_news = true;     // whether it may have kernels that were not stored
 

@@ -62,7 +62,7 @@ struct TestModel {
     engine::DispatcherOptions options;
     options.wait = engine::WaitPolicy::block;
     dispatcher = std::make_shared<engine::Dispatcher>(
-        std::move(runners), engine::RunTensors{all, all, nullptr}, options);
+        std::move(runners), engine::RunTensors{all, all, nullptr, nullptr}, options);
   }
   [[nodiscard]] std::shared_ptr<const ServedModel> served(std::string name, std::string version,
                                                           std::int64_t max_batch_size = 0) const {
