@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
@@ -14,6 +15,7 @@ from fasttrt._common.progress import ProgressCallback, check_progress
 from fasttrt._engine.backend_factory import RunOptions, open_backend
 from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._engine.inference import Inference
+from fasttrt._engine.recipe import PackedRecipe, Recipe
 from fasttrt._engine.warmup import (
     Size,
     check_warmup,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from fasttrt._accuracy.verification import Verify
 
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+_NOT_OPTIONS = ("self", "model", "progress", "__class__")
 
 
 class Engine(Inference):
@@ -52,6 +55,13 @@ class Engine(Inference):
 
     Its methods may be called from several threads at once. Use it in a ``with`` block, or call
     `close`, to free the GPU's memory at a defined moment.
+
+    An engine can be pickled, for `multiprocessing`, Ray, Dask or Spark: not what it holds on the
+    GPU, but how to open it, with the same options but ``progress``, and with the weights of its
+    last `refit`. A path is pickled with the SHA-256 of its file, which the other process has to
+    find under the same path; a plan, or a model in memory, with its content of 100 MiB at most. The
+    other process opens it when it is first used, through the cache, on the GPU with the same
+    ordinal or, if it sees fewer GPUs, on its first.
 
     Examples:
         >>> with fasttrt.Engine("m.onnx") as engine:
@@ -62,6 +72,9 @@ class Engine(Inference):
         <!-- needs: gpu -->
         >>> engine = fasttrt.Engine("m.onnx", precision="fp16", shapes={"x": "1x784:8x784:64x784"})
     """
+
+    _packed: PackedRecipe | None
+    """How to open an engine that was unpickled and not used yet; None once it is closed."""
 
     def __init__(
         self,
@@ -170,6 +183,7 @@ class Engine(Inference):
             LibraryNotFoundError, UnsupportedLibraryError, CudaError: no TensorRT, or no GPU.
             OutOfMemoryError: the GPU has too little free memory.
         """
+        given = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
         options = RunOptions(
             contexts, specialization, cuda_graph, wait, batching,
             None if weights is None else OnnxModel(weights), weight_streaming_budget,
@@ -185,6 +199,7 @@ class Engine(Inference):
         check_warmup(warmup)
         if not isinstance(advise, bool):
             refuse("advise", "True or False", advise)
+        recipe = Recipe(model, given)  # before the files are read: it notes their state
         with warm_up_devices(device, devices):
             backend, ordinals = open_backend(
                 model, device=device, devices=devices, library=library, shapes=shapes,
@@ -205,7 +220,47 @@ class Engine(Inference):
         super().__init__(backend, queue, concurrent_runs=runs)
         self.device = "cpu" if ordinals is None else f"cuda:{','.join(map(str, ordinals))}"
         self._tuned = () if ordinals is None else tuned_shapes(self.inputs)
+        self._recipe = recipe
         _open_engines.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how to open the engine, see `Engine`.
+
+        Raises:
+            FileError: a file has changed since the engine was opened.
+            InputError: its model is in memory, and too large to be pickled.
+        """
+        packed = vars(self).get("_packed") or self._recipe.pack()
+        return _unpickled, (type(self), packed)
+
+    if not TYPE_CHECKING:  # or any name would be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Open an engine that was unpickled, when it is first used."""
+            if "_packed" not in vars(self) or name.startswith("__"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self._open_packed()
+            return getattr(self, name)
+
+    def _open_packed(self) -> None:
+        with vars(self)["_opening"]:  # which stays, as others may wait for it
+            if "_packed" not in vars(self):
+                return  # another thread has opened it meanwhile
+            packed = self._packed
+            if packed is None:
+                raise Error("the engine is closed")
+            model, options = packed.arguments()
+            Engine.__init__(self, model, progress=False, **options)
+            del self._packed
+            if packed.refitted is None:
+                return
+            try:
+                self.refit(packed.refitted.opened())
+            except BaseException:
+                self.close()
+                vars(self).clear()
+                vars(self).update(_unopened(packed))
+                raise
 
     @property
     def verification(self) -> dict[str, Any] | None:
@@ -237,6 +292,7 @@ class Engine(Inference):
                 TensorRT fails midway, runs raise an `Error` until a refit succeeds.
         """
         self._backend.refit(OnnxModel(model))
+        self._recipe.refit(model)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`.
@@ -311,6 +367,9 @@ class Engine(Inference):
         """
         if not isinstance(drain, bool):
             refuse("drain", "True or False", drain)
+        if "_packed" in vars(self):  # it was never used
+            self._packed = None
+            return
         self._queue.close(drain=drain)
         self._backend.close()
 
@@ -336,9 +395,22 @@ class Engine(Inference):
 
     def __repr__(self) -> str:
         """Show device, inputs and outputs."""
+        if packed := vars(self).get("_packed"):
+            return f"<fasttrt.Engine of {packed.name}, not opened yet>"
         inputs = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in self.inputs)
         outputs = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in self.outputs)
         return f"<fasttrt.Engine on {self.device}: ({inputs}) -> ({outputs})>"
+
+
+def _unpickled(kind: type[Engine], packed: PackedRecipe) -> Engine:
+    engine = kind.__new__(kind)
+    vars(engine).update(_unopened(packed))
+    return engine
+
+
+def _unopened(packed: PackedRecipe) -> dict[str, Any]:
+    """Return the attributes of an engine that was unpickled."""
+    return {"_packed": packed, "_opening": threading.RLock()}
 
 
 def backend_of(engine: Engine) -> Backend:
