@@ -212,6 +212,15 @@ def test_help_shows_the_fields_of_options() -> None:
             assert f"\n    {field.name}: " in text
 
 
+def test_the_reference_has_every_public_name() -> None:
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    entries = re.findall(
+        r"^::: fasttrt\.(\w+)$", "\n".join(p.read_text() for p in pages), re.MULTILINE
+    )
+    assert {"Engine", "build", "cache", "errors", "serving"} <= set(entries)
+    assert set(fasttrt.__all__) <= {*entries, *vars(fasttrt.errors), "__version__"}
+
+
 def test_no_page_is_hidden() -> None:
     """All pages are in the navigation, so that mkdocs checks their links."""
     settings = (ROOT / "mkdocs.yml").read_text("utf-8")
