@@ -18,6 +18,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def missing(need: str) -> str:
     if need == "v10":  # where engines run on a GPU: what TensorRT 8.6 has not
         is_old = not _core.driver_problem() and fasttrt.library().generation == "v8"
         return "TensorRT 8.6 has it not" if is_old else ""
-    if need in ("torch", "cupy", "jax"):
+    if need in ("torch", "cupy", "jax", "ray", "dask", "pyspark"):
         return "" if find_spec(need) else f"{need} is not installed"
     raise ValueError(f"needs: {need!r} is not known")
 
@@ -152,7 +153,10 @@ def test_the_code_runs(page: Path, folder: Path) -> None:
 def documented() -> Iterator[tuple[str, str]]:
     """Yield the public names that have examples, and their docstrings."""
     public = [(name, getattr(fasttrt, name)) for name in fasttrt.__all__]
-    for module in (fasttrt.cache, fasttrt.serving):
+    modules = [fasttrt.cache, fasttrt.serving]
+    if find_spec("ray"):
+        modules.append(import_module("fasttrt.ray"))
+    for module in modules:
         short = module.__name__.removeprefix("fasttrt.")
         public += [(f"{short}.{name}", getattr(module, name)) for name in module.__all__]
     for name, value in public:

@@ -20,6 +20,7 @@ _ORIGINS = {
     "onnx_ir": _Origin("onnx-ir", "onnx"),
     "onnxruntime": _Origin("ONNX Runtime", "cpu"),
     "onnxscript": _Origin("onnxscript", "onnx"),
+    "ray": _Origin("Ray", "ray"),
     "rich": _Origin("rich", "cli"),
     "tomli_w": _Origin("tomli-w", "cli"),
     "typer": _Origin("typer", "cli"),

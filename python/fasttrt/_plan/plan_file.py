@@ -18,11 +18,12 @@ import io
 import json
 import mmap
 import os
+import pickle
 import struct
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, SupportsIndex, TypeAlias
 
 from fasttrt._common.checks import as_path, refuse
 from fasttrt._common.file_kinds import PLAN
@@ -150,9 +151,15 @@ class Plan:
         """Memory-map an open file, which messages call ``name``; see `load`."""
         return cls._parse(_map_file(stream), name)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Support pickle and copy, which cannot handle views."""
-        return Plan, (bytes(self.data), self.metadata)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Support pickle and copy, which cannot handle views.
+
+        From protocol 5 on, who pickles may take the data without a copy, as Ray does, whose object
+        store then holds a plan once for all processes of a machine.
+        """
+        if protocol.__index__() < 5:
+            return Plan, (bytes(self.data), self.metadata)
+        return _with_data, (pickle.PickleBuffer(self.data), self.metadata)
 
     def _head(self) -> tuple[bytes, bytes]:
         """Return the header's fields, and the metadata padded up to the vendor's plan."""
@@ -192,6 +199,11 @@ def peek(stream: BinaryIO, name: str) -> dict[str, Any]:
 def is_plan(content: Bytes) -> bool:
     """Whether bytes look like a plan, fasttrt's or the vendor's, rather than an ONNX model."""
     return content[: len(_MAGIC)] == _MAGIC or is_vendor_plan(content)
+
+
+def _with_data(data: Any, metadata: dict[str, Any]) -> Plan:
+    """Return a plan of any buffer: bytes, a bytearray, a `pickle.PickleBuffer`."""
+    return Plan(data if isinstance(data, bytes) else memoryview(data).toreadonly(), metadata)
 
 
 def is_plan_file(path: str | os.PathLike[str]) -> bool:

@@ -1,0 +1,1 @@
+"""Engines on many machines, by Ray."""
