@@ -45,23 +45,49 @@ void drop_output(int socket) {
   }
 }
 
+// What connections share. Making it takes a hundred times as long as an execution, so it serves
+// many.
+struct Server {
+  Server() { state.models.set(tested.served("m", "1"), true); }
+  ~Server() {
+    state.control.close();
+    loop.stop();
+    tested.dispatcher->close(false);
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  const TestModel tested;
+  ServerState state{options()};
+  EventLoop loop{state};  // which does not run: what it would do is done here
+};
+
+Server& server() {
+  constexpr int most_executions = 200;  // answers that nobody takes gather in the loop
+  static std::unique_ptr<Server> current;
+  static int executions = 0;
+  if (executions++ % most_executions == 0) {
+    current.reset();
+    current = std::make_unique<Server>();
+  }
+  return *current;
+}
+
 }  // namespace
 
 // The first byte: how many of the others come at once.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
-  const TestModel tested;
-  ServerState server(options());
-  server.models.set(tested.served("m", "1"), true);
+  auto& shared = server();
+  auto& state = shared.state;
   std::array<int, 2> ends{};
   require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()) == 0);
   const FileDescriptor client(ends[1]);
   {
-    EventLoop loop(server);  // which does not run: what it would do is done here
-    grpc::GrpcConnection connection(loop, FileDescriptor(ends[0]), "client");
+    grpc::GrpcConnection connection(shared.loop, FileDescriptor(ends[0]), "client");
     send(client.get(), preface);
     const std::size_t step = data[0] == 0 ? size : data[0];
-    for (std::size_t i = 1; i < size && server.connections == 1; i += step) {
+    for (std::size_t i = 1; i < size && state.connections == 1; i += step) {
       const auto count = std::min(step, size - i);
       send(client.get(), {reinterpret_cast<const char*>(data) + i, count});
       connection.on_events(EPOLLIN);
@@ -70,10 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     connection.drain();
     connection.advance_or_close();
     connection.close();
-    server.control.close();
-    loop.stop();
   }
-  require(server.connections == 0);
-  tested.dispatcher->close(false);
+  require(state.connections == 0);
   return 0;
 }
