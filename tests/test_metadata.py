@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import fasttrt
+from fasttrt._common import optional_packages
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,6 +32,14 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
     found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def runtime() -> dict[str, Any]:
+    """The small installation."""
+    text = (ROOT / "runtime" / "pyproject.toml").read_text("utf-8")
+    found: dict[str, Any] = tomllib.loads(text)["project"]
     return found
 
 
@@ -115,3 +124,46 @@ def test_the_oldest_python_is_the_first_of_the_classifiers(project: dict[str, An
     assert project["requires-python"] == f">={pythons[0]}"
     minors = [int(python.removeprefix("3.")) for python in pythons]
     assert minors == list(range(minors[0], minors[-1] + 1))
+
+
+def test_the_small_installation_and_two_extras_are_the_large_one(
+    project: dict[str, Any], runtime: dict[str, Any]
+) -> None:
+    extras = runtime["optional-dependencies"]
+    parts = [*runtime["dependencies"], *extras["onnx"], *extras["cli"]]
+    assert set(project["dependencies"]) == set(parts)
+    for name in ("requires-python", "scripts", "license"):
+        assert project[name] == runtime[name], name
+
+
+def test_the_other_extras_of_both_installations_are_alike(
+    project: dict[str, Any], runtime: dict[str, Any]
+) -> None:
+    large, small = project["optional-dependencies"], runtime["optional-dependencies"]
+    assert small.keys() - large.keys() == {"onnx", "cli"}
+    for name in small.keys() & large.keys():
+        parts = {part for part in small[name] if not part.startswith("fasttrt-runtime[")}
+        assert parts == set(large[name]), name
+
+
+def test_missing_packages_are_in_the_extras_that_are_named(runtime: dict[str, Any]) -> None:
+    for package, extra in optional_packages.ORIGINS.values():
+        name = package.lower().replace("onnx runtime", "onnxruntime")
+        parts = runtime["optional-dependencies"][extra]
+        assert name in [re.split("[^a-z0-9-]", part)[0] for part in parts], package
+
+
+def test_the_small_installation_has_the_version_and_the_license(tmp_path: Path) -> None:
+    pytest.importorskip("scikit_build_core", reason="scikit-build-core is not installed")
+    code = "import sys; from scikit_build_core import build as b; "
+    code += "b.prepare_metadata_for_build_wheel(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        cwd=ROOT / "runtime", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = tmp_path.iterdir()
+    found = email.message_from_string((folder / "METADATA").read_text("utf-8"))
+    assert (found["Name"], found["Version"]) == ("fasttrt-runtime", fasttrt.__version__)
+    license_text = (folder / "licenses" / "LICENSE").read_text("utf-8")
+    assert license_text == (ROOT / "LICENSE").read_text("utf-8")

@@ -1,10 +1,11 @@
-"""fasttrt without its extras, or with some of them: packages are hidden from other processes."""
+"""The small installation, or with some extras: packages are hidden from other processes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import fasttrt
+from fasttrt._common.optional_packages import install_command
 from support import plain_install
 from support.process import python_output, run_python
 
@@ -47,7 +48,7 @@ def test_progress_bars_need_rich_only_where_they_were_asked_for() -> None:
             except fasttrt.MissingPackageError as error:
                 print(error)
     """
-    text = "a progress bar needs rich, which is not installed: pip install 'fasttrt[cli]'"
+    text = f"a progress bar needs rich, which is not installed: {install_command('cli')}"
     assert python_output(code).splitlines() == [text, text]
 
 
@@ -89,7 +90,7 @@ def test_a_package_that_is_broken_is_not_said_to_be_missing(tmp_path: Path) -> N
     """
     assert python_output(code, tmp_path) == (
         "reading these bytes needs onnx, which cannot be imported (libonnx.so: cannot open): "
-        "pip install 'fasttrt[onnx]'"
+        + install_command("onnx")
     )
 
 
@@ -121,5 +122,5 @@ def test_grpc_needs_protobuf_and_http_does_not(tmp_path: Path) -> None:
             print(error)
     """
     assert python_output(code, tmp_path) == (
-        "gRPC needs protobuf, which is not installed: pip install 'fasttrt[serve]'"
+        f"gRPC needs protobuf, which is not installed: {install_command('serve')}"
     )

@@ -116,7 +116,7 @@ class Search {
     for (const auto& path : tried_) text += "\n  " + path;
     throw LibraryNotFoundError(
         "no TensorRT library was found. Install one, for instance with "
-        "`pip install 'fasttrt[rtx-cu12]'` (or rtx-cu13), or name one in FASTTRT_LIBRARY. "
+        "`pip install 'tensorrt-rtx-cu12-libs<1.7'` (or -cu13-), or name one in FASTTRT_LIBRARY. "
         "Tried:" +
         text);
   }

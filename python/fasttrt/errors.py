@@ -37,11 +37,12 @@ class LibraryNotFoundError(Error):
 
 
 class MissingPackageError(LibraryNotFoundError):
-    """A Python package that an extra of fasttrt brings is not installed.
+    """A Python package that only a part of fasttrt needs is not installed.
 
     Attributes:
         package: the package's name, for instance ``"onnx"``.
-        extra: the extra that brings it: ``pip install 'fasttrt[onnx]'``.
+        extra: the extra of fasttrt-runtime that brings it, as in ``fasttrt-runtime[onnx]``. What
+            ``onnx`` and ``cli`` bring is part of every ``pip install fasttrt``.
     """
 
     def __init__(self, message: str, package: str = "", extra: str = "") -> None:

@@ -308,7 +308,7 @@ def test_nothing_found_lists_every_path_and_how_to_install(tmp_path: Path) -> No
             print(error)
     """
     message = python_output(code)
-    assert "pip install 'fasttrt[rtx-cu12]'" in message
+    assert "pip install 'tensorrt-rtx-cu12-libs<1.7'" in message
     assert "FASTTRT_LIBRARY" in message
     tried = {line.strip() for line in message.splitlines()[1:]}
     sonames = {RTX}

@@ -1,4 +1,4 @@
-"""What fasttrt does without any extra: everything that plans need.
+"""What fasttrt-runtime does without any extra: everything that plans need.
 
 A program that needs fasttrt and its own dependencies alone:
 
@@ -19,6 +19,7 @@ import numpy as np
 import fasttrt
 from fasttrt import _core
 from fasttrt._cache.cached_build import cached_build
+from fasttrt._common.optional_packages import install_command
 from fasttrt._graph.model import OnnxModel
 
 E = TypeVar("E", bound=BaseException)
@@ -122,13 +123,13 @@ def _check_command() -> None:
     """Run ``python -m fasttrt`` without typer: Python would print the text, and exit with 1."""
     stopped = _raised(SystemExit, lambda: runpy.run_module("fasttrt", run_name="__main__"))
     text = "error: the command fasttrt needs typer, which is not installed"
-    assert stopped.code == f"{text}: pip install 'fasttrt[cli]'", stopped.code
+    assert stopped.code == f"{text}: {install_command('cli')}", stopped.code
 
 
 def _lacks(package: str, extra: str, call: Callable[[], Any]) -> None:
     error = _raised(fasttrt.MissingPackageError, call)
     assert (error.package, error.extra) == (package, extra), vars(error)
-    text = f"needs {package}, which is not installed: pip install 'fasttrt[{extra}]'"
+    text = f"needs {package}, which is not installed: {install_command(extra)}"
     assert text in str(error), error
 
 

@@ -228,7 +228,7 @@ def _explain(error: BuildError, model: OnnxModel, library: _core.Library) -> boo
         error.advice = (
             "The driver is older than the CUDA release of this TensorRT "
             "(CUDA_ERROR_UNSUPPORTED_PTX_VERSION): a newer one may help, or TensorRT for "
-            "an older CUDA, such as fasttrt[rtx-cu12]"
+            "an older CUDA, such as tensorrt-rtx-cu12-libs"
         )
     elif meaning := explain_build(str(error), model.skeleton, str(library)):
         error.advice = meaning

@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -15,13 +14,13 @@ from fasttrt import _core, cache
 from fasttrt._cli import options as _options
 from fasttrt._cli.library_survey import in_process, libraries
 from fasttrt._cli.values import check_library
+from fasttrt._common.optional_packages import install_command, versions
 from fasttrt._library.device import default_device
 from fasttrt._version import __version__
 
 _OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "cupy-cuda12x", "cupy-cuda13x", "jax")
 _TENSORRT_RTX = "pip install 'tensorrt-rtx-cu12-libs<1.7'"
 _ONNX_RUNTIME = "pip install onnxruntime"
-_NO_ONNX = "without onnx plans run, and nothing is built: pip install 'fasttrt[onnx]'"
 
 
 @dataclass
@@ -65,7 +64,8 @@ def doctor(
     check_library(library)
     report = examine()
     if not find_spec("onnx"):
-        report.advice.append(_NO_ONNX)
+        command = install_command("onnx")
+        report.advice.append(f"without onnx plans run, and nothing is built: {command}")
     elif self_test and (library != "auto" or not report.not_found):
         report.self_test = try_out(library)
         report.can_run = report.self_test["result"] == "right"
@@ -78,7 +78,7 @@ def doctor(
 
 def examine() -> Report:
     """Collect everything but the self-test."""
-    report = Report(cache=str(cache.path()), packages=_packages())
+    report = Report(cache=str(cache.path()), packages=versions(*_OPTIONAL))
     device = default_device()
     if device is None:
         report.driver = _core.driver_problem()
@@ -97,7 +97,12 @@ def examine() -> Report:
 
 
 def _advice(report: Report, used: dict[str, Any] | None) -> Iterator[str]:
-    """Yield advice on what is missing."""
+    """Yield advice on what is missing, or there twice."""
+    if len(versions("fasttrt", "fasttrt-runtime")) == 2:
+        yield (
+            "fasttrt and fasttrt-runtime are both installed, and overwrite each other: "
+            "pip uninstall fasttrt fasttrt-runtime, and install one of them"
+        )
     has_runtime = bool({"onnxruntime", "onnxruntime-gpu"} & report.packages.keys())
     if not report.gpus:
         can_build = used is not None and used["can_build"] and find_spec("onnx")
@@ -134,16 +139,6 @@ def _gpu(ordinal: int) -> dict[str, Any]:
         "compute_capability": f"{info.major}.{info.minor}",
         "memory": info.total_memory,
     }
-
-
-def _packages() -> dict[str, str]:
-    found = {}
-    for name in _OPTIONAL:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _text(report: Report) -> str:

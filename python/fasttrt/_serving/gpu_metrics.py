@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fasttrt._common.log import logger
+from fasttrt._common.optional_packages import install_command
 from fasttrt._serving.prometheus import Family
 
 
@@ -40,7 +41,7 @@ class GpuMetrics:
         try:
             import pynvml
         except ImportError:
-            logger.info("no GPU metrics, as NVML is not there: pip install 'fasttrt[serve]'")
+            logger.info("no GPU metrics, as NVML is not there: %s", install_command("serve"))
             return []
         try:
             pynvml.nvmlInit()

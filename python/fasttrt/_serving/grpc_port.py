@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from fasttrt import _core
 from fasttrt._common.log import logger
-from fasttrt._common.optional_packages import require
+from fasttrt._common.optional_packages import install_command, require
 from fasttrt._serving.front_end import FrontEnd
 from fasttrt._serving.grpc_exchange import AnswerGrpc
 from fasttrt._serving.grpcio_server import GrpcioServer
@@ -68,7 +68,7 @@ def _open_grpcio(options: ServerOptions, answer: AnswerGrpc, problem: Error) -> 
         raise problem
     if find_spec("grpc") is None:
         raise LibraryNotFoundError(
-            f"{problem}; or install grpcio, which is slower: pip install 'fasttrt[serve]'"
+            f"{problem}; or install grpcio, which is slower: {install_command('serve')}"
         )
     server = GrpcioServer(options, answer)
     logger.info("gRPC on port %d, by grpcio: %s", server.port, problem)
