@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import sysconfig
+
+import pytest
 
 import fasttrt
 from support.process import python_output
@@ -40,6 +43,16 @@ def test_importing_loads_no_library_of_the_vendors() -> None:
         print([name for name in files if name.startswith(vendors)])
     """
     assert python_output(code) == "[]"
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="Python has a GIL")
+def test_importing_leaves_the_gil_off() -> None:
+    code = """
+        import sys, fasttrt
+        import fasttrt._core
+        print(sys._is_gil_enabled())
+    """
+    assert python_output(code) == "False"
 
 
 def test_importing_leaves_heavy_packages_alone() -> None:

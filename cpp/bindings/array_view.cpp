@@ -172,12 +172,9 @@ ArrayView of_imported(const Request& request, const dlpack::ImportedTensor& loan
 // the table does not tell. Such a part lies between real ones, so it is only contiguous where it is
 // a single element; a contiguous copy has the signs.
 bool is_negated(py::handle object) {
-  static PyObject* const name = PyUnicode_InternFromString("is_neg");
-  PyObject* const method = type_attribute(object, name);
-  if (method == nullptr) return false;
-  const auto result = py::reinterpret_steal<py::object>(PyObject_CallOneArg(method, object.ptr()));
-  if (!result) throw py::error_already_set();
-  return result.ptr() == Py_True;
+  static constinit const AttributeName name("is_neg");
+  const auto method = type_attribute(object, name);
+  return method && method(object).is(py::bool_(true));
 }
 
 ArrayView of_own(const Request& request, const DeviceArray& array) {

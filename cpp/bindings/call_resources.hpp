@@ -1,8 +1,10 @@
-// What an engine keeps for its calls that use the GPU's streams. Used with the GIL alone.
+// What an engine keeps for its calls that use the GPU's streams. Any thread with the GIL may use
+// it, and with a free-threaded Python, several at once.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -37,6 +39,8 @@ class CallResources {
   };
 
   int device_;
+  std::mutex
+      mutex_;  // for what follows; no Python runs, and nothing is let go of, while it is held
   bool is_closed_ = false;
   std::vector<cuda::Stream> spare_;
   std::optional<cuda::Event> event_;

@@ -1,5 +1,7 @@
 #include "bindings/dlpack.hpp"
 
+#include <pybind11/critical_section.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -110,6 +112,7 @@ constexpr CapsuleName versioned_name{"dltensor_versioned", "used_dltensor_versio
 
 template <class Managed>
 Managed* unwrap(py::handle capsule, const CapsuleName& name) {
+  const py::scoped_critical_section section(capsule);  // one thread takes it
   if (PyCapsule_IsValid(capsule.ptr(), name.fresh) == 0) return nullptr;
   auto* const tensor = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), name.fresh));
   return PyCapsule_SetName(capsule.ptr(), name.used) == 0 ? tensor : nullptr;
@@ -165,12 +168,13 @@ py::object wrap(std::unique_ptr<Export<Managed>> exported, const char* name) {
 
 }  // namespace
 
-const ExchangeApi* exchange_api(py::handle object) noexcept {
-  static PyObject* const name = PyUnicode_InternFromString("__dlpack_c_exchange_api__");
-  PyObject* const capsule = type_attribute(object, name);
-  if (capsule == nullptr || PyCapsule_IsValid(capsule, "dlpack_exchange_api") == 0) return nullptr;
+const ExchangeApi* exchange_api(py::handle object) {
+  static constinit const AttributeName name("__dlpack_c_exchange_api__");
+  const auto capsule = type_attribute(object, name);
+  constexpr auto kind = "dlpack_exchange_api";
+  if (!capsule || PyCapsule_IsValid(capsule.ptr(), kind) == 0) return nullptr;
   const auto* header =
-      static_cast<const ExchangeHeader*>(PyCapsule_GetPointer(capsule, "dlpack_exchange_api"));
+      static_cast<const ExchangeHeader*>(PyCapsule_GetPointer(capsule.ptr(), kind));
   while (header != nullptr && header->version.major != supported_major) header = header->previous;
   return reinterpret_cast<const ExchangeApi*>(header);
 }

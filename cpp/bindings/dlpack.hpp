@@ -97,7 +97,7 @@ struct ExchangeApi {
 };
 
 // The table of an object's type; null if it has none of version 1.
-[[nodiscard]] const ExchangeApi* exchange_api(pybind11::handle object) noexcept;
+[[nodiscard]] const ExchangeApi* exchange_api(pybind11::handle object);
 
 // A tensor of somebody else's, for as long as its owner lives.
 struct ImportedTensor {

@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <initializer_list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,6 +21,7 @@
 #include "bindings/engine_call.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/interpreter_shutdown.hpp"
+#include "bindings/output_shape_cache.hpp"
 #include "bindings/register.hpp"
 #include "bindings/run_arguments.hpp"
 #include "common/error.hpp"
@@ -166,7 +167,7 @@ class PyEngine {
     py::dict sizes;
     for (const auto& [rows, runs] : counts.runs_by_rows) sizes[py::int_(rows)] = runs;
     py::dict found;
-    found["calls"] = calls_;
+    found["calls"] = calls_.load();
     found["runs"] = counts.runs;
     found["rows"] = counts.rows;
     found["batch_sizes"] = sizes;
@@ -301,8 +302,7 @@ class PyEngine {
   std::vector<Dims> output_shapes(const RunArguments& arguments) {
     std::vector<Dims> given;
     for (const auto& array : arguments.inputs()) given.push_back(array.shape);
-    const auto found = shapes_.find(given);
-    if (found != shapes_.end()) return found->second;
+    if (auto found = shapes_.find(given)) return std::move(*found);
     std::vector<Dims> shapes;
     {
       const GilRelease release;  // as in infer()
@@ -310,18 +310,16 @@ class PyEngine {
     }
     const bool fixed =
         std::ranges::none_of(inputs_, [](const Binding& input) { return input.tensor.on_host; });
-    if (shapes_.size() >= max_known_shapes) shapes_.clear();
-    if (fixed) shapes_.emplace(std::move(given), shapes);
+    if (fixed) shapes_.add(std::move(given), shapes);
     return shapes;
   }
 
-  static constexpr std::size_t max_known_shapes = 1024;
-  std::uint64_t calls_ = 0;  // of infer() that have not failed; needs the GIL
+  std::atomic<std::uint64_t> calls_ = 0;  // of infer() that have not failed
   const pid_t owner_ = getpid();
   std::unique_ptr<Engine> engine_;
   std::vector<Binding> inputs_;
   std::vector<Binding> outputs_;
-  std::map<std::vector<Dims>, std::vector<Dims>> shapes_;  // of the outputs, by the inputs'
+  OutputShapeCache shapes_;
   std::unique_ptr<CallResources> resources_;  // in a forked process the parent's, as the engine is
 };
 

@@ -38,7 +38,7 @@ FunctionCall::FunctionCall(const std::shared_ptr<engine::Dispatcher>& dispatcher
 void FunctionCall::call() {
   const GilAcquire gil;
   try {
-    returned_ = function_(arrays_, out_);
+    returned_ = call_runner(function_, arrays_, out_);
   } catch (const py::error_already_set& error) {
     raised_ = error.value();
     if (error.trace()) PyException_SetTraceback(raised_.ptr(), error.trace().ptr());

@@ -137,7 +137,7 @@ void FunctionRunner::run(std::span<const InputArray> inputs, std::span<OutputArr
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       arrays.append(view_of(inputs[i], tensors_.inputs[i]));
     }
-    const py::sequence results = function_(arrays, py::none());
+    const py::sequence results = call_runner(function_, arrays, py::none());
     if (results.size() != outputs.size()) {
       throw Error("the function returned " + std::to_string(results.size()) + " results, not " +
                   std::to_string(outputs.size()));

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
+#include <array>
 #include <functional>
 
 namespace fasttrt::bindings {
@@ -40,7 +41,10 @@ class GilAcquire {
       for (;;) pause();
     }
   }
-  ~GilAcquire() { PyGILState_Release(state_); }
+  ~GilAcquire() {
+    while (PyGILState_Check() == 0) pause();  // Python is unwinding this thread
+    PyGILState_Release(state_);
+  }
   GilAcquire(const GilAcquire&) = delete;
   GilAcquire& operator=(const GilAcquire&) = delete;
 
@@ -48,8 +52,24 @@ class GilAcquire {
   PyGILState_STATE state_ = PyGILState_UNLOCKED;
 };
 
-// Does the work with the GIL, so that no other thread of Python's starts anything meanwhile. For
-// work of a millisecond on a thread that has let go of the GIL.
+// Returns function(arrays, out), in a GilAcquire: as it may let go of the GIL, the end of the
+// interpreter may be in it.
+[[nodiscard]] inline pybind11::object call_runner(pybind11::handle function,
+                                                  pybind11::handle arrays, pybind11::handle out) {
+  const std::array<PyObject*, 2> arguments{arrays.ptr(), out.ptr()};
+  PyObject* result = nullptr;
+  try {
+    // Not by pybind11, whose temporary objects would be let go of without the GIL.
+    result = PyObject_Vectorcall(function.ptr(), arguments.data(), arguments.size(), nullptr);
+  } catch (abi::__forced_unwind&) {
+    for (;;) pause();
+  }
+  if (result == nullptr) throw pybind11::error_already_set();
+  return pybind11::reinterpret_steal<pybind11::object>(result);
+}
+
+// Does the work with the GIL, so that no other thread of Python's starts anything meanwhile, unless
+// Python has no GIL. For work of a millisecond on a thread that has let go of the GIL.
 inline void with_gil(const std::function<void()>& work) {
   const pybind11::gil_scoped_acquire gil;
   work();

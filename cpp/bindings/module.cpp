@@ -4,7 +4,7 @@
 #include "bindings/interpreter_shutdown.hpp"
 #include "bindings/register.hpp"
 
-PYBIND11_MODULE(_core, module) {
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.doc() = "The C++ core of fasttrt. Private: use the fasttrt package.";
   fasttrt::bindings::register_errors(module);
   fasttrt::bindings::register_log(module);

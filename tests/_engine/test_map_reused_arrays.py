@@ -196,7 +196,7 @@ def test_copies_are_let_go_of(engine: Engine) -> None:
     next(results)
     results.close()
     gc.collect()
-    assert sum(isinstance(o, np.ndarray) and o.shape == (3, 64) for o in gc.get_objects()) == 0
+    assert sum(type(o) is np.ndarray and o.shape == (3, 64) for o in gc.get_objects()) == 0
 
 
 # Others who keep what they were given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import sysconfig
 import types
 import warnings
 import weakref
@@ -18,6 +19,7 @@ import pytest
 import fasttrt
 from fasttrt import _core
 from fasttrt._runtime import arrays as arrays
+from support.threads import at_once
 
 DTYPES = (
     "float32", "float16", "int8", "int32", "bool", "uint8", "float8_e4m3fn", "bfloat16", "int64",
@@ -191,6 +193,24 @@ def test_a_used_capsule_is_refused() -> None:
         see(again)
 
 
+@pytest.mark.parametrize("version", [{}, {"max_version": (1, 0)}])
+def test_of_threads_with_the_same_capsule_one_gets_it(version: dict[str, Any]) -> None:
+    def take() -> bool:
+        try:
+            see(shared)
+        except fasttrt.InputError as error:
+            if "unused" not in str(error):
+                raise
+            return False
+        return True
+
+    for _ in range(50):
+        capsule = np.zeros(3, np.float32).__dlpack__(**version)
+        shared = Exporter(None, device=(1, 0))
+        shared.array = types.SimpleNamespace(__dlpack__=lambda capsule=capsule, **_: capsule)
+        assert at_once(4, take).count(True) == 1
+
+
 def _raise(error: BaseException) -> Callable[..., Any]:
     def method(*_: Any, **__: Any) -> Any:
         raise error
@@ -232,6 +252,10 @@ def test_what_is_not_about_the_array_passes(kind: type[BaseException]) -> None:
         see(make(__dlpack_device__=_raise(kind()), __dlpack__=None))
 
 
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and sys.version_info < (3, 14),
+    reason="free-threaded Python 3.13 never frees a class",
+)
 def test_classes_may_come_and_go() -> None:
     gone = []
     for _ in range(50):

@@ -16,6 +16,7 @@ import pytest
 from fasttrt import _core
 from fasttrt.errors import DeadlineError, Error, InputError, QueueFullError
 from support.randomness import new_rng
+from support.threads import at_once
 
 PATIENCE = 30
 
@@ -107,6 +108,16 @@ def test_runs_by_the_hundred(model: Model, wait: str) -> None:
     assert found["runs"] == found["rows"] == 201
     assert found["waiting"] == found["running"] == 0
     dispatcher.close(drain=True)
+
+
+def test_all_threads_get_the_same_results(dispatcher: _core.Dispatcher) -> None:
+    for _ in range(50):
+        x = normal()
+        request = submit(dispatcher, x)
+        right(request, x)
+        results = at_once(8, request.results)
+        assert all(found is results[0] for found in results)
+    assert dispatcher.statistics()["requests"]["ok"] == 50
 
 
 def test_results_in_memory_of_the_callers(dispatcher: _core.Dispatcher) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from support.gate import PATIENCE
+
+Result = TypeVar("Result")
 
 
 def wait_until(condition: Callable[[], bool], patience: float = 30) -> None:
@@ -33,6 +37,18 @@ def under_load(loads: Sequence[Callable[[threading.Event], None]]) -> Iterator[N
         for loader in loaders:
             loader.join(PATIENCE)
     assert not any(loader.is_alive() for loader in loaders)
+
+
+def at_once(count: int, function: Callable[[], Result]) -> list[Result]:
+    """Call a function in so many threads at the same moment, and return what it returned."""
+    barrier = threading.Barrier(count)
+
+    def call(_: int) -> Result:
+        barrier.wait(PATIENCE)
+        return function()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(call, range(count)))
 
 
 def threads() -> set[str]:
