@@ -66,7 +66,7 @@ class ProgressQueue final : public nvinfer::ProgressListener {
   std::atomic<bool> cancelled_ = false;
 };
 
-std::span<const std::byte> view(std::string_view bytes) {
+std::span<const std::byte> to_span(std::string_view bytes) {
   return std::as_bytes(std::span(bytes.data(), bytes.size()));
 }
 
@@ -138,7 +138,7 @@ void register_builder(py::module_& module) {
       .def(
           "set_timing_cache",
           [](BuildOptions& self, std::string_view data) {
-            const auto bytes = view(data);
+            const auto bytes = to_span(data);
             self.timing_cache.assign(bytes.begin(), bytes.end());
             self.use_timing_cache = true;
           },
@@ -163,7 +163,7 @@ void register_builder(py::module_& module) {
           [](PlanBuilder& self, std::string_view model, const std::string& base) {
             const BlockingVendorCall call;
             const GilRelease unlocked;  // the caller's bytes stay alive and unchanged
-            self.parse(view(model), base);
+            self.parse(to_span(model), base);
           },
           py::arg("model"), py::arg("base"))
       .def(

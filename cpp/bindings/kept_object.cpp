@@ -15,13 +15,13 @@ struct Dead {
 };
 
 // Never destroyed: threads may come here while the process ends.
-Dead& dead() {
+Dead& dead_objects() {
   static auto* const all = new Dead();
   return *all;
 }
 
 void add_dead(PyObject* object) noexcept {
-  auto& all = dead();
+  auto& all = dead_objects();
   const std::lock_guard lock(all.mutex);
   try {
     all.objects.push_back(object);
@@ -39,7 +39,7 @@ std::shared_ptr<void> keep_object(py::object object) {
 void bury_kept_objects() noexcept {
   std::vector<PyObject*> objects;
   {
-    auto& all = dead();
+    auto& all = dead_objects();
     const std::lock_guard lock(all.mutex);
     objects.swap(all.objects);
   }

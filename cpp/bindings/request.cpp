@@ -20,7 +20,7 @@ namespace py = pybind11;
 using engine::Outcome;
 
 // A list of them.
-std::atomic<PyRequest*>& dead() noexcept {
+std::atomic<PyRequest*>& dead_requests() noexcept {
   static std::atomic<PyRequest*> first = nullptr;
   return first;
 }
@@ -33,14 +33,14 @@ void PyRequest::destroy() noexcept {
     delete this;
     return;
   }
-  next_dead_ = dead();
-  while (!dead().compare_exchange_weak(next_dead_, this)) {
+  next_dead_ = dead_requests();
+  while (!dead_requests().compare_exchange_weak(next_dead_, this)) {
   }
 }
 
 void PyRequest::bury_dead() noexcept {
-  if (dead().load(std::memory_order_relaxed) == nullptr) return;
-  for (auto* request = dead().exchange(nullptr); request != nullptr;) {
+  if (dead_requests().load(std::memory_order_relaxed) == nullptr) return;
+  for (auto* request = dead_requests().exchange(nullptr); request != nullptr;) {
     delete std::exchange(request, request->next_dead_);
   }
 }

@@ -14,7 +14,7 @@ namespace {
 namespace py = pybind11;
 using serving::AccessLog;
 
-std::shared_ptr<AccessLog> open(std::string path) {
+std::shared_ptr<AccessLog> open_access_log(std::string path) {
   const auto end = [process = Process()](AccessLog* log) {
     if (process.is_another()) return;  // the parent's, whose thread is not here
     delete log;                        // NOLINT(cppcoreguidelines-owning-memory): as it was given
@@ -27,7 +27,7 @@ std::shared_ptr<AccessLog> open(std::string path) {
 void register_access_log(py::module_& module) {
   py::class_<AccessLog, std::shared_ptr<AccessLog>>(module, "AccessLog",
                                                     "A line of JSON for each request.")
-      .def(py::init(&open), py::arg("path"),
+      .def(py::init(&open_access_log), py::arg("path"),
            "Append to a file; '-': standard output. Raises InputError where it cannot be written, "
            "or "
            "is of another kind.")

@@ -16,7 +16,7 @@ namespace {
 namespace py = pybind11;
 using serving::Tracer;
 
-std::shared_ptr<Tracer> open(const std::string& path) {
+std::shared_ptr<Tracer> open_tracer(const std::string& path) {
   const auto end = [process = Process()](Tracer* tracer) {
     if (process.is_another()) return;  // the parent's, whose thread is not here
     delete tracer;                     // NOLINT(cppcoreguidelines-owning-memory): as it was given
@@ -36,7 +36,7 @@ void set(Tracer& self, const std::string& model, bool is_on, std::int64_t rate,
 void register_tracer(py::module_& module) {
   py::class_<Tracer, std::shared_ptr<Tracer>>(module, "Tracer",
                                               "Writes when what became of single requests.")
-      .def(py::init(&open), py::arg("path"),
+      .def(py::init(&open_tracer), py::arg("path"),
            "Begin a trace. Raises InputError where the file cannot be written, or is no trace.")
       .def("set", &set, py::arg("model"), py::arg("is_on"), py::arg("rate"), py::arg("count"),
            "Trace one of so many requests to a model, so often (-1: for ever); '': to all models "

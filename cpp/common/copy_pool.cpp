@@ -8,6 +8,8 @@
 #include <new>
 #include <system_error>
 
+#include "common/futex.hpp"
+
 namespace fasttrt {
 namespace {
 
@@ -26,14 +28,6 @@ std::int64_t now() noexcept {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-void relax() noexcept {
-#ifdef __x86_64__
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
 }
 
 constexpr std::uint32_t no_chunk = 0xffffffff;  // beyond the last of any job

@@ -37,7 +37,7 @@ void resolve(Function*& field, const SharedLibrary& library, const char* symbol)
   }
 }
 
-DriverApi load() {
+DriverApi load_driver() {
   const SharedLibrary library = open_driver();
   DriverApi api;
 #define FASTTRT_CUDA_RESOLVE(field, symbol, parameters) resolve(api.field, library, #symbol);
@@ -55,7 +55,7 @@ DriverApi load() {
 
 const DriverApi& driver() {
   // An initialisation that throws counts as none: the next call makes a new attempt.
-  static const DriverApi api = load();
+  static const DriverApi api = load_driver();
   return api;
 }
 

@@ -10,18 +10,19 @@ namespace fasttrt::cuda {
 namespace {
 
 template <class Function>
-void resolve(Function*& field, const SharedLibrary& library, const char* symbol) {
+void resolve_ipc(Function*& field, const SharedLibrary& library, const char* symbol) {
   field = library.find<Function>(symbol);
   if (field != nullptr) return;
   throw CudaError(library.path().string() + " lacks " + symbol + ", so memory cannot be shared", -1,
                   std::string("dlsym(") + symbol + ")");
 }
 
-IpcApi load() {
+IpcApi load_ipc() {
   std::ignore = driver();  // which is initialised then
   const SharedLibrary library("libcuda.so.1");
   IpcApi api;
-#define FASTTRT_CUDA_IPC_RESOLVE(field, symbol, parameters) resolve(api.field, library, #symbol);
+#define FASTTRT_CUDA_IPC_RESOLVE(field, symbol, parameters) \
+  resolve_ipc(api.field, library, #symbol);
   FASTTRT_CUDA_IPC_FUNCTIONS(FASTTRT_CUDA_IPC_RESOLVE)
 #undef FASTTRT_CUDA_IPC_RESOLVE
   return api;
@@ -30,7 +31,7 @@ IpcApi load() {
 }  // namespace
 
 const IpcApi& ipc() {
-  static const IpcApi api = load();
+  static const IpcApi api = load_ipc();
   return api;
 }
 

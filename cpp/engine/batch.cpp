@@ -10,9 +10,6 @@
 namespace fasttrt::engine {
 namespace {
 
-// Arrays below this are not worth a page-locked block of the pool.
-constexpr std::size_t min_pinned_bytes = std::size_t{64} << 10;
-
 std::size_t bytes_of_row(const IoTensor& tensor, const Dims& shape) {
   return nvinfer::byte_size(tensor.dtype, with_rows(shape, 1).volume());
 }

@@ -11,11 +11,6 @@ namespace {
 
 constexpr auto longest_delay = std::chrono::hours(24);  // far from the clock's overflow
 
-bool within(const Dims& shape, const ProfileRange& range) {
-  return std::ranges::equal(shape, range.min, std::greater_equal{}) &&
-         std::ranges::equal(shape, range.max, std::less_equal{});
-}
-
 bool takes_rows(const ProfileRange& range, std::int64_t rows) {
   return range.min[0] <= rows && rows <= range.max[0];
 }

@@ -13,7 +13,7 @@ namespace {
 
 // Waking a thread takes some 30 us: an idle worker watches for as long as the next request may be
 // about to come.
-constexpr auto max_spin = std::chrono::microseconds(100);
+constexpr auto max_idle_spin = std::chrono::microseconds(100);
 
 // NOLINTNEXTLINE(*-non-const-global-variables)
 thread_local const Dispatcher* employer = nullptr;
@@ -153,7 +153,7 @@ void Dispatcher::idle(Lock& lock, const Worker& worker, bool& has_spun) {
   }
   const auto seen = arrivals_.load();
   lock.unlock();
-  const auto end = std::min(Clock::now() + max_spin, due);
+  const auto end = std::min(Clock::now() + max_idle_spin, due);
   while (arrivals_ == seen && Clock::now() < end) relax();
   has_spun = arrivals_ == seen && end < due;
   lock.lock();

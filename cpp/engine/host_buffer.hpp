@@ -10,6 +10,9 @@
 
 namespace fasttrt::engine {
 
+// Smaller arrays are not worth a block of page-locked memory.
+inline constexpr std::size_t min_pinned_bytes = std::size_t{64} << 10;
+
 // Page-locked blocks of an engine, used again: locking pages takes longer than most runs. Blocks
 // may outlive the engine; they hold the pool.
 class PinnedPool {

@@ -10,14 +10,6 @@
 namespace fasttrt::engine {
 namespace {
 
-bool within(const Dims& shape, const ProfileRange& range) {
-  if (shape.rank() != range.min.rank()) return false;
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (shape[axis] < range.min[axis] || shape[axis] > range.max[axis]) return false;
-  }
-  return true;
-}
-
 std::int64_t value_at(const void* data, DataType dtype, std::size_t index) {
   return dtype == DataType::int64 ? static_cast<const std::int64_t*>(data)[index]
                                   : static_cast<const std::int32_t*>(data)[index];
@@ -95,6 +87,14 @@ std::string describe_values(const IoTensor& input, const InputArray& array) {
 }
 
 }  // namespace
+
+bool within(const Dims& shape, const ProfileRange& range) {
+  if (shape.rank() != range.min.rank()) return false;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (shape[axis] < range.min[axis] || shape[axis] > range.max[axis]) return false;
+  }
+  return true;
+}
 
 Dims open_shape(const IoTensor& input) {
   Dims shape = input.shape;

@@ -34,6 +34,9 @@ struct IoTensor {
   std::vector<ProfileRange> profiles;  // inputs only, one for each of the engine's profiles
 };
 
+// Whether an input may have this shape.
+[[nodiscard]] bool within(const Dims& shape, const ProfileRange& range);
+
 // The profile that every input fits, and of several the one with the least room beyond, so that
 // the kernels tuned for few shapes serve them. Throws InputError that names the tensor, what the
 // engine takes and what came. The values of shape tensors are looked at where they are on the host.

@@ -21,14 +21,14 @@ std::array<Bell, 64> all_bells;
 
 // A short run is over before a sleeping thread would have been woken. Of many that wait, few may
 // spin: the others' cores are wanted for the work.
-constexpr auto max_spin = std::chrono::microseconds(50);
+constexpr auto max_request_spin = std::chrono::microseconds(50);
 constexpr int max_spinning = 2;
 std::atomic<int> spinning = 0;  // NOLINT(*-non-const-global-variables)
 
 bool spin_until(Clock::time_point time, const auto& is_over) noexcept {
   bool over = false;
   if (++spinning <= max_spinning) {
-    const auto end = std::min(time, Clock::now() + max_spin);
+    const auto end = std::min(time, Clock::now() + max_request_spin);
     while (!(over = is_over()) && Clock::now() < end) relax();
   }
   --spinning;

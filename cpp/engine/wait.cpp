@@ -10,7 +10,7 @@ namespace fasttrt::engine {
 namespace {
 
 // Sleeping and waking up takes tens of microseconds: little next to this.
-constexpr auto max_spin = std::chrono::milliseconds(2);
+constexpr auto max_run_spin = std::chrono::milliseconds(2);
 
 void synchronize_and_log(const auto& work) noexcept {
   auto& logger = nvinfer::Logger::instance();
@@ -38,7 +38,7 @@ void Waiter::wait(cuda::StreamRef stream) const {
     if (event_.is_done()) return;
     if (policy_ == WaitPolicy::yield) std::this_thread::yield();
     if (policy_ != WaitPolicy::automatic) continue;
-    if (std::chrono::steady_clock::now() - start > max_spin) break;
+    if (std::chrono::steady_clock::now() - start > max_run_spin) break;
   }
   event_.synchronize();
 }

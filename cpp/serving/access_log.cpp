@@ -11,7 +11,7 @@ namespace {
 
 using std::chrono::system_clock;
 
-constexpr std::string_view beginning = R"({"time":")";
+constexpr std::string_view line_beginning = R"({"time":")";
 
 // NOLINTNEXTLINE(bugprone-easily-swappable-parameters): the second is a literal
 std::string padded(std::int64_t number, std::size_t digits) {
@@ -44,7 +44,7 @@ void add(std::string& json, std::string_view key, std::uint64_t number) {
 }  // namespace
 
 std::string to_json(const AccessEntry& entry) {
-  std::string json(beginning);
+  std::string json(line_beginning);
   json.append(to_text(entry.time)).append("\"");
   add(json, "client", entry.client);
   add(json, "method", entry.method);
@@ -61,7 +61,7 @@ std::string to_json(const AccessEntry& entry) {
 }
 
 AccessLog::AccessLog(std::string path)
-    : file_(std::move(path), beginning),
+    : file_(std::move(path), line_beginning),
       writer_([this](std::string_view lines, std::uint64_t dropped) { append(lines, dropped); }) {}
 
 void AccessLog::write(const AccessEntry& entry) noexcept {
@@ -75,7 +75,7 @@ void AccessLog::write(const AccessEntry& entry) noexcept {
 void AccessLog::append(std::string_view lines, std::uint64_t dropped) {
   lost_ += dropped;
   if (lost_ > 0) {
-    std::string json(beginning);
+    std::string json(line_beginning);
     json.append(to_text(system_clock::now())).append("\"");
     add(json, "dropped", lost_);
     if (file_.append(json + "}\n")) lost_ = 0;

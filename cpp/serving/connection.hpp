@@ -8,6 +8,9 @@
 
 namespace fasttrt::serving {
 
+// How long a client may take to read the last answer, and close, before it is cut off.
+inline constexpr std::chrono::seconds linger_time(2);
+
 // Used by its event loop's thread.
 class Connection : public EventSource {
  public:

@@ -1,11 +1,22 @@
 // Owns a descriptor of the system's.
 #pragma once
 
+#include <sys/types.h>
 #include <unistd.h>
 
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace fasttrt::serving {
+
+// Of files that tell of clients.
+inline constexpr mode_t log_permissions = 0640;
+
+// The system's words for an errno.
+[[nodiscard]] inline std::string reason_of(int code) {
+  return std::generic_category().message(code);
+}
 
 class FileDescriptor {
  public:

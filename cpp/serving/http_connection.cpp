@@ -15,7 +15,6 @@ namespace {
 
 // Requests of one client that are worked on at once.
 constexpr std::size_t max_pipelined = 32;
-constexpr auto linger_time = std::chrono::seconds(2);
 // A client that has closed its side has mostly gone, but may be waiting: its requests are not
 // cancelled while answers come soon.
 constexpr auto half_closed_time = std::chrono::seconds(1);

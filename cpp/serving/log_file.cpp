@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <system_error>
 #include <utility>
 
 #include "common/error.hpp"
@@ -19,16 +18,13 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::string_view standard_output = "-";
-constexpr mode_t permissions = 0640;  // it tells of clients
 constexpr auto looking_interval = std::chrono::seconds(1);
 // How long a reader of a pipe may keep the server waiting.
 constexpr int max_wait_ms = 200;
 
-[[noreturn]] void refuse(const std::string& path, const std::string& problem) {
+[[noreturn]] void refuse_log(const std::string& path, const std::string& problem) {
   throw InputError("cannot write to '" + path + "': " + problem);
 }
-
-std::string reason_of(int code) { return std::generic_category().message(code); }
 
 bool is_regular(int file) noexcept {
   struct stat about{};
@@ -57,20 +53,20 @@ FileDescriptor LogFile::open() const {
   if (path_ == standard_output) {
     // NOLINTNEXTLINE(*-vararg)
     FileDescriptor copy(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
-    if (!copy) refuse("standard output", reason_of(errno));
+    if (!copy) refuse_log("standard output", reason_of(errno));
     return copy;
   }
   // To read: what kind of file it is. A pipe without a reader would not be opened otherwise.
   const int flags = O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   // NOLINTNEXTLINE(*-vararg)
-  FileDescriptor file(::open(path_.c_str(), flags, permissions));
-  if (!file) refuse(path_, reason_of(errno));
+  FileDescriptor file(::open(path_.c_str(), flags, log_permissions));
+  if (!file) refuse_log(path_, reason_of(errno));
   if (!is_regular(file.get())) return file;
   const auto found = read_at(file.get(), beginning_.size(), 0);
   const auto size = ::lseek(file.get(), 0, SEEK_END);
   if (size > 0 && found != beginning_) {
-    refuse(path_,
-           "it is a file of another kind: its lines do not begin with " + std::string(beginning_));
+    refuse_log(path_, "it is a file of another kind: its lines do not begin with " +
+                          std::string(beginning_));
   }
   return file;
 }

@@ -7,8 +7,6 @@ namespace fasttrt::serving {
 namespace {
 
 constexpr std::size_t alignment = 64;  // of a HostBuffer
-// Smaller bodies are not worth a block of page-locked memory.
-constexpr std::size_t min_pinned_bytes = std::size_t{64} << 10;
 
 }  // namespace
 
@@ -66,7 +64,7 @@ char* RequestBody::begin() const noexcept {
 bool RequestBody::reserve(std::size_t bytes) {
   if (bytes <= capacity_) return true;
   const auto needed = bytes + padding_;
-  const bool is_pinned = pool_ != nullptr && needed >= min_pinned_bytes;
+  const bool is_pinned = pool_ != nullptr && needed >= engine::min_pinned_bytes;
   const auto taken = is_pinned ? std::bit_ceil(needed) : needed;  // as the pool does
   Reservation reservation;
   if (!reservation.take(budget_, taken)) return false;

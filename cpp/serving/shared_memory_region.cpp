@@ -6,14 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 
 #include "common/error.hpp"
 
 namespace fasttrt::serving {
 namespace {
-
-std::string reason_of(int code) { return std::generic_category().message(code); }
 
 // What shm_open takes on all systems, and what cannot leave its folder.
 bool is_key(std::string_view key) noexcept {

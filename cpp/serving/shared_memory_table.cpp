@@ -3,13 +3,6 @@
 #include <bit>
 
 namespace fasttrt::serving {
-namespace {
-
-// Smaller ones are not worth a block of page-locked memory.
-constexpr std::size_t min_pinned_bytes = std::size_t{64} << 10;
-
-}  // namespace
-
 bool SharedMemoryTable::add(std::string name, SharedMemoryRegionPtr region) {
   const std::lock_guard lock(mutex_);
   return regions_.emplace(std::move(name), std::move(region)).second;
@@ -38,7 +31,7 @@ std::vector<std::pair<std::string, SharedMemoryRegionPtr>> SharedMemoryTable::re
 std::optional<RegionCopy> SharedMemoryTable::copy(const SharedMemoryRegion& region,
                                                   std::size_t offset, std::size_t bytes,
                                                   std::shared_ptr<engine::PinnedPool> pool) const {
-  const bool is_pinned = pool != nullptr && bytes >= min_pinned_bytes;
+  const bool is_pinned = pool != nullptr && bytes >= engine::min_pinned_bytes;
   const auto taken = is_pinned ? std::bit_ceil(bytes) : bytes;  // as the pool does
   RegionCopy copy;
   if (!copy.reservation_.take(budget_, taken)) return std::nullopt;

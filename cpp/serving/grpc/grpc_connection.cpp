@@ -20,7 +20,6 @@ constexpr std::int32_t connection_window = 16 << 20;
 constexpr std::size_t max_output = std::size_t{1} << 20;
 // In a row, before other clients have their turn.
 constexpr int max_receives = 16;
-constexpr auto linger_time = std::chrono::seconds(2);
 constexpr auto pong_time = std::chrono::seconds(20);
 
 Http2Session::Limits limits_of(const HttpOptions& options) {

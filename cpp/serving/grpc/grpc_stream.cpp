@@ -14,7 +14,6 @@ namespace {
 
 constexpr HeaderField content_type{"content-type", "application/grpc"};
 constexpr HeaderField is_ok{":status", "200"};
-constexpr auto linger_time = std::chrono::seconds(2);
 
 Code code_of(InferFailure::Kind kind) noexcept {
   switch (kind) {
