@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import sysconfig
 
 import pytest
 
 import fasttrt
+from support.free_threading import IS_FREE_THREADED
 from support.process import python_output
 
 MAX_MODULES = 91
@@ -45,7 +45,7 @@ def test_importing_loads_no_library_of_the_vendors() -> None:
     assert python_output(code) == "[]"
 
 
-@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="Python has a GIL")
+@pytest.mark.skipif(not IS_FREE_THREADED, reason="Python has a GIL")
 def test_importing_leaves_the_gil_off() -> None:
     code = """
         import sys, fasttrt

@@ -14,6 +14,7 @@ from fasttrt import Engine
 from fasttrt._runtime import ort_calls
 from fasttrt._runtime import ort_session as _ort
 from support import models
+from support.free_threading import IS_FIRST
 from support.gate import PATIENCE
 from support.process import run_python
 
@@ -174,6 +175,7 @@ ENDS = {
 }
 
 
+@pytest.mark.skipif(IS_FIRST, reason="free-threaded Python 3.13 may hang at its end")
 @pytest.mark.parametrize("end", ENDS)
 def test_a_daemon_thread_does_not_abort_the_end(end: str) -> None:
     child = run_python(f"{BEGIN}    {ENDS[end].strip()}\n", timeout=60)

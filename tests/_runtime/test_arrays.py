@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-import sysconfig
 import types
 import warnings
 import weakref
@@ -19,6 +18,7 @@ import pytest
 import fasttrt
 from fasttrt import _core
 from fasttrt._runtime import arrays as arrays
+from support.free_threading import IS_FIRST
 from support.threads import at_once
 
 DTYPES = (
@@ -252,10 +252,7 @@ def test_what_is_not_about_the_array_passes(kind: type[BaseException]) -> None:
         see(make(__dlpack_device__=_raise(kind()), __dlpack__=None))
 
 
-@pytest.mark.skipif(
-    bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and sys.version_info < (3, 14),
-    reason="free-threaded Python 3.13 never frees a class",
-)
+@pytest.mark.skipif(IS_FIRST, reason="free-threaded Python 3.13 never frees a class")
 def test_classes_may_come_and_go() -> None:
     gone = []
     for _ in range(50):
