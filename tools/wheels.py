@@ -30,6 +30,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.14t")
 MACHINES = ("x86_64", "aarch64")
 GLIBC = (2, 28)
 TOOLS = ("auditwheel", "ninja", "pybind11", "scikit_build_core", "wheel", "ziglang")
+# What would change a build from outside.
+BUILD_VARIABLES = r"SKBUILD|CMAKE_|(CXX|C|CPP|LD)FLAGS$|CC$|CXX$"
 # In a process of its own, which sees our SOURCE_DATE_EPOCH and whose output can be kept back.
 BUILD = """
 import json, sys
@@ -132,8 +134,12 @@ def _check(wheel: Path, machine: str) -> None:
 
 def _run(*command: str | Path) -> str:
     """Return what a command prints; if it fails, that is the error."""
+    environment = {
+        name: value for name, value in os.environ.items() if not re.match(BUILD_VARIABLES, name)
+    }
+    environment.setdefault("SOURCE_DATE_EPOCH", "1667997441")
     done = subprocess.run(
-        command, cwd=ROOT, env={"SOURCE_DATE_EPOCH": "1667997441", **os.environ}, text=True,
+        command, cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     if done.returncode != 0:
