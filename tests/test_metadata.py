@@ -167,3 +167,13 @@ def test_the_small_installation_has_the_version_and_the_license(tmp_path: Path) 
     assert (found["Name"], found["Version"]) == ("fasttrt-runtime", fasttrt.__version__)
     license_text = (folder / "licenses" / "LICENSE").read_text("utf-8")
     assert license_text == (ROOT / "LICENSE").read_text("utf-8")
+
+
+def test_each_python_of_the_classifiers_has_wheels_and_is_tested(project: dict[str, Any]) -> None:
+    pythons = {c.split(" :: ")[-1] for c in project["classifiers"] if " :: Python :: 3." in c}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["cibuildwheel"]
+    built = {re.sub(r"cp3(\d+)(t?)-.*", r"3.\1\2", name) for name in settings["build"]}
+    workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text("utf-8")
+    (matrix,) = re.findall(r"^ *python: \[(.+)\]$", workflow, re.MULTILINE)
+    assert set(re.findall(r'"(.+?)"', matrix)) == built
+    assert {name for name in built if not name.endswith("t")} == pythons
