@@ -61,7 +61,7 @@ class GilAcquire {
   try {
     // Not by pybind11, whose temporary objects would be let go of without the GIL.
     result = PyObject_Vectorcall(function.ptr(), arguments.data(), arguments.size(), nullptr);
-  } catch (abi::__forced_unwind&) {
+  } catch (...) {
     for (;;) pause();
   }
   if (result == nullptr) throw pybind11::error_already_set();
