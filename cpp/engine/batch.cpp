@@ -100,6 +100,7 @@ StagedInputs stage(const RunTensors& tensors, std::span<const InputArray> inputs
   return staged;
 }
 
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): how large, and how many
 void reserve(const RunTensors& tensors, std::int64_t rows, std::size_t batches) {
   std::vector<HostBuffer> blocks;  // given back together, or one block would serve all
   for (const auto& tensor : tensors.inputs) {

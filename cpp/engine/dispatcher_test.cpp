@@ -439,15 +439,15 @@ TEST_CASE("large requests of one sender are copied by several threads, before it
 
 TEST_CASE("memory for batches is there before the first of them, each in a block of its own") {
   if (!cuda::FakeDriver::find()) return;
-  constexpr std::size_t sample = std::size_t{64} << 10;
+  constexpr std::size_t batch = std::size_t{4} * 64 << 10;  // rows of 64 KiB
   const std::vector inputs{tensor("x", DataType::float32, {-1, 1 << 14}, {}),
                            tensor("any", DataType::float32, {-1, -1}, {}),
                            tensor("id", DataType::int64, {-1}, {})};
   const auto pool = std::make_shared<PinnedPool>(cuda::PrimaryContext::retain(0));
   reserve({inputs, {}, pool, nullptr}, 4, 3);
-  CHECK(pool->idle_bytes() == 3 * 4 * sample);  // small ones are not of the pool
+  CHECK(pool->idle_bytes() == 3 * batch);  // small ones are not of the pool
   reserve({inputs, {}, pool, nullptr}, 4, 3);
-  CHECK(pool->idle_bytes() == 3 * 4 * sample);
+  CHECK(pool->idle_bytes() == 3 * batch);
   pool->close();
 }
 

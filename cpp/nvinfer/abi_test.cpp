@@ -77,7 +77,7 @@ class Recorder final : public Shaped<Size> {
 };
 
 template <class Raw>
-using SizeOf = typename decltype(Raw::sizes)::value_type;
+using SizeOf = decltype(Raw::sizes)::value_type;
 
 // Of `rank`, with sizes that need all bits of the type.
 template <class Raw>
