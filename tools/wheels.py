@@ -28,6 +28,7 @@ import unwinder
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.14t")
 MACHINES = ("x86_64", "aarch64")
+PROJECTS = {"fasttrt": ROOT, "fasttrt-runtime": ROOT / "runtime"}
 GLIBC = (2, 28)
 TOOLS = ("auditwheel", "ninja", "pybind11", "scikit_build_core", "wheel", "ziglang")
 # What would change a build from outside.
@@ -50,16 +51,18 @@ def main() -> None:
     parser.add_argument("--python", required=True, choices=PYTHONS, help="t: free-threaded")
     parser.add_argument("--machine", required=True, choices=MACHINES)
     parser.add_argument("--out", required=True, type=Path, help="folder for the wheel")
+    parser.add_argument("--project", default="fasttrt", choices=list(PROJECTS))
     parser.add_argument("--headers", type=Path, help="folder with the Python.h of that Python")
     options = parser.parse_args()
     try:
-        wheel = make(options.python, options.machine, options.headers, options.out)
+        folder = PROJECTS[options.project]
+        wheel = make(options.python, options.machine, options.headers, options.out, folder)
     except (WheelError, python_headers.HeadersError) as error:
         sys.exit(f"error: {error}")
     print(f"{wheel}  {wheel.stat().st_size / 1e6:.2f} MB")
 
 
-def make(python: str, machine: str, headers: Path | None, out: Path) -> Path:
+def make(python: str, machine: str, headers: Path | None, out: Path, project: Path = ROOT) -> Path:
     """Make a wheel, check what it links to, and return its path.
 
     Args:
@@ -67,6 +70,7 @@ def make(python: str, machine: str, headers: Path | None, out: Path) -> Path:
         machine: `x86_64` or `aarch64`.
         headers: The folder of its `Python.h`; `None` looks for it.
         out: Folder for the wheel; one of the same name there is replaced.
+        project: The folder of the pyproject.toml; all projects have the same extension.
 
     Raises:
         WheelError: Tools are missing, the build fails, or the wheel needs more than it may.
@@ -80,13 +84,13 @@ def make(python: str, machine: str, headers: Path | None, out: Path) -> Path:
     work = ROOT / "build" / f"wheel-{python}-{machine}"
     work.mkdir(parents=True, exist_ok=True)
     python_headers.collect(python, machine, headers, work / "include")
-    built = _build(python, machine, work)
+    built = _build(python, machine, work, project)
     _check(built, machine)
     out.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(built, out))
 
 
-def _build(python: str, machine: str, work: Path) -> Path:
+def _build(python: str, machine: str, work: Path, project: Path) -> Path:
     settings = {
         "build-dir": str(work / "cmake"),
         "install.strip": "false",  # the linker has done it
@@ -94,7 +98,8 @@ def _build(python: str, machine: str, work: Path) -> Path:
     }
     defines = _cmake_defines(python, machine, work)
     settings |= {f"cmake.define.{name}": value for name, value in defines.items()}
-    made = _last_line(_run(sys.executable, "-c", BUILD, work, json.dumps(settings)))
+    command = (sys.executable, "-c", BUILD, work, json.dumps(settings))
+    made = _last_line(_run(*command, folder=project))
     abi = "cp" + python.replace(".", "")
     platform = f"manylinux_{GLIBC[0]}_{GLIBC[1]}_{machine}"
     tags = ("--python-tag", abi.rstrip("t"), "--abi-tag", abi, "--platform-tag", platform)
@@ -132,14 +137,14 @@ def _check(wheel: Path, machine: str) -> None:
         raise WheelError(f"{wheel.name}: expected one extension, got {extensions}")
 
 
-def _run(*command: str | Path) -> str:
+def _run(*command: str | Path, folder: Path = ROOT) -> str:
     """Return what a command prints; if it fails, that is the error."""
     environment = {
         name: value for name, value in os.environ.items() if not re.match(BUILD_VARIABLES, name)
     }
     environment.setdefault("SOURCE_DATE_EPOCH", "1667997441")
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, text=True,
+        command, cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     if done.returncode != 0:
