@@ -39,8 +39,8 @@ class CallResources {
   };
 
   int device_;
-  std::mutex
-      mutex_;  // for what follows; no Python runs, and nothing is let go of, while it is held
+  // For what follows; no Python runs, and nothing is let go of, while it is held.
+  std::mutex mutex_;
   bool is_closed_ = false;
   std::vector<cuda::Stream> spare_;
   std::optional<cuda::Event> event_;

@@ -9,6 +9,11 @@
 
 namespace fasttrt::bindings {
 
+// What becomes of a thread that the interpreter's exit has caught.
+[[noreturn]] inline void sleep_forever() noexcept {
+  for (;;) pause();
+}
+
 // Releases the GIL for a scope. At the interpreter's exit, Python ends a thread that asks for the
 // GIL again by unwinding its stack (before 3.14), which would end the process from a destructor;
 // such a thread is left to sleep instead, as Python 3.14 does itself. Only GNU's C++ library has a
@@ -20,7 +25,7 @@ class GilRelease {
     try {
       PyEval_RestoreThread(state_);
     } catch (...) {
-      for (;;) pause();
+      sleep_forever();
     }
   }
   GilRelease(const GilRelease&) = delete;
@@ -38,7 +43,7 @@ class GilAcquire {
     try {
       state_ = PyGILState_Ensure();
     } catch (...) {
-      for (;;) pause();
+      sleep_forever();
     }
   }
   ~GilAcquire() {
@@ -62,7 +67,7 @@ class GilAcquire {
     // Not by pybind11, whose temporary objects would be let go of without the GIL.
     result = PyObject_Vectorcall(function.ptr(), arguments.data(), arguments.size(), nullptr);
   } catch (...) {
-    for (;;) pause();
+    sleep_forever();
   }
   if (result == nullptr) throw pybind11::error_already_set();
   return pybind11::reinterpret_steal<pybind11::object>(result);

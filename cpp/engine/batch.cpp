@@ -104,10 +104,10 @@ StagedInputs stage(const RunTensors& tensors, std::span<const InputArray> inputs
 void reserve(const RunTensors& tensors, std::int64_t rows, std::size_t batches) {
   std::vector<HostBuffer> blocks;  // given back together, or one block would serve all
   for (const auto& tensor : tensors.inputs) {
-    const auto shape = with_rows(tensor.shape, rows);
-    if (!shape.known()) continue;
+    if (!with_rows(tensor.shape, rows).known()) continue;
+    const auto bytes = bytes_of_row(tensor, tensor.shape);
     for (std::size_t i = 0; i < batches; ++i) {
-      blocks.push_back(allocate(tensors.pool, nvinfer::byte_size(tensor.dtype, shape.volume())));
+      blocks.push_back(allocate_rows(tensors.pool, rows, bytes));
     }
   }
 }
