@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fasttrt import InputError
 from fasttrt._common.tensor_spec import TensorSpec
-from fasttrt._ray.columns import columns_of, gathered, pieces
+from fasttrt._ray.columns import columns_of, gathered, most_rows, pieces
 from support.randomness import new_rng
 
 
@@ -86,3 +87,13 @@ def test_names_of_columns() -> None:
         columns_of("inputs", specs, {"c": "image"})
     with pytest.raises(InputError, match="outputs: expected a column for each tensor"):
         columns_of("outputs", specs, {"b": "a"})
+
+
+def test_how_many_rows_an_engine_takes() -> None:
+    free, fixed = spec("a", (-1, 3)), spec("b", (4, 3))
+    assert most_rows([free]) == (1, None)
+    assert most_rows([free, fixed]) == (4, 4)
+    profiles = (((1, 3), (2, 3), (8, 3)), ((16, 3), (16, 3), (16, 3)))
+    assert most_rows([replace(free, profiles=profiles)]) == (1, 16)
+    with pytest.raises(InputError, match="s: expected an input with a batch dimension, got a sca"):
+        most_rows([free, spec("s", ())])

@@ -154,3 +154,8 @@ def test_plans_are_taken_from_the_object_store_without_a_copy(cluster: Any) -> N
     assert not isinstance(received.data, bytes)
     assert memoryview(received.data).readonly
     del cluster
+
+
+def test_a_batch_size_that_is_none(model_file: Path) -> None:
+    with pytest.raises(fasttrt.InputError, match="batch_size: expected at least 1, got 0"):
+        fasttrt_ray.predict("rows", model_file, batch_size=0)
