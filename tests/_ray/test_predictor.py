@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,7 @@ pytest.importorskip("ray.data", reason="Ray Data is not installed")
 
 import fasttrt.ray as fasttrt_ray  # noqa: E402
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.filterwarnings(
-        "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning"
-    ),
-]
 ROWS = 500
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    from ray.cluster_utils import Cluster
-
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    nodes.add_node(num_cpus=2)
-    root = str(Path(__file__).parents[1])
-    ray.init(nodes.address, runtime_env={"env_vars": {"PYTHONPATH": f"{root}:{_package()}"}})
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
-
-
-def _package() -> str:
-    return str(Path(fasttrt.__file__).parents[1])
 
 
 @pytest.fixture
