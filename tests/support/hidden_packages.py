@@ -18,7 +18,10 @@ def hide(*packages: str) -> None:
 def hide_all_but(packages: Collection[str]) -> None:
     """Hide everything that is not in the standard library, and not one of these packages."""
     shown = {*packages, *sys.stdlib_module_names, *_OURS}
-    _hide(lambda name: name.partition(".")[0] not in shown)
+    # Debian's Python keeps a module of its build's settings beside the packages.
+    _hide(
+        lambda name: name.partition(".")[0] not in shown and not name.startswith("_sysconfigdata_")
+    )
 
 
 def _hide(is_hidden: Callable[[str], bool]) -> None:
