@@ -164,6 +164,59 @@ def elementwise() -> Network:
     )
 
 
+def rows_through(width: int = 4096) -> Network:
+    """3 x + x over rows of 16 KB: nothing to compute, and as much comes out as goes in."""
+    model = support.elementwise(("batch", width))
+    rng = np.random.default_rng()
+    return Network(
+        "elementwise rows",
+        model.proto,
+        lambda batch: (rng.standard_normal((batch, width), np.float32),),
+        model.reference,
+        tolerance=1e-5,
+    )
+
+
+def convnet() -> Network:
+    """A classifier of images of 3 x 64 x 64 in float32, with 3.3 billion products for a MB of them.
+
+    ResNet-50 has 7 billion, and 14 in float16. Norms and residuals are left out, torch is not
+    needed.
+    """
+    from onnx import TensorProto, helper
+    from sessions import CPU, open_session
+
+    rng = np.random.default_rng()
+    nodes, weights, tensor, depth = [], {}, "x", 3
+    for i, (channels, stride) in enumerate(
+        ((64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1))
+    ):
+        kernel = rng.standard_normal((channels, depth, 3, 3)) * np.sqrt(2 / (9 * depth))
+        weights[f"w{i}"] = kernel.astype(np.float32)
+        conv = helper.make_node(
+            "Conv", [tensor, f"w{i}"], [f"c{i}"], pads=[1] * 4, strides=[stride] * 2
+        )
+        nodes += [conv, helper.make_node("Relu", [f"c{i}"], [f"r{i}"])]
+        tensor, depth = f"r{i}", channels
+    weights["last"] = (rng.standard_normal((depth, 1000)) / np.sqrt(depth)).astype(np.float32)
+    nodes += [
+        helper.make_node("GlobalAveragePool", [tensor], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "last"], ["y"]),
+    ]
+    x = support.value("x", TensorProto.FLOAT, ["batch", 3, 64, 64])
+    y = support.value("y", TensorProto.FLOAT, ["batch", 1000])
+    proto = support.make(nodes, [x], [y], weights)
+    session = open_session(proto, CPU)
+    return Network(
+        "convnet",
+        proto,
+        lambda batch: (rng.standard_normal((batch, 3, 64, 64), np.float32),),
+        lambda x: session.run(None, {"x": x})[0],
+        tolerance=1e-2,
+    )
+
+
 def product() -> Network:
     """Rows of 64 times a matrix of 64 x 4, whose output is a sixteenth of its input."""
     model = support.mlp((64, 4))

@@ -22,6 +22,7 @@ from fasttrt._common.tensor_spec import Range, Shape
 from fasttrt._graph.model import DeclaredTensor, OnnxModel
 from fasttrt._plan.profiles import parse_range
 
+PLAIN = {"convnet": models.convnet, "elementwise": models.rows_through}
 MLP, RESNET, TEXT = "MLP", "ResNet-50", "text encoder"
 _EXTENTS = r"\d+(?:x\d+)*"
 _SHAPES = re.compile(rf"(?P<name>.+?):(?P<range>{_EXTENTS}(?::{_EXTENTS}:{_EXTENTS})?)")
@@ -35,6 +36,8 @@ def chosen(options: argparse.Namespace) -> dict[str, Callable[[], Network]]:
             makers[MLP] = models.mlp
         elif name == "text":
             makers[TEXT] = text_encoder
+        elif name in PLAIN:
+            makers[name] = PLAIN[name]
         elif name in TITLES:
             makers[TITLES[name].removesuffix(" fp16")] = partial(vision, name, options.device)
         else:
@@ -65,7 +68,7 @@ def from_file(path: Path, shapes: Sequence[str], tolerance: float) -> Network:
     """Random inputs by the declared types and extents, compared with ONNX Runtime on the CPU."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"--model: {path} is none of mlp, text, {', '.join(TITLES)}, and no file"
+            f"--model: {path} is none of mlp, text, {', '.join([*PLAIN, *TITLES])}, and no file"
         )
     model = OnnxModel(path)
     given = parse_shapes(shapes)

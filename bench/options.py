@@ -34,7 +34,8 @@ def add_models(parser: argparse.ArgumentParser, default: str) -> None:
     """Those that choose what runs."""
     parser.add_argument(
         "--model", nargs="+", default=default.split(), metavar="MODEL",
-        help=f"mlp, resnet50, vit_b_16, text, or an ONNX file; {default} if not given",
+        help="mlp, convnet, elementwise, resnet50, vit_b_16, text, or an ONNX file; "
+        f"{default} if not given",
     )  # fmt: skip
     parser.add_argument(
         "--shapes", action="append", default=[], metavar="NAME:MIN:OPT:MAX",

@@ -1,0 +1,303 @@
+"""What a row costs in Ray Data beside `Engine.map` over the same data, and what more GPUs bring.
+
+python bench/ray_data.py --json ray.json
+python bench/ray_data.py --device cpu --quick          # tries it out
+python bench/ray_data.py --actors 1,2                  # on two GPUs
+
+It is not named ray.py, which ``import ray`` would find here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import ray
+import ray.data
+from measure import LeftOutError
+from models import Array, Network
+from networks import chosen
+from options import add_models, arguments
+from report import Report
+
+import fasttrt
+import fasttrt.ray
+from fasttrt import _core
+
+KIB, MIB = 1 << 10, 1 << 20
+BATCHES = {"64 KB": 64 * KIB, "1 MB": MIB, "16 MB": 16 * MIB}
+BLOCK = 32 * MIB  # of Ray, which are of 1 to 128 MiB by default
+BLOCKS = 2  # that take turns
+MOST_BLOCKS = 400  # of a round
+CHECKED = 32  # rows of each block
+OVERHEAD = 1.1  # of Engine.map's time, at most
+SCALING = 1.9  # of two GPUs, at least
+
+
+@dataclass
+class Data:
+    """Blocks of rows, here and in Ray's object store."""
+
+    network: Network
+    blocks: list[Array]
+    right: list[Array]
+    """Of the first rows of each block."""
+    refs: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def draw(cls, network: Network) -> Data:
+        """Draw rows, and have them numbered in the object store."""
+        (row,) = network.draw(1)
+        blocks = [network.draw(max(1, BLOCK // row.nbytes))[0] for _ in range(BLOCKS)]
+        right = [np.asarray(network.reference(block[:CHECKED])) for block in blocks]
+        data = cls(network, blocks, right)
+        for number, block in enumerate(blocks):
+            first = number * len(block)
+            columns = ray.data.from_numpy(block).map_batches(
+                lambda batch, first=first: {
+                    "x": batch["data"], "id": first + np.arange(len(batch["data"]))
+                }, batch_size=None,
+            )  # fmt: skip
+            data.refs += columns.to_arrow_refs()
+        return data
+
+    @property
+    def rows(self) -> int:
+        """Of a block."""
+        return len(self.blocks[0])
+
+    def batches(self, size: int, blocks: int) -> list[Array]:
+        """Batches of so many rows of so many blocks."""
+        return [
+            self.blocks[i % BLOCKS][begin : begin + size]
+            for i in range(blocks)
+            for begin in range(0, self.rows, size)
+        ]
+
+    def dataset(self, blocks: int) -> Any:
+        """So many blocks, without a copy."""
+        refs = itertools.islice(itertools.cycle(self.refs), blocks)
+        return ray.data.from_arrow_refs(list(refs))
+
+    def check(self, who: str, ids: Array, y: Array) -> int:
+        """Compare what is known of a part of the results; how many rows that is."""
+        found = 0
+        for number, right in enumerate(self.right):
+            places = ids - number * self.rows
+            known = (places >= 0) & (places < len(right))
+            if known.any():
+                self.network.check(who, y[known], (right[places[known]],))
+                found += int(known.sum())
+        return found
+
+
+def time_map(engine: fasttrt.Engine, data: Data, size: int, blocks: int) -> float:
+    """Microseconds of a row in `Engine.map`; all results are read."""
+    batches = data.batches(size, blocks)
+    start = time.perf_counter()
+    first = next(results := engine.map(batches))
+    count = len(first) + sum(len(y) for y in results)
+    took = time.perf_counter() - start
+    if count != blocks * data.rows:
+        raise RuntimeError(f"{count} results of {blocks * data.rows} rows")
+    data.check("Engine.map", np.arange(len(first)), first)
+    return 1e6 * took / count
+
+
+@dataclass
+class Streamed:
+    """What a run through Ray took."""
+
+    us_a_row: float
+    """From when every actor has delivered on."""
+    start: float
+    """Seconds until the first result."""
+
+
+def time_ray(
+    data: Data, model: Path, size: int, blocks: int, actors: int, options: dict[str, Any]
+) -> Streamed:
+    """Run `fasttrt.ray.predict` over the blocks; all results are read, the known ones checked."""
+    ahead = 2 * actors  # blocks: the start's
+    begin = time.perf_counter()
+    found = fasttrt.ray.predict(
+        data.dataset(blocks + ahead), model, batch_size=size, concurrency=actors, **options
+    )
+    times, counts, checked = [], [], 0
+    for batch in found.iter_batches(batch_size=None, prefetch_batches=0):
+        times.append(time.perf_counter())
+        counts.append(len(batch["id"]))
+        checked += data.check("Ray", batch["id"], batch["y"])
+    if sum(counts) != (blocks + ahead) * data.rows or not checked:
+        raise RuntimeError(f"{sum(counts)} rows, expected {(blocks + ahead) * data.rows}")
+    skipped = next(i for i, n in enumerate(itertools.accumulate(counts)) if n >= ahead * data.rows)
+    steady = times[-1] - times[skipped]
+    return Streamed(1e6 * steady / sum(counts[skipped + 1 :]), times[0] - begin)
+
+
+class Bench:
+    """Times `Engine.map` and Ray in turns."""
+
+    def __init__(self, report: Report, folder: Path) -> None:
+        self.report, self.folder = report, folder
+        self.on_gpu = report.options.device != "cpu"
+        self.rounds = 2 if report.options.quick else 3
+        self.seconds = 1.0 if report.options.quick else 1.5
+
+    def options(self, network: Network, size: int) -> dict[str, Any]:
+        """Of the engine: the plan is tuned for the batch."""
+        if not self.on_gpu:
+            return {"device": "cpu"}
+        (row,) = network.draw(1)
+        shapes = {"x": ((1, *row.shape[1:]), (size, *row.shape[1:]), (size, *row.shape[1:]))}
+        device = self.report.options.device
+        return {"device": device, "shapes": shapes, "cache": self.folder / "cache"}
+
+    def save(self, network: Network) -> Path:
+        """The model as a file, as `fasttrt.ray.predict` takes it."""
+        if isinstance(network.model, Path):
+            return network.model
+        path = self.folder / f"{network.slug}.onnx"
+        onnx.save(network.model, path)
+        return path
+
+    def overhead(self, data: Data, name: str, size: int, target: bool) -> None:
+        """The overhead of a row in batches of a size, one call of the actor for each batch."""
+        network, model = data.network, self.save(data.network)
+        options = self.options(network, size)
+        mapped: list[float] = []
+        streamed: list[Streamed] = []
+        with fasttrt.Engine(model, progress=False, **options) as engine:
+            time_map(engine, data, size, 2)
+            each = time_map(engine, data, size, 2)
+            blocks = int(1e6 * self.seconds / (each * data.rows))
+            blocks = min(MOST_BLOCKS, max(4, blocks))
+            for i in range(self.rounds):
+                for turn in (0, 1) if i % 2 == 0 else (1, 0):
+                    if turn == 0:
+                        mapped.append(time_map(engine, data, size, blocks))
+                    else:
+                        streamed.append(time_ray(data, model, size, blocks, 1, options))
+        rays = [one.us_a_row for one in streamed]
+        middle, other = statistics.median(mapped), statistics.median(rays)
+        start = statistics.median(one.start for one in streamed)
+        print(
+            f"{network.name}, batches of {name} ({size} rows), {blocks} blocks of {data.rows}: "
+            f"Engine.map {middle:.2f} us a row ({middle * size:.0f} a batch), Ray {other:.2f} "
+            f"({other * size:.0f} a batch), + {100 * (other / middle - 1):.1f} %; "
+            f"rounds {_shown(mapped)}, {_shown(rays)}; first result after {start:.1f} s"
+        )
+        self.report.row(
+            network=network.name, batch=name, rows=size, blocks=blocks, map_us_a_row=mapped,
+            ray_us_a_row=rays, ray_start_s=[one.start for one in streamed],
+        )  # fmt: skip
+        if target:
+            self.report.target(
+                "Ray Data", f"{network.name}, batches of {name}: time of a row / Engine.map's",
+                got=other / middle, limit=OVERHEAD, most=True,
+            )  # fmt: skip
+
+    def scaling(self, data: Data, name: str, size: int, actors: Sequence[int]) -> None:
+        """Several actors beside one, each with a GPU of its own."""
+        if self.on_gpu and max(actors) > _core.device_count():
+            raise LeftOutError(f"--actors {max(actors)}: {_core.device_count()} GPUs")
+        network, model = data.network, self.save(data.network)
+        options = self.options(network, size)
+        found: dict[int, list[float]] = {count: [] for count in actors}
+        starts = []
+        blocks = 8
+        for i in range(self.rounds + 1):
+            for count in actors if i % 2 == 0 else reversed(actors):
+                one = time_ray(data, model, size, blocks * count, count, options)
+                if i == 0:  # how much is enough
+                    blocks = int(1e6 * self.seconds / (one.us_a_row * data.rows * count))
+                    blocks = min(MOST_BLOCKS, max(4, blocks))
+                    continue
+                found[count].append(one.us_a_row)
+                starts.append(one.start)
+        base = statistics.median(found[actors[0]])
+        for count, times in found.items():
+            middle = statistics.median(times)
+            ratio = base / middle
+            print(
+                f"{network.name}, batches of {name}, {count} actors: {1e6 / middle:.0f} rows/s, "
+                f"{ratio:.2f} of {actors[0]}; us a row in rounds {_shown(times)}"
+            )
+            self.report.row(network=network.name, batch=name, actors=count, us_a_row=times)
+            if count == 2 and actors[0] == 1:
+                self.report.target(
+                    "Ray Data, two GPUs", f"{network.name}, batches of {name}: rate / one actor's",
+                    got=ratio if self.on_gpu else None, limit=SCALING, most=False,
+                )  # fmt: skip
+        print(f"first results after {_shown(starts)} s")
+
+
+def _shown(values: Sequence[float]) -> str:
+    return "/".join(f"{value:.2f}" for value in values)
+
+
+def start_ray(options: argparse.Namespace) -> None:
+    """A Ray of this machine alone; actors find fasttrt where it was found here."""
+    package = str(Path(fasttrt.__file__).parents[1])
+    gpus = _core.device_count() if options.device != "cpu" else 0
+    ray.init(
+        address="local", num_gpus=gpus, include_dashboard=False, log_to_driver=False,
+        object_store_memory=2 << 30, runtime_env={"env_vars": {"PYTHONPATH": package}},
+    )  # fmt: skip
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.wait_for_min_actors_s = 300  # so that all are there when the time begins
+
+
+def main() -> int:
+    parser = arguments(__doc__, budget=240)
+    parser.add_argument(
+        "--actors", type=lambda text: [int(part) for part in text.split(",")], default=[1],
+        metavar="1,2", help="how many actors, each with a GPU: compares the rates of these numbers",
+    )  # fmt: skip
+    parser.add_argument("--batches", nargs="+", default=list(BATCHES), choices=list(BATCHES))
+    add_models(parser, "convnet elementwise")
+    options = parser.parse_args()
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    report = Report("ray_data", options)
+    start_ray(options)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            measure_all(report, Path(folder))
+    finally:
+        ray.shutdown()
+    return report.finish()
+
+
+def measure_all(report: Report, folder: Path) -> None:
+    options, bench = report.options, Bench(report, folder)
+    batches = ["1 MB"] if options.quick else options.batches
+    for title, make in chosen(options).items():
+        data = report.run(f"{title}: data", lambda make=make: Data.draw(make()))
+        if data is None:
+            continue
+        is_real = title != "elementwise"
+        nbytes = data.blocks[0][0].nbytes
+        for name in batches:
+            size = max(1, BATCHES[name] // nbytes)
+            target = is_real and name == "1 MB"
+            case = (data, name, size, target)
+            needs = 0 if name == "1 MB" else 35
+            report.run(f"{title}, batches of {name}", bench.overhead, *case, needs=needs)
+        if len(options.actors) > 1 and is_real:
+            size = max(1, MIB // nbytes)
+            report.run(f"{title}, actors", bench.scaling, data, "1 MB", size, options.actors)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
