@@ -12,10 +12,12 @@ import ast
 import asyncio
 import dataclasses
 import doctest
+import gc
 import inspect
 import logging
 import re
 import shlex
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
@@ -127,9 +129,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     level, handlers = ours.level, logging.root.handlers[:]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "running on the CPU", RuntimeWarning)
+        warnings.filterwarnings("ignore", module="ray")  # which its own code brings about
         yield tmp_path
     ours.setLevel(level)
     logging.root.handlers[:] = handlers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_ray() -> Iterator[None]:
+    """End the Ray that examples have started, with its processes."""
+    yield
+    if "ray" in sys.modules:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            sys.modules["ray"].shutdown()
+            gc.collect()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
