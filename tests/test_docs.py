@@ -62,7 +62,7 @@ def missing(need: str) -> str:
     if need == "v10":  # where engines run on a GPU: what TensorRT 8.6 has not
         is_old = not _core.driver_problem() and fasttrt.library().generation == "v8"
         return "TensorRT 8.6 has it not" if is_old else ""
-    if need in ("torch", "cupy", "jax", "ray", "dask", "pyspark"):
+    if need in ("torch", "cupy", "jax", "ray", "distributed", "pyspark"):
         return "" if find_spec(need) else f"{need} is not installed"
     raise ValueError(f"needs: {need!r} is not known")
 
@@ -125,6 +125,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder to work in; what says that there is no GPU is not an error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTTRT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # a Ray of its own, whatever runs on this machine
     ours = logging.getLogger("fasttrt")
     level, handlers = ours.level, logging.root.handlers[:]
     with warnings.catch_warnings():

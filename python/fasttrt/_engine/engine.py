@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import threading
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,6 +15,7 @@ from fasttrt._engine.backend_factory import RunOptions, open_backend
 from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._engine.inference import Inference
 from fasttrt._engine.recipe import PackedRecipe, Recipe
+from fasttrt._engine.shared_engines import Share
 from fasttrt._engine.warmup import (
     Size,
     check_warmup,
@@ -56,12 +56,14 @@ class Engine(Inference):
     Its methods may be called from several threads at once. Use it in a ``with`` block, or call
     `close`, to free the GPU's memory at a defined moment.
 
-    An engine can be pickled, for `multiprocessing`, Ray, Dask or Spark: not what it holds on the
-    GPU, but how to open it, with the same options but ``progress``, and with the weights of its
-    last `refit`. A path is pickled with the SHA-256 of its file, which the other process has to
+    An engine can be pickled, for `multiprocessing`, joblib, Ray, Dask or Spark: not what it holds
+    on the GPU, but how to open it, with the same options but ``progress``, and with the weights of
+    its last `refit`. A path is pickled with the SHA-256 of its file, which the other process has to
     find under the same path; a plan, or a model in memory, with its content of 100 MiB at most. The
     other process opens it when it is first used, through the cache, on the GPU with the same
-    ordinal or, if it sees fewer GPUs, on its first.
+    ordinal or, if it sees fewer GPUs, on its first. Engines that were unpickled with the same
+    content and options share in a process what is open: the four used last stay open for tasks
+    that follow, and `close` frees what no other of them uses.
 
     Examples:
         >>> with fasttrt.Engine("m.onnx") as engine:
@@ -73,8 +75,8 @@ class Engine(Inference):
         >>> engine = fasttrt.Engine("m.onnx", precision="fp16", shapes={"x": "1x784:8x784:64x784"})
     """
 
-    _packed: PackedRecipe | None
-    """How to open an engine that was unpickled and not used yet; None once it is closed."""
+    _share: Share | None = None
+    """What an engine that was unpickled runs on."""
 
     def __init__(
         self,
@@ -230,37 +232,34 @@ class Engine(Inference):
             FileError: a file has changed since the engine was opened.
             InputError: its model is in memory, and too large to be pickled.
         """
-        packed = vars(self).get("_packed") or self._recipe.pack()
-        return _unpickled, (type(self), packed)
+        return _unpickled, (type(self), self._pack())
+
+    def __copy__(self) -> "Engine":
+        """Return an engine of its own, with the same options, that is opened when it is used."""
+        return _unpickled(type(self), self._pack(), is_alone=True)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Engine":
+        """Do as `__copy__`."""
+        return self.__copy__()
+
+    def _pack(self) -> PackedRecipe:
+        share = self._share
+        return self._recipe.pack() if share is None else share.packed
 
     if not TYPE_CHECKING:  # or any name would be an attribute
 
         def __getattr__(self, name: str) -> Any:
             """Open an engine that was unpickled, when it is first used."""
-            if "_packed" not in vars(self) or name.startswith("__"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            self._open_packed()
-            return getattr(self, name)
+            if self._share is not None and not name.startswith("__"):
+                self._share.join(self, self._use)
+                if name in vars(self):
+                    return vars(self)[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _open_packed(self) -> None:
-        with vars(self)["_opening"]:  # which stays, as others may wait for it
-            if "_packed" not in vars(self):
-                return  # another thread has opened it meanwhile
-            packed = self._packed
-            if packed is None:
-                raise Error("the engine is closed")
-            model, options = packed.arguments()
-            Engine.__init__(self, model, progress=False, **options)
-            del self._packed
-            if packed.refitted is None:
-                return
-            try:
-                self.refit(packed.refitted.opened())
-            except BaseException:
-                self.close()
-                vars(self).clear()
-                vars(self).update(_unopened(packed))
-                raise
+    def _use(self, opened: "Engine") -> None:
+        """Run on what another engine has opened."""
+        vars(self).update(vars(opened))
+        _open_engines.add(self)
 
     @property
     def verification(self) -> dict[str, Any] | None:
@@ -291,6 +290,9 @@ class Engine(Inference):
             Error: the engine was not built to be refitted, runs on the CPU or is closed. If
                 TensorRT fails midway, runs raise an `Error` until a refit succeeds.
         """
+        if (share := self._share) is not None:
+            self._use(share.own(self))
+            self._share = None
         self._backend.refit(OnnxModel(model))
         self._recipe.refit(model)
 
@@ -367,14 +369,19 @@ class Engine(Inference):
         """
         if not isinstance(drain, bool):
             refuse("drain", "True or False", drain)
-        if "_packed" in vars(self):  # it was never used
-            self._packed = None
-            return
-        self._queue.close(drain=drain)
-        self._backend.close()
+        if self._share is None:
+            self._queue.close(drain=drain)
+            self._backend.close()
+        elif (opened := self._share.leave(self)) is not None:
+            opened.close(drain=drain)
+        else:  # others use it: from now on `__getattr__` raises an error here
+            _open_engines.discard(self)
+            for name in ("_backend", "_queue", "_run"):
+                vars(self).pop(name, None)
 
     def _leave_to_parent(self) -> None:
         """Make every call raise an `Error`, in a forked process."""
+        self._share = None
         forked = ForkedBackend(self._backend)
         self._backend = forked
         self._run = forked.run
@@ -395,22 +402,29 @@ class Engine(Inference):
 
     def __repr__(self) -> str:
         """Show device, inputs and outputs."""
-        if packed := vars(self).get("_packed"):
-            return f"<fasttrt.Engine of {packed.name}, not opened yet>"
+        if self._share is not None and "inputs" not in vars(self):
+            return f"<fasttrt.Engine of {self._share.packed.name}, not opened yet>"
         inputs = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in self.inputs)
         outputs = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in self.outputs)
         return f"<fasttrt.Engine on {self.device}: ({inputs}) -> ({outputs})>"
 
 
-def _unpickled(kind: type[Engine], packed: PackedRecipe) -> Engine:
+def _unpickled(kind: type[Engine], packed: PackedRecipe, *, is_alone: bool = False) -> Engine:
     engine = kind.__new__(kind)
-    vars(engine).update(_unopened(packed))
+    engine._share = Share(packed, _opened, is_alone=is_alone)  # noqa: SLF001
     return engine
 
 
-def _unopened(packed: PackedRecipe) -> dict[str, Any]:
-    """Return the attributes of an engine that was unpickled."""
-    return {"_packed": packed, "_opening": threading.RLock()}
+def _opened(packed: PackedRecipe) -> Engine:
+    model, options = packed.arguments()
+    engine = Engine(model, progress=False, **options)
+    if packed.refitted is not None:
+        try:
+            engine.refit(packed.refitted.opened())
+        except BaseException:
+            engine.close()
+            raise
+    return engine
 
 
 def backend_of(engine: Engine) -> Backend:

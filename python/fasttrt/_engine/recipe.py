@@ -1,8 +1,10 @@
 """What an engine was opened with, so that it can be opened again in another process."""
 
+import hashlib
 import os
+import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,8 +35,8 @@ class _Source:
 
     content: "str | bytes | Plan"
     """An absolute path, or the content itself."""
-    digest: str = ""
-    """The SHA-256 of what a path leads to."""
+    digest: str
+    """The SHA-256 of the content, or of what a path leads to."""
 
     def opened(self) -> Any:
         """Return it, once it is certain that it is what it was.
@@ -66,22 +68,34 @@ class Recipe:
         self._model = self._kept(model)
         self._weights = self._kept(options["weights"])
         self._refitted: Any = None
+        self._result: PackedRecipe | None = None
 
     def refit(self, model: Model) -> None:
         """Note that the engine has the weights of this model by now."""
         self._refitted = self._kept(model)
+        self._result = None
 
     def pack(self) -> "PackedRecipe":
-        """Return what another process needs.
+        """Return what another process needs; files are read once.
 
         Raises:
             FileError: a file has changed since the engine was opened.
             InputError: a model in memory is too large to be copied to each process.
         """
+        for kept in (self._model, self._weights, self._refitted):
+            if isinstance(kept, str) and check_file(kept) != self._versions[kept]:
+                raise FileError(f"{kept} has changed since the engine was opened")
+        if self._result is None:
+            self._result = self._pack()
+        return self._result
+
+    def _pack(self) -> "PackedRecipe":
         options = self._options | {"weights": self._packed(self._weights)}
         for name in ("cache", "library"):
             options[name] = _absolute(options[name])
         options["plugins"] = [_absolute(plugin) for plugin in _listed(options["plugins"])]
+        if (config := options["config"]) is not None:
+            options["config"] = replace(config, timing_cache=_absolute(config.timing_cache))
         options["device"] = device_name(options["device"])
         if options["devices"] is not None:
             options["devices"] = [device_name(device) for device in options["devices"]]
@@ -109,12 +123,11 @@ class Recipe:
                 f"bytes; this one has {kept}: {_ADVICE}"
             )
         if isinstance(kept, str):
-            if check_file(kept) != self._versions[kept]:
-                raise FileError(f"{kept} has changed since the engine was opened")
             return _Source(kept, _digest(kept))
         if isinstance(kept, Plan):
-            return _Source(kept)
-        return _Source(bytes(kept) if _is_bytes(kept) else kept.SerializeToString())
+            return _Source(kept, kept.digest)
+        content = bytes(kept) if _is_bytes(kept) else kept.SerializeToString()
+        return _Source(content, hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -122,8 +135,17 @@ class PackedRecipe:
     """A `Recipe` that can be pickled."""
 
     model: _Source
-    options: Mapping[str, Any]
+    options: dict[str, Any]
     refitted: "_Source | None"
+    key: str = field(init=False)
+    """The same for recipes that open the same engine."""
+
+    def __post_init__(self) -> None:
+        """Hash it, with the digests of sources in their places."""
+        weights: _Source | None = self.options["weights"]
+        sources = [source and source.digest for source in (self.model, weights, self.refitted)]
+        content = pickle.dumps((sources, self.options | {"weights": None}))
+        object.__setattr__(self, "key", hashlib.sha256(content).hexdigest())
 
     @property
     def name(self) -> str:
