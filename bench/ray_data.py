@@ -125,7 +125,7 @@ class Streamed:
 
 
 def time_ray(
-    data: Data, model: Path, size: int, blocks: int, actors: int, options: dict[str, Any]
+    data: Data, model: Path, size: int | None, blocks: int, actors: int, options: dict[str, Any]
 ) -> Streamed:
     """Run `fasttrt.ray.predict` over the blocks; all results are read, the known ones checked."""
     ahead = 2 * actors  # blocks: the start's
@@ -155,12 +155,10 @@ class Bench:
         self.seconds = 1.0 if report.options.quick else 1.5
 
     def options(self, network: Network, size: int) -> dict[str, Any]:
-        """Of the engine: the plan is tuned for the batch."""
-        if not self.on_gpu:
-            return {"device": "cpu"}
+        """Of the engine: batches of at most this size, for which a plan is tuned."""
         (row,) = network.draw(1)
         shapes = {"x": ((1, *row.shape[1:]), (size, *row.shape[1:]), (size, *row.shape[1:]))}
-        device = self.report.options.device
+        device = self.report.options.device  # "cuda" is the one that an actor sees
         return {"device": device, "shapes": shapes, "cache": self.folder / "cache"}
 
     def save(self, network: Network) -> Path:
@@ -172,40 +170,48 @@ class Bench:
         return path
 
     def overhead(self, data: Data, name: str, size: int, target: bool) -> None:
-        """The overhead of a row in batches of a size, one call of the actor for each batch."""
+        """The overhead of a row in the engine's batches of a size.
+
+        An actor gets as many rows at once as `predict` chooses, or just a batch.
+        """
         network, model = data.network, self.save(data.network)
         options = self.options(network, size)
         mapped: list[float] = []
-        streamed: list[Streamed] = []
+        streamed: dict[int | None, list[Streamed]] = {None: [], size: []}
         with fasttrt.Engine(model, progress=False, **options) as engine:
             time_map(engine, data, size, 2)
             each = time_map(engine, data, size, 2)
             blocks = int(1e6 * self.seconds / (each * data.rows))
             blocks = min(MOST_BLOCKS, max(4, blocks))
             for i in range(self.rounds):
-                for turn in (0, 1) if i % 2 == 0 else (1, 0):
-                    if turn == 0:
-                        mapped.append(time_map(engine, data, size, blocks))
-                    else:
-                        streamed.append(time_ray(data, model, size, blocks, 1, options))
-        rays = [one.us_a_row for one in streamed]
-        middle, other = statistics.median(mapped), statistics.median(rays)
-        start = statistics.median(one.start for one in streamed)
+                if i % 2 == 0:
+                    mapped.append(time_map(engine, data, size, blocks))
+                for at_once, ones in streamed.items():
+                    ones.append(time_ray(data, model, at_once, blocks, 1, options))
+                if i % 2 == 1:
+                    mapped.append(time_map(engine, data, size, blocks))
+        middle = statistics.median(mapped)
         print(
-            f"{network.name}, batches of {name} ({size} rows), {blocks} blocks of {data.rows}: "
-            f"Engine.map {middle:.2f} us a row ({middle * size:.0f} a batch), Ray {other:.2f} "
-            f"({other * size:.0f} a batch), + {100 * (other / middle - 1):.1f} %; "
-            f"rounds {_shown(mapped)}, {_shown(rays)}; first result after {start:.1f} s"
+            f"{network.name}, batches of {name} ({size} rows), {blocks} blocks of {data.rows}:\n"
+            f"Engine.map {middle:.2f} us a row, {middle * size:.0f} a batch; "
+            f"rounds {_shown(mapped)}"
         )
-        self.report.row(
-            network=network.name, batch=name, rows=size, blocks=blocks, map_us_a_row=mapped,
-            ray_us_a_row=rays, ray_start_s=[one.start for one in streamed],
-        )  # fmt: skip
-        if target:
-            self.report.target(
-                "Ray Data", f"{network.name}, batches of {name}: time of a row / Engine.map's",
-                got=other / middle, limit=OVERHEAD, most=True,
-            )  # fmt: skip
+        self.report.row(network=network.name, batch=name, rows=size, case="map", us_a_row=mapped)
+        for at_once, ones in streamed.items():
+            times = [one.us_a_row for one in ones]
+            share = statistics.median(times) / middle
+            start = statistics.median(one.start for one in ones)
+            way = "rows at once as predict chooses" if at_once is None else "a batch at once"
+            print(
+                f"Ray, {way}: {share * middle:.2f} us a row, {share * middle * size:.0f} a batch, "
+                f"{100 * (share - 1):+.1f} %; rounds {_shown(times)}; the start took {start:.1f} s"
+            )
+            self.report.row(
+                network=network.name, batch=name, rows=size, case=way, us_a_row=times, start=start
+            )
+            if target and at_once is None:
+                what = f"{network.name}, batches of {name}: time of a row / Engine.map's"
+                self.report.target("Ray Data", what, got=share, limit=OVERHEAD, most=True)
 
     def scaling(self, data: Data, name: str, size: int, actors: Sequence[int]) -> None:
         """Several actors beside one, each with a GPU of its own."""
@@ -218,7 +224,7 @@ class Bench:
         blocks = 8
         for i in range(self.rounds + 1):
             for count in actors if i % 2 == 0 else reversed(actors):
-                one = time_ray(data, model, size, blocks * count, count, options)
+                one = time_ray(data, model, None, blocks * count, count, options)
                 if i == 0:  # how much is enough
                     blocks = int(1e6 * self.seconds / (one.us_a_row * data.rows * count))
                     blocks = min(MOST_BLOCKS, max(4, blocks))

@@ -1,68 +1,45 @@
-"""Columns as arrays of an engine, and back."""
+"""Columns of tensors, their rows, and results as columns."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from fasttrt import InputError
 from fasttrt._common.tensor_spec import TensorSpec
-from fasttrt._ray.columns import columns_of, gathered, most_rows, pieces
+from fasttrt._ray.columns import columns_of, gathered, row_array, row_name
 from support.randomness import new_rng
-
-
-def refuse(row: int, problem: str) -> None:
-    raise AssertionError(f"{row}: {problem}")
 
 
 def objects(*values: Any) -> Any:
     column = np.empty(len(values), object)
-    column[:] = values
+    for i, value in enumerate(values):
+        column[i] = value
     return column
 
 
-def test_rows_of_one_shape_are_not_copied() -> None:
-    x = new_rng().standard_normal((10, 3))
-    found = list(pieces([x], 1, 4, ["x"], refuse))
-    assert [list(piece.rows) for piece in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    for piece in found:
-        assert np.shares_memory(piece.arrays[0], x)
-        np.testing.assert_array_equal(piece.arrays[0], x[list(piece.rows)])
-
-
-def test_a_fixed_batch_repeats_its_last_row() -> None:
-    x = new_rng().standard_normal((5, 3))
-    *_, last = pieces([x], 4, 4, ["x"], refuse)
-    np.testing.assert_array_equal(last.arrays[0], x[[4, 4, 4, 4]])
-
-
-def test_rows_go_by_shape() -> None:
-    rng = new_rng()
-    rows = [rng.standard_normal(size) for size in (3, 5, 3, 4, 5)]
-    found = list(pieces([objects(*rows)], 1, None, ["x"], refuse))
-    assert [list(piece.rows) for piece in found] == [[0, 2], [1, 4], [3]]
-    for piece in found:
-        for place, row in enumerate(piece.rows):
-            np.testing.assert_array_equal(piece.arrays[0][place], rows[row])
-
-
-def test_rows_without_an_array_are_left_out() -> None:
-    refused = []
-    column = objects(np.ones(2), None, np.ones(2))
-    found = list(pieces([column], 1, None, ["x"], lambda *about: refused.append(about)))
-    assert [list(piece.rows) for piece in found] == [[0, 2]]
-    assert refused == [(1, "x: expected an array of numbers, got NoneType")]
-
-
-def test_no_rows() -> None:
-    assert list(pieces([np.empty((0, 3))], 1, 4, ["x"], refuse)) == []
-
-
-def spec(name: str, shape: tuple[int, ...], dtype: str = "float32") -> TensorSpec:
+def spec(name: str, shape: tuple[int, ...], dtype: Any = "float32") -> TensorSpec:
     return TensorSpec(name, np.dtype(dtype), shape)
+
+
+def test_nested_lists_are_stacked() -> None:
+    x = new_rng().standard_normal((2, 3, 4)).astype(np.float32)
+    nested = objects(*(objects(*part) for part in x))
+    array = row_array(nested)
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, x)
+    assert row_array("text").dtype.kind == "U"
+    for value, problem in [
+        (None, "expected an array of numbers, got NoneType"),
+        ({"a": 1}, "expected an array of numbers, got dict"),
+        (objects(1.0, None), "expected an array of numbers, got NoneType"),
+        (objects(x[0, 0], x[0, 0, :2]), "expected lists of one length, got several lengths"),
+    ]:
+        with pytest.raises(ValueError, match=problem):
+            row_array(value)
 
 
 def test_results_take_their_places() -> None:
@@ -73,11 +50,34 @@ def test_results_take_their_places() -> None:
     assert np.shares_memory(whole, y)
     padded = gathered(3, [(range(3), y)], spec("y", (4, 2)))
     np.testing.assert_array_equal(padded, y[:3])
+    parts = [(range(2, 5), y[:4]), (range(2), y[2:])]
+    np.testing.assert_array_equal(gathered(5, parts, spec("y", (-1, 2))), y[[2, 3, 0, 1, 2]])
     integers = gathered(2, [([1], np.array([7]))], spec("n", (-1,), "int64"))
     np.testing.assert_array_equal(integers, [0, 7])
     assert gathered(0, [], spec("y", (-1, 2))).shape == (0, 2)
-    ragged = gathered(2, [([0], y[:1]), ([1], y[:1, :1])], spec("y", (-1, -1)))
-    assert [row.shape for row in ragged] == [(2,), (1,)]
+
+
+def test_ragged_results_are_objects_and_missing_ones_empty() -> None:
+    y = new_rng().standard_normal((2, 3, 2)).astype(np.float32)
+    ragged = gathered(3, [([0], y[:1]), ([2], y[:1, :1])], spec("y", (-1, -1, 2)))
+    assert [row.shape for row in ragged] == [(3, 2), (0, 0), (1, 2)]
+    assert {row.dtype for row in ragged} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wider"),
+    [("bfloat16", "float32"), ("float8_e4m3fn", "float32"), ("int4", "int8"), ("uint4", "uint8"),
+     ("float16", "float16"), ("bool", "bool"), ("uint64", "uint64")],
+)  # fmt: skip
+def test_types_that_arrow_lacks_become_wider(dtype: str, wider: str) -> None:
+    narrow = np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
+    y = new_rng().integers(0, 2, (4, 3)).astype(narrow)
+    for found in ([(range(4), y)], [(range(2), y[:2]), (range(2, 4), y[2:])]):
+        column = gathered(4, found, spec("y", (-1, 3), narrow))
+        assert column.dtype == wider
+        np.testing.assert_array_equal(column, y.astype(wider))
+    assert gathered(2, [(range(1), y[:1])], spec("y", (-1, 3), narrow)).shape == (2, 3)
+    assert gathered(0, [], spec("y", (-1, 3), narrow)).dtype == wider
 
 
 def test_names_of_columns() -> None:
@@ -87,13 +87,14 @@ def test_names_of_columns() -> None:
         columns_of("inputs", specs, {"c": "image"})
     with pytest.raises(InputError, match="outputs: expected a column for each tensor"):
         columns_of("outputs", specs, {"b": "a"})
+    wrong: Any = ["image"]
+    with pytest.raises(InputError, match=r'inputs: expected columns by tensor as in \{"a": "col'):
+        columns_of("inputs", specs, wrong)
+    with pytest.raises(InputError, match="inputs: expected names of columns, got 3"):
+        columns_of("inputs", specs, {"a": 3})  # type: ignore[dict-item]
 
 
-def test_how_many_rows_an_engine_takes() -> None:
-    free, fixed = spec("a", (-1, 3)), spec("b", (4, 3))
-    assert most_rows([free]) == (1, None)
-    assert most_rows([free, fixed]) == (4, 4)
-    profiles = (((1, 3), (2, 3), (8, 3)), ((16, 3), (16, 3), (16, 3)))
-    assert most_rows([replace(free, profiles=profiles)]) == (1, 16)
-    with pytest.raises(InputError, match="s: expected an input with a batch dimension, got a sca"):
-        most_rows([free, spec("s", ())])
+def test_a_row_is_named_by_what_it_has() -> None:
+    kept = {"id": np.array([5, 6]), "image": np.ones((2, 3)), "path": objects("a.png", "b.png")}
+    assert row_name(kept, 1) == "row 1 of the batch (id=6, path='b.png')"
+    assert row_name({}, 0) == "row 0 of the batch"

@@ -132,5 +132,5 @@ def test_plans_are_taken_from_the_object_store_without_a_copy(cluster: Any) -> N
 
 
 def test_a_batch_size_that_is_none(model_file: Path) -> None:
-    with pytest.raises(fasttrt.InputError, match="batch_size: expected at least 1, got 0"):
+    with pytest.raises(fasttrt.InputError, match="batch_size: expected an integer >= 1 or None"):
         fasttrt_ray.predict("rows", model_file, batch_size=0)

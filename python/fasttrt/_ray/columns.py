@@ -1,25 +1,18 @@
-"""Columns of a table as arrays of an engine, and its results as columns."""
+"""Columns of a table: which tensor each belongs to, their rows, and results as columns."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._common.checks import check_mapping
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt.errors import InputError
 
 Array: TypeAlias = Any
 Columns: TypeAlias = dict[str, Array]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Rows that go through the engine together."""
-
-    rows: Sequence[int]
-    arrays: list[Array]
-    """One for each input; with more rows than `rows` if the engine takes no fewer."""
+_SHOWN = 3
+"""How many values name a row in a message."""
 
 
 def columns_of(
@@ -33,98 +26,91 @@ def columns_of(
         given: columns by tensor.
 
     Raises:
-        InputError: there is no such tensor, or two have one column.
+        InputError: it is not a mapping, there is no such tensor, or two have one column.
     """
     names = [spec.name for spec in specs]
+    check_mapping(kind, given, f'columns by tensor as in {{"{names[0]}": "column"}}')
     given = given or {}
     if unknown := [name for name in given if name not in names]:
         raise InputError(f"{kind}: there is no tensor {unknown[0]!r}; there are {names}")
     columns = [given.get(name, name) for name in names]
+    if wrong := [column for column in columns if not isinstance(column, str)]:
+        raise InputError(f"{kind}: expected names of columns, got {wrong[0]!r}")
     if len({*columns}) < len(columns):
         raise InputError(f"{kind}: expected a column for each tensor, got {columns}")
     return columns
 
 
-def most_rows(specs: Sequence[TensorSpec]) -> tuple[int, int | None]:
-    """Return how many rows an engine takes at least and at most; None: any number."""
-    if any(not spec.shape for spec in specs):
-        scalars = [spec.name for spec in specs if not spec.shape]
-        raise InputError(f"{scalars[0]}: expected an input with a batch dimension, got a scalar")
-    fixed = [spec.shape[0] for spec in specs if spec.shape[0] != -1]
-    if fixed:
-        return fixed[0], fixed[0]
-    limits = [max(most[0] for _, _, most in spec.profiles) for spec in specs if spec.profiles]
-    return 1, min(limits, default=None)
+def row_array(value: Any) -> Array:
+    """Return a row's value as an array; lists of lists, as Parquet files have them, are stacked.
 
-
-def pieces(
-    columns: Sequence[Array],
-    least: int,
-    most: int | None,
-    names: Sequence[str],
-    refuse_row: Callable[[int, str], None],
-) -> Iterator[Piece]:
-    """Yield the rows of columns, those of equal shapes together.
-
-    Args:
-        columns: of each input: an array, or an array of objects, each an array, of any shapes.
-        least: rows that the engine takes; a smaller rest repeats its last row.
-        most: rows that it takes at most.
-        names: of the columns, for messages.
-        refuse_row: is told of each row that is left out as it has no array, and why.
+    Raises:
+        ValueError: it holds no numbers or text, or lists of different lengths.
     """
-    count = len(columns[0])
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    if any(column.dtype == object for column in columns):
-        for row in range(count):
-            values = [np.asarray(column[row]) for column in columns]
-            if wrong := [i for i, value in enumerate(values) if value.dtype == object]:
-                kind = type(columns[wrong[0]][row]).__name__
-                refuse_row(row, f"{names[wrong[0]]}: expected an array of numbers, got {kind}")
-            else:
-                groups.setdefault(tuple(value.shape for value in values), []).append(row)
-    elif count:
-        groups[()] = list(range(count))
-    for rows in groups.values():
-        size = most or len(rows)
-        for begin in range(0, len(rows), size):
-            chosen = rows[begin : begin + size]
-            yield Piece(chosen, piece_arrays(columns, chosen, least))
+    array = np.asarray(value)
+    if array.dtype != object:
+        return array
+    if array.ndim == 0:
+        raise ValueError(f"expected an array of numbers, got {type(value).__name__}")
+    parts = [row_array(part) for part in array]
+    if len({part.shape for part in parts}) > 1:
+        raise ValueError("expected lists of one length, got several lengths")
+    return np.stack(parts) if parts else array.astype(float)
 
 
-def piece_arrays(columns: Sequence[Array], rows: Sequence[int], least: int = 1) -> list[Array]:
-    """Return the arrays of some rows, with the last one repeated where there are too few."""
-    missing = max(0, least - len(rows))
-    padded = [*rows, *[rows[-1]] * missing]
-    arrays = []
-    for column in columns:
-        if column.dtype == object:
-            arrays.append(np.stack([np.asarray(column[row]) for row in padded]))
-        elif missing == 0 and rows[-1] - rows[0] + 1 == len(rows):
-            arrays.append(column[rows[0] : rows[-1] + 1])  # no copy
-        else:
-            arrays.append(column[padded])
-    return arrays
+def row_name(columns: Mapping[str, Array], row: int) -> str:
+    """Return the index of a row, and its values in some columns, for messages."""
+    values = [f"{name}={_scalar(column[row])}" for name, column in columns.items()]
+    known = [value for value in values if not value.endswith("=")][:_SHOWN]
+    return f"row {row} of the batch" + (f" ({', '.join(known)})" if known else "")
+
+
+def _scalar(value: Any) -> str:
+    is_scalar = isinstance(value, (str, int, float, np.generic))
+    return repr(value.item() if isinstance(value, np.generic) else value)[:80] if is_scalar else ""
 
 
 def gathered(count: int, found: Sequence[tuple[Sequence[int], Array]], spec: TensorSpec) -> Array:
     """Return an output's column from the results of the pieces.
 
-    Rows without a result are NaN, or 0 in integers. If shapes differ, it is an array of objects.
+    Rows without a result are NaN, or 0 in integers. If shapes differ, it is an array of objects,
+    where they are empty arrays. Types that Arrow does not have become wider ones.
+
+    Args:
+        count: the number of rows.
+        found: rows with their results, which may have more rows than these at their end.
+        spec: of the output.
     """
     shapes = {array.shape[1:] for _, array in found}
+    dtype = _arrow_dtype(found[0][1].dtype if found else spec.dtype)
     if len(shapes) > 1:
         column = np.empty(count, object)
+        missing = np.empty((0,) * len(shapes.pop()), dtype)
+        for row in range(count):
+            column[row] = missing
         for rows, array in found:
             for place, row in enumerate(rows):
-                column[row] = array[place]
+                column[row] = array[place].astype(dtype, copy=False)
         return column
     shape = shapes.pop() if shapes else tuple(max(size, 0) for size in spec.shape[1:])
-    dtype = found[0][1].dtype if found else spec.dtype
     if len(found) == 1 and len(found[0][0]) == count:
-        return found[0][1][:count]
-    filler = np.nan if np.issubdtype(dtype, np.inexact) else 0
-    column = np.full((count, *shape), filler, dtype)
+        return found[0][1][:count].astype(dtype, copy=False)
+    column = np.empty((count, *shape), dtype)
+    if sum(len(rows) for rows, _ in found) < count:
+        column[...] = np.nan if np.issubdtype(dtype, np.inexact) else np.zeros((), dtype)
     for rows, array in found:
-        column[list(rows)] = array[: len(rows)]
+        column[as_index(rows)] = array[: len(rows)]
     return column
+
+
+def as_index(rows: Sequence[int]) -> Any:
+    """Return rows as what indexes an array: a slice, which copies nothing, if they are a range."""
+    return slice(rows.start, rows.stop) if isinstance(rows, range) else list(rows)
+
+
+def _arrow_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype itself, or for bfloat16, float8, int4 and their like one that holds them."""
+    if dtype.isbuiltin == 1 or dtype.kind in "OSUT":
+        return dtype
+    wider = next(name for name in ("uint8", "int8", "float32") if np.can_cast(dtype, name))
+    return np.dtype(wider)

@@ -1,5 +1,6 @@
 """`predict`: a model over a dataset of Ray, in one line."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +9,13 @@ from typing import Any
 import ray
 import ray.data
 
+from fasttrt._common.checks import is_integer, refuse
+from fasttrt._engine.engine import Engine
+from fasttrt._library.device import device_name
 from fasttrt._ray.predictor import Predictor
-from fasttrt.errors import InputError
+
+_BATCH_BYTES = 32 << 20
+_LEAST_ROWS, _MOST_ROWS = 256, 65536
 
 
 def predict(
@@ -17,7 +23,7 @@ def predict(
     model: Any,
     *,
     device: Any = "auto",
-    batch_size: int = 256,
+    batch_size: int | None = None,
     concurrency: int | tuple[int, int] | None = None,
     num_gpus: float | None = None,
     inputs: Mapping[str, str] | None = None,
@@ -31,19 +37,24 @@ def predict(
 
     Args:
         dataset: a dataset with a column for each input, or the path of Parquet files.
-        model: see `Predictor`. A `Plan` is put into Ray's object store, once a machine.
-        device: see `Engine`; ``"cpu"`` takes no GPU.
-        batch_size: rows that an actor gets at once.
-        concurrency: the number of actors, or the least and the most. None: one for each GPU, or for
-            each machine without GPUs.
-        num_gpus: of each actor. None: one, if the cluster has GPUs.
+        model: see `Predictor`. What is no path is put into Ray's object store, once a machine.
+        device: see `Engine`; ``"cpu"`` takes no GPU. GPUs are numbered as the actor sees them: its
+            only one is ``"cuda:0"``.
+        batch_size: rows that an actor gets at once, and splits into what the engine takes. None: as
+            many as have 32 MiB, if the dataset knows the shapes of its columns, and at least 256.
+        concurrency: the number of actors, which all start at once, or the least and the most: Ray
+            adds one after the other while rows wait. None: one for each GPU, or for each machine
+            without GPUs. Rows are not held back until all have started, unless Ray's
+            ``DataContext.wait_for_min_actors_s`` says so.
+        num_gpus: of each actor, a whole number or a share of one GPU, as in 0.5. Ray only counts
+            shares, nothing limits an actor's memory. None: one, if the cluster has GPUs.
         inputs: see `Predictor`, as for the following arguments.
         outputs: the columns of the outputs.
         errors: the column for the errors of rows.
         options: those of `Engine`.
 
     Raises:
-        InputError: ``batch_size`` is not positive.
+        InputError: an argument is out of range.
 
     Examples:
         <!-- needs: ray -->
@@ -52,15 +63,10 @@ def predict(
         >>> fasttrt.ray.predict(rows, "m.onnx", device="cpu").take(1)[0]["logits"].shape
         (10,)
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size: expected at least 1, got {batch_size}")
+    _check(dataset, model, batch_size, concurrency)
     if isinstance(dataset, (str, os.PathLike)):
         dataset = ray.data.read_parquet(os.fspath(dataset))
-    gpus = 0 if device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
-    if num_gpus is None:
-        num_gpus = 1 if gpus else 0
-    if concurrency is None:
-        concurrency = int(gpus / num_gpus) if num_gpus else len(ray.nodes())
+    per_actor, actors = _resources(device, num_gpus)
     is_path = isinstance(model, (str, os.PathLike))
     model = str(Path(model).absolute()) if is_path else ray.put(model)
     arguments = {
@@ -72,13 +78,70 @@ def predict(
     }
     return dataset.map_batches(
         Predictor, fn_constructor_args=[model], fn_constructor_kwargs=arguments,
-        batch_format="numpy", batch_size=batch_size, zero_copy_batch=True,
-        num_gpus=num_gpus or None, compute=_pool(concurrency),
+        batch_format="numpy", batch_size=batch_size or _rows_at_once(dataset), zero_copy_batch=True,
+        num_gpus=per_actor or None, compute=_pool(concurrency or actors),
     )  # fmt: skip
 
 
+def _check(dataset: Any, model: Any, batch_size: Any, concurrency: Any) -> None:
+    if not isinstance(dataset, (ray.data.Dataset, str, os.PathLike)):
+        refuse("dataset", "a ray.data.Dataset or the path of Parquet files", dataset)
+    if isinstance(model, Engine):
+        refuse("model", "what the engine was opened from, as each actor opens its own", model)
+    if batch_size is not None and not is_integer(batch_size, 1):
+        refuse("batch_size", "an integer >= 1 or None", batch_size)
+    numbers = concurrency if isinstance(concurrency, tuple) else (concurrency,)
+    is_known = len(numbers) <= 2 and all(is_integer(number, 1) for number in numbers)
+    if concurrency is not None and not (is_known and list(numbers) == sorted(numbers)):
+        refuse(
+            "concurrency", "actors, as in 4, or the least and the most, as in (1, 4)", concurrency
+        )
+
+
+def _resources(device: Any, num_gpus: Any) -> tuple[float, int]:
+    """Return the GPUs of an actor, and how many actors the cluster has room for."""
+    on_cpu = device_name(device) == "cpu"
+    there = 0 if on_cpu else int(ray.cluster_resources().get("GPU", 0))
+    if num_gpus is None:
+        num_gpus = 1 if there else 0
+    is_number = isinstance(num_gpus, (int, float)) and not isinstance(num_gpus, bool)
+    if not is_number or not (0 <= num_gpus <= 1 or (num_gpus > 1 and num_gpus % 1 == 0)):
+        refuse("num_gpus", "a whole number, or a share of one GPU as in 0.5", num_gpus)
+    if num_gpus and on_cpu:
+        refuse("num_gpus", 'none with device="cpu"', num_gpus)
+    if not num_gpus:
+        machines = [node for node in ray.nodes() if node["Alive"]]
+        return 0, max(1, len([node for node in machines if node["Resources"].get("CPU")]))
+    on_each = int(1 / num_gpus + 1e-6) if num_gpus < 1 else 1 / num_gpus  # actors of a GPU
+    return num_gpus, max(1, int(there * on_each))
+
+
+def _rows_at_once(dataset: "ray.data.Dataset") -> int:
+    """Return the rows of a batch, by what the dataset knows of them before it runs.
+
+    Ray's work for a batch, which is a millisecond or two, should be little beside its rows.
+    """
+    schema = dataset.schema(fetch_if_missing=False)
+    widths = [] if schema is None else [_width(kind) for kind in schema.types]
+    size = sum(width for width in widths if width)
+    return max(_LEAST_ROWS, min(_MOST_ROWS, _BATCH_BYTES // size)) if size else _LEAST_ROWS
+
+
+def _width(kind: Any) -> int:
+    """Return the bytes of a value of a column's type in Arrow, 0 if they vary."""
+    extents = getattr(kind, "shape", None) or [getattr(kind, "list_size", None)]
+    try:
+        if not hasattr(kind, "value_type"):
+            return int(kind.bit_width) // 8
+        return int(math.prod(extents) * kind.value_type.bit_width) // 8
+    except (AttributeError, TypeError, ValueError):  # lists or tensors of several lengths, text
+        return 0
+
+
 def _pool(actors: int | tuple[int, int]) -> "ray.data.ActorPoolStrategy":
-    if isinstance(actors, int):
-        return ray.data.ActorPoolStrategy(size=actors)
-    least, most = actors
-    return ray.data.ActorPoolStrategy(min_size=least, max_size=most)
+    """Return a pool whose actors run two batches at once: Ray prepares one while the other runs."""
+    least, most = actors if isinstance(actors, tuple) else (actors, actors)
+    return ray.data.ActorPoolStrategy(
+        min_size=least, max_size=most, max_concurrent_calls_per_actor=2,
+        enable_true_multi_threading=True,
+    )  # fmt: skip

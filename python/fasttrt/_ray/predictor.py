@@ -1,24 +1,18 @@
 """`Predictor`: an engine as what `ray.data.Dataset.map_batches` calls."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
 import ray
 
+from fasttrt._common.checks import refuse
 from fasttrt._engine.engine import Engine
-from fasttrt._ray.columns import (
-    Array,
-    Columns,
-    Piece,
-    columns_of,
-    gathered,
-    most_rows,
-    piece_arrays,
-    pieces,
-)
-from fasttrt.errors import InputError
+from fasttrt._ray.columns import Array, Columns, columns_of, gathered, row_name
+from fasttrt._ray.pieces import Piece, RowCounts, Rows
+from fasttrt.errors import CudaError, Error, InputError, OutOfMemoryError
 
 _Results: TypeAlias = tuple[Array, ...]
 _Found: TypeAlias = tuple[Sequence[int], _Results]
@@ -30,9 +24,10 @@ class Predictor:
 
     Each actor opens an engine of its own, on the GPU that Ray gives it; those of a machine that
     start at once build it once. Columns become inputs, outputs become columns, and other columns
-    stay. A batch may have any number of rows: it is split into what the engine takes, and copies of
-    the next part overlap with the computation of the one before. Rows of different shapes go
-    through the engine by shape.
+    stay. A batch may have any number of rows: it is split into what the engine takes, best into the
+    largest of its tuned sizes, and copies of the next part overlap with the computation of the one
+    before. A smaller rest repeats its last row up to a size that the engine is tuned for, or takes.
+    Rows of different shapes go through the engine by shape.
 
     Examples:
         <!-- needs: ray -->
@@ -76,80 +71,129 @@ class Predictor:
         """
         if isinstance(model, ray.ObjectRef):
             model = ray.get(model)
+        if errors is not None and not isinstance(errors, str):
+            refuse("errors", "the name of a column or None", errors)
         options.setdefault("progress", False)
         self._engine = Engine(model, **options)
+        try:
+            self._inputs = columns_of("inputs", self._engine.inputs, inputs)
+            self._outputs = columns_of("outputs", self._engine.outputs, outputs)
+            if errors in self._outputs:
+                raise InputError(f"errors: {errors!r} is the column of an output")
+            self._counts = RowCounts.of(self._engine.inputs)
+        except BaseException:
+            self._engine.close()
+            raise
         self._cast = cast
         self._errors = errors
-        specs = self._engine.inputs
-        self._inputs = columns_of("inputs", specs, inputs)
-        self._outputs = columns_of("outputs", self._engine.outputs, outputs)
-        self._least, self._most = most_rows(specs)
 
     def __call__(self, batch: Columns) -> Columns:
         """Return the batch with the outputs in the place of the inputs.
 
+        It may be called by several threads at once.
+
         Args:
             batch: arrays by column, with a row for each sample; arrays of objects if samples
-                differ in shape.
+                differ in shape or are lists. They may be read-only.
 
         Raises:
-            InputError: a column is missing, or a row does not fit, and there is no column of
-                errors; the message names the row.
+            InputError: a column is missing, a result has the name of a column that stays, or a row
+                does not fit, and there is no column of errors; the message names the row.
             Error: a run failed.
         """
+        if not isinstance(batch, Mapping):
+            text = 'arrays by column, as of batch_format="numpy"'
+            raise InputError(f"expected a batch of {text}, got {type(batch).__name__}")
         if missing := [name for name in self._inputs if name not in batch]:
             raise InputError(f"expected a column {missing[0]!r}, got {list(batch)}")
         columns = [np.asarray(batch[name]) for name in self._inputs]
+        kept = {name: column for name, column in batch.items() if name not in self._inputs}
+        self._check_names(kept)
         count = len(columns[0])
         problems = [""] * count
 
-        def refuse_row(row: int, problem: str) -> None:
+        def refuse_row(row: int, problem: str, kind: type[Error] = InputError) -> None:
             if self._errors is None:
-                raise InputError(f"row {row} of the batch: {problem}")
+                raise kind(f"{row_name(kept, row)}: {problem}")
             problems[row] = problem
 
-        parts = pieces(columns, self._least, self._most, self._inputs, refuse_row)
+        rows = Rows(columns, self._inputs, self._counts, refuse_row)
         found: list[_Found] = []
-        for piece, result in self._results(parts):
-            if isinstance(result, InputError):  # which rows?
-                found += self._one_by_one(columns, piece.rows, refuse_row)
+        for piece, result in self._results(rows.pieces()):
+            if isinstance(result, (CudaError, OutOfMemoryError)):
+                raise result  # which is no row's fault
+            if isinstance(result, Error):
+                found += self._one_by_one(rows, piece.rows, refuse_row)
             elif isinstance(result, Exception):
                 raise result
             else:
-                found.append((piece.rows, result))
-        others = {name: column for name, column in batch.items() if name not in self._inputs}
+                found.append((piece.rows, self._checked(piece, result)))
         for i, (name, spec) in enumerate(zip(self._outputs, self._engine.outputs, strict=True)):
-            others[name] = gathered(count, [(rows, result[i]) for rows, result in found], spec)
+            kept[name] = gathered(count, [(rows, result[i]) for rows, result in found], spec)
         if self._errors is not None:
-            others[self._errors] = np.array(problems, object)
-        return others
+            kept[self._errors] = np.array(problems, object)
+        return kept
 
     def close(self) -> None:
         """Free the engine."""
         self._engine.close()
 
-    def _results(self, parts: Iterable[Piece]) -> Iterator[tuple[Piece, _Results | Exception]]:
+    def _check_names(self, kept: Columns) -> None:
+        for kind, names in (("outputs", self._outputs), ("errors", [self._errors])):
+            if taken := [name for name in names if name in kept]:
+                raise InputError(
+                    f"{kind}: the rows have a column {taken[0]!r} already, which stays: name "
+                    "another one for the results, or drop it before"
+                )
+
+    def _results(self, parts: Iterator[Piece]) -> Iterator[tuple[Piece, _Results | Exception]]:
+        first = [*islice(parts, 2)]
+        if len(first) == 1:  # no thread between, and no copy
+            yield first[0], self._run(first[0])
+            return
         sent: deque[Piece] = deque()
 
         def arrays() -> Iterator[Any]:
-            for piece in parts:
+            for piece in chain(first, parts):
                 sent.append(piece)
                 yield piece.arrays[0] if len(piece.arrays) == 1 else tuple(piece.arrays)
 
         for result in self._engine.map(arrays(), cast=self._cast, errors="return"):
             yield sent.popleft(), result if isinstance(result, Exception) else _tuple(result)
 
+    def _run(self, piece: Piece) -> _Results | Error:
+        try:
+            return _tuple(self._engine.infer(*piece.arrays, cast=self._cast))
+        except Error as error:
+            return error
+
     def _one_by_one(
-        self, columns: Sequence[Array], rows: Sequence[int], refuse_row: Callable[[int, str], None]
+        self, rows: Rows, failed: Sequence[int], refuse_row: Callable[..., None]
     ) -> list[_Found]:
+        """Run the rows of a piece that failed, to know which of them did."""
         found: list[_Found] = []
-        for row in rows:
-            arrays = piece_arrays(columns, [row], self._least)
-            try:
-                found.append(([row], _tuple(self._engine.infer(*arrays, cast=self._cast))))
-            except InputError as error:
-                refuse_row(row, str(error))
+        for row in failed:
+            piece = rows.piece([row])
+            result = self._run(piece)
+            if isinstance(result, (CudaError, OutOfMemoryError)):
+                raise result
+            if isinstance(result, Error):
+                kind = InputError if isinstance(result, InputError) else Error
+                refuse_row(row, str(result), kind)
+            else:
+                found.append((piece.rows, self._checked(piece, result)))
         return found
+
+    def _checked(self, piece: Piece, results: _Results) -> _Results:
+        """Return results that have as many rows as went in."""
+        count = len(piece.arrays[0])
+        for spec, array in zip(self._engine.outputs, results, strict=True):
+            if array.shape[:1] != (count,):
+                raise InputError(
+                    f"{spec.name}: expected an output with a row for each of the {count} rows, got "
+                    f"the shape {array.shape}; such a model cannot run on columns"
+                )
+        return results
 
 
 def _tuple(result: Any) -> _Results:
