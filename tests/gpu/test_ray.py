@@ -61,7 +61,8 @@ def note_builder(folder: Path) -> Callable[[Any], None]:
     """A callback for progress that leaves a file with the name of each process that builds."""
 
     def note(step: Any) -> None:
-        (folder / str(os.getpid())).write_text(str(step))
+        if step.phase != "Warm-up":  # which each engine has
+            (folder / str(os.getpid())).write_text(str(step))
 
     return note
 
