@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,9 +28,9 @@ KEY = "a-key_0123"
 pytestmark = pytest.mark.skipif(not DEPLOY.is_dir(), reason="deploy is not here")
 
 
-def dockerfile(instruction: str) -> list[str]:
+def dockerfile(instruction: str, name: str = "Dockerfile") -> list[str]:
     """Return what follows an instruction, each time that it is there, its lines joined."""
-    text = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text())
+    text = re.sub(r"\\\n\s*", "", (DEPLOY / name).read_text())
     return re.findall(rf"(?m)^{instruction} (.*)$", text)
 
 
@@ -153,3 +154,48 @@ def test_ports_and_times_fit_together() -> None:
     cache = next(text for text in dockerfile("ENV") if "FASTTRT_CACHE_DIR" in text)
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert any(f"FASTTRT_CACHE_DIR={mount}/" in cache for mount in mounts)
+
+
+@pytest.mark.parametrize(
+    ("name", "project"),
+    [("Dockerfile", "."), ("Dockerfile", "runtime"), ("Dockerfile.ray", ".")],
+)
+def test_images_get_all_that_the_package_is_built_of(
+    name: str, project: str, tmp_path: Path
+) -> None:
+    """Its metadata, at least, which come from several files."""
+    pytest.importorskip("scikit_build_core")
+    ignored = (DEPLOY / f"{name}.dockerignore").read_text().splitlines()
+    for entry in (line[1:] for line in ignored if line.startswith("!")):
+        source, target = DEPLOY.parent / entry, tmp_path / "source" / entry
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        else:
+            shutil.copy(source, target)
+    code = "from scikit_build_core import build; print(build.prepare_metadata_for_build_wheel('.'))"
+    folder = tmp_path / "source" / project
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, timeout=60)
+    (metadata,) = folder.glob("*.dist-info/METADATA")
+    assert "# fasttrt" in metadata.read_text()
+
+
+def test_the_job_of_ray_runs_an_example() -> None:
+    (job,) = documents("rayjob.yaml")
+    python, script, *arguments = shlex.split(job["spec"]["entrypoint"])
+    home, _, example = script.rpartition("/examples/")
+    assert (python, home) == ("python", "/home/ray")
+    text = (DEPLOY.parent / "examples" / example).read_text()
+    options = [word.partition("=")[0] for word in arguments if word.startswith("-")]
+    assert options == ["--device"]
+    assert all(f'add_argument("{option}"' in text for option in options)
+    cluster = job["spec"]["rayClusterSpec"]
+    (base,) = (value for value in dockerfile("ARG", "Dockerfile.ray") if value.startswith("BASE"))
+    assert f":{cluster['rayVersion']}-" in base
+    folders = [word for word in arguments if word.startswith("/")]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts.keys() == {volume["name"] for volume in pod["volumes"]}
+        assert all(folder.startswith(tuple(mounts.values())) for folder in folders)
