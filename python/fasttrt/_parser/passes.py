@@ -13,6 +13,7 @@ from fasttrt._parser.constant_validity import check_constants
 from fasttrt._parser.convolution_sums import separate_convolutions
 from fasttrt._parser.counted_loops import drop_conditions
 from fasttrt._parser.exact_forms import write_exact_forms
+from fasttrt._parser.gated_products import split_gated_products
 from fasttrt._parser.graph_order import order_nodes
 from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.local_functions import inline_functions
@@ -65,6 +66,7 @@ FINAL_PASSES: tuple[Pass, ...] = (
     write_attention,
     pad_odd_products,
     write_transposed_products,
+    split_gated_products,
     separate_convolutions,
     downgrade,
 )
