@@ -170,7 +170,7 @@ def test_tables_stay_tables(opened: Open, mlp_model: models.Model) -> None:
         found: Any = opened(mlp_model.to_bytes(), errors="problem")(part)
         assert found.column_names == ["id", "tags", "y", "problem"]
         assert found.select(["id", "tags"]) == part.drop_columns("x")
-        assert found["y"].type.shape == (8,)
+        assert len(found["y"]) == len(part)
     y = [value.as_py() for value in opened(mlp_model.to_bytes())(table)["y"]]
     assert np.stack(y) == close_to(mlp_model.reference(x))
 
