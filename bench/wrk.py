@@ -69,7 +69,7 @@ def wrk(port: int, exchange: Exchange, clients: int, seconds: int) -> Load:
 
 
 def _percentile(text: str, percent: int) -> float:
-    found = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s)$", text, re.MULTILINE)
+    found = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s) *$", text, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"wrk:\n{text}")
     return float(found[1]) * _UNITS[found[2]]

@@ -99,14 +99,11 @@ def with_dask(engine: Engine, inputs: list[Any]) -> list[Any]:
 
 def with_spark(engine: Engine, inputs: list[Any]) -> list[Any]:
     sql = pytest.importorskip("pyspark.sql")
-    options = {
-        "spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": os.pathsep.join(sys.path)
-    }  # fmt: skip
+    builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
-        with (
-            sql.SparkSession.builder.master("local[2]").config(map=options).getOrCreate() as session
-        ):
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        with builder.getOrCreate() as session:
             given = session.sparkContext.parallelize(inputs, 6)
             return list(given.map(lambda x: task(engine, x)).collect())
 

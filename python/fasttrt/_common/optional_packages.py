@@ -21,6 +21,7 @@ ORIGINS = {
     "onnxruntime": _Origin("ONNX Runtime", "cpu"),
     "onnxscript": _Origin("onnxscript", "onnx"),
     "ray": _Origin("Ray", "ray"),
+    "ray.serve": _Origin("Ray", "ray"),
     "rich": _Origin("rich", "cli"),
     "tomli_w": _Origin("tomli-w", "cli"),
     "typer": _Origin("typer", "cli"),

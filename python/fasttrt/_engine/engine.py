@@ -3,7 +3,7 @@
 import atexit
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -430,6 +430,12 @@ def _opened(packed: PackedRecipe) -> Engine:
 def backend_of(engine: Engine) -> Backend:
     """Return what runs an engine, for fasttrt's own tools: measurements, profiles, comparisons."""
     return engine._backend  # noqa: SLF001
+
+
+def options_of(engine: Engine) -> Mapping[str, Any]:
+    """Return what an engine was opened with, or will be, if it was unpickled."""
+    share = engine._share  # noqa: SLF001
+    return engine._recipe.options if share is None else share.packed.options  # noqa: SLF001
 
 
 def queue_statistics(engine: Engine) -> dict[str, Any]:

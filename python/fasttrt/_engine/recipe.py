@@ -70,6 +70,11 @@ class Recipe:
         self._refitted: Any = None
         self._result: PackedRecipe | None = None
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options as they were given."""
+        return self._options
+
     def refit(self, model: Model) -> None:
         """Note that the engine has the weights of this model by now."""
         self._refitted = self._kept(model)

@@ -68,7 +68,7 @@ class Models(ModelTable):
         """
         slot = Slot(LoadedModel.of_engine(name, engine), None)
         with self.changed:
-            if name in self.entries:
+            if name in self.entries and self.entries[name].wanted:
                 raise InputError(f"{name}: expected a name that is not in use")
             entry = self.entries[name] = ModelEntry(name)
             entry.versions["1"] = VersionEntry()
@@ -144,6 +144,14 @@ class Models(ModelTable):
             UnknownModelError: there is no such model.
         """
         self._check_control()
+        self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Do the same for the program itself, whatever clients may do.
+
+        Raises:
+            UnknownModelError: there is no such model.
+        """
         with self.changed:
             entry = self.entry(name)
         with entry.operation:

@@ -1,0 +1,216 @@
+"""`deployment`: models as an application of Ray Serve."""
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from fasttrt._common.checks import check_mapping, is_integer, refuse
+from fasttrt._common.optional_packages import require
+from fasttrt._engine.engine import Engine, options_of
+from fasttrt._engine.engine_options import EngineOptions
+from fasttrt._plan.plan_file import Plan
+from fasttrt._runtime.batching import Batching
+from fasttrt._serving.engine_settings import EngineDefaults
+from fasttrt._serving.repository import is_model_name
+from fasttrt.errors import InputError
+
+if TYPE_CHECKING:
+    from ray import serve
+
+_MOST_BYTES = 100 << 20
+_LEAST_ONGOING = 16
+
+
+def deployment(
+    model: Any,
+    *,
+    name: str | None = None,
+    device: Any = "auto",
+    num_replicas: int | None = None,
+    num_gpus: float | None = None,
+    autoscaling: Mapping[str, Any] | None = None,
+    max_ongoing_requests: int | None = None,
+    max_queued_requests: int = -1,
+    max_models: int = 3,
+    serve_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> "serve.Application":
+    """Return an application for ``ray.serve.run``, whose replicas open a model each.
+
+    ``await handle.remote(x)`` takes and returns what `Engine.ainfer` does, with its ``cast``,
+    ``timeout`` (in seconds, from when the request is at a replica) and ``priority``, and raises its
+    errors. Requests that are at a replica at the same time are gathered by ``batching``: use this
+    instead of ``serve.batch``. Over HTTP, Serve's proxies answer Triton's protocol (KServe v2), as
+    ``fasttrt serve`` does: ``POST /v2/models/NAME/infer``. ``/metrics`` are those of the replica
+    that answers.
+
+    Serve replaces replicas with an engine that is closed, or of which a run failed with a CUDA
+    error. Replicas that are stopped complete their requests before.
+
+    Args:
+        model: what `Engine` takes, or an `Engine`, which is opened again by each replica. A path
+            has to lead to the model on all machines; what is in memory is sent with the
+            application, up to 100 MiB. Larger ones may be given as a reference of Ray's object
+            store, which new replicas need, too: keep the process that called ``ray.put``.
+            A mapping of models by name, or a folder of models in Triton's layout: replicas open
+            them when a request asks for them, by ``handle.options(multiplexed_model_id=NAME)``, or
+            over HTTP by the path. There, the header ``serve_multiplexed_model_id: NAME`` lets Serve
+            choose a replica that has the model open.
+        name: of the deployment, and of a single model over HTTP. None: that of the model's file.
+        device: see `Engine`; ``"cpu"`` takes no GPU.
+        num_replicas: how many; None: one.
+        num_gpus: of each replica, on which Ray shows it these GPUs only. None: one, if the cluster
+            has GPUs.
+        autoscaling: fields of Serve's ``AutoscalingConfig``, as ``{"min_replicas": 1,
+            "max_replicas": 8}``, instead of ``num_replicas``. Replicas are added while more
+            requests than ``target_queue_depth`` times their number wait, in the queues of the
+            engines (`EngineStats.queue_depth`) and for a replica; they are removed where the others
+            would be half full at most. The default of ``target_queue_depth`` is what a replica runs
+            at once: the batches of all contexts.
+        max_ongoing_requests: how many requests a replica has at once; others wait where they came
+            from. The next batch can only be filled by requests that are there while the one before
+            runs. None: twice what a replica runs at once (``contexts`` times ``batching.max_size``,
+            for requests of one row), at least 16; Serve's own default is 5.
+        max_queued_requests: how many may wait for a replica at each handle and proxy before others
+            are refused; -1: any number.
+        max_models: of several, how many a replica keeps open. For another one, that which was used
+            least recently is closed, once its requests are complete.
+        serve_options: further options of ``serve.deployment``, as ``health_check_period_s``,
+            ``graceful_shutdown_timeout_s`` and ``ray_actor_options``.
+        options: those of `Engine`.
+
+    Raises:
+        InputError: an option is wrong, or a model in memory is too large.
+        MissingPackageError: Ray Serve is not installed.
+
+    Examples:
+        <!-- needs: ray -->
+        >>> from ray import serve
+        >>> serve.start(proxy_location="Disabled")  # no HTTP here
+        >>> handle = serve.run(fasttrt.ray.deployment("m.onnx", device="cpu"))
+        >>> handle.remote(x).result().shape
+        (8, 10)
+        >>> serve.delete("default")
+    """
+    require("fasttrt.ray.deployment", "ray.serve")
+    from ray import serve
+
+    from fasttrt._ray.autoscaling import autoscaling_config
+    from fasttrt._ray.replica import Replica, multiplexed_replica
+
+    if unknown := sorted(options.keys() - EngineOptions.__annotations__.keys()):
+        raise TypeError(f"deployment() got an unexpected keyword argument {unknown[0]!r}")
+    if not is_integer(max_models, 1):
+        refuse("max_models", "an integer >= 1", max_models)
+    check_mapping("serve_options", serve_options, "a mapping of options")
+    options = {"device": device, **options}
+    models, default_name, is_single = _models(model, options)
+    capacity = _capacity(model, options, is_folder=isinstance(models, str))
+    name = default_name if name is None else name
+    if not isinstance(name, str) or not is_model_name(name) or "#" in name:
+        refuse("name", "a printable name without / and #", name)
+    if is_single and isinstance(models, Mapping):
+        models = {name: models[default_name]}
+
+    given = dict(serve_options or {})
+    actor = {"num_gpus": _gpus(device, num_gpus), **given.pop("ray_actor_options", {})}
+    given["ray_actor_options"] = actor
+    if autoscaling is not None:
+        if num_replicas is not None:
+            raise InputError("num_replicas: expected none with autoscaling")
+        given["autoscaling_config"] = autoscaling_config(autoscaling, capacity)
+    elif num_replicas is not None:
+        if not is_integer(num_replicas, 1):
+            refuse("num_replicas", "an integer >= 1", num_replicas)
+        given["num_replicas"] = int(num_replicas)
+    if max_ongoing_requests is None:
+        max_ongoing_requests = max(_LEAST_ONGOING, 2 * capacity)
+    given |= {
+        "name": name,
+        "max_ongoing_requests": max_ongoing_requests,
+        "max_queued_requests": max_queued_requests,
+    }
+    kind = Replica if is_single else multiplexed_replica(max_models)
+    return serve.deployment(**given)(kind).bind(models, options)
+
+
+def _models(model: Any, options: Mapping[str, Any]) -> tuple[Mapping[str, Any] | str, str, bool]:
+    """Return the models of replicas, a name, and whether it is the single model's.
+
+    Raises:
+        InputError: it is none, or too large.
+    """
+    if isinstance(model, Mapping):
+        for name in model:
+            if not isinstance(name, str) or not is_model_name(name):
+                refuse("model", "models by printable names without /", name)
+        if not model:
+            raise InputError("model: expected a model, got an empty mapping")
+        return {name: _sent(one, options) for name, one in model.items()}, "fasttrt", False
+    if isinstance(model, (str, os.PathLike)) and Path(model).is_dir():
+        return str(Path(model).absolute()), "fasttrt", False
+    name = Path(model).stem if isinstance(model, (str, os.PathLike)) else "model"
+    return {name: _sent(model, options)}, name, True
+
+
+def _sent(model: Any, options: Mapping[str, Any]) -> Any:
+    """Return a model as it is sent to replicas.
+
+    Raises:
+        InputError: it is none, is too large, or an engine that has options.
+    """
+    if isinstance(model, Engine):
+        if given := [
+            name for name, value in options.items() if (name, value) != ("device", "auto")
+        ]:
+            raise InputError(f"{given[0]}: expected no option with an Engine, which has its own")
+        return copy.copy(model)  # not opened: how to open it
+    if isinstance(model, (str, os.PathLike)):
+        return str(Path(model).absolute())
+    if isinstance(model, ray.ObjectRef):
+        return model
+    if isinstance(model, (bytes, memoryview)):
+        size = memoryview(model).nbytes
+        model = bytes(model) if size <= _MOST_BYTES else model
+    elif isinstance(model, Plan):
+        size = len(model.data)
+    elif hasattr(model, "SerializeToString"):
+        size = model.ByteSize()
+    else:
+        refuse("model", "a path, bytes, a ModelProto, a Plan, an Engine or a mapping", model)
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"model: {size} bytes are too many to be sent with the application, which takes "
+            f"{_MOST_BYTES}: save the model where all machines find it and give its path, or give "
+            "a reference of ray.put, and keep this process"
+        )
+    return model
+
+
+def _capacity(model: Any, options: Mapping[str, Any], *, is_folder: bool) -> int:
+    """Return how many requests a replica runs at once: of a row each, and of all models' most."""
+    if isinstance(model, Mapping):
+        return max(_capacity(one, options, is_folder=False) for one in model.values())
+    own = options_of(model) if isinstance(model, Engine) else options
+    batching, contexts = own.get("batching"), own.get("contexts", 2)
+    rows = EngineDefaults().max_batch_size if is_folder and "batching" not in own else 1
+    if isinstance(batching, Batching):
+        rows = batching.max_size
+    if not is_integer(contexts, 1):
+        refuse("contexts", "an integer >= 1", contexts)
+    return rows * int(contexts)
+
+
+def _gpus(device: Any, given: float | None) -> float:
+    """Return how many GPUs a replica gets."""
+    if given is not None:
+        return given
+    if device == "cpu":
+        return 0
+    if device == "auto":
+        return 1 if ray.cluster_resources().get("GPU", 0) else 0
+    return 1
