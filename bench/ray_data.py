@@ -221,7 +221,7 @@ class Bench:
         options = self.options(network, size)
         found: dict[int, list[float]] = {count: [] for count in actors}
         starts = []
-        blocks = 8
+        blocks = 2
         for i in range(self.rounds + 1):
             for count in actors if i % 2 == 0 else reversed(actors):
                 one = time_ray(data, model, None, blocks * count, count, options)

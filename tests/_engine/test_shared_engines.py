@@ -99,11 +99,14 @@ def with_dask(engine: Engine, inputs: list[Any]) -> list[Any]:
 
 def with_spark(engine: Engine, inputs: list[Any]) -> list[Any]:
     sql = pytest.importorskip("pyspark.sql")
-    builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    options = {
+        "spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": os.pathsep.join(sys.path)
+    }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        with builder.getOrCreate() as session:
+        with (
+            sql.SparkSession.builder.master("local[2]").config(map=options).getOrCreate() as session
+        ):
             given = session.sparkContext.parallelize(inputs, 6)
             return list(given.map(lambda x: task(engine, x)).collect())
 

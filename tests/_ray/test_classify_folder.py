@@ -40,7 +40,7 @@ def photographs(folder: Path) -> dict[str, int]:
         image = page.resize(size).rotate(-turned, expand=True).convert(MODES[number % len(MODES)])
         can_be_jpeg = image.mode in ("RGB", "L", "CMYK")
         suffix = rng.choice(
-            [".jpg", ".tiff"] if can_be_jpeg else [".png", ".tiff"][image.mode == "CMYK" :]
+            [".jpg", ".JPG", ".tiff"] if can_be_jpeg else [".png", ".tiff"][image.mode == "CMYK" :]
         )
         path = folder / f"{number % 3}" / f"page {number}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)

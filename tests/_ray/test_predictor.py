@@ -1,12 +1,13 @@
-"""A real cluster of Ray with two nodes on this machine; on the CPU backend."""
+"""`Predictor` on batches as Ray gives them, in this process; on the CPU backend."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import fasttrt
 from support import models
@@ -14,123 +15,237 @@ from support.assertions import close_to
 from support.randomness import new_rng
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pytest.importorskip("ray.data", reason="Ray Data is not installed")
 
 import fasttrt.ray as fasttrt_ray  # noqa: E402
 
-ROWS = 500
+Open = Callable[..., "fasttrt_ray.Predictor"]
 
 
 @pytest.fixture
-def model_file(mlp_model: models.Model, tmp_path: Path) -> Path:
-    path = tmp_path / "mlp.onnx"
-    mlp_model.save(path)
-    return path
+def opened() -> Iterator[Open]:
+    """Opens predictors, which are closed at the end."""
+    predictors = []
+
+    def open_predictor(model: Any, **options: Any) -> fasttrt_ray.Predictor:
+        predictors.append(fasttrt_ray.Predictor(model, **{"device": "cpu"} | options))
+        return predictors[-1]
+
+    yield open_predictor
+    for predictor in predictors:
+        predictor.close()
 
 
-def rows_of(dataset: Any) -> list[dict[str, Any]]:
-    return sorted(dataset.take_all(), key=lambda row: int(row["id"]))
+def model_of(
+    nodes: list[Any], x: tuple[int, list[Any]], y: tuple[int, list[Any]], **given: Any
+) -> bytes:
+    """The bytes of a model from x to y, each of a type and a shape."""
+    proto = models.make(nodes, [models.value("x", *x)], [models.value("y", *y)], given or None)
+    return bytes(proto.SerializeToString())
 
 
-def numbered(x: Any) -> Any:
-    return ray.data.from_items([{"x": row, "id": i} for i, row in enumerate(x)]).repartition(7)
+def identity(dtype: int) -> bytes:
+    """A model whose y is x, of one type."""
+    shape = ["batch", 3]
+    return model_of([helper.make_node("Identity", ["x"], ["y"])], (dtype, shape), (dtype, shape))
 
 
-@pytest.mark.usefixtures("cluster")
-def test_results_are_those_of_one_process(
-    model_file: Path, mlp_model: models.Model, tmp_path: Path
-) -> None:
-    (x,) = mlp_model.inputs(batch=ROWS)
-    numbered(x).write_parquet(str(tmp_path / "in"))
-    found = fasttrt_ray.predict(
-        tmp_path / "in", model_file, device="cpu", batch_size=64, concurrency=2,
-        outputs={"y": "result"},
-    )  # fmt: skip
-    found.write_parquet(str(tmp_path / "out"))
-    rows = rows_of(ray.data.read_parquet(str(tmp_path / "out")))
-    assert [row["id"] for row in rows] == list(range(ROWS))
-    assert set(rows[0]) == {"id", "result"}
-    assert np.stack([row["result"] for row in rows]) == close_to(mlp_model.reference(x))
+def objects(values: Any) -> Any:
+    column = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        column[i] = value
+    return column
 
 
-@pytest.mark.usefixtures("cluster")
-def test_a_model_in_memory_and_bad_rows(mlp_model: models.Model) -> None:
-    (x,) = mlp_model.inputs(batch=40)
-    rows: list[Any] = list(x)
-    rows[7], rows[30] = new_rng().standard_normal(3).astype(np.float32), None
-    given = ray.data.from_items(
-        [{"x": row, "id": i} for i, row in enumerate(rows) if row is not None]
-    )
-    found = rows_of(
-        fasttrt_ray.predict(
-            given, mlp_model.to_bytes(), device="cpu", errors="problem", concurrency=1
-        )
-    )
-    expected = mlp_model.reference(x)
-    for row in found:
-        if row["id"] == 7:
-            assert "x: expected" in row["problem"]
-            assert np.isnan(row["y"]).all()
-        else:
-            assert row["problem"] == ""
-            assert row["y"] == close_to(expected[row["id"]])
+@pytest.mark.parametrize(
+    "shapes", [None, {"x": ((1, 16), (8, 16), (8, 16))}, {"x": ((6, 16), (8, 16), (8, 16))}]
+)
+@pytest.mark.parametrize("rows", [0, 1, 8, 21])
+def test_any_number_of_rows(rows: int, shapes: Any, opened: Open, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=rows)
+    x.flags.writeable = False
+    found = opened(mlp_model.to_bytes(), shapes=shapes)({"x": x, "id": np.arange(rows)})
+    assert list(found) == ["id", "y"]
+    assert found["y"].shape == (rows, 8)
+    assert found["y"] == close_to(mlp_model.reference(x))
+    np.testing.assert_array_equal(found["id"], np.arange(rows))
 
 
-@pytest.mark.usefixtures("cluster")
-def test_a_bad_row_is_named(mlp_model: models.Model) -> None:
-    predictor = fasttrt_ray.Predictor(mlp_model.to_bytes(), device="cpu")
+def test_a_fixed_batch(opened: Open) -> None:
+    model = models.mlp(batch=4)
+    (x,) = models.mlp().inputs(batch=10)
+    assert opened(model.to_bytes())({"x": x})["y"] == close_to(model.reference(x))
+
+
+def test_lists_as_parquet_has_them(opened: Open, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=9)
+    found = opened(mlp_model.to_bytes())({"x": objects(x)})
+    assert found["y"] == close_to(mlp_model.reference(x))
+    images = new_rng().standard_normal((5, 4, 6, 6)).astype(np.float32)
+    convolution = models.convolution()
+    nested = objects([objects([objects(list(row)) for row in image]) for image in images])
+    found = opened(convolution.to_bytes())({"x": nested})
+    assert found["y"] == close_to(convolution.reference(images))
+
+
+def test_images_of_several_sizes(opened: Open) -> None:
+    model = models.convolution()
+    images = [
+        new_rng().standard_normal((4, *size)).astype(np.float32)
+        for size in ((6, 6), (5, 8), (6, 6), (7, 7))
+    ]
+    found = opened(model.to_bytes())({"x": objects(images)})
+    for image, y in zip(images, found["y"], strict=True):
+        assert y == close_to(model.reference(image[None])[0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "column", "result"),
+    [
+        (TensorProto.FLOAT16, "float16", "float16"),
+        (TensorProto.BFLOAT16, "float16", None),
+        (TensorProto.BOOL, "bool", "bool"),
+        (TensorProto.INT8, "int8", "int8"),
+        (TensorProto.UINT8, "uint8", "uint8"),
+        (TensorProto.INT64, "int32", "int64"),
+        (TensorProto.DOUBLE, "float32", "float64"),
+    ],
+)
+def test_types(dtype: int, column: str, result: str | None, opened: Open) -> None:
+    x = models.random_array(column, (5, 3))
+    predictor = opened(identity(dtype))
+    if result is None:
+        with pytest.raises(fasttrt.InputError, match="row 0 of the batch: x: cannot cast float16"):
+            predictor({"x": x})
+        return
+    y = predictor({"x": x})["y"]
+    assert y.dtype == result
+    np.testing.assert_array_equal(y, x)
+
+
+def test_bfloat16_comes_back_as_float32(opened: Open) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16)]
+    model = model_of(nodes, (TensorProto.FLOAT, ["n", 3]), (TensorProto.BFLOAT16, ["n", 3]))
+    x = models.random_array("float32", (300, 3))
+    y = opened(model)({"x": x})["y"]
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, x, rtol=1 / 128)
+
+
+def test_text(opened: Open) -> None:
+    x = objects(["a", "some text", "", "b"])
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    model = model_of(nodes, (TensorProto.STRING, ["n"]), (TensorProto.STRING, ["n"]))
+    assert opened(model)({"x": x})["y"].tolist() == x.tolist()
+
+
+def test_bad_rows_are_named(opened: Open, mlp_model: models.Model) -> None:
     (x,) = mlp_model.inputs(batch=4)
-    column = np.empty(4, object)
-    column[:] = list(x)
-    column[2] = x[2][:-1]
-    with pytest.raises(fasttrt.InputError, match=r"row 2 of the batch: x: expected"):
-        predictor({"x": column})
+    paths = objects(["a.png", "b.png", "c.png", "d.png"])
+    predictor = opened(mlp_model.to_bytes())
+    for value, problem in [
+        (x[2][:-1], r"x: expected .*, got \(1, 15\)"),
+        (None, "x: expected an array of numbers, got NoneType"),
+        (objects([1.0, None]), "x: expected an array of numbers, got NoneType"),
+        ("text", "x: "),
+    ]:
+        column = objects(x)
+        column[2] = value
+        about = r"row 2 of the batch \(id=12, path='c.png'\): "
+        with pytest.raises(fasttrt.InputError, match=about + problem):
+            predictor({"x": column, "id": np.arange(10, 14), "path": paths})
+    table = pa.table({"x": [*x[:2].tolist(), None, None], "id": range(10, 14), "path": paths})
+    with pytest.raises(fasttrt.InputError, match=about + r"x: expected an array of numbers"):
+        opened(mlp_model.to_bytes(), cast="lossy")(table)
     assert predictor({"x": x})["y"] == close_to(mlp_model.reference(x))
-    with pytest.raises(fasttrt.InputError, match=r"expected a column 'x', got \['z'\]"):
-        predictor({"z": x})
-    predictor.close()
 
 
-def test_a_killed_node_loses_no_row(
-    cluster: Any, model_file: Path, mlp_model: models.Model
-) -> None:
-    third = cluster.add_node(num_cpus=2)
-    (x,) = mlp_model.inputs(batch=ROWS)
-    marker = model_file.with_suffix(".killed")
+def test_tables_stay_tables(opened: Open, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=4)
+    kept = {"id": [1, None, 2**60, 4], "tags": [["a"], [], ["b", "c"], None]}
+    floats = pa.array(x.tolist(), pa.list_(pa.float32()))
+    table = pa.table({"x": floats, **kept})
+    for part in (table, table.slice(1, 2), table.slice(0, 0)):
+        found: Any = opened(mlp_model.to_bytes(), errors="problem")(part)
+        assert found.column_names == ["id", "tags", "y", "problem"]
+        assert found.select(["id", "tags"]) == part.drop_columns("x")
+        assert len(found["y"]) == len(part)
+    y = [value.as_py() for value in opened(mlp_model.to_bytes())(table)["y"]]
+    assert np.stack(y) == close_to(mlp_model.reference(x))
 
-    def slowly(batch: dict[str, Any]) -> dict[str, Any]:
-        import time
 
-        time.sleep(0.05)
-        return batch
+def test_errors_of_rows_are_kept(opened: Open, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=5)
+    column = objects(x)
+    column[1], column[3] = None, x[3][:-1]
+    found = opened(mlp_model.to_bytes(), errors="problem")({"x": column})
+    assert [bool(problem) for problem in found["problem"]] == [False, True, False, True, False]
+    good = [0, 2, 4]
+    assert found["y"][good] == close_to(mlp_model.reference(x[good]))
+    assert np.isnan(found["y"][[1, 3]]).all()
 
-    found = fasttrt_ray.predict(
-        numbered(x).map_batches(slowly, batch_size=10), model_file, device="cpu", batch_size=10,
-        concurrency=3,
+
+@pytest.mark.parametrize("shapes", [None, {"x": ((1,), (4,), (4,))}], ids=["whole", "in pieces"])
+def test_a_row_that_fails_in_the_model(shapes: Any, opened: Open) -> None:
+    table = new_rng().standard_normal((10, 3)).astype(np.float32)
+    nodes = [helper.make_node("Gather", ["table", "x"], ["y"])]
+    model = model_of(
+        nodes, (TensorProto.INT64, ["n"]), (TensorProto.FLOAT, ["n", 3]), table=table
     )  # fmt: skip
-    seen: list[dict[str, Any]] = []
-    for batch in found.iter_batches(batch_size=50):
-        seen += [
-            dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
-        ]
-        if not marker.exists():
-            marker.touch()
-            cluster.remove_node(third, allow_graceful=False)
-    seen.sort(key=lambda row: int(row["id"]))
-    assert [row["id"] for row in seen] == list(range(ROWS))
-    assert np.stack([row["y"] for row in seen]) == close_to(mlp_model.reference(x))
+    x = new_rng().integers(0, 10, 11)
+    x[6] = 99
+    with pytest.raises(fasttrt.Error, match=r"row 6 of the batch: (.|\n)*99"):
+        opened(model, shapes=shapes)({"x": x})
+    found = opened(model, shapes=shapes, errors="problem")({"x": x})
+    assert [i for i, problem in enumerate(found["problem"]) if problem] == [6]
+    good = np.delete(np.arange(11), 6)
+    np.testing.assert_array_equal(found["y"][good], table[x[good]])
 
 
-def test_plans_are_taken_from_the_object_store_without_a_copy(cluster: Any) -> None:
-    data = new_rng().bytes(1 << 20)
-    plan = fasttrt.Plan(data, {"about": "nothing"})
-    received = ray.get(ray.put(plan))
-    assert received == plan
-    assert not isinstance(received.data, bytes)
-    assert memoryview(received.data).readonly
-    del cluster
+def test_columns_never_replace_others(opened: Open, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=3)
+    predictor = opened(mlp_model.to_bytes(), errors="problem")
+    for name, kind in [("y", "outputs"), ("problem", "errors")]:
+        text = f"{kind}: the rows have a column '{name}' already"
+        with pytest.raises(fasttrt.InputError, match=text):
+            predictor({"x": x, name: np.arange(3)})
+    with pytest.raises(fasttrt.InputError, match="errors: 'y' is the column of an output"):
+        opened(mlp_model.to_bytes(), errors="y")
+    same = opened(mlp_model.to_bytes(), outputs={"y": "x"})({"x": x})
+    assert list(same) == ["x"]
+    assert same["x"] == close_to(mlp_model.reference(x))
 
 
-def test_a_batch_size_that_is_none(model_file: Path) -> None:
-    with pytest.raises(fasttrt.InputError, match="batch_size: expected an integer >= 1 or None"):
-        fasttrt_ray.predict("rows", model_file, batch_size=0)
+def test_what_is_no_batch(opened: Open, mlp_model: models.Model) -> None:
+    predictor = opened(mlp_model.to_bytes())
+    with pytest.raises(fasttrt.InputError, match=r"expected a column 'x', got \['z'\]"):
+        predictor({"z": np.ones(3)})
+    wrong: Any = np.ones(3)
+    with pytest.raises(fasttrt.InputError, match=r"expected a batch of .* got ndarray"):
+        predictor(wrong)
+
+
+def test_models_that_have_no_rows(opened: Open) -> None:
+    shape = (TensorProto.FLOAT, ["n", 3])
+    total = model_of(
+        [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], shape, (TensorProto.FLOAT, [])
+    )
+    row = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)
+    mean = model_of([row], shape, (TensorProto.FLOAT, [3]), axes=np.array([0]))
+    for model, got in [(total, r"\(\)"), (mean, r"\(3,\)")]:
+        text = f"y: expected an output with a row for each of the 5 rows, got the shape {got}"
+        with pytest.raises(fasttrt.InputError, match=text):
+            opened(model)({"x": models.random_array("float32", (5, 3))})
+
+
+def test_several_inputs_and_outputs(opened: Open) -> None:
+    model = models.several()
+    names = [tensor.name for tensor in model.proto.graph.input]
+    arrays = model.inputs(batch=7)
+    predictor = opened(model.to_bytes(), inputs={names[0]: "first"})
+    columns = {"first": objects(arrays[0]), **dict(zip(names[1:], arrays[1:], strict=True))}
+    found = predictor(columns)
+    expected = model.reference(*arrays)
+    for tensor, y in zip(model.proto.graph.output, expected, strict=True):
+        assert found[tensor.name] == close_to(y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import pickle
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -59,3 +60,21 @@ def test_it_has_the_weights_of_the_last_refit(mlp_model: Model) -> None:
         engine.refit(other.proto)
         y, _ = _there(engine, x)
         assert_close(y, other.reference(x), product_tolerance())
+
+
+def test_a_refit_leaves_those_that_shared_it_alone(mlp_model: Model) -> None:
+    if is_v8():
+        pytest.skip("TensorRT 8.6's parser cannot refit, see test_contents.py")
+    other, refittable = mlp(), dataclasses.replace(EXACT, refit=True)
+    x = normal(5, 16)
+    with fasttrt.Engine(mlp_model.proto, device="cuda", config=refittable, shapes=SHAPES) as engine:
+        content = pickle.dumps(engine)
+    with pickle.loads(content) as first, pickle.loads(content) as second:
+        for each in (first, second):
+            assert_close(each.infer(x), mlp_model.reference(x), product_tolerance())
+        assert second.stats().runs == 2
+        first.refit(other.proto)
+        assert_close(first.infer(x), other.reference(x), product_tolerance())
+        assert_close(second.infer(x), mlp_model.reference(x), product_tolerance())
+        with pickle.loads(pickle.dumps(first)) as third:
+            assert_close(third.infer(x), other.reference(x), product_tolerance())

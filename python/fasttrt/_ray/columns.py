@@ -11,6 +11,7 @@ from fasttrt.errors import InputError
 
 Array: TypeAlias = Any
 Columns: TypeAlias = dict[str, Array]
+_SCALARS = (str, int, float)
 _SHOWN = 3
 """How many values name a row in a message."""
 
@@ -58,16 +59,23 @@ def row_array(value: Any) -> Array:
     return np.stack(parts) if parts else array.astype(float)
 
 
-def row_name(columns: Mapping[str, Array], row: int) -> str:
-    """Return the index of a row, and its values in some columns, for messages."""
-    values = [f"{name}={_scalar(column[row])}" for name, column in columns.items()]
-    known = [value for value in values if not value.endswith("=")][:_SHOWN]
-    return f"row {row} of the batch" + (f" ({', '.join(known)})" if known else "")
+def row_name(columns: Any, row: int) -> str:
+    """Return the index of a row, and its values in some columns, for messages.
+
+    Args:
+        columns: arrays by name, or a table.
+        row: its index.
+    """
+    names = getattr(columns, "column_names", columns)
+    values = ((name, _plain(columns[name][row])) for name in names)
+    known = [f"{name}={value!r:.80}" for name, value in values if isinstance(value, _SCALARS)]
+    return f"row {row} of the batch" + (f" ({', '.join(known[:_SHOWN])})" if known else "")
 
 
-def _scalar(value: Any) -> str:
-    is_scalar = isinstance(value, (str, int, float, np.generic))
-    return repr(value.item() if isinstance(value, np.generic) else value)[:80] if is_scalar else ""
+def _plain(value: Any) -> Any:
+    if hasattr(value, "as_py"):
+        return value.as_py()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def gathered(count: int, found: Sequence[tuple[Sequence[int], Array]], spec: TensorSpec) -> Array:

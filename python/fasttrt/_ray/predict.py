@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def predict(
 
     Raises:
         InputError: an argument is out of range.
+        TypeError: `Engine` has no such option.
 
     Examples:
         <!-- needs: ray -->
@@ -64,6 +66,7 @@ def predict(
         (10,)
     """
     _check(dataset, model, batch_size, concurrency)
+    signature(Engine).bind(model, device=device, **options)  # here rather than in each actor
     if isinstance(dataset, (str, os.PathLike)):
         dataset = ray.data.read_parquet(os.fspath(dataset))
     per_actor, actors = _resources(device, num_gpus)
@@ -78,8 +81,8 @@ def predict(
     }
     return dataset.map_batches(
         Predictor, fn_constructor_args=[model], fn_constructor_kwargs=arguments,
-        batch_format="numpy", batch_size=batch_size or _rows_at_once(dataset), zero_copy_batch=True,
-        num_gpus=per_actor or None, compute=_pool(concurrency or actors),
+        batch_format="pyarrow", batch_size=batch_size or _rows_at_once(dataset),
+        zero_copy_batch=True, num_gpus=per_actor or None, compute=_pool(concurrency or actors),
     )  # fmt: skip
 
 

@@ -6,7 +6,9 @@ from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow
 import ray
+from ray.data.block import BlockAccessor
 
 from fasttrt._common.checks import refuse
 from fasttrt._engine.engine import Engine
@@ -87,28 +89,38 @@ class Predictor:
         self._cast = cast
         self._errors = errors
 
-    def __call__(self, batch: Columns) -> Columns:
+    def __call__(self, batch: "Columns | pyarrow.Table") -> "Columns | pyarrow.Table":
         """Return the batch with the outputs in the place of the inputs.
 
         It may be called by several threads at once.
 
         Args:
-            batch: arrays by column, with a row for each sample; arrays of objects if samples
-                differ in shape or are lists. They may be read-only.
+            batch: a table, or arrays by column: with a row for each sample, of any shapes, or lists
+                of numbers. Columns of tables that stay keep their types, null values of integers
+                for instance. Arrays may be read-only.
 
         Raises:
             InputError: a column is missing, a result has the name of a column that stays, or a row
                 does not fit, and there is no column of errors; the message names the row.
             Error: a run failed.
         """
+        if isinstance(batch, pyarrow.Table):
+            kept = batch.drop_columns([*self._check_names(batch.column_names)])
+            taken = BlockAccessor.for_block(batch.select(self._inputs)).to_batch_format("numpy")
+            found = BlockAccessor.batch_to_arrow_block(self._predict(taken, kept))
+            for name in found.column_names:
+                kept = kept.append_column(name, found[name])
+            return kept
         if not isinstance(batch, Mapping):
-            text = 'arrays by column, as of batch_format="numpy"'
+            text = 'arrays by column or a table, as of batch_format="numpy" or "pyarrow"'
             raise InputError(f"expected a batch of {text}, got {type(batch).__name__}")
-        if missing := [name for name in self._inputs if name not in batch]:
-            raise InputError(f"expected a column {missing[0]!r}, got {list(batch)}")
-        columns = [np.asarray(batch[name]) for name in self._inputs]
+        self._check_names(list(batch))
         kept = {name: column for name, column in batch.items() if name not in self._inputs}
-        self._check_names(kept)
+        return kept | self._predict(batch, kept)
+
+    def _predict(self, batch: Mapping[str, Array], kept: Any) -> Columns:
+        """Return the columns of the outputs, and that of the errors."""
+        columns = [np.asarray(batch[name]) for name in self._inputs]
         count = len(columns[0])
         problems = [""] * count
 
@@ -128,23 +140,28 @@ class Predictor:
                 raise result
             else:
                 found.append((piece.rows, self._checked(piece, result)))
+        results: Columns = {}
         for i, (name, spec) in enumerate(zip(self._outputs, self._engine.outputs, strict=True)):
-            kept[name] = gathered(count, [(rows, result[i]) for rows, result in found], spec)
+            results[name] = gathered(count, [(rows, result[i]) for rows, result in found], spec)
         if self._errors is not None:
-            kept[self._errors] = np.array(problems, object)
-        return kept
+            results[self._errors] = np.array(problems, object)
+        return results
 
     def close(self) -> None:
         """Free the engine."""
         self._engine.close()
 
-    def _check_names(self, kept: Columns) -> None:
+    def _check_names(self, there: Sequence[str]) -> Sequence[str]:
+        """Return the names of the columns that the inputs are taken from."""
+        if missing := [name for name in self._inputs if name not in there]:
+            raise InputError(f"expected a column {missing[0]!r}, got {there}")
         for kind, names in (("outputs", self._outputs), ("errors", [self._errors])):
-            if taken := [name for name in names if name in kept]:
+            if taken := [name for name in names if name in there and name not in self._inputs]:
                 raise InputError(
                     f"{kind}: the rows have a column {taken[0]!r} already, which stays: name "
                     "another one for the results, or drop it before"
                 )
+        return self._inputs
 
     def _results(self, parts: Iterator[Piece]) -> Iterator[tuple[Piece, _Results | Exception]]:
         first = [*islice(parts, 2)]
