@@ -233,6 +233,14 @@ def test_closing_one_that_was_never_used_frees_what_is_kept(
     user.infer(x)
     pickle.loads(content).close()
     assert user.infer(x) == close_to(mlp_model.reference(x))
+    user.close()
+    later: Engine = pickle.loads(content)
+    later.infer(x)
+    del later
+    user.close()  # again, which does nothing
+    later = pickle.loads(content)
+    assert later.infer(x) == close_to(mlp_model.reference(x))
+    assert later.stats().runs == 2
 
 
 def test_results_stay_after_the_engine_is_gone(content: bytes, mlp_model: models.Model) -> None:

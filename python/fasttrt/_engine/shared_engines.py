@@ -130,6 +130,8 @@ class Share:
     def leave(self, user: "Engine") -> "Engine | None":
         """Return the engine that is to be closed: the one that nobody else uses."""
         with self._lock:
+            if self._is_closed:
+                return None
             self._is_closed = True
             opened, self._opened = self._opened, None
             if opened is None and not self._is_alone:
