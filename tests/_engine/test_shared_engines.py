@@ -358,3 +358,37 @@ def test_a_forked_process_does_not_use_it(content: bytes, mlp_model: models.Mode
     process.join(60)
     assert process.exitcode == 0
     assert used.infer(x) == close_to(mlp_model.reference(x))
+
+
+def test_a_fork_while_another_thread_opens_it(
+    content: bytes, mlp_model: models.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (x,) = mlp_model.inputs(batch=2)
+    engine: Engine = pickle.loads(content)
+    original = Engine.__init__
+    opening, forked = threading.Event(), threading.Event()
+
+    def waiting(self: Engine, *arguments: Any, **options: Any) -> None:
+        opening.set()
+        assert forked.wait(60)
+        original(self, *arguments, **options)
+
+    def child() -> None:
+        monkeypatch.setattr(Engine, "__init__", original)
+        sender.send(engine.infer(x))
+
+    monkeypatch.setattr(Engine, "__init__", waiting)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    thread = threading.Thread(target=engine.infer, args=(x,))
+    thread.start()
+    assert opening.wait(60)
+    process = multiprocessing.get_context("fork").Process(target=child, daemon=True)
+    process.start()
+    forked.set()
+    try:
+        assert receiver.poll(60)  # it does not wait for the parent's thread
+        assert receiver.recv() == close_to(mlp_model.reference(x))
+    finally:
+        process.kill()
+        process.join()
+        thread.join()

@@ -8,7 +8,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, WeakValueDictionary
 
 from fasttrt.errors import Error, OutOfMemoryError
@@ -71,7 +71,8 @@ class _Table:
 
 
 _table = _Table()
-_inherited: list[_Table] = []
+_shares: "WeakSet[Share]" = WeakSet()
+_inherited: list[Any] = []
 
 
 class Share:
@@ -91,6 +92,7 @@ class Share:
         self._lock = threading.RLock()
         self._opened: _Opened | None = None
         self._is_closed = False
+        _shares.add(self)
 
     def join(self, user: "Engine", use: "Callable[[Engine], None]") -> None:
         """Call ``use`` with an open engine, unless that has been done already.
@@ -146,6 +148,12 @@ class Share:
             _table.remove(self.packed.key, opened)
             return opened.engine
 
+    def renew(self) -> None:
+        """Leave to the parent what it has, in a forked process."""
+        _inherited.append(self._opened)
+        self._opened = None
+        self._lock = threading.RLock()
+
     def own(self, user: "Engine") -> "Engine":
         """Return an engine that belongs to the user alone from now on.
 
@@ -167,13 +175,15 @@ class Share:
 
 
 def _renew() -> None:
-    """Share nothing with the parent, in a forked process; another thread may hold its lock.
+    """Share nothing with the parent, in a forked process; another thread may hold its locks.
 
     What the parent has is not freed.
     """
     global _table
     _inherited.append(_table)
     _table = _Table()
+    for share in list(_shares):
+        share.renew()
 
 
 os.register_at_fork(after_in_child=_renew)
