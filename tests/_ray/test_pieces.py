@@ -9,6 +9,7 @@ import pytest
 
 from fasttrt import InputError
 from fasttrt._common.tensor_spec import TensorSpec
+from fasttrt._ray.padding import Padding
 from fasttrt._ray.pieces import UNLIMITED, Piece, RowCounts, Rows
 from support.randomness import new_rng
 
@@ -25,7 +26,8 @@ def objects(*values: Any) -> Any:
 
 
 def pieces(column: Any, *ranges: tuple[int, int], told: Any = refuse) -> list[Piece]:
-    return list(Rows([column], ["x"], RowCounts(ranges or ((1, UNLIMITED),)), told).pieces())
+    counts = RowCounts(ranges or ((1, UNLIMITED),))
+    return list(Rows([column], ["x"], counts, Padding([spec((-1, 3))], None), told).pieces())
 
 
 def spec(shape: tuple[int, ...], *profiles: tuple[int, int], **about: Any) -> TensorSpec:

@@ -249,3 +249,19 @@ def test_several_inputs_and_outputs(opened: Open) -> None:
     expected = model.reference(*arrays)
     for tensor, y in zip(model.proto.graph.output, expected, strict=True):
         assert found[tensor.name] == close_to(y)
+
+
+@pytest.mark.parametrize("as_objects", [True, False])
+def test_rows_are_padded(as_objects: bool, opened: Open) -> None:
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)]
+    shape = (TensorProto.INT64, ["n", "length"])
+    model = model_of(nodes, shape, (TensorProto.INT64, ["n"]), axes=np.array([1]))
+    lengths = [3, 4, 1, 7, 5, 30] if as_objects else [6] * 6
+    rows = [new_rng().integers(0, 100, length) for length in lengths]
+    column = objects(rows) if as_objects else np.stack(rows)
+    predictor = opened(model, padding={"x": 0})
+    assert predictor({"x": column})["y"].tolist() == [row.sum() for row in rows]
+    ones = opened(model, padding={"x": 1})({"x": column})["y"]
+    sizes = [4, 4, 1, 8, 8, 32] if as_objects else [8] * 6
+    added = [size - length for size, length in zip(sizes, lengths, strict=True)]
+    assert ones.tolist() == [row.sum() + more for row, more in zip(rows, added, strict=True)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._ray.columns import Array, as_index, row_array
+from fasttrt._ray.padding import Padding
 from fasttrt.errors import InputError
 
 UNLIMITED = 256
@@ -85,6 +86,7 @@ class Rows:
         columns: Sequence[Array],
         names: Sequence[str],
         counts: RowCounts,
+        padding: Padding,
         refuse_row: Callable[[int, str], None],
     ) -> None:
         """Group the rows by shape.
@@ -93,12 +95,14 @@ class Rows:
             columns: of each input: an array, or an array of objects, each an array, of any shapes.
             names: of the columns, for messages.
             counts: how many rows the engine takes.
+            padding: of rows that are to be padded.
             refuse_row: is told of each row that is left out as it has no array, and why.
         """
         self._counts = counts
         count = len(columns[0])
         self._columns: list[Any] = [
-            [None] * count if column.dtype == object else column for column in columns
+            [None] * count if column.dtype == object else padding.padded(i, column, 0)
+            for i, column in enumerate(columns)
         ]
         groups: dict[Any, list[int]] = {}
         objects = [i for i, column in enumerate(columns) if column.dtype == object]
@@ -107,7 +111,7 @@ class Rows:
             try:
                 for i in objects:
                     name = names[i]
-                    self._columns[i][row] = row_array(columns[i][row])
+                    self._columns[i][row] = padding.padded(i, row_array(columns[i][row]))
             except ValueError as error:
                 refuse_row(row, f"{name}: {error}")
                 continue

@@ -29,6 +29,7 @@ def predict(
     num_gpus: float | None = None,
     inputs: Mapping[str, str] | None = None,
     outputs: Mapping[str, str] | None = None,
+    padding: Mapping[str, float] | None = None,
     errors: str | None = None,
     **options: Any,
 ) -> "ray.data.Dataset":
@@ -51,6 +52,7 @@ def predict(
             shares, nothing limits an actor's memory. None: one, if the cluster has GPUs.
         inputs: see `Predictor`, as for the following arguments.
         outputs: the columns of the outputs.
+        padding: the values that rows of different lengths are padded with.
         errors: the column for the errors of rows.
         options: those of `Engine`.
 
@@ -75,6 +77,7 @@ def predict(
     arguments = {
         "inputs": inputs,
         "outputs": outputs,
+        "padding": padding,
         "errors": errors,
         "device": device,
         **options,

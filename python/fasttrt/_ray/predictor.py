@@ -13,6 +13,7 @@ from ray.data.block import BlockAccessor
 from fasttrt._common.checks import refuse
 from fasttrt._engine.engine import Engine
 from fasttrt._ray.columns import Array, Columns, columns_of, gathered, row_name
+from fasttrt._ray.padding import Padding
 from fasttrt._ray.pieces import Piece, RowCounts, Rows
 from fasttrt.errors import CudaError, Error, InputError, OutOfMemoryError
 
@@ -29,7 +30,7 @@ class Predictor:
     stay. A batch may have any number of rows: it is split into what the engine takes, best into the
     largest of its tuned sizes, and copies of the next part overlap with the computation of the one
     before. A smaller rest repeats its last row up to a size that the engine is tuned for, or takes.
-    Rows of different shapes go through the engine by shape.
+    Rows of different shapes go through the engine by shape, or padded.
 
     Examples:
         <!-- needs: ray -->
@@ -50,6 +51,7 @@ class Predictor:
         *,
         inputs: Mapping[str, str] | None = None,
         outputs: Mapping[str, str] | None = None,
+        padding: Mapping[str, float] | None = None,
         errors: str | None = None,
         cast: Any = True,
         **options: Any,
@@ -62,6 +64,10 @@ class Predictor:
                 to the model on every machine.
             inputs: the column of an input, where it has another name.
             outputs: the column of an output, where it shall have another name.
+            padding: the value that rows of an input are padded with, as in ``{"ids": 0}``, at the
+                ends of their dynamic dimensions: to the next size that the engine is tuned for,
+                else to a power of two. Rows of many lengths then run together. Only for models that
+                ignore such values; results are those of the padded rows.
             errors: a column for the errors of rows, ``""`` for those without. Rows that cannot be
                 run then have NaN, or 0 in integers, as results. None: they raise.
             cast: see `Engine.infer`.
@@ -83,6 +89,7 @@ class Predictor:
             if errors in self._outputs:
                 raise InputError(f"errors: {errors!r} is the column of an output")
             self._counts = RowCounts.of(self._engine.inputs)
+            self._padding = Padding(self._engine.inputs, padding)
         except BaseException:
             self._engine.close()
             raise
@@ -129,7 +136,7 @@ class Predictor:
                 raise kind(f"{row_name(kept, row)}: {problem}")
             problems[row] = problem
 
-        rows = Rows(columns, self._inputs, self._counts, refuse_row)
+        rows = Rows(columns, self._inputs, self._counts, self._padding, refuse_row)
         found: list[_Found] = []
         for piece, result in self._results(rows.pieces()):
             if isinstance(result, (CudaError, OutOfMemoryError)):
@@ -165,8 +172,9 @@ class Predictor:
 
     def _results(self, parts: Iterator[Piece]) -> Iterator[tuple[Piece, _Results | Exception]]:
         first = [*islice(parts, 2)]
-        if len(first) == 1:  # no thread between, and no copy
-            yield first[0], self._run(first[0])
+        if len(first) < 2 or self._engine.device == "cpu":  # where nothing overlaps: no copies
+            for piece in chain(first, parts):
+                yield piece, self._run(piece)
             return
         sent: deque[Piece] = deque()
 

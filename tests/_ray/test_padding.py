@@ -1,0 +1,77 @@
+"""Rows that are padded to few sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fasttrt import InputError
+from fasttrt._common.tensor_spec import TensorSpec
+from fasttrt._ray.padding import Padding
+from support.randomness import new_rng
+
+
+def spec(
+    *profiles: tuple[int, int], shape: tuple[int, ...] = (-1, -1), dtype: str = "int64"
+) -> TensorSpec:
+    """An input whose profiles have these ranges of its second dimension."""
+    ranges = tuple(
+        (tuple([1, low, 3][: len(shape)]), (1, low), tuple([9, high, 3][: len(shape)]))
+        for low, high in profiles
+    )
+    return TensorSpec("ids", np.dtype(dtype), shape, profiles=ranges)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "sizes"),
+    [
+        ([], {0: 1, 1: 1, 3: 4, 4: 4, 5: 8, 100: 128}),
+        ([(1, 100)], {3: 4, 65: 100, 100: 100, 101: 101}),
+        ([(6, 100)], {3: 6, 7: 8}),
+        ([(1, 100), (16, 16), (64, 64)], {3: 16, 16: 16, 17: 64, 65: 100, 101: 101}),
+    ],
+)
+def test_sizes(profiles: list[tuple[int, int]], sizes: dict[int, int]) -> None:
+    padding = Padding([spec(*profiles)], {"ids": 7})
+    for size, padded in sizes.items():
+        row = new_rng().integers(0, 1000, size)
+        found = padding.padded(0, row)
+        np.testing.assert_array_equal(found, [*row, *[7] * (padded - size)])
+        assert found.dtype == row.dtype
+
+
+def test_columns_and_dimensions() -> None:
+    images = Padding([spec(shape=(-1, -1, 3), dtype="float32")], {"ids": 0.5})
+    column = new_rng().standard_normal((5, 6, 3)).astype(np.float32)
+    padded = images.padded(0, column, 0)
+    assert (padded.shape, padded.dtype) == ((5, 8, 3), np.float32)
+    np.testing.assert_array_equal(padded[:, :6], column)
+    assert (padded[:, 6:] == 0.5).all()
+    assert images.padded(0, column[:, 0], 0) is not column
+    np.testing.assert_array_equal(images.padded(0, column[0, 0]), column[0, 0])  # refused later
+    none = Padding([spec()], None)
+    assert none.padded(0, column, 0) is column
+
+
+def test_narrow_types_are_widened_for_the_value() -> None:
+    row = np.array([1, 2, 3], np.uint8)
+    found = Padding([spec()], {"ids": -100}).padded(0, row)
+    assert found.tolist() == [1, 2, 3, -100]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (["ids"], r'padding: expected values by input as in \{"ids": 0\}, got'),
+        ({"mask": 0}, r"padding: there is no input 'mask'; there are \['ids'\]"),
+        ({"ids": 0.5}, "padding: expected a number of int64 for 'ids', got 0.5"),
+        ({"ids": "a"}, "padding: expected a number of int64 for 'ids', got 'a'"),
+        ({"ids": None}, "padding: expected a number of int64 for 'ids', got None"),
+        ({"ids": [0, 1]}, r"padding: expected a number of int64 for 'ids', got \[0, 1\]"),
+    ],
+)
+def test_bad_values(values: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        Padding([spec()], values)
