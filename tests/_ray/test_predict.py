@@ -45,10 +45,10 @@ def test_results_are_those_of_one_process(
     model_file: Path, mlp_model: models.Model, tmp_path: Path
 ) -> None:
     (x,) = mlp_model.inputs(batch=ROWS)
-    numbered(x).write_parquet(str(tmp_path / "in"))
+    numbered(x.astype(np.float64)).write_parquet(str(tmp_path / "in"))
     found = fasttrt_ray.predict(
         tmp_path / "in", model_file, device="cpu", batch_size=64, concurrency=2,
-        outputs={"y": "result"},
+        outputs={"y": "result"}, cast="lossy",
     )  # fmt: skip
     found.write_parquet(str(tmp_path / "out"))
     rows = rows_of(ray.data.read_parquet(str(tmp_path / "out")))
@@ -254,6 +254,7 @@ def test_a_batch_has_32_mib_or_256_rows(model_file: Path) -> None:
         ({"num_gpus": -1}, "num_gpus: expected a whole number, or a share of one GPU"),
         ({"num_gpus": "1"}, "num_gpus: expected a whole number, or a share of one GPU"),
         ({"num_gpus": 1, "device": "cpu"}, 'num_gpus: expected none with device="cpu", got 1'),
+        ({"cast": "loss"}, "cast: expected True, False or \"lossy\", got 'loss'"),
         ({"dataset": [1, 2]}, "dataset: expected a ray.data.Dataset or the path of Parquet files"),
     ],
 )

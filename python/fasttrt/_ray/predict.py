@@ -11,6 +11,7 @@ import ray
 import ray.data
 
 from fasttrt._common.checks import is_integer, refuse
+from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
 from fasttrt._library.device import device_name
 from fasttrt._ray.predictor import Predictor
@@ -31,6 +32,7 @@ def predict(
     outputs: Mapping[str, str] | None = None,
     padding: Mapping[str, float] | None = None,
     errors: str | None = None,
+    cast: Cast = True,
     **options: Any,
 ) -> "ray.data.Dataset":
     """Run a model over a dataset, on all GPUs of the cluster.
@@ -54,6 +56,7 @@ def predict(
         outputs: the columns of the outputs.
         padding: the values that rows of different lengths are padded with.
         errors: the column for the errors of rows.
+        cast: whether columns of other types are converted, see `Engine.infer`.
         options: those of `Engine`.
 
     Raises:
@@ -68,6 +71,7 @@ def predict(
         (10,)
     """
     _check(dataset, model, batch_size, concurrency)
+    check_cast(cast)
     signature(Engine).bind(model, device=device, **options)  # here rather than in each actor
     if isinstance(dataset, (str, os.PathLike)):
         dataset = ray.data.read_parquet(os.fspath(dataset))
@@ -79,6 +83,7 @@ def predict(
         "outputs": outputs,
         "padding": padding,
         "errors": errors,
+        "cast": cast,
         "device": device,
         **options,
     }

@@ -11,6 +11,7 @@ import ray
 from ray.data.block import BlockAccessor
 
 from fasttrt._common.checks import refuse
+from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
 from fasttrt._ray.columns import Array, Columns, columns_of, gathered, row_name
 from fasttrt._ray.padding import Padding
@@ -53,7 +54,7 @@ class Predictor:
         outputs: Mapping[str, str] | None = None,
         padding: Mapping[str, float] | None = None,
         errors: str | None = None,
-        cast: Any = True,
+        cast: Cast = True,
         **options: Any,
     ) -> None:
         """Open the engine.
@@ -74,13 +75,15 @@ class Predictor:
             options: those of `Engine`.
 
         Raises:
-            InputError: there is no such tensor, or an input has no batch dimension.
+            InputError: there is no such tensor, an input has no batch dimension, or an argument is
+                wrong.
             Error: the engine cannot be opened, see `Engine`.
         """
         if isinstance(model, ray.ObjectRef):
             model = ray.get(model)
         if errors is not None and not isinstance(errors, str):
             refuse("errors", "the name of a column or None", errors)
+        check_cast(cast)
         options.setdefault("progress", False)
         self._engine = Engine(model, **options)
         try:
