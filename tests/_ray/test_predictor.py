@@ -265,3 +265,22 @@ def test_rows_are_padded(as_objects: bool, opened: Open) -> None:
     sizes = [4, 4, 1, 8, 8, 32] if as_objects else [8] * 6
     added = [size - length for size, length in zip(sizes, lengths, strict=True)]
     assert ones.tolist() == [row.sum() + more for row, more in zip(rows, added, strict=True)]
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_large_results_are_not_copied_into_one(bad: bool, opened: Open) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    shape = (TensorProto.FLOAT, ["n", 20_000])
+    shapes = {"x": ((1, 20_000), (8, 20_000), (8, 20_000))}
+    predictor = opened(model_of(nodes, shape, shape), shapes=shapes, errors="problem")
+    x = models.random_array("float32", (27, 20_000))
+    rows = objects(x)
+    if bad:
+        rows[20] = rows[20][:-1]
+    table = pa.table({"x": list(rows), "id": np.arange(27)})
+    found: Any = predictor(table)
+    assert found["y"].num_chunks == (1 if bad else 4)
+    good = np.delete(np.arange(27), 20) if bad else np.arange(27)
+    y = np.stack([found["y"][int(row)].as_py() for row in good])
+    np.testing.assert_array_equal(y, np.maximum(x[good], 0))
+    assert [i for i, text in enumerate(found["problem"].to_pylist()) if text] == [20] * bad

@@ -118,7 +118,8 @@ class Rows:
             arrays = [self._columns[i][row] for i in objects]
             kind = tuple((array.shape, array.dtype.char) for array in arrays)
             groups.setdefault(kind, []).append(row)
-        self._groups: list[Sequence[int]] = [*groups.values()] if objects else [range(count)]
+        is_one = not objects or [len(group) for group in groups.values()] == [count]
+        self._groups: list[Sequence[int]] = [range(count)] if is_one else [*groups.values()]
 
     def pieces(self) -> Iterator[Piece]:
         """Yield pieces that the engine takes."""

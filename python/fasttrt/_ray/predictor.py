@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,8 @@ from fasttrt.errors import CudaError, Error, InputError, OutOfMemoryError
 _Results: TypeAlias = tuple[Array, ...]
 _Found: TypeAlias = tuple[Sequence[int], _Results]
 """Rows of a batch, and their results."""
+_LARGE = 1 << 18
+"""The bytes of a piece from which on a copy takes longer than a chunk of its own."""
 
 
 class Predictor:
@@ -117,7 +119,7 @@ class Predictor:
         if isinstance(batch, pyarrow.Table):
             kept = batch.drop_columns([*self._check_names(batch.column_names)])
             taken = BlockAccessor.for_block(batch.select(self._inputs)).to_batch_format("numpy")
-            found = BlockAccessor.batch_to_arrow_block(self._predict(taken, kept))
+            found = self._table(*self._predict(taken, kept))
             for name in found.column_names:
                 kept = kept.append_column(name, found[name])
             return kept
@@ -126,10 +128,12 @@ class Predictor:
             raise InputError(f"expected a batch of {text}, got {type(batch).__name__}")
         self._check_names(list(batch))
         kept = {name: column for name, column in batch.items() if name not in self._inputs}
-        return kept | self._predict(batch, kept)
+        return kept | self._columns(*self._predict(batch, kept))
 
-    def _predict(self, batch: Mapping[str, Array], kept: Any) -> Columns:
-        """Return the columns of the outputs, and that of the errors."""
+    def _predict(
+        self, batch: Mapping[str, Array], kept: Any
+    ) -> tuple[Sequence[_Found], Sequence[str]]:
+        """Return the results, and the error of each row, empty for most."""
         columns = [np.asarray(batch[name]) for name in self._inputs]
         count = len(columns[0])
         problems = [""] * count
@@ -150,12 +154,34 @@ class Predictor:
                 raise result
             else:
                 found.append((piece.rows, self._checked(piece, result)))
+        return found, problems
+
+    def _columns(self, found: Sequence[_Found], problems: Sequence[str]) -> Columns:
+        """Return the columns of the outputs, and that of the errors."""
+        count = len(problems)
         results: Columns = {}
         for i, (name, spec) in enumerate(zip(self._outputs, self._engine.outputs, strict=True)):
             results[name] = gathered(count, [(rows, result[i]) for rows, result in found], spec)
         if self._errors is not None:
             results[self._errors] = np.array(problems, object)
         return results
+
+    def _table(self, found: Sequence[_Found], problems: Sequence[str]) -> "pyarrow.Table":
+        """Return the columns as a table: of a chunk for each large piece, to save a copy."""
+        ends = [0, *(rows[-1] + 1 for rows, _ in found)]
+        ranges = [range(begin, end) for begin, end in pairwise(ends)]
+        size = sum(array.nbytes for _, results in found for array in results)
+        is_whole = [rows for rows, _ in found] == ranges and ends[-1] == len(problems)
+        if found and is_whole and size >= _LARGE * len(found):
+            tables = [
+                BlockAccessor.batch_to_arrow_block(
+                    self._columns([(range(len(rows)), results)], problems[rows[0] : rows[-1] + 1])
+                )
+                for rows, results in found
+            ]
+            if all(table.schema == tables[0].schema for table in tables):
+                return pyarrow.concat_tables(tables)
+        return BlockAccessor.batch_to_arrow_block(self._columns(found, problems))
 
     def close(self) -> None:
         """Free the engine."""
