@@ -421,6 +421,15 @@ def test_options_that_are_wrong(mlp_model: models.Model) -> None:
     refused("model: .* bytes are too many", given=new_rng().bytes((100 << 20) + 1))
     refused("contexts: expected an integer >= 1", contexts=0)
     refused("serve_options: expected a mapping", serve_options=3)
+    for option in ("name", "max_ongoing_requests", "max_queued_requests", "autoscaling_config"):
+        refused(f"serve_options: expected no {option}", serve_options={option: "a"})
+    actor_options: Any = 3
+    refused("ray_actor_options: expected a map", serve_options={"ray_actor_options": actor_options})
+    actor_options = {"num_gpus": 1}
+    refused("expected no num_gpus", serve_options={"ray_actor_options": actor_options})
+    refused("max_ongoing_requests: expected an integer >= 1, got '5'", max_ongoing_requests="5")
+    refused("max_queued_requests: expected an integer >= 1, or -1, got 0", max_queued_requests=0)
+    refused('num_gpus: expected none with device="cpu", got 1', num_gpus=1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'contxts'"):
         fasttrt_ray.deployment(model, device="cpu", contxts=2)
     with pytest.raises(TypeError, match="num_of_replicas"):

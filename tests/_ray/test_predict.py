@@ -254,6 +254,8 @@ def test_a_batch_has_32_mib_or_256_rows(model_file: Path) -> None:
         ({"num_gpus": -1}, "num_gpus: expected a whole number, or a share of one GPU"),
         ({"num_gpus": "1"}, "num_gpus: expected a whole number, or a share of one GPU"),
         ({"num_gpus": 1, "device": "cpu"}, 'num_gpus: expected none with device="cpu", got 1'),
+        ({"device": "gpu"}, 'device: expected "auto", "cuda"'),
+        ({"device": "cuda", "devices": [0]}, "devices: pass either device or devices"),
         ({"cast": "loss"}, "cast: expected True, False or \"lossy\", got 'loss'"),
         ({"dataset": [1, 2]}, "dataset: expected a ray.data.Dataset or the path of Parquet files"),
     ],

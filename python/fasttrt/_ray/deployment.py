@@ -13,6 +13,7 @@ from fasttrt._common.optional_packages import require
 from fasttrt._engine.engine import Engine, options_of
 from fasttrt._engine.engine_options import EngineOptions
 from fasttrt._plan.plan_file import Plan
+from fasttrt._ray.actor_gpus import check_actor_options, replica_gpus
 from fasttrt._runtime.batching import Batching
 from fasttrt._serving.engine_settings import EngineDefaults
 from fasttrt._serving.repository import is_model_name
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 100 << 20
 _LEAST_ONGOING = 16
+_ARGUMENTS = (
+    "name", "num_replicas", "autoscaling_config", "max_ongoing_requests", "max_queued_requests",
+)  # fmt: skip
+"""Options of ``serve.deployment`` that are arguments of `deployment`."""
 
 
 def deployment(
@@ -63,7 +68,8 @@ def deployment(
         name: of the deployment, and of a single model over HTTP. None: that of the model's file.
         device: see `Engine`; ``"cpu"`` takes no GPU.
         num_replicas: how many; None: one.
-        num_gpus: of each replica, on which Ray shows it these GPUs only. None: one, if the cluster
+        num_gpus: of each replica, which Ray shows these GPUs only: a whole number, or a share of
+            one, as in 0.5. None: as many as ``device`` names; for ``"auto"`` one, if the cluster
             has GPUs.
         autoscaling: fields of Serve's ``AutoscalingConfig``, as ``{"min_replicas": 1,
             "max_replicas": 8}``, instead of ``num_replicas``. Replicas are added while more
@@ -80,7 +86,8 @@ def deployment(
         max_models: of several, how many a replica keeps open. For another one, that which was used
             least recently is closed, once its requests are complete.
         serve_options: further options of ``serve.deployment``, as ``health_check_period_s``,
-            ``graceful_shutdown_timeout_s`` and ``ray_actor_options``.
+            ``graceful_shutdown_timeout_s`` and ``ray_actor_options``, but none that has an argument
+            here.
         options: those of `Engine`.
 
     Raises:
@@ -107,6 +114,10 @@ def deployment(
     if not is_integer(max_models, 1):
         refuse("max_models", "an integer >= 1", max_models)
     check_mapping("serve_options", serve_options, "a mapping of options")
+    given = dict(serve_options or {})
+    if taken := [option for option in _ARGUMENTS if option in given]:
+        raise InputError(f"serve_options: expected no {taken[0]}, which is an argument itself")
+    check_actor_options(given.setdefault("ray_actor_options", {}))
     options = {"device": device, **options}
     models, default_name, is_single = _models(model, options)
     capacity = _capacity(model, options, is_folder=isinstance(models, str))
@@ -116,9 +127,8 @@ def deployment(
     if is_single and isinstance(models, Mapping):
         models = {name: models[default_name]}
 
-    given = dict(serve_options or {})
-    actor = {"num_gpus": _gpus(device, num_gpus), **given.pop("ray_actor_options", {})}
-    given["ray_actor_options"] = actor
+    gpus = replica_gpus(_engines(model, options), num_gpus)
+    given["ray_actor_options"] = {"num_gpus": gpus, **given["ray_actor_options"]}
     if autoscaling is not None:
         if num_replicas is not None:
             raise InputError("num_replicas: expected none with autoscaling")
@@ -129,6 +139,10 @@ def deployment(
         given["num_replicas"] = int(num_replicas)
     if max_ongoing_requests is None:
         max_ongoing_requests = max(_LEAST_ONGOING, 2 * capacity)
+    if not is_integer(max_ongoing_requests, 1):
+        refuse("max_ongoing_requests", "an integer >= 1", max_ongoing_requests)
+    if not is_integer(max_queued_requests, -1) or not max_queued_requests:
+        refuse("max_queued_requests", "an integer >= 1, or -1", max_queued_requests)
     given |= {
         "name": name,
         "max_ongoing_requests": max_ongoing_requests,
@@ -193,9 +207,17 @@ def _sent(model: Any, options: Mapping[str, Any]) -> Any:
 
 def _capacity(model: Any, options: Mapping[str, Any], *, is_folder: bool) -> int:
     """Return how many requests a replica runs at once: of a row each, and of all models' most."""
-    if isinstance(model, Mapping):
-        return max(_capacity(one, options, is_folder=False) for one in model.values())
-    own = options_of(model) if isinstance(model, Engine) else options
+    return max(_runs(own, is_folder=is_folder) for own in _engines(model, options))
+
+
+def _engines(model: Any, options: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the options of each model's engine."""
+    models = model.values() if isinstance(model, Mapping) else [model]
+    return [options_of(one) if isinstance(one, Engine) else options for one in models]
+
+
+def _runs(own: Mapping[str, Any], *, is_folder: bool) -> int:
+    """Return how many rows an engine of these options runs at once."""
     batching, contexts = own.get("batching"), own.get("contexts", 2)
     rows = EngineDefaults().max_batch_size if is_folder and "batching" not in own else 1
     if isinstance(batching, Batching):
@@ -203,14 +225,3 @@ def _capacity(model: Any, options: Mapping[str, Any], *, is_folder: bool) -> int
     if not is_integer(contexts, 1):
         refuse("contexts", "an integer >= 1", contexts)
     return rows * int(contexts)
-
-
-def _gpus(device: Any, given: float | None) -> float:
-    """Return how many GPUs a replica gets."""
-    if given is not None:
-        return given
-    if device == "cpu":
-        return 0
-    if device == "auto":
-        return 1 if ray.cluster_resources().get("GPU", 0) else 0
-    return 1

@@ -13,7 +13,7 @@ import ray.data
 from fasttrt._common.checks import is_integer, refuse
 from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
-from fasttrt._library.device import device_name
+from fasttrt._ray.actor_gpus import check_gpus
 from fasttrt._ray.predictor import Predictor
 
 _BATCH_BYTES = 32 << 20
@@ -75,7 +75,7 @@ def predict(
     signature(Engine).bind(model, device=device, **options)  # here rather than in each actor
     if isinstance(dataset, (str, os.PathLike)):
         dataset = ray.data.read_parquet(os.fspath(dataset))
-    per_actor, actors = _resources(device, num_gpus)
+    per_actor, actors = _resources({"device": device, **options}, num_gpus)
     is_path = isinstance(model, (str, os.PathLike))
     model = str(Path(model).absolute()) if is_path else ray.put(model)
     arguments = {
@@ -109,17 +109,12 @@ def _check(dataset: Any, model: Any, batch_size: Any, concurrency: Any) -> None:
         )
 
 
-def _resources(device: Any, num_gpus: Any) -> tuple[float, int]:
+def _resources(options: Mapping[str, Any], num_gpus: Any) -> tuple[float, int]:
     """Return the GPUs of an actor, and how many actors the cluster has room for."""
-    on_cpu = device_name(device) == "cpu"
-    there = 0 if on_cpu else int(ray.cluster_resources().get("GPU", 0))
+    taken = check_gpus(options, num_gpus)
+    there = 0 if taken == 0 else int(ray.cluster_resources().get("GPU", 0))
     if num_gpus is None:
         num_gpus = 1 if there else 0
-    is_number = isinstance(num_gpus, (int, float)) and not isinstance(num_gpus, bool)
-    if not is_number or not (0 <= num_gpus <= 1 or (num_gpus > 1 and num_gpus % 1 == 0)):
-        refuse("num_gpus", "a whole number, or a share of one GPU as in 0.5", num_gpus)
-    if num_gpus and on_cpu:
-        refuse("num_gpus", 'none with device="cpu"', num_gpus)
     if not num_gpus:
         machines = [node for node in ray.nodes() if node["Alive"]]
         return 0, max(1, len([node for node in machines if node["Resources"].get("CPU")]))
