@@ -286,14 +286,16 @@ def test_models_that_take_turns_serve_all_requests(service: Service) -> None:
 
 
 def test_a_folder_of_models(service: Service, mlp_model: models.Model, tmp_path: Path) -> None:
+    handle = service.run(fasttrt_ray.deployment(tmp_path, device="cpu"), "folder")
+    (x,) = mlp_model.inputs(batch=2)
+    with pytest.raises(fasttrt.InputError, match=r"one of \[\], got none"):
+        handle.remote(x).result(timeout_s=PATIENCE)
     for name in ("one", "two"):
         folder = tmp_path / name / "3"
         folder.mkdir(parents=True)
         mlp_model.save(folder / "model.onnx")
     wrong = 'parameters {key: "contexts" value: {string_value: "none"}}'
     (tmp_path / "two" / "config.pbtxt").write_text(wrong)
-    handle = service.run(fasttrt_ray.deployment(tmp_path, device="cpu"), "folder")
-    (x,) = mlp_model.inputs(batch=2)
     found = handle.options(multiplexed_model_id="one").remote(x).result(timeout_s=PATIENCE)
     assert found == close_to(mlp_model.reference(x))
     with pytest.raises(fasttrt.InputError, match=r"two.*contexts"):

@@ -67,7 +67,7 @@ def test_a_model_in_memory_and_bad_rows(mlp_model: models.Model) -> None:
     )
     found = rows_of(
         fasttrt_ray.predict(
-            given, mlp_model.to_bytes(), device="cpu", errors="problem", concurrency=1
+            given, ray.put(mlp_model.to_bytes()), device="cpu", errors="problem", concurrency=1
         )
     )
     expected = mlp_model.reference(x)

@@ -41,7 +41,8 @@ def predict(
 
     Args:
         dataset: a dataset with a column for each input, or the path of Parquet files.
-        model: see `Predictor`. What is no path is put into Ray's object store, once a machine.
+        model: see `Predictor`. What is no path, nor a reference, is put into Ray's object
+            store, once a machine.
         device: see `Engine`; ``"cpu"`` takes no GPU. GPUs are numbered as the actor sees them: its
             only one is ``"cuda:0"``.
         batch_size: rows that an actor gets at once, and splits into what the engine takes. None: as
@@ -76,8 +77,10 @@ def predict(
     if isinstance(dataset, (str, os.PathLike)):
         dataset = ray.data.read_parquet(os.fspath(dataset))
     per_actor, actors = _resources({"device": device, **options}, num_gpus)
-    is_path = isinstance(model, (str, os.PathLike))
-    model = str(Path(model).absolute()) if is_path else ray.put(model)
+    if isinstance(model, (str, os.PathLike)):
+        model = str(Path(model).absolute())
+    elif not isinstance(model, ray.ObjectRef):
+        model = ray.put(model)
     arguments = {
         "inputs": inputs,
         "outputs": outputs,

@@ -97,7 +97,7 @@ def multiplexed_replica(max_models: int) -> type[Replica]:
             if not name:
                 raise InputError(
                     "expected the name of a model, as by handle.options(multiplexed_model_id="
-                    f'"{self._pool.names()[0]}"), got none'
+                    f'"NAME"), which is one of {self._pool.names()}, got none'
                 )
             self._pool.check(name)  # before another model is closed for it
             found: _OpenModel = await self._opened(name)
