@@ -203,6 +203,14 @@ def test_a_row_that_fails_in_the_model(shapes: Any, opened: Open) -> None:
     np.testing.assert_array_equal(found["y"][good], table[x[good]])
 
 
+def test_what_is_no_rows_fault_is_no_rows_error(opened: Open, mlp_model: models.Model) -> None:
+    (x,) = mlp_model.inputs(batch=5)
+    predictor = opened(mlp_model.to_bytes(), errors="problem")
+    predictor.close()
+    with pytest.raises(fasttrt.Error, match=r"^the engine is closed"):
+        predictor({"x": x})
+
+
 def test_columns_never_replace_others(opened: Open, mlp_model: models.Model) -> None:
     (x,) = mlp_model.inputs(batch=3)
     predictor = opened(mlp_model.to_bytes(), errors="problem")
@@ -221,6 +229,9 @@ def test_what_is_no_batch(opened: Open, mlp_model: models.Model) -> None:
     predictor = opened(mlp_model.to_bytes())
     with pytest.raises(fasttrt.InputError, match=r"expected a column 'x', got \['z'\]"):
         predictor({"z": np.ones(3)})
+    twice = pa.Table.from_arrays([pa.array([1.0]), pa.array([1.0])], names=["x", "x"])
+    with pytest.raises(fasttrt.InputError, match=r"expected one column 'x', got \['x', 'x'\]"):
+        predictor(twice)
     wrong: Any = np.ones(3)
     with pytest.raises(fasttrt.InputError, match=r"expected a batch of .* got ndarray"):
         predictor(wrong)

@@ -42,6 +42,31 @@ def columns_of(
     return columns
 
 
+def check_names(
+    there: Sequence[str], inputs: Sequence[str], results: Mapping[str, Sequence[str | None]]
+) -> None:
+    """Check that the inputs' columns are there, and that results replace no others.
+
+    Args:
+        there: the columns of a batch.
+        inputs: the columns of the inputs, which do not stay.
+        results: the new columns, by the option that names them.
+
+    Raises:
+        InputError: a column is missing, there twice, or replaced.
+    """
+    for name in inputs:
+        if there.count(name) != 1:
+            number = "one column" if name in there else "a column"
+            raise InputError(f"expected {number} {name!r}, got {there}")
+    for option, names in results.items():
+        if taken := [name for name in names if name in there and name not in inputs]:
+            raise InputError(
+                f"{option}: the rows have a column {taken[0]!r} already, which stays: name another "
+                "one for the results, or drop it before"
+            )
+
+
 def row_array(value: Any) -> Array:
     """Return a row's value as an array; lists of lists, as Parquet files have them, are stacked.
 

@@ -77,6 +77,21 @@ class Piece:
     arrays: list[Array]
     """One for each input; with more rows than `rows` where the engine takes no such number."""
 
+    def checked(self, results: tuple[Array, ...], specs: Sequence[TensorSpec]) -> tuple[Array, ...]:
+        """Return results, which must have as many rows as went in.
+
+        Raises:
+            InputError: they have not.
+        """
+        count = len(self.arrays[0])
+        for spec, array in zip(specs, results, strict=True):
+            if array.shape[:1] != (count,):
+                raise InputError(
+                    f"{spec.name}: expected an output with a row for each of the {count} rows, got "
+                    f"the shape {array.shape}; such a model cannot run on columns"
+                )
+        return results
+
 
 class Rows:
     """The rows of a batch's input columns, those of equal shapes together."""

@@ -13,7 +13,14 @@ from ray.data.block import BlockAccessor
 from fasttrt._common.checks import refuse
 from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
-from fasttrt._ray.columns import Array, Columns, columns_of, gathered, row_name
+from fasttrt._ray.columns import (
+    Array,
+    Columns,
+    check_names,
+    columns_of,
+    gathered,
+    row_name,
+)
 from fasttrt._ray.padding import Padding
 from fasttrt._ray.pieces import Piece, RowCounts, Rows
 from fasttrt.errors import CudaError, Error, InputError, OutOfMemoryError
@@ -21,6 +28,7 @@ from fasttrt.errors import CudaError, Error, InputError, OutOfMemoryError
 _Results: TypeAlias = tuple[Array, ...]
 _Found: TypeAlias = tuple[Sequence[int], _Results]
 """Rows of a batch, and their results."""
+_NO_ROWS_FAULT = (CudaError, OutOfMemoryError)
 _LARGE = 1 << 18
 """The bytes of a piece from which on a copy takes longer than a chunk of its own."""
 
@@ -117,7 +125,8 @@ class Predictor:
             Error: a run failed.
         """
         if isinstance(batch, pyarrow.Table):
-            kept = batch.drop_columns([*self._check_names(batch.column_names)])
+            self._check(batch.column_names)
+            kept = batch.drop_columns(self._inputs)
             taken = BlockAccessor.for_block(batch.select(self._inputs)).to_batch_format("numpy")
             found = self._table(*self._predict(taken, kept))
             for name in found.column_names:
@@ -126,7 +135,7 @@ class Predictor:
         if not isinstance(batch, Mapping):
             text = 'arrays by column or a table, as of batch_format="numpy" or "pyarrow"'
             raise InputError(f"expected a batch of {text}, got {type(batch).__name__}")
-        self._check_names(list(batch))
+        self._check(list(batch))
         kept = {name: column for name, column in batch.items() if name not in self._inputs}
         return kept | self._columns(*self._predict(batch, kept))
 
@@ -146,14 +155,14 @@ class Predictor:
         rows = Rows(columns, self._inputs, self._counts, self._padding, refuse_row)
         found: list[_Found] = []
         for piece, result in self._results(rows.pieces()):
-            if isinstance(result, (CudaError, OutOfMemoryError)):
-                raise result  # which is no row's fault
+            if isinstance(result, _NO_ROWS_FAULT):
+                raise result
             if isinstance(result, Error):
                 found += self._one_by_one(rows, piece.rows, refuse_row)
             elif isinstance(result, Exception):
                 raise result
             else:
-                found.append((piece.rows, self._checked(piece, result)))
+                found.append((piece.rows, piece.checked(result, self._engine.outputs)))
         return found, problems
 
     def _columns(self, found: Sequence[_Found], problems: Sequence[str]) -> Columns:
@@ -187,17 +196,8 @@ class Predictor:
         """Free the engine."""
         self._engine.close()
 
-    def _check_names(self, there: Sequence[str]) -> Sequence[str]:
-        """Return the names of the columns that the inputs are taken from."""
-        if missing := [name for name in self._inputs if name not in there]:
-            raise InputError(f"expected a column {missing[0]!r}, got {there}")
-        for kind, names in (("outputs", self._outputs), ("errors", [self._errors])):
-            if taken := [name for name in names if name in there and name not in self._inputs]:
-                raise InputError(
-                    f"{kind}: the rows have a column {taken[0]!r} already, which stays: name "
-                    "another one for the results, or drop it before"
-                )
-        return self._inputs
+    def _check(self, there: Sequence[str]) -> None:
+        check_names(there, self._inputs, {"outputs": self._outputs, "errors": [self._errors]})
 
     def _results(self, parts: Iterator[Piece]) -> Iterator[tuple[Piece, _Results | Exception]]:
         first = [*islice(parts, 2)]
@@ -224,30 +224,25 @@ class Predictor:
     def _one_by_one(
         self, rows: Rows, failed: Sequence[int], refuse_row: Callable[..., None]
     ) -> list[_Found]:
-        """Run the rows of a piece that failed, to know which of them did."""
-        found: list[_Found] = []
-        for row in failed:
-            piece = rows.piece([row])
-            result = self._run(piece)
-            if isinstance(result, (CudaError, OutOfMemoryError)):
-                raise result
-            if isinstance(result, Error):
-                kind = InputError if isinstance(result, InputError) else Error
-                refuse_row(row, str(result), kind)
-            else:
-                found.append((piece.rows, self._checked(piece, result)))
-        return found
+        """Run the rows of a piece that failed, to know which of them did.
 
-    def _checked(self, piece: Piece, results: _Results) -> _Results:
-        """Return results that have as many rows as went in."""
-        count = len(piece.arrays[0])
-        for spec, array in zip(self._engine.outputs, results, strict=True):
-            if array.shape[:1] != (count,):
-                raise InputError(
-                    f"{spec.name}: expected an output with a row for each of the {count} rows, got "
-                    f"the shape {array.shape}; such a model cannot run on columns"
-                )
-        return results
+        Raises:
+            Error: all fail, and not for what they are, or there is no column of errors.
+        """
+        pieces = [rows.piece([row]) for row in failed]
+        results = [(piece, self._run(piece)) for piece in pieces]
+        bad = [(piece, result) for piece, result in results if isinstance(result, Error)]
+        are_all = len(bad) == len(results) > 1
+        for piece, error in bad:
+            if isinstance(error, _NO_ROWS_FAULT) or (are_all and not isinstance(error, InputError)):
+                raise error
+            kind = InputError if isinstance(error, InputError) else Error
+            refuse_row(piece.rows[0], str(error), kind)
+        return [
+            (piece.rows, piece.checked(result, self._engine.outputs))
+            for piece, result in results
+            if not isinstance(result, Error)
+        ]
 
 
 def _tuple(result: Any) -> _Results:
