@@ -44,7 +44,9 @@ def cluster(cache_folders: list[Path]) -> Iterator[Any]:
         )
     package = Path(fasttrt.__file__).parents[1]
     ray.init(nodes.address, runtime_env={"env_vars": {"PYTHONPATH": f"{TESTS}:{package}"}})
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.read_op_min_num_blocks = 2  # as there are no more processors
     yield nodes
     ray.shutdown()
     nodes.shutdown()
