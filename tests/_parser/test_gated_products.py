@@ -70,8 +70,12 @@ def _parsed(body: str) -> onnx.ModelProto:
         f"=> (float[n,k,l] y) {{ {body} }}"
     )
     rng = np.random.default_rng(5)
-    for name, shape in {"w": (8, 6), "v": (6,), "w2": (6, 6), "v5": (5, 6)}.items():
+    shapes = {"w": (8, 6), "w1": (8, 1), "v": (6,), "w2": (6, 6), "v5": (5, 6)}
+    for name, shape in shapes.items():
         values = rng.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    for name, index in {"zero": 0, "half": 3, "end": 2**31 - 1, "last": -1}.items():
+        values = np.array([index], np.int32)
         model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
     return model
 
@@ -81,6 +85,7 @@ OTHERS = {
     "no bias": f"u = MatMul(x, w) {GATE}",
     "a bias that is computed": f"p = MatMul(x, w) q = MatMul(x, d) u = Add(p, q) {GATE}",
     "weights that are computed": f"p = MatMul(x, d) u = Add(p, v) {GATE}",
+    "a column, as wide as the bias in the end": f"p = MatMul(x, w1) u = Add(p, v) {GATE}",
     "an activation before": f"p = MatMul(x, w) q = Add(p, v) u = Relu(q) {GATE}",
     "another axis": (
         "p = MatMul(x, w) u = Add(p, v) a, b = Split<axis = 0, num_outputs = 2>(u) "
@@ -125,6 +130,10 @@ LIKE = {
     "weights that are cast": (
         f"h = Cast<to = 10>(w) k = Cast<to = 1>(h) p = MatMul(x, k) u = Add(p, v) {GATE}"
     ),
+    "indices of int32": (
+        "p = MatMul(x, w) u = Add(p, v) a = Slice(u, zero, half, last) "
+        "b = Slice(u, half, end, last) f = Sigmoid(b) y = Mul(a, f)"
+    ),
     "three parts": (
         "p = MatMul(x, w) u = Add(p, v) a, b, c = Split<axis = -1, num_outputs = 3>(u) "
         "f = Sigmoid(b) m = Mul(a, f) y = Mul(m, c)"
@@ -150,7 +159,8 @@ LIKE = {
 def test_they_may_be_written_otherwise(body: str) -> None:
     proto = _parsed(body)
     model = _written(proto)
-    assert len(model.changes) == (2 if "If" in body else 1)
+    assert len(model.changes) == (2 if "If" in body or "Slice" in body else 1)
+    onnx.checker.check_model(model.proto, full_check=True)
     rng = np.random.default_rng(9)
     for condition in (True, False):
         feeds = {

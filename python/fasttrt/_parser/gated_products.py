@@ -136,7 +136,8 @@ def _product(node: "onnx.NodeProto", scope: Scope, facts: TensorInfo) -> _Produc
     weights = scope.makers.get(product.node.input[1])
     is_plain = weights is None or weights.op_type in _PLAIN
     is_first = scope.computed(product.node) == [product.node.input[0]]
-    is_matrix = len(facts.shape(product.node.input[1]) or []) > 1
+    shape = facts.shape(product.node.input[1]) or []
+    is_matrix = len(shape) > 1 and 1 not in shape[-2:]  # a column would be as wide as the bias
     is_known = is_plain and is_first and is_matrix and facts.shape(product.bias) is not None
     return product if is_known else None
 
@@ -186,8 +187,10 @@ class _Writer:
         if self._node.op_type == "Split":
             self._add("Split", inputs, outputs, **{**given, "axis": axis})
             return outputs
+        axes = self._facts.constant(inputs[3])
+        assert axes is not None  # `_is_last` has read them
         inputs[3] = self._facts.unused(f"{name}_axes")
-        self.steps.append(constant_node(inputs[3], [axis]))
+        self.steps.append(constant_node(inputs[3], [axis], dtype=axes.dtype))
         self._add("Slice", inputs, outputs)
         return outputs
 
