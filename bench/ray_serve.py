@@ -53,6 +53,14 @@ async def keep_asking(ask: Callable[[], Awaitable[Any]], clients: int, seconds: 
     return Measured(len(times) / took, 1e6 * statistics.median(times))
 
 
+class Nothing:
+    """A deployment that has nothing to do, for what Serve itself costs."""
+
+    async def __call__(self, x: Any) -> Any:
+        """Give it back."""
+        return x
+
+
 class Bench:
     """Two servers, a handle and an engine, all with the same model and options."""
 
@@ -68,9 +76,11 @@ class Bench:
         self.engine = fasttrt.Engine(model, progress=False, **options)
         self.port = free_port()
         serve.start(http_options={"host": "127.0.0.1", "port": self.port})
-        quiet = {"logging_config": {"enable_access_log": False}}
+        quiet: dict[str, Any] = {"logging_config": {"enable_access_log": False}}
         app = fasttrt.ray.deployment(model, name="m", serve_options=quiet, **options)
         self.handle = serve.run(app, name="bench", route_prefix="/")
+        nothing = serve.deployment(max_ongoing_requests=64, **quiet)(Nothing)
+        self.nothing = serve.run(nothing.bind(), name="nothing", route_prefix=None)
         self.server = fasttrt.serve(
             {"m": self.engine}, http_port=0, grpc_port=None, metrics_port=None
         )
@@ -102,6 +112,7 @@ class Bench:
         return {
             "await engine.ainfer(x)": asking(self.engine.ainfer),
             "await handle.remote(x)": asking(self.handle.remote),
+            "the same, nothing to do": asking(self.nothing.remote),
             "HTTP, fasttrt.serve": lambda clients: self._http(
                 self.server.http_port, exchange, clients
             ),

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ class Slow(Spied):
         replace_run(self._engine, run_slowly)
 
 
+def deployed(model: Any, serve_options: Any = None, **options: Any) -> Any:
+    """An application that Serve soon replaces, and soon ends."""
+    return fasttrt_ray.deployment(model, serve_options={**SOON, **(serve_options or {})}, **options)
+
+
 class Service:
     """Serve, and the applications of a test."""
 
@@ -124,6 +130,15 @@ def places(handle: Any, count: int = 30) -> set[tuple[str, int]]:
     return {one.result(timeout_s=PATIENCE) for one in [handle.where.remote() for _ in range(count)]}
 
 
+def replaced(handle: Any, process: int) -> bool:
+    """Whether the only replica runs in another process by now."""
+    try:
+        ((_, now),) = places(handle, 1)
+    except ray.exceptions.RayError:
+        return False
+    return now != process
+
+
 def running(name: str) -> int:
     """How many replicas run."""
     (deployment,) = serve.status().applications[name].deployments.values()
@@ -140,7 +155,7 @@ def json_inputs(**arrays: Any) -> dict[str, Any]:
 def test_handles_on_two_nodes(service: Service, tmp_path: Path) -> None:
     model = models.several()
     path = model.save(tmp_path / "several.onnx")
-    app = fasttrt_ray.deployment(
+    app = deployed(
         path, device="cpu", num_replicas=2,
         serve_options={"max_replicas_per_node": 1, "ray_actor_options": {"num_cpus": 0.5}},
     )  # fmt: skip
@@ -167,7 +182,7 @@ def test_handles_on_two_nodes(service: Service, tmp_path: Path) -> None:
 
 
 def test_errors_are_those_of_the_engine(service: Service, mlp_model: models.Model) -> None:
-    app = fasttrt_ray.deployment(mlp_model.to_bytes(), device="cpu", name="mlp")
+    app = deployed(mlp_model.to_bytes(), device="cpu", name="mlp")
     handle = service.run(app, "errors")
     (x,) = mlp_model.inputs(batch=4)
     with pytest.raises(fasttrt.InputError, match=r"x: expected shape .*got \(4, 15\)"):
@@ -197,7 +212,7 @@ def test_errors_are_those_of_the_engine(service: Service, mlp_model: models.Mode
 
 
 def test_errors_of_all_kinds_reach_the_caller(service: Service, mlp_model: models.Model) -> None:
-    handle = service.run(fasttrt_ray.deployment(mlp_model.proto, device="cpu"), "kinds")
+    handle = service.run(deployed(mlp_model.proto, device="cpu"), "kinds")
     handle.let_runs_fail.remote().result()
     with pytest.raises(fasttrt.CudaError, match="an illegal address") as caught:
         handle.remote(*mlp_model.inputs()).result()
@@ -207,7 +222,7 @@ def test_errors_of_all_kinds_reach_the_caller(service: Service, mlp_model: model
 
 
 def test_http_through_the_proxy(service: Service, mlp_model: models.Model, tmp_path: Path) -> None:
-    app = fasttrt_ray.deployment(mlp_model.save(tmp_path / "mlp.onnx"), device="cpu")
+    app = deployed(mlp_model.save(tmp_path / "mlp.onnx"), device="cpu")
     service.run(app, "http")
     (x,) = mlp_model.inputs(batch=5)
     expected = mlp_model.reference(x)
@@ -231,11 +246,9 @@ def test_models_are_opened_on_demand_and_closed(service: Service, tmp_path: Path
     made = {name: models.mlp() for name in "abc"}
     plain = {"a": made["a"].save(tmp_path / "a.onnx"), "b": made["b"].proto}
     with fasttrt.Engine(made["c"].proto, device="cpu") as engine:
-        app = fasttrt_ray.deployment(
-            plain | {"c": ray.put(made["c"].to_bytes())}, device="cpu", max_models=2
-        )
+        app = deployed(plain | {"c": ray.put(made["c"].to_bytes())}, device="cpu", max_models=2)
         with pytest.raises(fasttrt.InputError, match="device: expected no option with an Engine"):
-            fasttrt_ray.deployment(plain | {"c": engine}, device="cpu")
+            deployed(plain | {"c": engine}, device="cpu")
     handle = service.run(app, "many")
     (x,) = made["a"].inputs(batch=2)
 
@@ -270,7 +283,7 @@ def test_models_that_take_turns_serve_all_requests(service: Service) -> None:
     """With room for one model, each request closes the one that others wait for."""
     made = {name: models.mlp((64, 512, 8)) for name in "ab"}
     given = {name: fasttrt.Engine(model.proto, device="cpu") for name, model in made.items()}
-    handle = service.run(fasttrt_ray.deployment(given, max_models=1), "turns")
+    handle = service.run(deployed(given, max_models=1), "turns")
     (x,) = made["a"].inputs(batch=16)
 
     def run(number: int) -> None:
@@ -286,7 +299,7 @@ def test_models_that_take_turns_serve_all_requests(service: Service) -> None:
 
 
 def test_a_folder_of_models(service: Service, mlp_model: models.Model, tmp_path: Path) -> None:
-    handle = service.run(fasttrt_ray.deployment(tmp_path, device="cpu"), "folder")
+    handle = service.run(deployed(tmp_path, device="cpu"), "folder")
     (x,) = mlp_model.inputs(batch=2)
     with pytest.raises(fasttrt.InputError, match=r"one of \[\], got none"):
         handle.remote(x).result(timeout_s=PATIENCE)
@@ -306,31 +319,25 @@ def test_a_folder_of_models(service: Service, mlp_model: models.Model, tmp_path:
 
 @pytest.mark.parametrize("fault", ["close_engine", "let_runs_fail"])
 def test_a_failed_engine_is_replaced(service: Service, mlp_model: models.Model, fault: str) -> None:
-    app = fasttrt_ray.deployment(mlp_model.proto, name="m", device="cpu", serve_options=SOON)
+    app = deployed(mlp_model.proto, name="m", device="cpu")
     handle = service.run(app, fault)
     (x,) = mlp_model.inputs(batch=3)
     ((_, process),) = places(handle, 1)
     getattr(handle, fault).remote().result()
     assert service.post(f"{fault}/v2/models/m/infer", json_inputs(x=x)).status_code >= 400
 
-    def is_new() -> bool:
-        try:
-            ((_, now),) = places(handle, 1)
-            return now != process
-        except ray.exceptions.RayError:
-            return False
-
-    until(is_new)
+    until(lambda: replaced(handle, process))
     assert handle.remote(x).result(timeout_s=PATIENCE) == close_to(mlp_model.reference(x))
 
 
 def test_a_killed_replica_and_a_killed_node(
-    service: Service, cluster: Any, mlp_model: models.Model
+    service: Service, cluster: Any, mlp_model: models.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(replica, "Replica", Slow)
     third = cluster.add_node(num_cpus=2, resources={"third": 1})
-    app = fasttrt_ray.deployment(
+    app = deployed(
         mlp_model.proto, device="cpu", num_replicas=3,
-        serve_options={**SOON, "max_replicas_per_node": 1},
+        serve_options={"max_replicas_per_node": 1},
     )  # fmt: skip
     handle = service.run(app, "killed")
     (x,) = mlp_model.inputs(batch=3)
@@ -348,8 +355,12 @@ def test_a_killed_replica_and_a_killed_node(
         return failed
 
     _, process = min(places(handle))
+    answers = [handle.remote(x) for _ in range(12)]
     os.kill(process, signal.SIGKILL)
     assert ask(60) < 60
+    for answer in answers:
+        with suppress(ray.exceptions.ActorDiedError):
+            assert answer.result(timeout_s=PATIENCE) == expected
     until(lambda: len(places(handle)) == 3)
     assert process not in {one for _, one in places(handle)}
     assert ask(30) == 0
@@ -360,17 +371,37 @@ def test_a_killed_replica_and_a_killed_node(
     until(lambda: ask(30) == 0)
 
 
+def test_http_requests_at_a_killed_replica(
+    service: Service, mlp_model: models.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "Replica", Slow)
+    app = deployed(mlp_model.proto, device="cpu", contexts=1)
+    handle = service.run(app, "gone")
+    (x,) = mlp_model.inputs(batch=3)
+    ((_, process),) = places(handle, 1)
+
+    def post(_: int) -> int:
+        return service.post("gone/v2/models/model/infer", json_inputs(x=x)).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        posted = [threads.submit(post, i) for i in range(8)]
+        posted[0].result()
+        os.kill(process, signal.SIGKILL)
+        assert {one.result() for one in posted} <= {200, 500}
+    until(lambda: replaced(handle, process))
+    assert handle.remote(x).result(timeout_s=PATIENCE) == close_to(mlp_model.reference(x))
+
+
 def test_replicas_follow_the_queue(
     service: Service, mlp_model: models.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replica, "Replica", Slow)
-    app = fasttrt_ray.deployment(
+    app = deployed(
         mlp_model.proto, device="cpu", contexts=1,
         autoscaling={
             "min_replicas": 1, "max_replicas": 2, "target_queue_depth": 4, "upscale_delay_s": 0.2,
             "downscale_delay_s": 1, "look_back_period_s": 3.0, "metrics_interval_s": 0.5,
         },
-        serve_options=SOON,
     )  # fmt: skip
     handle = service.run(app, "scaled")
     (x,) = mlp_model.inputs(batch=3)
@@ -393,7 +424,7 @@ def test_requests_are_complete_before_a_replica_ends(
     service: Service, mlp_model: models.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replica, "Replica", Slow)
-    handle = service.run(fasttrt_ray.deployment(mlp_model.proto, device="cpu", contexts=1), "ended")
+    handle = service.run(deployed(mlp_model.proto, device="cpu", contexts=1), "ended")
     (x,) = mlp_model.inputs(batch=3)
     answers = [handle.remote(x) for _ in range(10)]
     until(lambda: handle.stats.remote().result()["model"].queue_depth > 2)
@@ -420,7 +451,9 @@ def test_options_that_are_wrong(mlp_model: models.Model) -> None:
     refused("model: expected a path", given=3)
     refused("model: expected a model, got an empty mapping", given={})
     refused("model: expected models by printable names", given={"a/b": model})
-    refused("model: .* bytes are too many", given=new_rng().bytes((100 << 20) + 1))
+    half = new_rng().bytes((50 << 20) + 1)
+    refused("model: 104857602 bytes are too many", given={"a": half, "b": half})
+    refused("model: .* bytes are too many", given=memoryview(half + half))
     refused("contexts: expected an integer >= 1", contexts=0)
     refused("serve_options: expected a mapping", serve_options=3)
     for option in ("name", "max_ongoing_requests", "max_queued_requests", "autoscaling_config"):
@@ -438,13 +471,28 @@ def test_options_that_are_wrong(mlp_model: models.Model) -> None:
         fasttrt_ray.deployment(model, device="cpu", serve_options={"num_of_replicas": 3})
 
 
+def test_what_serve_is_asked_for(mlp_model: models.Model) -> None:
+    def asked(**options: Any) -> Any:
+        return fasttrt_ray.deployment(mlp_model.to_bytes(), **options)._bound_deployment
+
+    assert asked(device="cpu").ray_actor_options["num_gpus"] == 0
+    assert asked(device="cuda").ray_actor_options["num_gpus"] == 1
+    some = asked(
+        device="cuda", num_gpus=0.5, num_replicas=3, max_queued_requests=7, name="some",
+        serve_options={"ray_actor_options": {"num_cpus": 2}, "health_check_period_s": 3},
+    )  # fmt: skip
+    assert some.ray_actor_options == {"num_gpus": 0.5, "num_cpus": 2}
+    assert (some.name, some.num_replicas, some.max_queued_requests) == ("some", 3, 7)
+    assert some._deployment_config.health_check_period_s == 3
+
+
 def test_how_many_requests_a_replica_has(mlp_model: models.Model) -> None:
     def ongoing(given: Any, **options: Any) -> int:
         app = fasttrt_ray.deployment(given, num_gpus=0, **options)
         return int(app._bound_deployment.max_ongoing_requests)
 
     model = mlp_model.to_bytes()
-    assert ongoing(model, device="cuda") == 16
+    assert ongoing(model, device="cuda") == 64
     batching = fasttrt.Batching(32)
     assert ongoing(model, device="cuda", batching=batching) == 128
     assert ongoing({"a": model}, device="cuda", batching=batching, contexts=4) == 256

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ray import serve
 
 _MOST_BYTES = 100 << 20
-_LEAST_ONGOING = 16
+_LEAST_ONGOING = 64
 _ARGUMENTS = (
     "name", "num_replicas", "autoscaling_config", "max_ongoing_requests", "max_queued_requests",
 )  # fmt: skip
@@ -59,8 +59,8 @@ def deployment(
     Args:
         model: what `Engine` takes, or an `Engine`, which is opened again by each replica. A path
             has to lead to the model on all machines; what is in memory is sent with the
-            application, up to 100 MiB. Larger ones may be given as a reference of Ray's object
-            store, which new replicas need, too: keep the process that called ``ray.put``.
+            application, up to 100 MiB in all. Larger ones may be references of Ray's object store,
+            which new replicas need, too: keep the process that called ``ray.put``.
             A mapping of models by name, or a folder of models in Triton's layout: replicas open
             them when a request asks for them, by ``handle.options(multiplexed_model_id=NAME)``, or
             over HTTP by the path. There, the header ``serve_multiplexed_model_id: NAME`` lets Serve
@@ -80,7 +80,8 @@ def deployment(
         max_ongoing_requests: how many requests a replica has at once; others wait where they came
             from. The next batch can only be filled by requests that are there while the one before
             runs. None: twice what a replica runs at once (``contexts`` times ``batching.max_size``,
-            for requests of one row), at least 16; Serve's own default is 5.
+            for requests of one row), and at least 64, as waiting in an engine's queue costs less
+            than in Serve's. Serve's own default is 5.
         max_queued_requests: how many may wait for a replica at each handle and proxy before others
             are refused; -1: any number.
         max_models: of several, how many a replica keeps open. For another one, that which was used
@@ -124,8 +125,9 @@ def deployment(
     name = default_name if name is None else name
     if not isinstance(name, str) or not is_model_name(name) or "#" in name:
         refuse("name", "a printable name without / and #", name)
-    if is_single and isinstance(models, Mapping):
-        models = {name: models[default_name]}
+    if isinstance(models, Mapping):
+        _check_size(models.values())
+        models = {name: models[default_name]} if is_single else models
 
     gpus = replica_gpus(_engines(model, options), num_gpus)
     given["ray_actor_options"] = {"num_gpus": gpus, **given["ray_actor_options"]}
@@ -156,7 +158,7 @@ def _models(model: Any, options: Mapping[str, Any]) -> tuple[Mapping[str, Any] |
     """Return the models of replicas, a name, and whether it is the single model's.
 
     Raises:
-        InputError: it is none, or too large.
+        InputError: it is none.
     """
     if isinstance(model, Mapping):
         for name in model:
@@ -175,7 +177,7 @@ def _sent(model: Any, options: Mapping[str, Any]) -> Any:
     """Return a model as it is sent to replicas.
 
     Raises:
-        InputError: it is none, is too large, or an engine that has options.
+        InputError: it is none, or an engine that has options.
     """
     if isinstance(model, Engine):
         if given := [
@@ -188,21 +190,32 @@ def _sent(model: Any, options: Mapping[str, Any]) -> Any:
     if isinstance(model, ray.ObjectRef):
         return model
     if isinstance(model, (bytes, memoryview)):
-        size = memoryview(model).nbytes
-        model = bytes(model) if size <= _MOST_BYTES else model
-    elif isinstance(model, Plan):
-        size = len(model.data)
-    elif hasattr(model, "SerializeToString"):
-        size = model.ByteSize()
-    else:
+        return model if memoryview(model).nbytes > _MOST_BYTES else bytes(model)
+    if not isinstance(model, Plan) and not hasattr(model, "SerializeToString"):
         refuse("model", "a path, bytes, a ModelProto, a Plan, an Engine or a mapping", model)
+    return model
+
+
+def _check_size(models: Iterable[Any]) -> None:
+    """Check what is sent with an application, and kept with it.
+
+    Raises:
+        InputError: it is too much.
+    """
+    size = 0
+    for model in models:
+        if isinstance(model, (bytes, memoryview)):
+            size += memoryview(model).nbytes
+        elif isinstance(model, Plan):
+            size += len(model.data)
+        elif hasattr(model, "SerializeToString"):
+            size += model.ByteSize()
     if size > _MOST_BYTES:
         raise InputError(
             f"model: {size} bytes are too many to be sent with the application, which takes "
-            f"{_MOST_BYTES}: save the model where all machines find it and give its path, or give "
-            "a reference of ray.put, and keep this process"
+            f"{_MOST_BYTES}: save them where all machines find them and give paths, or give "
+            "references of ray.put, and keep this process"
         )
-    return model
 
 
 def _capacity(model: Any, options: Mapping[str, Any], *, is_folder: bool) -> int:
