@@ -79,6 +79,47 @@ def deployed(model: Any, serve_options: Any = None, **options: Any) -> Any:
     return fasttrt_ray.deployment(model, serve_options={**SOON, **(serve_options or {})}, **options)
 
 
+class Noted(asyncio.Task[Any]):
+    """A task that leaves a file when it is cancelled."""
+
+    file: Path
+
+    def cancel(self, msg: Any = None) -> bool:
+        self.file.touch()
+        return super().cancel(msg)
+
+
+class Gated(Spied):
+    """A replica that opens and closes models once files say so, and leaves files when it begins.
+
+    One of its models is the folder of these files.
+    """
+
+    async def __init__(self, models: Any, options: Any) -> None:  # type: ignore[misc]
+        await super().__init__(models, options)
+
+        def gated(what: str) -> None:
+            call = getattr(self._pool, what)
+
+            def wait(name: str) -> Any:
+                self._file(f"{what} {name} begun").touch()
+                until(self._file(f"{what} {name}").exists)
+                return call(name)
+
+            setattr(self._pool, what, wait)
+
+        gated("open")
+        gated("close")
+
+    def _file(self, name: str) -> Path:
+        return Path(self._pool._given["folder"], name)
+
+    async def __call__(self, *inputs: Any, **options: Any) -> Any:
+        task = Noted(super().__call__(*inputs, **options))
+        task.file = self._file(f"cancelled {serve.get_multiplexed_model_id()}")
+        return await task
+
+
 class Service:
     """Serve, and the applications of a test."""
 
@@ -296,6 +337,36 @@ def test_models_that_take_turns_serve_all_requests(service: Service) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(run, range(24)))
     assert handle.engines.remote().result().count(False) == 1
+
+
+def test_models_whose_requests_are_cancelled_meanwhile(
+    service: Service, mlp_model: models.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a model is opened, or another one closed for it."""
+    monkeypatch.setattr(replica, "Replica", Gated)
+    mlp_model.save(tmp_path / "m.onnx")
+    given = dict.fromkeys("ab", tmp_path / "m.onnx") | {"folder": tmp_path}
+    handle = service.run(deployed(given, device="cpu", max_models=1), "cancelled")
+    (x,) = mlp_model.inputs(batch=2)
+
+    def let(step: str) -> None:
+        (tmp_path / step).touch()
+
+    for name, waits in [("a", "open a"), ("b", "close a")]:
+        to_model = handle.options(multiplexed_model_id=name)
+        response = to_model.remote(x)
+        until((tmp_path / f"{waits} begun").exists)
+        response.cancel()
+        with pytest.raises(serve.exceptions.RequestCancelledError):
+            response.result(timeout_s=PATIENCE)
+        until((tmp_path / f"cancelled {name}").exists)
+        let(waits)
+        let(f"open {name}")
+        until(lambda: list(handle.stats.remote().result()) == [name])  # noqa: B023
+        second = to_model.remote(x).result(timeout_s=PATIENCE)
+        assert second == close_to(mlp_model.reference(x))
+    assert handle.engines.remote().result().count(False) == 1
+    let("close b")
 
 
 def test_a_folder_of_models(service: Service, mlp_model: models.Model, tmp_path: Path) -> None:

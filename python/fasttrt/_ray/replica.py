@@ -1,7 +1,9 @@
 """What runs in a replica of `deployment`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -105,23 +107,29 @@ def multiplexed_replica(max_models: int) -> type[Replica]:
 
         @serve.multiplexed(max_num_models_per_replica=max_models)  # type: ignore[untyped-decorator]
         async def _opened(self, name: str) -> "_OpenModel":
-            return _OpenModel(self._pool, name, await asyncio.to_thread(self._pool.open, name))
+            return _OpenModel(self._pool, name, await _completed(self._pool.open, name))
 
     return MultiplexedReplica
 
 
+async def _completed(call: Callable[[str], Any], name: str) -> Any:
+    """Wait for a call in a thread to its end, even if the request that waits is cancelled.
+
+    Serve would not know of a model that is open, or open one while it is being closed.
+    """
+    calling = asyncio.ensure_future(asyncio.to_thread(call, name))
+    while not calling.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([calling])
+    return calling.result()
+
+
 class _OpenModel:
-    """A model in the hands of ``serve.multiplexed``, which calls ``__del__`` to have it closed."""
+    """A model in the hands of ``serve.multiplexed``, which awaits ``__del__`` to have it closed."""
 
     def __init__(self, pool: ModelPool, name: str, engine: Engine) -> None:
-        self._pool: ModelPool | None = pool
-        self._name = name
         self.engine = engine
-
-    def __del__(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close(self._name)
+        self.__del__ = partial(_completed, pool.close, name)  # not the class's, so Python's, too
 
 
 class _Answer(Response):  # type: ignore[misc]  # Any where mypy does not look at starlette
