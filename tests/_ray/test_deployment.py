@@ -520,6 +520,7 @@ def test_options_that_are_wrong(mlp_model: models.Model) -> None:
     refused("max_models: expected an integer >= 1, got 0", max_models=0)
     refused("name: expected a printable name", name="a/b")
     refused("model: expected a path", given=3)
+    refused("model: expected a path", given="")
     refused("model: expected a model, got an empty mapping", given={})
     refused("model: expected models by printable names", given={"a/b": model})
     half = new_rng().bytes((50 << 20) + 1)

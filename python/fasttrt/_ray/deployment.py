@@ -167,6 +167,8 @@ def _models(model: Any, options: Mapping[str, Any]) -> tuple[Mapping[str, Any] |
         if not model:
             raise InputError("model: expected a model, got an empty mapping")
         return {name: _sent(one, options) for name, one in model.items()}, "fasttrt", False
+    if isinstance(model, str) and not model:  # else it would be the current folder
+        refuse("model", "a path", model)
     if isinstance(model, (str, os.PathLike)) and Path(model).is_dir():
         return str(Path(model).absolute()), "fasttrt", False
     name = Path(model).stem if isinstance(model, (str, os.PathLike)) else "model"
