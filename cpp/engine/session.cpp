@@ -1,9 +1,6 @@
 #include "engine/session.hpp"
 
 #include <algorithm>
-#include <cstdint>
-#include <string>
-#include <tuple>
 #include <utility>
 
 #include "common/error.hpp"
