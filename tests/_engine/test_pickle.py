@@ -222,15 +222,27 @@ def test_external_data_belongs_to_the_content(mlp_model: models.Model, tmp_path:
         size_threshold=0,
     )  # fmt: skip
     (x,) = mlp_model.inputs(batch=2)
-    with Engine(path, device="cpu") as engine:
-        content = pickle.dumps(engine)
+    engine, late = Engine(path, device="cpu"), Engine(path, device="cpu")
+    content = pickle.dumps(engine)
     weights = data.read_bytes()
     data.write_bytes(weights[::-1])
+    for changed in (engine, late):
+        with changed, pytest.raises(fasttrt.FileError, match="weights has changed since"):
+            pickle.dumps(changed)
     copied: Engine = pickle.loads(content)
     with pytest.raises(fasttrt.FileError, match=r"mlp.onnx has another content here"):
         copied.infer(x)
     data.write_bytes(weights)
     assert copied.infer(x) == close_to(mlp_model.reference(x))
+    copied.close()
+
+
+def test_what_displays_objects_does_not_open_them(model_file: Path) -> None:
+    with Engine(model_file, device="cpu") as engine:
+        copied = again(engine)
+    for name in ("_repr_html_", "_ipython_display_", "__array__"):
+        assert not hasattr(copied, name)
+    assert repr(copied).endswith("not opened yet>")
     copied.close()
 
 

@@ -526,7 +526,11 @@ def test_options_that_are_wrong(mlp_model: models.Model) -> None:
     half = new_rng().bytes((50 << 20) + 1)
     refused("model: 104857602 bytes are too many", given={"a": half, "b": half})
     refused("model: .* bytes are too many", given=memoryview(half + half))
-    refused("contexts: expected an integer >= 1", contexts=0)
+    refused("contexts: expected an integer from 1 to 1024", contexts=0)
+    refused("precision: expected", precision="fp17")
+    refused("batching: expected a fasttrt.Batching or None, got 3", batching=3)
+    refused("shapes", shapes=3)
+    refused("model: expected a path on the machines", given="s3://models/m.onnx")
     refused("serve_options: expected a mapping", serve_options=3)
     for option in ("name", "max_ongoing_requests", "max_queued_requests", "autoscaling_config"):
         refused(f"serve_options: expected no {option}", serve_options={option: "a"})

@@ -270,5 +270,11 @@ def test_bad_arguments(given: dict[str, Any], problem: str, model_file: Path) ->
 def test_options_and_models_are_checked_before_actors_start(engine: fasttrt.Engine) -> None:
     with pytest.raises(TypeError, match="'precison'"):
         fasttrt_ray.predict(ray.data.range(3), "m.onnx", precison="fp16")
+    wrong: list[dict[str, Any]] = [{"precision": "fp17"}, {"shapes": 3}, {"contexts": 0}]
+    for options in wrong:
+        with pytest.raises(fasttrt.InputError, match=next(iter(options))):
+            fasttrt_ray.predict(ray.data.range(3), "m.onnx", device="cpu", **options)
+    with pytest.raises(fasttrt.InputError, match="a path on the machines of the cluster"):
+        fasttrt_ray.predict(ray.data.range(3), "https://models/m.onnx", device="cpu")
     with pytest.raises(fasttrt.InputError, match="model: expected what the engine was opened from"):
         fasttrt_ray.predict(ray.data.range(3), engine)

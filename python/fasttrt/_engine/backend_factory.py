@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fasttrt import _core
 from fasttrt._cache.cached_build import PlanSource, cached_build
@@ -128,6 +128,16 @@ def _reference(source: OnnxModel, shapes: Shapes | None, problem: str) -> Refere
         ) from None
 
 
+class OpenedBackend(NamedTuple):
+    """What `open_backend` opens."""
+
+    backend: Backend
+    ordinals: list[int] | None
+    """Its GPUs; None for the CPU."""
+    source: OnnxModel | Plan
+    """What was read."""
+
+
 def open_backend(
     model: "str | os.PathLike[str] | Bytes | onnx.ModelProto | Plan",
     *,
@@ -146,12 +156,12 @@ def open_backend(
     isolate: bool | float = False,
     advise: bool = False,
     warmup: bool | str = False,
-) -> tuple[Backend, list[int] | None]:
-    """Return the backend and its GPUs, None for the CPU; arguments and errors are `Engine`'s."""
+) -> OpenedBackend:
+    """Return the backend with what it is of; arguments and errors are `Engine`'s."""
     folder = parse_cache(cache)
     is_automatic = is_auto(device) and devices is None
     ordinals = None if is_automatic else parse_devices(device, devices)
-    source = _read(model, later=folder is not None)
+    source = read = _read(model, later=folder is not None)
     if isinstance(source, OnnxModel):
         source = transformed(source, freeze, dims)
     elif freeze or dims:
@@ -180,7 +190,7 @@ def open_backend(
         if problem:
             unverified = "; verify= is skipped" if verify is not False else ""
             _warn_once(problem + unverified)
-        return reference, None
+        return OpenedBackend(reference, None, read)
     if isinstance(source, Plan):
         check_plan(source, config.precision)
         unused = build_only if shapes is None else [*build_only, "shapes"]
@@ -217,7 +227,7 @@ def open_backend(
         sources, ordinals, library, config, options, folder, source, verify, observation,
         name=_name(model, source), warm=warm,
     )  # fmt: skip
-    return backend, ordinals
+    return OpenedBackend(backend, ordinals, read)
 
 
 def _build_all(

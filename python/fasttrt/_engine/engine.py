@@ -8,17 +8,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from fasttrt import _core
-from fasttrt._builder.build import check_isolate
 from fasttrt._common.checks import refuse
 from fasttrt._common.progress import ProgressCallback, check_progress
-from fasttrt._engine.backend_factory import RunOptions, open_backend
+from fasttrt._engine.backend_factory import open_backend
 from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._engine.inference import Inference
+from fasttrt._engine.option_checks import check_options
 from fasttrt._engine.recipe import PackedRecipe, Recipe
 from fasttrt._engine.shared_engines import Share
 from fasttrt._engine.warmup import (
     Size,
-    check_warmup,
     given_sizes,
     is_wanted,
     tuned_sizes,
@@ -27,16 +26,15 @@ from fasttrt._engine.warmup import (
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.transforms import Dims, Freeze
 from fasttrt._library.device import Device
-from fasttrt._library.plugins import Plugins, as_files
-from fasttrt._plan.build_config import BuildConfig, Precision, check_config
+from fasttrt._library.plugins import Plugins
+from fasttrt._plan.build_config import BuildConfig, Precision
 from fasttrt._plan.plan_file import Bytes, Plan
-from fasttrt._plan.profiles import Shapes, check_shapes
-from fasttrt._plan.tuned import Tuned, parse_tuned
+from fasttrt._plan.profiles import Shapes
+from fasttrt._plan.tuned import Tuned
 from fasttrt._runtime.backend import Backend
 from fasttrt._runtime.batching import Batching
 from fasttrt._runtime.forked_backend import ForkedBackend
 from fasttrt._runtime.ort_calls import end_calls
-from fasttrt._runtime.request_options import check_max_queue
 from fasttrt._runtime.request_queue import RequestQueue, concurrent_runs
 from fasttrt._runtime.statistics import EngineStats, engine_stats, tuned_shapes
 from fasttrt.errors import Error
@@ -186,29 +184,18 @@ class Engine(Inference):
             OutOfMemoryError: the GPU has too little free memory.
         """
         given = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
-        options = RunOptions(
-            contexts, specialization, cuda_graph, wait, batching,
-            None if weights is None else OnnxModel(weights), weight_streaming_budget,
-            as_files(plugins),
-        )  # fmt: skip
-        config = check_config(config).with_precision(precision)
+        checked = check_options(given)
         check_progress(progress)
-        check_shapes(shapes)
-        observes = isinstance(tuned, str) and tuned == "observed"
-        request = "observed" if observes else parse_tuned(tuned)
-        check_isolate(isolate)
-        check_max_queue(max_queue)
-        check_warmup(warmup)
-        if not isinstance(advise, bool):
-            refuse("advise", "True or False", advise)
         recipe = Recipe(model, given)  # before the files are read: it notes their state
         with warm_up_devices(device, devices):
-            backend, ordinals = open_backend(
+            backend, ordinals, read = open_backend(
                 model, device=device, devices=devices, library=library, shapes=shapes,
-                tuned=request, freeze=freeze, dims=dims, config=config, options=options,
-                progress=progress, cache=cache, verify=verify, isolate=isolate, advise=advise,
-                warmup=warmup,
+                tuned=checked.tuned, freeze=freeze, dims=dims, config=checked.config,
+                options=checked.run, progress=progress, cache=cache, verify=verify,
+                isolate=isolate, advise=advise, warmup=warmup,
             )  # fmt: skip
+        recipe.note("model", read)
+        recipe.note("weights", checked.run.weights)
         try:
             queue = RequestQueue(
                 backend, contexts=contexts, gpus=len(ordinals or [0]), wait=wait,
@@ -250,7 +237,8 @@ class Engine(Inference):
 
         def __getattr__(self, name: str) -> Any:
             """Open an engine that was unpickled, when it is first used."""
-            if self._share is not None and not name.startswith("__"):
+            is_asked_for = not name.startswith("__") and not (name[0] == name[-1] == "_")
+            if self._share is not None and is_asked_for:  # not by what displays objects
                 self._share.join(self, self._use)
                 if name in vars(self):
                     return vars(self)[name]
@@ -293,8 +281,9 @@ class Engine(Inference):
         if (share := self._share) is not None:
             self._use(share.own(self))
             self._share = None
-        self._backend.refit(OnnxModel(model))
-        self._recipe.refit(model)
+        read = OnnxModel(model)
+        self._backend.refit(read)
+        self._recipe.refit(model, read)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the plan (the first GPU's), for ``Engine(path)``; see `Plan.save`.

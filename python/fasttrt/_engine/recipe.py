@@ -63,10 +63,10 @@ class Recipe:
 
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
         """Keep the options but ``model`` and ``progress``, and note the state of the files."""
-        self._versions: dict[str, Version] = {}
+        self._versions: dict[str, dict[str, Version]] = {}
         self._options = dict(options)
-        self._model = self._kept(model)
-        self._weights = self._kept(options["weights"])
+        self._model = self._kept("model", model)
+        self._weights = self._kept("weights", options["weights"])
         self._refitted: Any = None
         self._result: PackedRecipe | None = None
 
@@ -75,9 +75,16 @@ class Recipe:
         """The options as they were given."""
         return self._options
 
-    def refit(self, model: Model) -> None:
+    def note(self, argument: str, read: OnnxModel | Plan | None) -> None:
+        """Note the files that were read for an argument, with their external data."""
+        if isinstance(read, OnnxModel):
+            files = {str(path.absolute()): version for path, version in read.versions.items()}
+            self._versions[argument] = files
+
+    def refit(self, model: Model, read: OnnxModel) -> None:
         """Note that the engine has the weights of this model by now."""
-        self._refitted = self._kept(model)
+        self._refitted = self._kept("refit", model)
+        self.note("refit", read)
         self._result = None
 
     def pack(self) -> "PackedRecipe":
@@ -87,9 +94,10 @@ class Recipe:
             FileError: a file has changed since the engine was opened.
             InputError: a model in memory is too large to be copied to each process.
         """
-        for kept in (self._model, self._weights, self._refitted):
-            if isinstance(kept, str) and check_file(kept) != self._versions[kept]:
-                raise FileError(f"{kept} has changed since the engine was opened")
+        for versions in self._versions.values():
+            for path, version in versions.items():
+                if check_file(path) != version:
+                    raise FileError(f"{path} has changed since the engine was opened")
         if self._result is None:
             self._result = self._pack()
         return self._result
@@ -108,13 +116,14 @@ class Recipe:
         assert model is not None
         return PackedRecipe(model, options, self._packed(self._refitted))
 
-    def _kept(self, source: Any) -> Any:
+    def _kept(self, argument: str, source: Any) -> Any:
         """Return a path, a model that is small enough to be pickled, or a larger one's size."""
+        self._versions[argument] = {}
         if source is None:
             return None
         if isinstance(source, (str, os.PathLike)):
             path = str(Path(source).absolute())
-            self._versions[path] = check_file(path)
+            self._versions[argument][path] = check_file(path)
             return path
         size = _size(source)
         return source if size <= _MOST_BYTES else size

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -195,6 +195,11 @@ class OnnxModel:
             return ()
         names = dict.fromkeys(file for _, file in external_tensors(self.original.proto))
         return (self.path, *(self.path.parent / name for name in names))
+
+    @property
+    def versions(self) -> Mapping[Path, Version]:
+        """The versions of its files, those of external data once it was parsed."""
+        return self.original._versions  # noqa: SLF001
 
     @property
     def external_bytes(self) -> int:

@@ -12,8 +12,10 @@ from fasttrt._common.checks import check_mapping, is_integer, refuse
 from fasttrt._common.optional_packages import require
 from fasttrt._engine.engine import Engine, options_of
 from fasttrt._engine.engine_options import EngineOptions
+from fasttrt._engine.option_checks import check_sent_options
 from fasttrt._plan.plan_file import Plan
 from fasttrt._ray.actor_gpus import check_actor_options, replica_gpus
+from fasttrt._ray.local_path import local_path
 from fasttrt._runtime.batching import Batching
 from fasttrt._serving.engine_settings import EngineDefaults
 from fasttrt._serving.repository import is_model_name
@@ -120,6 +122,7 @@ def deployment(
         raise InputError(f"serve_options: expected no {taken[0]}, which is an argument itself")
     check_actor_options(given.setdefault("ray_actor_options", {}))
     options = {"device": device, **options}
+    check_sent_options(Engine, options)
     models, default_name, is_single = _models(model, options)
     capacity = _capacity(model, options, is_folder=isinstance(models, str))
     name = default_name if name is None else name
@@ -170,7 +173,7 @@ def _models(model: Any, options: Mapping[str, Any]) -> tuple[Mapping[str, Any] |
     if isinstance(model, str) and not model:  # else it would be the current folder
         refuse("model", "a path", model)
     if isinstance(model, (str, os.PathLike)) and Path(model).is_dir():
-        return str(Path(model).absolute()), "fasttrt", False
+        return local_path(model), "fasttrt", False
     name = Path(model).stem if isinstance(model, (str, os.PathLike)) else "model"
     return {name: _sent(model, options)}, name, True
 
@@ -188,7 +191,7 @@ def _sent(model: Any, options: Mapping[str, Any]) -> Any:
             raise InputError(f"{given[0]}: expected no option with an Engine, which has its own")
         return copy.copy(model)  # not opened: how to open it
     if isinstance(model, (str, os.PathLike)):
-        return str(Path(model).absolute())
+        return local_path(model)
     if isinstance(model, ray.ObjectRef):
         return model
     if isinstance(model, (bytes, memoryview)):
@@ -237,6 +240,4 @@ def _runs(own: Mapping[str, Any], *, is_folder: bool) -> int:
     rows = EngineDefaults().max_batch_size if is_folder and "batching" not in own else 1
     if isinstance(batching, Batching):
         rows = batching.max_size
-    if not is_integer(contexts, 1):
-        refuse("contexts", "an integer >= 1", contexts)
     return rows * int(contexts)

@@ -3,8 +3,6 @@
 import math
 import os
 from collections.abc import Mapping
-from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,7 +11,9 @@ import ray.data
 from fasttrt._common.checks import is_integer, refuse
 from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
+from fasttrt._engine.option_checks import check_sent_options
 from fasttrt._ray.actor_gpus import check_gpus
+from fasttrt._ray.local_path import local_path
 from fasttrt._ray.predictor import Predictor
 
 _BATCH_BYTES = 32 << 20
@@ -73,12 +73,12 @@ def predict(
     """
     _check(dataset, model, batch_size, concurrency)
     check_cast(cast)
-    signature(Engine).bind(model, device=device, **options)  # here rather than in each actor
+    check_sent_options(Engine, {"device": device, **options})  # here rather than in each actor
     if isinstance(dataset, (str, os.PathLike)):
         dataset = ray.data.read_parquet(os.fspath(dataset))
     per_actor, actors = _resources({"device": device, **options}, num_gpus)
     if isinstance(model, (str, os.PathLike)):
-        model = str(Path(model).absolute())
+        model = local_path(model)
     elif not isinstance(model, ray.ObjectRef):
         model = ray.put(model)
     arguments = {
