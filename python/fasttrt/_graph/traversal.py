@@ -86,3 +86,10 @@ def replace_all(field_: Any, messages: Sequence[Any]) -> None:
     """Replace the content of a repeated protobuf field."""
     del field_[:]
     field_.extend(messages)
+
+
+def replace_at(nodes: Any, index: int, steps: "Sequence[onnx.NodeProto]") -> None:
+    """Replace a node of a graph by others, in their order."""
+    del nodes[index]
+    for step in reversed(steps):
+        nodes.insert(index, step)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
 from fasttrt._parser.scope import Scope
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def separate_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
     proto = model.copy_skeleton()
     lines = []
     for found in reversed(list(_find(proto.graph, Scope()))):  # inner graphs come first
-        node = found.graph.node.pop(found.place)
-        for step in reversed(_separated(node, found.operands, facts)):
-            found.graph.node.insert(found.place, step)
+        node = found.graph.node[found.place]
+        replace_at(found.graph.node, found.place, _separated(node, found.operands, facts))
         lines.append(
             f"{node.name or node.output[0]}: a LeakyRelu that changes no value stands between this "
             f"sum and its convolutions, since {target.library} may be wrong without CUDA "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
 from fasttrt._parser.node_rules import attribute, constant_node
 from fasttrt._parser.scope import Scope
 
@@ -46,9 +46,8 @@ def split_gated_products(model: OnnxModel, target: "Target") -> OnnxModel:
     proto = model.copy_skeleton()
     lines = []
     for found in reversed(list(_find(proto.graph, Scope(), facts))):  # inner graphs come first
-        node = found.graph.node.pop(found.place)
-        for step in reversed(_Writer(node, found.product, facts).steps):
-            found.graph.node.insert(found.place, step)
+        node = found.graph.node[found.place]
+        replace_at(found.graph.node, found.place, _Writer(node, found.product, facts).steps)
         lines.append(
             f"{node.name or node.output[0]}: the weights are split instead of their product, since "
             f"{target.library} computes gates from one product with a bias wrongly"

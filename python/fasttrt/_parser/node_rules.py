@@ -7,7 +7,7 @@ import numpy as np
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, with_inner
+from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, replace_at, with_inner
 from fasttrt._parser.quirks import refuse
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ def apply_rules(
             steps = replace(graph.node[index])
             if not isinstance(steps, list):
                 continue
-            node = graph.node.pop(index)
-            for step in reversed(steps):
-                graph.node.insert(index, step)
+            node = graph.node[index]
+            replace_at(graph.node, index, steps)
             line = change.format(op_type=node.op_type, library=library)
             lines.append(f"{node.name or node.output[0]}: {line}")
     return model.changed(proto, lines)

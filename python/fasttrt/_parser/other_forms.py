@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.opset import onnx_version
-from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, with_inner
+from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, replace_at, with_inner
 from fasttrt._parser.pipeline import Target, prepare
 from fasttrt.errors import ParseError, ParseIssue
 
@@ -108,9 +108,8 @@ def _rewrite(model: OnnxModel, outputs: Collection[str]) -> OnnxModel | None:
             steps = form(graph.node[index])
             if steps is None:
                 continue
-            node = graph.node.pop(index)
-            for step in reversed(steps):
-                graph.node.insert(index, step)
+            node = graph.node[index]
+            replace_at(graph.node, index, steps)
             written.append(node.output[0])
             lines.append(
                 f"{node.name or node.output[0]}: {node.op_type}, which TensorRT refuses, is "

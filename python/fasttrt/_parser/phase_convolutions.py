@@ -19,7 +19,7 @@ import numpy as np
 from fasttrt._common.host_array import Array
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, with_inner
+from fasttrt._graph.traversal import ONNX_DOMAINS, innermost_first, replace_at, with_inner
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute, input_name
 from fasttrt._parser.phase_kernels import Axis, can_compute, computed_kernel, constant_kernel
@@ -77,11 +77,9 @@ def write_phase_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
             node = graph.node[index]
             if not _is_transposed(node) or node.output[0] not in chosen:
                 continue
-            del graph.node[index]
             plan, lack = chosen[node.output[0]]
             steps, weights = plan.write(model.weights.array)
-            for step in reversed(steps):
-                graph.node.insert(index, step)
+            replace_at(graph.node, index, steps)
             proto.graph.initializer.extend(weights)
             lines.append(
                 f"{node.name or node.output[0]}: its ConvTranspose is rewritten as a convolution, "

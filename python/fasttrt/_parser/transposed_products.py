@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs, with_inner
+from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
 from fasttrt._parser.scope import Scope
@@ -39,9 +39,8 @@ def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
     proto = model.copy_skeleton()
     lines = []
     for graph, index in reversed(list(_find(proto.graph, Scope()))):  # inner graphs come first
-        node = graph.node.pop(index)
-        for step in reversed(_with_four_axes(node, facts)):
-            graph.node.insert(index, step)
+        node = graph.node[index]
+        replace_at(graph.node, index, _with_four_axes(node, facts))
         lines.append(
             f"{node.name or node.output[0]}: rewritten with four axes, since {target.library} "
             "transposes products with weights wrongly"
