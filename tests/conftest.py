@@ -103,6 +103,12 @@ def rtx() -> fasttrt.LibraryInfo:
         pytest.skip(f"TensorRT-RTX is not installed: {str(error).splitlines()[0]}")
 
 
+@pytest.fixture
+def model_file(mlp_model: Model, tmp_path: Path) -> Path:
+    """The multilayer perceptron in a file."""
+    return mlp_model.save(tmp_path / "mlp.onnx")
+
+
 @pytest.fixture(scope="session")
 def build(rtx: fasttrt.LibraryInfo) -> Callable[..., fasttrt.Plan]:
     """`fasttrt.build` with the installed TensorRT-RTX, which builds without a GPU too."""

@@ -17,16 +17,10 @@ import pytest
 
 import fasttrt
 from fasttrt import Engine, InputError, _core
+from fasttrt._engine import engine as engine_module
 from fasttrt._engine import recipe
 from support import models
 from support.assertions import close_to
-
-
-@pytest.fixture
-def model_file(mlp_model: models.Model, tmp_path: Path) -> Path:
-    path = tmp_path / "mlp.onnx"
-    mlp_model.save(path)
-    return path
 
 
 def again(engine: Engine) -> Engine:
@@ -237,10 +231,11 @@ def test_external_data_belongs_to_the_content(mlp_model: models.Model, tmp_path:
     copied.close()
 
 
-def test_what_displays_objects_does_not_open_them(model_file: Path) -> None:
+def test_who_asks_what_an_engine_is_does_not_open_it(model_file: Path) -> None:
     with Engine(model_file, device="cpu") as engine:
         copied = again(engine)
-    for name in ("_repr_html_", "_ipython_display_", "__array__"):
+        assert vars(engine).keys() == engine_module._OPENED
+    for name in ("_repr_html_", "_ipython_display_", "__array__", "shape", "SerializeToString"):
         assert not hasattr(copied, name)
     assert repr(copied).endswith("not opened yet>")
     copied.close()

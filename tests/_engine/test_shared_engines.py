@@ -27,13 +27,6 @@ TASKS = 12
 
 
 @pytest.fixture
-def model_file(mlp_model: models.Model, tmp_path: Path) -> Path:
-    path = tmp_path / "mlp.onnx"
-    mlp_model.save(path)
-    return path
-
-
-@pytest.fixture
 def content(model_file: Path) -> bytes:
     """A pickled engine."""
     with Engine(model_file, device="cpu") as engine:

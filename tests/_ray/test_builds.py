@@ -18,7 +18,6 @@ import fasttrt
 from fasttrt._cache.cached_build import cached_build
 from fasttrt._cache.folder import parse_cache
 from fasttrt._graph.model import OnnxModel
-from support import models
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 NODES, ACTORS, PATIENCE = 2, 3, 120
@@ -70,11 +69,6 @@ def actors(cluster: Any) -> Iterator[list[Any]]:
     for actor in started:
         ray.kill(actor)
     del cluster
-
-
-@pytest.fixture
-def model_file(mlp_model: models.Model, tmp_path: Path) -> Path:
-    return mlp_model.save(tmp_path / "m.onnx")
 
 
 def entries_of(folder: Path, model: Path) -> list[fasttrt.cache.Entry]:

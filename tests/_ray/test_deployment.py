@@ -562,6 +562,13 @@ def test_what_serve_is_asked_for(mlp_model: models.Model) -> None:
     assert some._deployment_config.health_check_period_s == 3
 
 
+def test_an_engine_is_opened_by_the_replicas_alone(mlp_model: models.Model) -> None:
+    with fasttrt.Engine(mlp_model.to_bytes(), device="cpu") as engine:
+        app = fasttrt_ray.deployment(engine)
+        sent, _ = app._bound_deployment.init_args
+        assert repr(sent["model"]).endswith("not opened yet>")
+
+
 def test_how_many_requests_a_replica_has(mlp_model: models.Model) -> None:
     def ongoing(given: Any, **options: Any) -> int:
         app = fasttrt_ray.deployment(given, num_gpus=0, **options)

@@ -25,13 +25,6 @@ import fasttrt.ray as fasttrt_ray  # noqa: E402
 ROWS = 500
 
 
-@pytest.fixture
-def model_file(mlp_model: models.Model, tmp_path: Path) -> Path:
-    path = tmp_path / "mlp.onnx"
-    mlp_model.save(path)
-    return path
-
-
 def rows_of(dataset: Any) -> list[dict[str, Any]]:
     return sorted(dataset.take_all(), key=lambda row: int(row["id"]))
 

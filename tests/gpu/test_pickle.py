@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,23 +52,29 @@ def test_another_process_opens_it(
         assert_close(engine.infer(x), mlp_model.reference(x), product_tolerance())
 
 
-def test_it_has_the_weights_of_the_last_refit(mlp_model: Model) -> None:
+@pytest.fixture
+def refittable(mlp_model: Model) -> Iterator[fasttrt.Engine]:
+    """An engine of the multilayer perceptron."""
     if is_v8():
         pytest.skip("TensorRT 8.6's parser cannot refit, see test_contents.py")
-    other, refittable = mlp(), dataclasses.replace(EXACT, refit=True)
-    x = normal(5, 16)
-    with fasttrt.Engine(mlp_model.proto, device="cuda", config=refittable, shapes=SHAPES) as engine:
+    config = dataclasses.replace(EXACT, refit=True)
+    with fasttrt.Engine(mlp_model.proto, device="cuda", config=config, shapes=SHAPES) as engine:
+        yield engine
+
+
+def test_it_has_the_weights_of_the_last_refit(refittable: fasttrt.Engine) -> None:
+    other, x = mlp(), normal(5, 16)
+    with refittable as engine:
         engine.refit(other.proto)
         y, _ = _there(engine, x)
         assert_close(y, other.reference(x), product_tolerance())
 
 
-def test_a_refit_leaves_those_that_shared_it_alone(mlp_model: Model) -> None:
-    if is_v8():
-        pytest.skip("TensorRT 8.6's parser cannot refit, see test_contents.py")
-    other, refittable = mlp(), dataclasses.replace(EXACT, refit=True)
-    x = normal(5, 16)
-    with fasttrt.Engine(mlp_model.proto, device="cuda", config=refittable, shapes=SHAPES) as engine:
+def test_a_refit_leaves_those_that_shared_it_alone(
+    refittable: fasttrt.Engine, mlp_model: Model
+) -> None:
+    other, x = mlp(), normal(5, 16)
+    with refittable as engine:
         content = pickle.dumps(engine)
     with pickle.loads(content) as first, pickle.loads(content) as second:
         for each in (first, second):

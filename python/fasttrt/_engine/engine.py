@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 
 _open_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 _NOT_OPTIONS = ("self", "model", "progress", "__class__")
+_OPENED = frozenset((
+    "_backend", "_concurrent_runs", "_direct", "_queue", "_recipe", "_run", "_tuned", "device",
+    "inputs", "outputs",
+))  # fmt: skip
+"""The attributes that an engine has once it is open."""
 
 
 class Engine(Inference):
@@ -237,8 +242,7 @@ class Engine(Inference):
 
         def __getattr__(self, name: str) -> Any:
             """Open an engine that was unpickled, when it is first used."""
-            is_asked_for = not name.startswith("__") and not (name[0] == name[-1] == "_")
-            if self._share is not None and is_asked_for:  # not by what displays objects
+            if self._share is not None and name in _OPENED:  # not for whoever asks what it is
                 self._share.join(self, self._use)
                 if name in vars(self):
                     return vars(self)[name]

@@ -125,7 +125,7 @@ class Recipe:
             path = str(Path(source).absolute())
             self._versions[argument][path] = check_file(path)
             return path
-        size = _size(source)
+        size = content_size(source)
         return source if size <= _MOST_BYTES else size
 
     def _packed(self, kept: Any) -> "_Source | None":
@@ -210,7 +210,8 @@ def _digest(path: str) -> str:
     return OnnxModel(path, later=True).sha256()
 
 
-def _size(source: Any) -> int:
+def content_size(source: Any) -> int:
+    """Return the bytes of a model in memory, or of a plan; 0 for anything else."""
     if isinstance(source, Plan):
         return len(source.data)
     if _is_bytes(source):

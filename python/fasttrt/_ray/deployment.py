@@ -11,8 +11,8 @@ import ray
 from fasttrt._common.checks import check_mapping, is_integer, refuse
 from fasttrt._common.optional_packages import require
 from fasttrt._engine.engine import Engine, options_of
-from fasttrt._engine.engine_options import EngineOptions
 from fasttrt._engine.option_checks import check_sent_options
+from fasttrt._engine.recipe import content_size
 from fasttrt._plan.plan_file import Plan
 from fasttrt._ray.actor_gpus import check_actor_options, replica_gpus
 from fasttrt._ray.local_path import local_path
@@ -112,8 +112,6 @@ def deployment(
     from fasttrt._ray.autoscaling import autoscaling_config
     from fasttrt._ray.replica import Replica, multiplexed_replica
 
-    if unknown := sorted(options.keys() - EngineOptions.__annotations__.keys()):
-        raise TypeError(f"deployment() got an unexpected keyword argument {unknown[0]!r}")
     if not is_integer(max_models, 1):
         refuse("max_models", "an integer >= 1", max_models)
     check_mapping("serve_options", serve_options, "a mapping of options")
@@ -207,14 +205,7 @@ def _check_size(models: Iterable[Any]) -> None:
     Raises:
         InputError: it is too much.
     """
-    size = 0
-    for model in models:
-        if isinstance(model, (bytes, memoryview)):
-            size += memoryview(model).nbytes
-        elif isinstance(model, Plan):
-            size += len(model.data)
-        elif hasattr(model, "SerializeToString"):
-            size += model.ByteSize()
+    size = sum(map(content_size, models))
     if size > _MOST_BYTES:
         raise InputError(
             f"model: {size} bytes are too many to be sent with the application, which takes "
