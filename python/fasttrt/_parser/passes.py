@@ -13,10 +13,10 @@ from fasttrt._parser.constant_validity import check_constants
 from fasttrt._parser.convolution_sums import separate_convolutions
 from fasttrt._parser.counted_loops import drop_conditions
 from fasttrt._parser.exact_forms import write_exact_forms
-from fasttrt._parser.gated_products import split_gated_products
 from fasttrt._parser.graph_order import order_nodes
 from fasttrt._parser.group_normalization import write_group_normalization
 from fasttrt._parser.local_functions import inline_functions
+from fasttrt._parser.multiplied_activations import separate_activations
 from fasttrt._parser.nan_propagation import propagate_nan
 from fasttrt._parser.narrow_integers import promote_narrow_integers
 from fasttrt._parser.node_validity import check_nodes
@@ -66,7 +66,7 @@ FINAL_PASSES: tuple[Pass, ...] = (
     write_attention,
     pad_odd_products,
     write_transposed_products,
-    split_gated_products,
+    separate_activations,
     separate_convolutions,
     downgrade,
 )

@@ -1,0 +1,152 @@
+"""Keep TensorRT from multiplying activated products in the kernel that computes them.
+
+TensorRT-RTX 1.6.1 leaves out the bias where it multiplies ``f(x @ weights + bias)`` with another
+tensor and f is Relu or Gelu: gates (GEGLU, ReGLU), squared activations, learned scales. On an H200,
+all such layers that were tried were off by 0.3 to 0.8 of their norm at some batch size, or no
+execution context could be created, in float32 and in 16 bits. Products without a bias, sums instead
+of products, convolutions and other activations are right. With a LeakyRelu between activation and
+multiplication, all of them are; with a slope of 1 it changes no value, and it takes no time that
+could be measured.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from fasttrt._graph.model import OnnxModel
+from fasttrt._graph.tensor_info import TensorInfo
+from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
+from fasttrt._parser.scope import Scope
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fasttrt._parser.pipeline import Target
+
+_ACTIVATIONS = {"Gelu", "Relu"}
+_PRODUCTS = {"Einsum", "Gemm", "MatMul"}
+_UNCHANGED = {"Cast", "Dropout", "Identity"}
+"""Operators that may stand between an activation and its multiplication."""
+_MOVED = _UNCHANGED | {
+    "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"
+}  # fmt: skip
+"""Those that may stand between a product and its activation."""
+_MOST_FACTORS = 4  # of a Gelu in other operators
+
+
+def separate_activations(model: OnnxModel, target: "Target") -> OnnxModel:
+    """Write a LeakyRelu between activated products with a bias and what multiplies them.
+
+    Return the model itself if it has no such multiplication.
+    """
+    operators = {node.op_type for node in with_inner(model.skeleton.graph.node)}
+    if target.library.family != "rtx" or "Mul" not in operators or not operators & _PRODUCTS:
+        return model
+    facts = TensorInfo(model)
+    if next(_find(model.skeleton.graph, Scope(), facts), None) is None:
+        return model
+    proto = model.copy_skeleton()
+    lines = []
+    for found in reversed(list(_find(proto.graph, Scope(), facts))):  # inner graphs come first
+        node = found.graph.node[found.place]
+        replace_at(found.graph.node, found.place, _separated(node, found.factors, facts))
+        lines.append(
+            f"{node.name or node.output[0]}: a LeakyRelu that changes no value stands before this "
+            f"multiplication, since {target.library} would leave out the bias of the activated "
+            "product"
+        )
+    return model.changed(proto, lines[::-1])
+
+
+class _Multiplication(NamedTuple):
+    """A Mul with activated products."""
+
+    graph: "onnx.GraphProto"
+    place: int
+    factors: list[str]
+    """Which of its inputs are activated products."""
+
+
+def _find(graph: "onnx.GraphProto", outer: Scope, facts: TensorInfo) -> Iterator[_Multiplication]:
+    """Yield the multiplications to rewrite, those of subgraphs last."""
+    scope = outer.within(graph)
+    for place, node in enumerate(graph.node):
+        if node.op_type != "Mul" or node.domain not in ONNX_DOMAINS:
+            continue
+        is_scaled = any(_is_number(name, scope, facts) for name in node.input)
+        factors = [
+            name for name in dict.fromkeys(node.input) if _is_activated(name, scope, is_scaled)
+        ]
+        if factors:
+            yield _Multiplication(graph, place, factors)
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from _find(inner, scope, facts)
+
+
+def _is_number(name: str, scope: Scope, facts: TensorInfo) -> bool:
+    """Return whether a tensor is a constant of one element."""
+    shape = facts.shape(name) if name in scope.constants else None
+    return shape is not None and all(size == 1 for size in shape)
+
+
+def _is_activated(name: str, scope: Scope, is_scaled: bool) -> bool:
+    """Return whether a tensor is Relu or Gelu of a product with a bias.
+
+    Args:
+        name: the tensor.
+        scope: its scope.
+        is_scaled: whether a number multiplies it, which may be a part of Gelu in other operators.
+    """
+    node = scope.origin(name, _ACTIVATIONS, _UNCHANGED, set())
+    if node is not None:
+        return _has_bias(node.input[0], scope)
+    given = None if is_scaled else _given_to_gelu(name, scope)
+    return given is not None and _has_bias(given, scope)
+
+
+def _given_to_gelu(name: str, scope: Scope) -> str | None:
+    """Return x if a tensor is ``x * (1 + Erf(...)) * 0.5`` or the same with Tanh, in any order."""
+    factors = [name]
+    place = 0
+    while place < len(factors) <= _MOST_FACTORS:
+        maker = scope.origin(factors[place], {"Div", "Mul"}, _UNCHANGED, set())
+        if maker is not None and (maker.op_type == "Mul" or maker.input[1] in scope.constants):
+            factors[place : place + 1] = maker.input
+        else:
+            place += 1
+    computed = [factor for factor in factors if factor not in scope.constants]
+    others = [factor for factor in computed if not _is_gelu_share(factor, scope)]
+    return others[0] if (len(computed), len(others)) == (2, 1) else None
+
+
+def _is_gelu_share(name: str, scope: Scope) -> bool:
+    """Return whether a tensor is a constant and Erf or Tanh."""
+    node = scope.origin(name, {"Erf", "Tanh"}, _UNCHANGED, {"Add", "Sum"})
+    return node is not None
+
+
+def _has_bias(name: str, scope: Scope) -> bool:
+    """Return whether a tensor is a product with a bias, or a part of one."""
+    node = scope.origin(name, {"Add", "Gemm", "Sub", "Sum"}, _MOVED, set())
+    if node is None or node.op_type == "Gemm":
+        return node is not None and len(node.input) == 3 and bool(node.input[2])
+    return any(
+        scope.origin(given, _PRODUCTS, _MOVED, {"Add", "Sub", "Sum"}) is not None
+        for given in node.input
+    )
+
+
+def _separated(
+    node: "onnx.NodeProto", factors: list[str], facts: TensorInfo
+) -> "list[onnx.NodeProto]":
+    """Return the multiplication with a LeakyRelu before each of its activated products."""
+    from onnx import helper
+
+    steps = []
+    for name in factors:
+        output = facts.unused(f"{name}_LeakyRelu")
+        steps.append(helper.make_node("LeakyRelu", [name], [output], output, alpha=1.0))
+        for place, given in enumerate(node.input):
+            if given == name:
+                node.input[place] = output
+    return [*steps, node]
