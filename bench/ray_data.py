@@ -15,13 +15,14 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pyarrow
 import ray
 import ray.data
 from measure import LeftOutError
@@ -36,10 +37,12 @@ from fasttrt import _core
 
 KIB, MIB = 1 << 10, 1 << 20
 BATCHES = {"64 KB": 64 * KIB, "1 MB": MIB, "16 MB": 16 * MIB}
-BLOCK = 32 * MIB  # of Ray, which are of 1 to 128 MiB by default
+BLOCK = 128 * MIB  # the largest that Ray makes by default
+CPU_BLOCK = 32 * MIB  # which takes a second, too
 BLOCKS = 2  # that take turns
 MOST_BLOCKS = 400  # of a round
 CHECKED = 32  # rows of each block
+CHOSEN, NOTHING = "rows at once as predict chooses", "computing nothing"
 OVERHEAD = 1.1  # of Engine.map's time, at most
 SCALING = 1.9  # of two GPUs, at least
 
@@ -55,10 +58,10 @@ class Data:
     refs: list[Any] = field(default_factory=list)
 
     @classmethod
-    def draw(cls, network: Network) -> Data:
-        """Draw rows, and have them numbered in the object store."""
+    def draw(cls, network: Network, nbytes: int) -> Data:
+        """Draw rows, and have them numbered in the object store, in blocks of so many bytes."""
         (row,) = network.draw(1)
-        blocks = [network.draw(max(1, BLOCK // row.nbytes))[0] for _ in range(BLOCKS)]
+        blocks = [network.draw(max(1, nbytes // row.nbytes))[0] for _ in range(BLOCKS)]
         right = [np.asarray(network.reference(block[:CHECKED])) for block in blocks]
         data = cls(network, blocks, right)
         for number, block in enumerate(blocks):
@@ -114,6 +117,15 @@ def time_map(engine: fasttrt.Engine, data: Data, size: int, blocks: int) -> floa
     return 1e6 * took / count
 
 
+class Nothing:
+    """Computes nothing, to show what Ray takes for itself."""
+
+    def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
+        """Return a number for each row."""
+        numbers = pyarrow.array(np.zeros(len(batch), np.float32))
+        return batch.select(["id"]).append_column("y", numbers)
+
+
 @dataclass
 class Streamed:
     """What a run through Ray took."""
@@ -124,21 +136,30 @@ class Streamed:
     """Seconds until the first result."""
 
 
+def passed_on(dataset: Any, actors: int) -> Any:
+    """The dataset through as many actors that compute nothing."""
+    pool = ray.data.ActorPoolStrategy(
+        size=actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
+    )
+    return dataset.map_batches(
+        Nothing, batch_format="pyarrow", batch_size=None, zero_copy_batch=True, compute=pool
+    )
+
+
 def time_ray(
-    data: Data, model: Path, size: int | None, blocks: int, actors: int, options: dict[str, Any]
+    data: Data, through: Callable[[Any], Any], blocks: int, actors: int, *, checks: bool = True
 ) -> Streamed:
-    """Run `fasttrt.ray.predict` over the blocks; all results are read, the known ones checked."""
+    """Stream the blocks through actors; all results are read, those that are known checked."""
     ahead = 2 * actors  # blocks: the start's
     begin = time.perf_counter()
-    found = fasttrt.ray.predict(
-        data.dataset(blocks + ahead), model, batch_size=size, concurrency=actors, **options
-    )
+    found = through(data.dataset(blocks + ahead))
     times, counts, checked = [], [], 0
     for batch in found.iter_batches(batch_size=None, prefetch_batches=0):
         times.append(time.perf_counter())
         counts.append(len(batch["id"]))
-        checked += data.check("Ray", batch["id"], batch["y"])
-    if sum(counts) != (blocks + ahead) * data.rows or not checked:
+        if checks:
+            checked += data.check("Ray", batch["id"], batch["y"])
+    if sum(counts) != (blocks + ahead) * data.rows or (checks and not checked):
         raise RuntimeError(f"{sum(counts)} rows, expected {(blocks + ahead) * data.rows}")
     skipped = next(i for i, n in enumerate(itertools.accumulate(counts)) if n >= ahead * data.rows)
     steady = times[-1] - times[skipped]
@@ -161,6 +182,14 @@ class Bench:
         device = self.report.options.device  # "cuda" is the one that an actor sees
         return {"device": device, "shapes": shapes, "cache": self.folder / "cache"}
 
+    def predict(
+        self, model: Path, size: int | None, actors: int, options: dict[str, Any]
+    ) -> Callable[[Any], Any]:
+        """`fasttrt.ray.predict` of a dataset."""
+        return lambda dataset: fasttrt.ray.predict(
+            dataset, model, batch_size=size, concurrency=actors, **options
+        )
+
     def save(self, network: Network) -> Path:
         """The model as a file, as `fasttrt.ray.predict` takes it."""
         if isinstance(network.model, Path):
@@ -172,22 +201,29 @@ class Bench:
     def overhead(self, data: Data, name: str, size: int, target: bool) -> None:
         """The overhead of a row in the engine's batches of a size.
 
-        An actor gets as many rows at once as `predict` chooses, or just a batch.
+        An actor gets as many rows at once as `predict` chooses, or just a batch. A class that
+        computes nothing shows what is Ray's own.
         """
-        network, model = data.network, self.save(data.network)
-        options = self.options(network, size)
+        network = data.network
+        model, options = self.save(network), self.options(network, size)
         mapped: list[float] = []
-        streamed: dict[int | None, list[Streamed]] = {None: [], size: []}
+        ways = {
+            CHOSEN: self.predict(model, None, 1, options),
+            "a batch at once": self.predict(model, size, 1, options),
+            NOTHING: lambda dataset: passed_on(dataset, 1),
+        }
+        streamed: dict[str, list[Streamed]] = {way: [] for way in ways}
         with fasttrt.Engine(model, progress=False, **options) as engine:
-            time_map(engine, data, size, 2)
-            each = time_map(engine, data, size, 2)
+            time_map(engine, data, size, 1)
+            each = time_map(engine, data, size, 1)
             blocks = int(1e6 * self.seconds / (each * data.rows))
             blocks = min(MOST_BLOCKS, max(4, blocks))
             for i in range(self.rounds):
                 if i % 2 == 0:
                     mapped.append(time_map(engine, data, size, blocks))
-                for at_once, ones in streamed.items():
-                    ones.append(time_ray(data, model, at_once, blocks, 1, options))
+                for way, through in ways.items():
+                    one = time_ray(data, through, blocks, 1, checks=way != NOTHING)
+                    streamed[way].append(one)
                 if i % 2 == 1:
                     mapped.append(time_map(engine, data, size, blocks))
         middle = statistics.median(mapped)
@@ -197,11 +233,10 @@ class Bench:
             f"rounds {_shown(mapped)}"
         )
         self.report.row(network=network.name, batch=name, rows=size, case="map", us_a_row=mapped)
-        for at_once, ones in streamed.items():
+        for way, ones in streamed.items():
             times = [one.us_a_row for one in ones]
             share = statistics.median(times) / middle
             start = statistics.median(one.start for one in ones)
-            way = "rows at once as predict chooses" if at_once is None else "a batch at once"
             print(
                 f"Ray, {way}: {share * middle:.2f} us a row, {share * middle * size:.0f} a batch, "
                 f"{100 * (share - 1):+.1f} %; rounds {_shown(times)}; the start took {start:.1f} s"
@@ -209,7 +244,7 @@ class Bench:
             self.report.row(
                 network=network.name, batch=name, rows=size, case=way, us_a_row=times, start=start
             )
-            if target and at_once is None:
+            if target and way == CHOSEN:
                 what = f"{network.name}, batches of {name}: time of a row / Engine.map's"
                 self.report.target("Ray Data", what, got=share, limit=OVERHEAD, most=True)
 
@@ -217,14 +252,15 @@ class Bench:
         """Several actors beside one, each with a GPU of its own."""
         if self.on_gpu and max(actors) > _core.device_count():
             raise LeftOutError(f"--actors {max(actors)}: {_core.device_count()} GPUs")
-        network, model = data.network, self.save(data.network)
-        options = self.options(network, size)
+        network = data.network
+        model, options = self.save(network), self.options(network, size)
         found: dict[int, list[float]] = {count: [] for count in actors}
         starts = []
         blocks = 2
         for i in range(self.rounds + 1):
             for count in actors if i % 2 == 0 else reversed(actors):
-                one = time_ray(data, model, None, blocks * count, count, options)
+                through = self.predict(model, None, count, options)
+                one = time_ray(data, through, blocks * count, count)
                 if i == 0:  # how much is enough
                     blocks = int(1e6 * self.seconds / (one.us_a_row * data.rows * count))
                     blocks = min(MOST_BLOCKS, max(4, blocks))
@@ -289,7 +325,8 @@ def measure_all(report: Report, folder: Path) -> None:
     options, bench = report.options, Bench(report, folder)
     batches = ["1 MB"] if options.quick else options.batches
     for title, make in chosen(options).items():
-        data = report.run(f"{title}: data", lambda make=make: Data.draw(make()))
+        size = BLOCK if bench.on_gpu else CPU_BLOCK
+        data = report.run(f"{title}: data", lambda make=make, size=size: Data.draw(make(), size))
         if data is None:
             continue
         is_real = title != "elementwise"

@@ -223,15 +223,27 @@ def test_plans_are_taken_from_the_object_store_without_a_copy(cluster: Any) -> N
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_batch_has_32_mib_or_256_rows(model_file: Path) -> None:
-    def size_of(dataset: Any) -> int:
+def test_as_many_rows_at_once_as_are_worth_it(model_file: Path) -> None:
+    def rows_of(dataset: Any) -> int:
         operator = fasttrt_ray.predict(dataset, model_file, device="cpu")._logical_plan.dag
         return int(operator.batch_size)
 
-    x = np.zeros((500, 1024), np.float32)
-    assert size_of(ray.data.from_numpy(x)) == 8192
-    assert size_of(ray.data.from_numpy(x).map_batches(slowly)) == 256
-    assert size_of(ray.data.from_numpy(np.zeros((4, 1 << 20), np.float32))) == 256
+    def of(row: int) -> Any:
+        return ray.data.from_numpy(np.zeros((2, row // 4), np.float32))
+
+    context = ray.data.DataContext.get_current()
+    assert context.target_max_block_size == 128 << 20
+    assert rows_of(of(4)) == 65536
+    assert rows_of(of(1024)) == 16384
+    assert rows_of(of(16384)) == 4096
+    assert rows_of(of(1 << 20)) == 128
+    assert rows_of(of(1 << 20).map_batches(slowly)) == 256
+    context.target_max_block_size = 1 << 19
+    try:
+        assert rows_of(of(1024)) == 512
+        assert rows_of(of(1 << 20)) == 1
+    finally:
+        context.target_max_block_size = 128 << 20
 
 
 @pytest.mark.usefixtures("cluster")

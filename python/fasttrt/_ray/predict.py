@@ -16,8 +16,10 @@ from fasttrt._ray.actor_gpus import check_gpus
 from fasttrt._ray.local_path import local_path
 from fasttrt._ray.predictor import Predictor
 
-_BATCH_BYTES = 32 << 20
-_LEAST_ROWS, _MOST_ROWS = 256, 65536
+_BLOCK_BYTES = 128 << 20
+"""Of Ray's largest blocks, if its settings name no other size."""
+_BATCH_BYTES = 16 << 20
+_UNKNOWN_ROWS, _LARGE_ROWS, _MOST_ROWS = 256, 4096, 65536
 
 
 def predict(
@@ -45,8 +47,10 @@ def predict(
             store, once a machine.
         device: see `Engine`; ``"cpu"`` takes no GPU. GPUs are numbered as the actor sees them: its
             only one is ``"cuda:0"``.
-        batch_size: rows that an actor gets at once, and splits into what the engine takes. None: as
-            many as have 32 MiB, if the dataset knows the shapes of its columns, and at least 256.
+        batch_size: rows that an actor gets at once, and splits into what the engine takes; Ray
+            gives it smaller blocks together. None: as many as have 16 MiB, or 4096 if a block of
+            Ray can hold them, else as many as it holds (128 MiB); 256 if the dataset does not know
+            the shapes of its columns.
         concurrency: the number of actors, which all start at once, or the least and the most: Ray
             adds one after the other while rows wait. None: one for each GPU, or for each machine
             without GPUs. Rows are not held back until all have started, unless Ray's
@@ -128,12 +132,17 @@ def _resources(options: Mapping[str, Any], num_gpus: Any) -> tuple[float, int]:
 def _rows_at_once(dataset: "ray.data.Dataset") -> int:
     """Return the rows of a batch, by what the dataset knows of them before it runs.
 
-    Ray's work for a batch, which is a millisecond or two, should be little beside its rows.
+    Ray's work for a block or batch, some milliseconds, should be little beside its rows. Rows of
+    few bytes may take long, too, so that not all of them should go to the first actor.
     """
     schema = dataset.schema(fetch_if_missing=False)
     widths = [] if schema is None else [_width(kind) for kind in schema.types]
     size = sum(width for width in widths if width)
-    return max(_LEAST_ROWS, min(_MOST_ROWS, _BATCH_BYTES // size)) if size else _LEAST_ROWS
+    if not size:
+        return _UNKNOWN_ROWS
+    block = ray.data.DataContext.get_current().target_max_block_size or _BLOCK_BYTES
+    wanted = max(_LARGE_ROWS, min(_MOST_ROWS, _BATCH_BYTES // size))
+    return max(1, min(wanted, block // size))
 
 
 def _width(kind: Any) -> int:
