@@ -173,7 +173,7 @@ class Bench:
         self.report, self.folder = report, folder
         self.on_gpu = report.options.device != "cpu"
         self.rounds = 2 if report.options.quick else 3
-        self.seconds = 1.0 if report.options.quick else 1.5
+        self.seconds = 3.0 if self.on_gpu else 1.0  # the first of which is Ray's start, in part
 
     def options(self, network: Network, size: int) -> dict[str, Any]:
         """Of the engine: batches of at most this size, for which a plan is tuned."""

@@ -223,6 +223,20 @@ def test_plans_are_taken_from_the_object_store_without_a_copy(cluster: Any) -> N
 
 
 @pytest.mark.usefixtures("cluster")
+def test_actors_that_are_added_later_find_tasks(model_file: Path) -> None:
+    def in_flight(concurrency: Any) -> int | None:
+        rows = ray.data.from_numpy(np.zeros((2, 16), np.float32))
+        found = fasttrt_ray.predict(rows, model_file, device="cpu", concurrency=concurrency)
+        strategy: Any = found._logical_plan.dag.compute
+        assert strategy.max_concurrent_calls_per_actor == 2
+        number: int | None = strategy.max_tasks_in_flight_per_actor
+        return number
+
+    assert in_flight(3) == 8
+    assert in_flight((1, 3)) is None
+
+
+@pytest.mark.usefixtures("cluster")
 def test_as_many_rows_at_once_as_are_worth_it(model_file: Path) -> None:
     def rows_of(dataset: Any) -> int:
         operator = fasttrt_ray.predict(dataset, model_file, device="cpu")._logical_plan.dag
@@ -232,7 +246,7 @@ def test_as_many_rows_at_once_as_are_worth_it(model_file: Path) -> None:
         return ray.data.from_numpy(np.zeros((2, row // 4), np.float32))
 
     context = ray.data.DataContext.get_current()
-    assert context.target_max_block_size == 128 << 20
+    assert context.target_max_block_size == 128 << 20  # Ray's default
     assert rows_of(of(4)) == 65536
     assert rows_of(of(1024)) == 16384
     assert rows_of(of(16384)) == 4096

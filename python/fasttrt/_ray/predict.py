@@ -19,6 +19,7 @@ from fasttrt._ray.predictor import Predictor
 _BLOCK_BYTES = 128 << 20
 """Of Ray's largest blocks, if its settings name no other size."""
 _BATCH_BYTES = 16 << 20
+_TASKS_IN_FLIGHT = 8
 _UNKNOWN_ROWS, _LARGE_ROWS, _MOST_ROWS = 256, 4096, 65536
 
 
@@ -157,9 +158,15 @@ def _width(kind: Any) -> int:
 
 
 def _pool(actors: int | tuple[int, int]) -> "ray.data.ActorPoolStrategy":
-    """Return a pool whose actors run two batches at once: Ray prepares one while the other runs."""
+    """Return a pool whose actors run two batches at once: Ray prepares one while the other runs.
+
+    Ray looks for actors that have ended a task every 0.1 s, and gives each four tasks at most, of
+    which a fast model's end before: eight keep it busy. Not where actors are added later, for which
+    tasks should be left.
+    """
     least, most = actors if isinstance(actors, tuple) else (actors, actors)
     return ray.data.ActorPoolStrategy(
         min_size=least, max_size=most, max_concurrent_calls_per_actor=2,
         enable_true_multi_threading=True,
+        max_tasks_in_flight_per_actor=_TASKS_IN_FLIGHT if least == most else None,
     )  # fmt: skip
