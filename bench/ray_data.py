@@ -137,10 +137,11 @@ class Streamed:
 
 
 def passed_on(dataset: Any, actors: int) -> Any:
-    """The dataset through as many actors that compute nothing."""
+    """The dataset through as many actors that compute nothing, in a pool as `predict`'s."""
     pool = ray.data.ActorPoolStrategy(
-        size=actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
-    )
+        size=actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True,
+        max_tasks_in_flight_per_actor=8,
+    )  # fmt: skip
     return dataset.map_batches(
         Nothing, batch_format="pyarrow", batch_size=None, zero_copy_batch=True, compute=pool
     )
