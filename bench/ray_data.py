@@ -38,7 +38,7 @@ from fasttrt import _core
 KIB, MIB = 1 << 10, 1 << 20
 BATCHES = {"64 KB": 64 * KIB, "1 MB": MIB, "16 MB": 16 * MIB}
 BLOCK = 128 * MIB  # the largest that Ray makes by default
-CPU_BLOCK = 32 * MIB  # which takes a second, too
+CPU_BLOCK = 32 * MIB  # as a processor takes a second for them
 BLOCKS = 2  # that take turns
 MOST_BLOCKS = 400  # of a round
 CHECKED = 32  # rows of each block
@@ -174,7 +174,7 @@ class Bench:
         self.report, self.folder = report, folder
         self.on_gpu = report.options.device != "cpu"
         self.rounds = 2 if report.options.quick else 3
-        self.seconds = 3.0 if self.on_gpu else 1.0  # the first of which is Ray's start, in part
+        self.seconds = 3.0 if self.on_gpu else 1.0  # as Ray is slow in the first
 
     def options(self, network: Network, size: int) -> dict[str, Any]:
         """Of the engine: batches of at most this size, for which a plan is tuned."""

@@ -92,6 +92,13 @@ OTHERS = {
     ),
     "no product": "u = Add(r, B) f = Relu(u) y = Mul(r, f)",
     "an activation of a multiplication": f"{DENSE} m = Mul(r, u) y = Relu(m)",
+    "whole numbers": f"{DENSE} f = Relu(u) c = Cast<to = 6>(f) m = Mul(c, c) y = Cast<to = 1>(m)",
+    "whole numbers in branches": (
+        "y = If(i) <then_branch = t () => (float[n,k,l] a) { p = MatMul(x, W) u = Add(p, B) "
+        "f = Relu(u) c = Cast<to = 7>(f) m = Mul(c, c) a = Cast<to = 1>(m) }, "
+        "else_branch = e () => (float[n,k,l] b) { p = MatMul(x, V) u = Add(p, C) "
+        "f = Relu(u) c = Cast<to = 6>(f) m = Mul(c, c) b = Cast<to = 1>(m) }>"
+    ),
     "a product of its own": f"{DENSE} f = Relu(u) t = Transpose<perm = [0, 2, 1]>(f) "
     "q = MatMul(f, t) s = ReduceSum<keepdims = 1>(q, last) y = Mul(r, s)",
 }
@@ -119,6 +126,14 @@ LIKE = {
         "h = Constant<value = int64[3] {0, -1, 3}>() k = Constant<value = int64[3] {0, -1, 6}>() "
         + DENSE
         + " v = Reshape(u, h) t = Relu(v) w = Mul(t, t) y = Reshape(w, k)"
+    ),
+    "a part by its index": (
+        "k = Constant<value = int64 {1}>() h = Constant<value = int64[4] {0, -1, 3, 2}>() "
+        + DENSE
+        + " v = Reshape(u, h) s = Gather<axis = 3>(v, k) f = Relu(s) y = Mul(f, f)"
+    ),
+    "a sum of products": (
+        "p = MatMul(x, W) q = MatMul(x, V) s = Add(p, q) u = Add(B, s) f = Relu(u) y = Mul(r, f)"
     ),
     "two biases": "p = MatMul(x, W) q = Add(p, B) u = Add(q, C) f = Relu(u) y = Mul(r, f)",
     "weights of rows": f"{DENSE} f = Relu(u) y = Mul(K, f)",
@@ -156,6 +171,16 @@ def test_other_libraries_get_the_model_as_it_is() -> None:
     assert not _written(Form().proto("batch"), target).changes
 
 
-def test_a_long_row_of_multiplications_is_read_once() -> None:
-    squares = " ".join(f"s{i + 1} = Mul(s{i}, s{i})" for i in range(60))
-    assert not _written(_parsed(f"{DENSE} s0 = Sigmoid(u) {squares} y = Mul(s60, r)")).changes
+@pytest.mark.timeout(60)  # they take less than a second, or hours
+@pytest.mark.parametrize(
+    ("first", "step", "last", "changes"),
+    [
+        ("s0 = Sigmoid(u)", "s{1} = Mul(s{0}, s{0})", "y = Mul(s{0}, r)", 0),
+        ("s0 = Relu(u)", "s{1} = Identity(s{0}) t{1} = Mul(s{1}, r)", "y = Add(s{0}, r)", 3000),
+        ("s0 = Elu(u)", "s{1} = Add(s{0}, r) f{1} = Relu(s{1}) t{1} = Mul(r, f{1})", "y = Abs(s{0})", 0),
+    ],
+)  # fmt: skip
+def test_long_chains_are_walked_once(first: str, step: str, last: str, changes: int) -> None:
+    chain = " ".join(step.format(i, i + 1) for i in range(3000))
+    body = f"{DENSE} {first} {chain} {last.format(3000)}"
+    assert len(_written(_parsed(body)).changes) == changes

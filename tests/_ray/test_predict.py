@@ -20,9 +20,14 @@ from support.randomness import new_rng
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 pytest.importorskip("ray.data", reason="Ray Data is not installed")
 
+import pyarrow  # noqa: E402
+from ray.data.extensions import ArrowVariableShapedTensorArray  # noqa: E402
+
 import fasttrt.ray as fasttrt_ray  # noqa: E402
 
 ROWS = 500
+NESTED = pyarrow.list_(pyarrow.list_(pyarrow.float32(), 64), 64)
+IMAGES = ArrowVariableShapedTensorArray.from_numpy([np.zeros((2, 2)), np.zeros((3, 3))])
 
 
 def rows_of(dataset: Any) -> list[dict[str, Any]]:
@@ -224,9 +229,11 @@ def test_plans_are_taken_from_the_object_store_without_a_copy(cluster: Any) -> N
 
 @pytest.mark.usefixtures("cluster")
 def test_actors_that_are_added_later_find_tasks(model_file: Path) -> None:
-    def in_flight(concurrency: Any) -> int | None:
-        rows = ray.data.from_numpy(np.zeros((2, 16), np.float32))
-        found = fasttrt_ray.predict(rows, model_file, device="cpu", concurrency=concurrency)
+    def in_flight(concurrency: Any, batch_size: int | None = 64) -> int | None:
+        found = fasttrt_ray.predict(
+            ray.data.from_numpy(np.zeros((2, 16), np.float32)), model_file, device="cpu",
+            concurrency=concurrency, batch_size=batch_size,
+        )  # fmt: skip
         strategy: Any = found._logical_plan.dag.compute
         assert strategy.max_concurrent_calls_per_actor == 2
         number: int | None = strategy.max_tasks_in_flight_per_actor
@@ -234,6 +241,13 @@ def test_actors_that_are_added_later_find_tasks(model_file: Path) -> None:
 
     assert in_flight(3) == 8
     assert in_flight((1, 3)) is None
+    assert in_flight(3, None) is None  # many rows, which may take long
+    context = ray.data.DataContext.get_current()
+    context.max_tasks_in_flight_per_actor = 5
+    try:
+        assert in_flight(3) is None  # Ray's own setting
+    finally:
+        context.max_tasks_in_flight_per_actor = None
 
 
 @pytest.mark.usefixtures("cluster")
@@ -258,6 +272,25 @@ def test_as_many_rows_at_once_as_are_worth_it(model_file: Path) -> None:
         assert rows_of(of(1 << 20)) == 1
     finally:
         context.target_max_block_size = 128 << 20
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("column", "rows"),
+    [
+        (["a" * 1000], 65536),  # text, as paths are
+        ([True], 65536),
+        (pyarrow.array([[[0.0] * 64] * 64], NESTED), 4096),
+        ([b"a" * 1000], 256),
+        ([[1.0, 2.0], [3.0]], 256),
+        (IMAGES, 256),
+    ],
+    ids=["text", "bool", "nested", "bytes", "lists", "images"],
+)
+def test_rows_at_once_beside_a_number(column: Any, rows: int, model_file: Path) -> None:
+    table = pyarrow.table({"id": pyarrow.array(range(len(column))), "x": column})
+    found = fasttrt_ray.predict(ray.data.from_arrow(table), model_file, device="cpu")
+    assert found._logical_plan.dag.batch_size == rows
 
 
 @pytest.mark.usefixtures("cluster")

@@ -2,11 +2,13 @@
 
 TensorRT-RTX 1.6.1 leaves out the bias where it multiplies ``f(x @ weights + bias)`` with another
 tensor and f is Relu or Gelu: gates (GEGLU, ReGLU), squared activations, learned scales. On an H200,
-all such layers that were tried were off by 0.3 to 0.8 of their norm at some batch size, or no
-execution context could be created, in float32 and in 16 bits. Products without a bias, sums instead
-of products, convolutions and other activations are right. With a LeakyRelu between activation and
-multiplication, all of them are; with a slope of 1 it changes no value, and it takes no time that
-could be measured.
+such layers were off by 0.3 to 0.8 of their norm at some batch size, or no execution context could
+be created, in float32 and in 16 bits. Right were products without a bias, or with one that is
+computed; sums, quotients and powers of them; those that a Reshape or Transpose follows;
+convolutions; and other activations, SiLU and ``Max(u, 0)`` among them.
+
+With a LeakyRelu between activation and multiplication, all of them are right; with a slope of 1 it
+changes no value, and it takes no time that could be measured.
 """
 
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
+from fasttrt._parser.node_rules import attribute
 from fasttrt._parser.scope import Scope
 
 if TYPE_CHECKING:
@@ -27,10 +30,12 @@ _PRODUCTS = {"Einsum", "Gemm", "MatMul"}
 _UNCHANGED = {"Cast", "Dropout", "Identity"}
 """Operators that may stand between an activation and its multiplication."""
 _MOVED = _UNCHANGED | {
-    "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"
+    "Flatten", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"
 }  # fmt: skip
 """Those that may stand between a product and its activation."""
+_SUMS = {"Add", "Sub", "Sum"}
 _MOST_FACTORS = 4  # of a Gelu in other operators
+_MOST_TERMS = 16  # of a sum with a product
 
 
 def separate_activations(model: OnnxModel, target: "Target") -> OnnxModel:
@@ -74,7 +79,9 @@ def _find(graph: "onnx.GraphProto", outer: Scope, facts: TensorInfo) -> Iterator
             continue
         is_scaled = any(_is_number(name, scope, facts) for name in node.input)
         factors = [
-            name for name in dict.fromkeys(node.input) if _is_activated(name, scope, is_scaled)
+            name
+            for name in dict.fromkeys(node.input)
+            if _is_floating(name, scope, facts) and _is_activated(name, scope, is_scaled)
         ]
         if factors:
             yield _Multiplication(graph, place, factors)
@@ -87,6 +94,18 @@ def _is_number(name: str, scope: Scope, facts: TensorInfo) -> bool:
     """Return whether a tensor is a constant of one element."""
     shape = facts.shape(name) if name in scope.constants else None
     return shape is not None and all(size == 1 for size in shape)
+
+
+def _is_floating(name: str, scope: Scope, facts: TensorInfo) -> bool:
+    """Return whether a tensor is of floating point, as LeakyRelu's have to be."""
+    from onnx import TensorProto
+
+    kinds = (TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.FLOAT16)
+    kind = facts.dtype(name)
+    if not kind:  # several graphs have tensors of this name
+        cast = scope.origin(name, {"Cast"}, _UNCHANGED - {"Cast"}, set())
+        kind = TensorProto.FLOAT if cast is None else attribute(cast, "to", 0)
+    return kind in kinds
 
 
 def _is_activated(name: str, scope: Scope, is_scaled: bool) -> bool:
@@ -127,13 +146,17 @@ def _is_gelu_share(name: str, scope: Scope) -> bool:
 
 def _has_bias(name: str, scope: Scope) -> bool:
     """Return whether a tensor is a product with a bias, or a part of one."""
-    node = scope.origin(name, {"Add", "Gemm", "Sub", "Sum"}, _MOVED, set())
+    node = scope.origin(name, {"Gemm"} | _SUMS, _MOVED, set())
     if node is None or node.op_type == "Gemm":
         return node is not None and len(node.input) == 3 and bool(node.input[2])
-    return any(
-        scope.origin(given, _PRODUCTS, _MOVED, {"Add", "Sub", "Sum"}) is not None
-        for given in node.input
-    )
+    terms = [*node.input]
+    for term in terms:  # which sums of sums extend
+        maker = scope.origin(term, _PRODUCTS | _SUMS, _MOVED, set())
+        if maker is not None and maker.op_type in _PRODUCTS:
+            return True
+        if maker is not None and len(terms) < _MOST_TERMS:
+            terms.extend(maker.input)
+    return False
 
 
 def _separated(

@@ -1,12 +1,15 @@
 """Track which tensors a graph can read: the nodes that make them, and which are constant."""
 
 from collections.abc import Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from fasttrt._graph.traversal import ONNX_DOMAINS, subgraphs
 
 if TYPE_CHECKING:
     import onnx
+
+_Ways: TypeAlias = tuple[frozenset[str], frozenset[str], frozenset[str]]
+"""The operators that are looked for, those that are passed, and those that are combined."""
 
 
 class Scope:
@@ -17,6 +20,7 @@ class Scope:
         """The node that computes each tensor."""
         self.constants: set[str] = set()
         """Initializers, and what is computed from nothing else."""
+        self._origins: dict[_Ways, dict[str, onnx.NodeProto | None]] = {}
 
     def within(self, graph: "onnx.GraphProto") -> "Scope":
         """Return the scope of a graph within this one."""
@@ -41,15 +45,25 @@ class Scope:
         Args:
             name: the tensor.
             operators: types of ONNX's operators.
-            passed: those that may follow, on the way of their first input.
+            passed: those that may follow, on the way of their first input that is not constant.
             combined: those that may follow if all but one of their inputs are constant.
         """
+        ways = (frozenset(operators), frozenset(passed), frozenset(combined))
+        known = self._origins.setdefault(ways, {})  # so that long chains are walked once
+        seen = []
+        found = None
         while (node := self.makers.get(name)) is not None and node.domain in ONNX_DOMAINS:
+            if name in known:
+                found = known[name]
+                break
+            seen.append(name)
             if node.op_type in operators:
-                return node
+                found = node
+                break
             computed = self.computed(node)
             follows = node.op_type in combined and len(computed) == 1
             if not computed or not (follows or node.op_type in passed):
-                return None
+                break
             name = computed[0]
-        return None
+        known.update(dict.fromkeys(seen, found))
+        return found

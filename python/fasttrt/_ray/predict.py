@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow
 import ray
 import ray.data
 
@@ -49,9 +50,9 @@ def predict(
         device: see `Engine`; ``"cpu"`` takes no GPU. GPUs are numbered as the actor sees them: its
             only one is ``"cuda:0"``.
         batch_size: rows that an actor gets at once, and splits into what the engine takes; Ray
-            gives it smaller blocks together. None: as many as have 16 MiB, or 4096 if a block of
-            Ray can hold them, else as many as it holds (128 MiB); 256 if the dataset does not know
-            the shapes of its columns.
+            gives it smaller blocks together. None: as many as have 16 MiB, at least 4096 and at
+            most 65536, but no more than a block of Ray holds (128 MiB by default); 256 if the
+            dataset does not know the shapes of its columns. Text is not counted.
         concurrency: the number of actors, which all start at once, or the least and the most: Ray
             adds one after the other while rows wait. None: one for each GPU, or for each machine
             without GPUs. Rows are not held back until all have started, unless Ray's
@@ -95,10 +96,11 @@ def predict(
         "device": device,
         **options,
     }
+    rows = batch_size or _rows_at_once(dataset)
     return dataset.map_batches(
         Predictor, fn_constructor_args=[model], fn_constructor_kwargs=arguments,
-        batch_format="pyarrow", batch_size=batch_size or _rows_at_once(dataset),
-        zero_copy_batch=True, num_gpus=per_actor or None, compute=_pool(concurrency or actors),
+        batch_format="pyarrow", batch_size=rows, zero_copy_batch=True, num_gpus=per_actor or None,
+        compute=_pool(concurrency or actors, rows),
     )  # fmt: skip
 
 
@@ -137,36 +139,41 @@ def _rows_at_once(dataset: "ray.data.Dataset") -> int:
     few bytes may take long, too, so that not all of them should go to the first actor.
     """
     schema = dataset.schema(fetch_if_missing=False)
-    widths = [] if schema is None else [_width(kind) for kind in schema.types]
-    size = sum(width for width in widths if width)
-    if not size:
+    widths = [None] if schema is None else [_width(kind) for kind in schema.types]
+    size = sum(width or 0 for width in widths)
+    if not size or None in widths:
         return _UNKNOWN_ROWS
     block = ray.data.DataContext.get_current().target_max_block_size or _BLOCK_BYTES
-    wanted = max(_LARGE_ROWS, min(_MOST_ROWS, _BATCH_BYTES // size))
-    return max(1, min(wanted, block // size))
+    wanted = max(_LARGE_ROWS, min(_MOST_ROWS, int(_BATCH_BYTES / size)))
+    return max(1, min(wanted, int(block / size)))
 
 
-def _width(kind: Any) -> int:
-    """Return the bytes of a value of a column's type in Arrow, 0 if they vary."""
+def _width(kind: Any) -> float | None:
+    """Return the bytes of a value of a column's type in Arrow, None if they vary, 0 for text."""
+    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+        return 0
     extents = getattr(kind, "shape", None) or [getattr(kind, "list_size", None)]
     try:
         if not hasattr(kind, "value_type"):
-            return int(kind.bit_width) // 8
-        return int(math.prod(extents) * kind.value_type.bit_width) // 8
-    except (AttributeError, TypeError, ValueError):  # lists or tensors of several lengths, text
-        return 0
+            return float(kind.bit_width) / 8
+        inner = _width(kind.value_type)
+        return None if inner is None else math.prod(extents) * inner
+    except (AttributeError, TypeError, ValueError):  # of several lengths
+        return None
 
 
-def _pool(actors: int | tuple[int, int]) -> "ray.data.ActorPoolStrategy":
+def _pool(actors: int | tuple[int, int], rows: int) -> "ray.data.ActorPoolStrategy":
     """Return a pool whose actors run two batches at once: Ray prepares one while the other runs.
 
-    Ray looks for actors that have ended a task every 0.1 s, and gives each four tasks at most, of
-    which a fast model's end before: eight keep it busy. Not where actors are added later, for which
-    tasks should be left.
+    Ray looks for actors that have finished a batch every 0.1 s and gives each four at a time by
+    default, which a fast model finishes sooner. Eight short ones keep it busy; long ones, or where
+    actors are added later, are left for others.
     """
     least, most = actors if isinstance(actors, tuple) else (actors, actors)
+    is_set = ray.data.DataContext.get_current().max_tasks_in_flight_per_actor is not None
+    is_short = least == most and rows < _LARGE_ROWS
     return ray.data.ActorPoolStrategy(
         min_size=least, max_size=most, max_concurrent_calls_per_actor=2,
         enable_true_multi_threading=True,
-        max_tasks_in_flight_per_actor=_TASKS_IN_FLIGHT if least == most else None,
+        max_tasks_in_flight_per_actor=_TASKS_IN_FLIGHT if is_short and not is_set else None,
     )  # fmt: skip
