@@ -20,6 +20,8 @@ from onnx import numpy_helper
 
 import fasttrt
 from fasttrt import BuildConfig, _core
+from fasttrt._cache import key as key_module
+from fasttrt._cache.builder_fingerprint import SOURCES, builder_fingerprint
 from fasttrt._cache.key import digest_of, key_parts, plain
 from fasttrt._graph.digest import _add_message
 from fasttrt._graph.model import OnnxModel
@@ -222,6 +224,45 @@ def test_the_key_is_the_same_in_every_process(key: Callable[..., str]) -> None:
     config = BuildConfig(workspace=5, compute_capabilities=("9.0",))
     extra = {"path": "there", "names": {"c", "b", "a"}}
     assert printed == {key(config=config, shapes={"y": "2", "x": "1x3"}, gpu=None, extra=extra)}
+
+
+def test_plans_of_other_code_are_not_found(
+    key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_parser/passes.py", "_parser/inner/rules.py", "_builder/build.py", "_cli/top.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"# {name}")
+    found = [builder_fingerprint.__wrapped__(tmp_path)]
+    for name in ("_parser/passes.py", "_parser/inner/rules.py", "_builder/build.py"):
+        with (tmp_path / name).open("a") as file:
+            file.write("x")
+        found.append(builder_fingerprint.__wrapped__(tmp_path))
+    (tmp_path / "_parser" / "passes.py").rename(tmp_path / "_parser" / "lists.py")
+    found.append(builder_fingerprint.__wrapped__(tmp_path))
+    assert len(set(found)) == 5
+    (tmp_path / "_cli" / "top.py").write_text("")
+    shutil.copytree(tmp_path, tmp_path / "elsewhere")
+    assert builder_fingerprint.__wrapped__(tmp_path) == found[-1]
+    assert builder_fingerprint.__wrapped__(tmp_path / "elsewhere") == found[-1]
+
+    before = key()
+    monkeypatch.setattr(key_module, "builder_fingerprint", lambda: "another")
+    assert key() != before
+
+
+def test_all_code_that_builds_counts(tmp_path: Path) -> None:
+    """Else plans of other code are found: each sub-package that a build needs, but for a few."""
+    code = """
+        import sys
+        import fasttrt
+        fasttrt.build(sys.argv[1], precision="fp16")
+        print(*{name.split(".")[1] for name in sys.modules if name.startswith("fasttrt._")})
+    """
+    loaded = set(python_output(code, models.mlp().save(tmp_path / "m.onnx")).split())
+    assert loaded - set(SOURCES) <= {
+        "_cache", "_common", "_core", "_engine", "_library", "_runtime", "_terminal", "_version"
+    }  # fmt: skip
+    assert set(SOURCES) <= loaded
 
 
 def test_values_in_plain_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

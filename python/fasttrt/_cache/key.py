@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttrt import _core
+from fasttrt._cache.builder_fingerprint import builder_fingerprint
 from fasttrt._cache.library_fingerprint import library_fingerprint
 from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE, BuildConfig
 from fasttrt._plan.plan_file import FORMAT
@@ -19,8 +20,8 @@ from fasttrt._version import __version__
 from fasttrt.errors import InputError
 
 _REVISION = 2
-"""The revision of the build. Increased when cached plans may give wrong results or lack metadata
-that is needed."""
+"""The revision of the build in the C++ core. Increased when cached plans may give wrong results or
+lack metadata that is needed."""
 
 
 def key_parts(
@@ -56,6 +57,7 @@ def key_parts(
         "fasttrt": __version__,
         "format": FORMAT,
         "revision": _REVISION,
+        "builder": builder_fingerprint(),
         "model_sha256": model_sha256,
         "config": options,
         "shapes": _ranges(shapes),
