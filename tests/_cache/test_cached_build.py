@@ -25,7 +25,7 @@ import pytest
 import fasttrt
 from fasttrt import BuildConfig, BuildProgress, InputError, Plan, cache
 from fasttrt._cache.cached_build import TIMINGS_REFUSED, PlanSource, cached_build
-from fasttrt._cache.library_fingerprint import library_fingerprint
+from fasttrt._cache.fingerprints import library_fingerprint
 from fasttrt._cache.lock import entry_lock
 from fasttrt._cache.store import Store
 from fasttrt._cache.timing_cache import discard_timings, timing_cache_file

@@ -21,7 +21,7 @@ from onnx import numpy_helper
 import fasttrt
 from fasttrt import BuildConfig, _core
 from fasttrt._cache import key as key_module
-from fasttrt._cache.builder_fingerprint import SOURCES, builder_fingerprint
+from fasttrt._cache.fingerprints import SOURCES, builder_fingerprint
 from fasttrt._cache.key import digest_of, key_parts, plain
 from fasttrt._graph.digest import _add_message
 from fasttrt._graph.model import OnnxModel

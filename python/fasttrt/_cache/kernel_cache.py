@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fasttrt import _core
 from fasttrt._cache.checksummed_file import read_checksummed, write_checksummed
+from fasttrt._cache.fingerprints import library_fingerprint
 from fasttrt._cache.key import digest_of
-from fasttrt._cache.library_fingerprint import library_fingerprint
 from fasttrt._cache.store import KERNELS, Store
 from fasttrt._library.device import gpu_model
 from fasttrt._plan.build_config import TF32_VARIABLE

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttrt import _core
-from fasttrt._cache.builder_fingerprint import builder_fingerprint
-from fasttrt._cache.library_fingerprint import library_fingerprint
+from fasttrt._cache.fingerprints import builder_fingerprint, library_fingerprint
 from fasttrt._plan.build_config import LOAD_OPTIONS, TF32_VARIABLE, BuildConfig
 from fasttrt._plan.plan_file import FORMAT
 from fasttrt._plan.profiles import Shapes, parse_range

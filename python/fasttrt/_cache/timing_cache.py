@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fasttrt import _core
 from fasttrt._cache.checksummed_file import read_checksummed, write_checksummed
+from fasttrt._cache.fingerprints import library_fingerprint
 from fasttrt._cache.folder import UntrustedError
-from fasttrt._cache.library_fingerprint import library_fingerprint
 from fasttrt._cache.store import TIMINGS, Store
 from fasttrt._common.output_file import PRIVATE
 
