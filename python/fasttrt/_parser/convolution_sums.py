@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
+from fasttrt._parser.node_rules import separator_node
 from fasttrt._parser.scope import Scope
 
 if TYPE_CHECKING:
@@ -99,13 +100,8 @@ def _separated(
     node: "onnx.NodeProto", operands: list[int], facts: TensorInfo
 ) -> "list[onnx.NodeProto]":
     """Return the sum with a LeakyRelu before each of its convolutions."""
-    from onnx import helper
-
     steps = []
     for place in operands:
-        output = facts.unused(f"{node.input[place]}_LeakyRelu")
-        steps.append(
-            helper.make_node("LeakyRelu", [node.input[place]], [output], output, alpha=1.0)
-        )
-        node.input[place] = output
+        steps.append(separator_node(node.input[place], facts))
+        node.input[place] = steps[-1].output[0]
     return [*steps, node]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
 from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
-from fasttrt._parser.node_rules import attribute
+from fasttrt._parser.node_rules import attribute, separator_node
 from fasttrt._parser.scope import Scope
 
 if TYPE_CHECKING:
@@ -163,13 +163,8 @@ def _separated(
     node: "onnx.NodeProto", factors: list[str], facts: TensorInfo
 ) -> "list[onnx.NodeProto]":
     """Return the multiplication with a LeakyRelu before each of its activated products."""
-    from onnx import helper
-
-    steps = []
-    for name in factors:
-        output = facts.unused(f"{name}_LeakyRelu")
-        steps.append(helper.make_node("LeakyRelu", [name], [output], output, alpha=1.0))
-        for place, given in enumerate(node.input):
-            if given == name:
-                node.input[place] = output
-    return [*steps, node]
+    steps = {name: separator_node(name, facts) for name in factors}
+    for place, name in enumerate(node.input):
+        if name in steps:
+            node.input[place] = steps[name].output[0]
+    return [*steps.values(), node]

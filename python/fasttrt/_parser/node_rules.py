@@ -99,3 +99,11 @@ def constant_node(
 
     tensor = numpy_helper.from_array(np.array(value, dtype), output)
     return helper.make_node("Constant", [], [output], name or f"{output}_constant", value=tensor)
+
+
+def separator_node(name: str, facts: TensorInfo) -> "onnx.NodeProto":
+    """Create a LeakyRelu of a tensor that changes no value, and that TensorRT does not remove."""
+    from onnx import helper
+
+    output = facts.unused(f"{name}_LeakyRelu")
+    return helper.make_node("LeakyRelu", [name], [output], output, alpha=1.0)
