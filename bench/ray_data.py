@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import statistics
 import tempfile
@@ -38,13 +39,20 @@ from fasttrt import _core
 KIB, MIB = 1 << 10, 1 << 20
 BATCHES = {"64 KB": 64 * KIB, "1 MB": MIB, "16 MB": 16 * MIB}
 BLOCK = 128 * MIB  # the largest that Ray makes by default
-CPU_BLOCK = 32 * MIB  # as a processor takes a second for them
+CPU_BLOCK = 32 * MIB  # of which a processor computes one in a second
 BLOCKS = 2  # that take turns
 MOST_BLOCKS = 400  # of a round
 CHECKED = 32  # rows of each block
 CHOSEN, NOTHING = "rows at once as predict chooses", "computing nothing"
 OVERHEAD = 1.1  # of Engine.map's time, at most
 SCALING = 1.9  # of two GPUs, at least
+STARTING = 1.0
+"""Seconds in which Ray Data (2.60) does not know what the cluster has.
+
+It then gives each actor its first blocks, and when they are done, one block at a time to all actors
+together, as though there were no memory (`GLOBAL_LIMITS_UPDATE_INTERVAL_S`). Every dataset takes
+this once, however long it is.
+"""
 
 
 @dataclass
@@ -131,7 +139,7 @@ class Streamed:
     """What a run through Ray took."""
 
     us_a_row: float
-    """From when every actor has delivered on."""
+    """After Ray's first second, in which it does not know the cluster yet: see `STARTING`."""
     start: float
     """Seconds until the first result."""
 
@@ -148,10 +156,12 @@ def passed_on(dataset: Any, actors: int) -> Any:
 
 
 def time_ray(
-    data: Data, through: Callable[[Any], Any], blocks: int, actors: int, *, checks: bool = True
+    data: Data, through: Callable[[Any], Any], blocks: int, ahead: int, *, checks: bool = True
 ) -> Streamed:
-    """Stream the blocks through actors; all results are read, those that are known checked."""
-    ahead = 2 * actors  # blocks: the start's
+    """Stream the blocks through actors; all results are read, those that are known checked.
+
+    As many blocks as `ahead` come before those that are timed.
+    """
     begin = time.perf_counter()
     found = through(data.dataset(blocks + ahead))
     times, counts, checked = [], [], 0
@@ -163,6 +173,8 @@ def time_ray(
     if sum(counts) != (blocks + ahead) * data.rows or (checks and not checked):
         raise RuntimeError(f"{sum(counts)} rows, expected {(blocks + ahead) * data.rows}")
     skipped = next(i for i, n in enumerate(itertools.accumulate(counts)) if n >= ahead * data.rows)
+    if skipped == len(counts) - 1:
+        raise RuntimeError(f"{len(counts)} results, none of them after the first {ahead} blocks")
     steady = times[-1] - times[skipped]
     return Streamed(1e6 * steady / sum(counts[skipped + 1 :]), times[0] - begin)
 
@@ -174,7 +186,14 @@ class Bench:
         self.report, self.folder = report, folder
         self.on_gpu = report.options.device != "cpu"
         self.rounds = 2 if report.options.quick else 3
-        self.seconds = 3.0 if self.on_gpu else 1.0  # as Ray is slow in the first
+        self.seconds = 5.0 if self.on_gpu else 1.0  # of a round
+
+    def blocks(self, engine: fasttrt.Engine, data: Data, size: int) -> tuple[int, int]:
+        """How many blocks of an actor are timed, and how many come before."""
+        time_map(engine, data, size, 1)
+        each = 1e-6 * data.rows * time_map(engine, data, size, 1)
+        blocks = min(MOST_BLOCKS, max(4, int(self.seconds / each)))
+        return blocks, min(MOST_BLOCKS, max(2, math.ceil(STARTING / each)))
 
     def options(self, network: Network, size: int) -> dict[str, Any]:
         """Of the engine: batches of at most this size, for which a plan is tuned."""
@@ -215,15 +234,12 @@ class Bench:
         }
         streamed: dict[str, list[Streamed]] = {way: [] for way in ways}
         with fasttrt.Engine(model, progress=False, **options) as engine:
-            time_map(engine, data, size, 1)
-            each = time_map(engine, data, size, 1)
-            blocks = int(1e6 * self.seconds / (each * data.rows))
-            blocks = min(MOST_BLOCKS, max(4, blocks))
+            blocks, ahead = self.blocks(engine, data, size)
             for i in range(self.rounds):
                 if i % 2 == 0:
                     mapped.append(time_map(engine, data, size, blocks))
                 for way, through in ways.items():
-                    one = time_ray(data, through, blocks, 1, checks=way != NOTHING)
+                    one = time_ray(data, through, blocks, ahead, checks=way != NOTHING)
                     streamed[way].append(one)
                 if i % 2 == 1:
                     mapped.append(time_map(engine, data, size, blocks))
@@ -257,15 +273,12 @@ class Bench:
         model, options = self.save(network), self.options(network, size)
         found: dict[int, list[float]] = {count: [] for count in actors}
         starts = []
-        blocks = 2
-        for i in range(self.rounds + 1):
+        with fasttrt.Engine(model, progress=False, **options) as engine:
+            blocks, ahead = self.blocks(engine, data, size)
+        for i in range(self.rounds):
             for count in actors if i % 2 == 0 else reversed(actors):
                 through = self.predict(model, None, count, options)
-                one = time_ray(data, through, blocks * count, count)
-                if i == 0:  # how much is enough
-                    blocks = int(1e6 * self.seconds / (one.us_a_row * data.rows * count))
-                    blocks = min(MOST_BLOCKS, max(4, blocks))
-                    continue
+                one = time_ray(data, through, blocks * count, ahead * count)
                 found[count].append(one.us_a_row)
                 starts.append(one.start)
         base = statistics.median(found[actors[0]])
@@ -299,6 +312,7 @@ def start_ray(options: argparse.Namespace) -> None:
     )  # fmt: skip
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.target_max_block_size = BLOCK if options.device != "cpu" else CPU_BLOCK
     context.wait_for_min_actors_s = 300  # so that all are there when the time begins
 
 
