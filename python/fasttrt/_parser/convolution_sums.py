@@ -13,14 +13,13 @@ no value: LeakyRelu with a slope of 1 keeps NaN, infinities and -0, too. It make
 by 6 to 12 %.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
-from fasttrt._parser.node_rules import separator_node
+from fasttrt._graph.traversal import with_inner
 from fasttrt._parser.scope import Scope
+from fasttrt._parser.scoped_rewrites import rewrite_found, separate
 
 if TYPE_CHECKING:
     import onnx
@@ -50,58 +49,21 @@ def separate_convolutions(model: OnnxModel, target: "Target") -> OnnxModel:
         return model
     if not operators & _NEVER_CAPTURED:
         return model
-    if next(_find(model.skeleton.graph, Scope()), None) is None:
-        return model
-    facts = TensorInfo(model)
-    proto = model.copy_skeleton()
-    lines = []
-    for found in reversed(list(_find(proto.graph, Scope()))):  # inner graphs come first
-        node = found.graph.node[found.place]
-        replace_at(found.graph.node, found.place, _separated(node, found.operands, facts))
-        lines.append(
-            f"{node.name or node.output[0]}: a LeakyRelu that changes no value stands between this "
-            f"sum and its convolutions, since {target.library} may be wrong without CUDA "
-            "graphs"
-        )
-    return model.changed(proto, lines[::-1])
+    change = (
+        "a LeakyRelu that changes no value stands between this sum and its convolutions, since "
+        f"{target.library} may be wrong without CUDA graphs"
+    )
+    return rewrite_found(model, _convolved, separate, change)
 
 
-class _Sum(NamedTuple):
-    """A sum of a convolution and another tensor that is not constant."""
-
-    graph: "onnx.GraphProto"
-    place: int
-    operands: list[int]
-    """Which of its inputs are convolutions."""
-
-
-def _find(graph: "onnx.GraphProto", outer: Scope) -> Iterator[_Sum]:
-    """Yield the sums to rewrite, those of subgraphs last."""
-    scope = outer.within(graph)
-    for place, node in enumerate(graph.node):
-        if node.op_type not in _SUMS or node.domain not in ONNX_DOMAINS:
-            continue
-        computed = scope.computed(node)
-        operands = [i for i, name in enumerate(node.input) if _is_convolved(name, scope)]
-        if operands and len(computed) > 1:
-            yield _Sum(graph, place, operands)
-    for node in graph.node:
-        for inner in subgraphs(node):
-            yield from _find(inner, scope)
+def _convolved(node: "onnx.NodeProto", scope: Scope, _facts: TensorInfo) -> list[str] | None:
+    """Return which operands of a sum with a tensor that is not constant are convolutions."""
+    if node.op_type not in _SUMS or len(scope.computed(node)) < 2:
+        return None
+    return [name for name in dict.fromkeys(node.input) if _is_convolved(name, scope)] or None
 
 
 def _is_convolved(name: str, scope: Scope) -> bool:
     """Return whether a tensor is a convolution, but for what becomes part of it."""
     node = scope.origin(name, _CONVOLUTIONS, _PASSED, _SCALED)
     return node is not None and len(scope.computed(node)) == 1
-
-
-def _separated(
-    node: "onnx.NodeProto", operands: list[int], facts: TensorInfo
-) -> "list[onnx.NodeProto]":
-    """Return the sum with a LeakyRelu before each of its convolutions."""
-    steps = []
-    for place in operands:
-        steps.append(separator_node(node.input[place], facts))
-        node.input[place] = steps[-1].output[0]
-    return [*steps, node]

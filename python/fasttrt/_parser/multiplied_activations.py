@@ -11,14 +11,14 @@ With a LeakyRelu between activation and multiplication, all of them are right; w
 changes no value, and it takes no time that could be measured.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
-from fasttrt._parser.node_rules import attribute, separator_node
+from fasttrt._graph.traversal import with_inner
+from fasttrt._parser.node_rules import attribute
 from fasttrt._parser.scope import Scope
+from fasttrt._parser.scoped_rewrites import rewrite_found, separate
 
 if TYPE_CHECKING:
     import onnx
@@ -46,48 +46,24 @@ def separate_activations(model: OnnxModel, target: "Target") -> OnnxModel:
     operators = {node.op_type for node in with_inner(model.skeleton.graph.node)}
     if target.library.family != "rtx" or "Mul" not in operators or not operators & _PRODUCTS:
         return model
-    facts = TensorInfo(model)
-    if next(_find(model.skeleton.graph, Scope(), facts), None) is None:
-        return model
-    proto = model.copy_skeleton()
-    lines = []
-    for found in reversed(list(_find(proto.graph, Scope(), facts))):  # inner graphs come first
-        node = found.graph.node[found.place]
-        replace_at(found.graph.node, found.place, _separated(node, found.factors, facts))
-        lines.append(
-            f"{node.name or node.output[0]}: a LeakyRelu that changes no value stands before this "
-            f"multiplication, since {target.library} would leave out the bias of the activated "
-            "product"
-        )
-    return model.changed(proto, lines[::-1])
+    change = (
+        "a LeakyRelu that changes no value stands before this multiplication, since "
+        f"{target.library} would leave out the bias of the activated product"
+    )
+    return rewrite_found(model, _activated, separate, change)
 
 
-class _Multiplication(NamedTuple):
-    """A Mul with activated products."""
-
-    graph: "onnx.GraphProto"
-    place: int
-    factors: list[str]
-    """Which of its inputs are activated products."""
-
-
-def _find(graph: "onnx.GraphProto", outer: Scope, facts: TensorInfo) -> Iterator[_Multiplication]:
-    """Yield the multiplications to rewrite, those of subgraphs last."""
-    scope = outer.within(graph)
-    for place, node in enumerate(graph.node):
-        if node.op_type != "Mul" or node.domain not in ONNX_DOMAINS:
-            continue
-        is_scaled = any(_is_number(name, scope, facts) for name in node.input)
-        factors = [
-            name
-            for name in dict.fromkeys(node.input)
-            if _is_floating(name, scope, facts) and _is_activated(name, scope, is_scaled)
-        ]
-        if factors:
-            yield _Multiplication(graph, place, factors)
-    for node in graph.node:
-        for inner in subgraphs(node):
-            yield from _find(inner, scope, facts)
+def _activated(node: "onnx.NodeProto", scope: Scope, facts: TensorInfo) -> list[str] | None:
+    """Return which factors of a Mul are activated products."""
+    if node.op_type != "Mul":
+        return None
+    is_scaled = any(_is_number(name, scope, facts) for name in node.input)
+    factors = [
+        name
+        for name in dict.fromkeys(node.input)
+        if _is_floating(name, scope, facts) and _is_activated(name, scope, is_scaled)
+    ]
+    return factors or None
 
 
 def _is_number(name: str, scope: Scope, facts: TensorInfo) -> bool:
@@ -157,14 +133,3 @@ def _has_bias(name: str, scope: Scope) -> bool:
         if maker is not None and len(terms) < _MOST_TERMS:
             terms.extend(maker.input)
     return False
-
-
-def _separated(
-    node: "onnx.NodeProto", factors: list[str], facts: TensorInfo
-) -> "list[onnx.NodeProto]":
-    """Return the multiplication with a LeakyRelu before each of its activated products."""
-    steps = {name: separator_node(name, facts) for name in factors}
-    for place, name in enumerate(node.input):
-        if name in steps:
-            node.input[place] = steps[name].output[0]
-    return [*steps.values(), node]

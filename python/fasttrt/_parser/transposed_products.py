@@ -6,15 +6,15 @@ batch: on an H200 by as much as the values themselves, in float32, float16 and b
 axis of size 1 between the two it is right, and takes no longer.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fasttrt._graph.model import OnnxModel
 from fasttrt._graph.tensor_info import TensorInfo
-from fasttrt._graph.traversal import ONNX_DOMAINS, replace_at, subgraphs, with_inner
+from fasttrt._graph.traversal import with_inner
 from fasttrt._parser.node_chain import NodeChain
 from fasttrt._parser.node_rules import attribute
 from fasttrt._parser.scope import Scope
+from fasttrt._parser.scoped_rewrites import rewrite_found
 
 if TYPE_CHECKING:
     import onnx
@@ -33,19 +33,16 @@ def write_transposed_products(model: OnnxModel, target: "Target") -> OnnxModel:
     nodes = with_inner(model.skeleton.graph.node)
     if target.library.family != "rtx" or not any(map(_exchanges_last, nodes)):
         return model
-    if next(_find(model.skeleton.graph, Scope()), None) is None:
-        return model
-    facts = TensorInfo(model)
-    proto = model.copy_skeleton()
-    lines = []
-    for graph, index in reversed(list(_find(proto.graph, Scope()))):  # inner graphs come first
-        node = graph.node[index]
-        replace_at(graph.node, index, _with_four_axes(node, facts))
-        lines.append(
-            f"{node.name or node.output[0]}: rewritten with four axes, since {target.library} "
-            "transposes products with weights wrongly"
-        )
-    return model.changed(proto, lines[::-1])
+    change = (
+        f"rewritten with four axes, since {target.library} transposes products with weights wrongly"
+    )
+    return rewrite_found(model, _transposed, _with_four_axes, change)
+
+
+def _transposed(node: "onnx.NodeProto", scope: Scope, _facts: TensorInfo) -> str | None:
+    """Return the product with weights that a Transpose exchanges the last axes of."""
+    name = node.input[0] if _exchanges_last(node) else ""
+    return name if name and _is_product(name, scope) else None
 
 
 def _is_product(name: str, scope: Scope) -> bool:
@@ -54,25 +51,13 @@ def _is_product(name: str, scope: Scope) -> bool:
     return node is not None and scope.computed(node) == list(node.input[:1])
 
 
-def _find(graph: "onnx.GraphProto", outer: Scope) -> "Iterator[tuple[onnx.GraphProto, int]]":
-    """Yield the Transposes to rewrite, by graph and index, those of subgraphs last."""
-    scope = outer.within(graph)
-    for index, node in enumerate(graph.node):
-        if _exchanges_last(node) and _is_product(node.input[0], scope):
-            yield graph, index
-    for node in graph.node:
-        for inner in subgraphs(node):
-            yield from _find(inner, scope)
-
-
 def _exchanges_last(node: "onnx.NodeProto") -> bool:
-    is_transpose = node.op_type == "Transpose" and node.domain in ONNX_DOMAINS
-    return is_transpose and list(attribute(node, "perm", ())) == [0, 2, 1]
+    return node.op_type == "Transpose" and list(attribute(node, "perm", ())) == [0, 2, 1]
 
 
-def _with_four_axes(node: "onnx.NodeProto", facts: TensorInfo) -> "list[onnx.NodeProto]":
+def _with_four_axes(node: "onnx.NodeProto", name: str, facts: TensorInfo) -> "list[onnx.NodeProto]":
     chain = NodeChain(node, facts)
-    name, axis = node.input[0], 2
+    axis = 2
     if facts.opset < 13:
         wide = chain.add("Unsqueeze", name, axes=[axis])
         moved = chain.add("Transpose", wide, perm=[0, 3, 2, 1])
