@@ -41,6 +41,7 @@ BATCHES = {"64 KB": 64 * KIB, "1 MB": MIB, "16 MB": 16 * MIB}
 BLOCK = 128 * MIB  # the largest that Ray makes by default
 CPU_BLOCK = 32 * MIB  # of which a processor computes one in a second
 BLOCKS = 2  # that take turns
+ID_BYTES = 8  # of a row's number
 MOST_BLOCKS = 400  # of a round
 CHECKED = 32  # rows of each block
 CHOSEN, NOTHING = "rows at once as predict chooses", "computing nothing"
@@ -69,7 +70,8 @@ class Data:
     def draw(cls, network: Network, nbytes: int) -> Data:
         """Draw rows, and have them numbered in the object store, in blocks of so many bytes."""
         (row,) = network.draw(1)
-        blocks = [network.draw(max(1, nbytes // row.nbytes))[0] for _ in range(BLOCKS)]
+        rows = max(1, nbytes // (row.nbytes + ID_BYTES))
+        blocks = [network.draw(rows)[0] for _ in range(BLOCKS)]
         right = [np.asarray(network.reference(block[:CHECKED])) for block in blocks]
         data = cls(network, blocks, right)
         for number, block in enumerate(blocks):
