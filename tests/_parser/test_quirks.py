@@ -199,15 +199,38 @@ def test_what_crashes_tensorrt_rtx_is_kept_from_it(build: Callable[..., fasttrt.
         build(proto)
 
 
-def negated(declared: int) -> onnx.ModelProto:
-    """Of three values, whatever it declares."""
+def negated(declared: int, x: int = FLOAT, y: int = FLOAT) -> onnx.ModelProto:
+    """Of three values of a type, whatever it declares."""
     node = helper.make_node("Neg", ["x"], ["y"], "negate")
-    x = models.value("x", FLOAT, [1, 3])
+    inputs, outputs = [models.value("x", x, [1, 3])], [models.value("y", y, [1, declared])]
     return helper.make_model(
-        helper.make_graph([node], "g", [x], [models.value("y", FLOAT, [1, declared])]),
+        helper.make_graph([node], "g", inputs, outputs),
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (FLOAT, TensorProto.INT64, "output y: the model declares int64, and computes float32"),
+        (FLOAT, TensorProto.BOOL, "output y: the model declares bool, and computes float32"),
+        (TensorProto.INT64, FLOAT, "output y: the model declares float32, and computes int64"),
+        (TensorProto.INT32, FLOAT, "output tensor y, the parsed type is int32 .* type float32"),
+    ],
+)
+def test_outputs_of_another_type_than_declared_are_refused(
+    build: Callable[..., fasttrt.Plan], x: int, y: int, message: str
+) -> None:
+    with pytest.raises(fasttrt.ParseError, match=message):
+        build(negated(3, x, y))
+
+
+def test_outputs_of_another_width_than_declared_are_converted(
+    build: Callable[..., fasttrt.Plan],
+) -> None:
+    (y,) = build(negated(3, FLOAT, TensorProto.DOUBLE)).metadata["outputs"]
+    assert (y["dtype"], y["engine_dtype"]) == ("float64", "float32")
 
 
 def test_outputs_of_another_shape_than_declared_are_told(

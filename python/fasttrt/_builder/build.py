@@ -27,7 +27,7 @@ from fasttrt._library.plugins import Plugins, Record, load
 from fasttrt._library.tensorrt_log import forward, forwarded
 from fasttrt._parser.model_source import parse_network
 from fasttrt._parser.pipeline import Target
-from fasttrt._parser.quirks import warn_of_other_shapes
+from fasttrt._parser.quirks import check_outputs
 from fasttrt._parser.quirks_v8 import warn_of_opset
 from fasttrt._plan.build_config import BuildConfig, Precision, check_config
 from fasttrt._plan.metadata import GROUPED_CONVOLUTIONS
@@ -188,7 +188,7 @@ def build(
         network, profiles, _ = parsed
         builder = network.builder
         options = _core_options(config, handle, network)
-        warn_of_other_shapes(network.model, [(o[0], o[2]) for o in builder.outputs()])
+        check_outputs(network.model, str(handle), [output[:3] for output in builder.outputs()])
         # Before the build, which may take long: the model's file may change meanwhile.
         metadata = _metadata(parsed, handle, ordinal, config, loaded)
         place = partial(parse_model, model, shapes)

@@ -131,20 +131,36 @@ class _Defaults:
         return found
 
 
-def warn_of_other_shapes(model: OnnxModel, computed: Iterable[tuple[str, Sequence[int]]]) -> None:
-    """Log outputs for which TensorRT computes other shapes, by name, than the model declares.
+def check_outputs(
+    model: OnnxModel, library: str, computed: Iterable[tuple[str, str, Sequence[int]]]
+) -> None:
+    """Compare the outputs that TensorRT computes, by name, dtype and shape, with the model's own.
 
-    One of the two is wrong; many models declare wrong shapes.
+    One of the two is wrong. Many models declare wrong shapes, so these are logged.
+
+    Raises:
+        ParseError: an output is of floating point and declared as something else, or the reverse.
+            Its values would be cut off.
     """
-    declared = {tensor.name: tensor.shape for tensor in model.outputs}
-    for name, found in computed:
+    declared = {tensor.name: tensor for tensor in model.outputs}
+    issues = []
+    for name, dtype, found in computed:
         expected = declared.get(name)
-        if expected is not None and not _may_be_the_same(expected, found):
+        if expected is None:
+            continue
+        kind = str(expected.dtype)  # object: not declared
+        if kind != "object" and ("float" in kind) != ("float" in dtype):
+            reason = f"output {name}: the model declares {kind}, and computes {dtype}"
+            issues.append(ParseIssue(-1, "", "", reason))
+        shape = expected.shape
+        if shape is not None and not _may_be_the_same(shape, found):
             logger.warning(
                 "output %s: the model declares shape %s, TensorRT computes %s; check its results "
                 "with fasttrt compare",
-                name, _shown(expected), _shown(found),
+                name, _shown(shape), _shown(found),
             )  # fmt: skip
+    if issues:
+        raise ParseError(f"{library} cannot build this model", tuple(issues))
 
 
 def _may_be_the_same(declared: Sequence[int | str], found: Sequence[int]) -> bool:
