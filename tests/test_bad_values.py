@@ -162,6 +162,24 @@ def test_options_of_a_build_are_named(rtx: Any, options: dict[str, Any], message
             Engine(NETWORK, **{"device": "cpu"} | options)
 
 
+@pytest.mark.parametrize(
+    ("call", "options", "message"),
+    [
+        (Engine, {"model": NETWORK, "weights": 3}, "weights: expected a path, .* got int: 3"),
+        (fasttrt.compare, {"model": NETWORK, "against": 3}, "against: expected a path, .* int: 3"),
+        (fasttrt.BuildConfig, {"max_aux_streams": 1 << 31}, "from 0 to 2147483647, got 2147483648"),
+        (fasttrt.BuildConfig, {"workspace": -1}, "0 to 9223372036854775807, bytes, got -1"),
+        (fasttrt.Plan, {"data": "m.plan"}, "data: expected bytes, got 'm.plan'"),
+        (fasttrt.Plan, {"data": b"", "metadata": []}, r"metadata: expected a dictionary, got \[\]"),
+    ],
+)
+def test_errors_name_the_argument_and_its_limits(
+    call: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        call(**options, **{"device": "cpu"} if "model" in options else {})
+
+
 def test_long_and_odd_values_are_shown_in_short() -> None:
     class Odd:
         def __repr__(self) -> str:
@@ -170,7 +188,9 @@ def test_long_and_odd_values_are_shown_in_short() -> None:
     for value, shown in (("a" * 1000, "'aaa"), (Odd(), "<Odd>")):
         with pytest.raises(InputError) as caught:
             Batching(max_size=value)  # type: ignore[arg-type]
-        assert f"Batching.max_size: expected an integer >= 1, got {shown}" in str(caught.value)
+        assert f"Batching.max_size: expected an integer from 1 to 2147483647, got {shown}" in str(
+            caught.value
+        )
         assert len(str(caught.value)) < 300
 
 

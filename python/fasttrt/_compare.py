@@ -225,7 +225,7 @@ def _reference(
         return _EngineReference(against)
     if callable(against) and not isinstance(against, os.PathLike):
         return FunctionReference(against, model)
-    other = OnnxModel(against)
+    other = OnnxModel(against, name="against")
     names = {tensor.name for tensor in other.inputs}
     frozen = {name: value for name, value in (freeze or {}).items() if name in names}
     return OnnxReference(transformed(other, frozen))

@@ -119,7 +119,9 @@ def test_map_is_refused_where_others_fill_the_queue(
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "10"])
 def test_the_limit_is_a_number(mlp_model: models.Model, value: Any) -> None:
-    with pytest.raises(InputError, match=r"^max_queue: expected an integer >= 1 or None, got"):
+    with pytest.raises(
+        InputError, match=r"^max_queue: expected an integer from 1 to 2147483647, or None, got"
+    ):
         Engine(mlp_model.proto, device="cpu", max_queue=value)
 
 

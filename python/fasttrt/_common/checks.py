@@ -60,6 +60,16 @@ def is_integer(value: object, min_: int, max_: int | None = None) -> bool:
     return min_ <= int(value) and (max_ is None or int(value) <= max_)
 
 
+def integers(min_: int, max_: int) -> str:
+    """Return how an error names the integers within the limits.
+
+    Examples:
+        >>> integers(1, 8)
+        'an integer from 1 to 8'
+    """
+    return f"an integer from {min_} to {max_}"
+
+
 def check_mapping(name: str, value: Any, expected: str) -> None:
     """Check that an option is None or a mapping with strings as keys.
 

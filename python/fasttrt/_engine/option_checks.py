@@ -38,7 +38,7 @@ def check_options(given: Mapping[str, Any]) -> CheckedOptions:
     weights, tuned = given["weights"], given["tuned"]
     run = RunOptions(
         given["contexts"], given["specialization"], given["cuda_graph"], given["wait"],
-        given["batching"], None if weights is None else OnnxModel(weights),
+        given["batching"], None if weights is None else OnnxModel(weights, name="weights"),
         given["weight_streaming_budget"], as_files(given["plugins"]),
     )  # fmt: skip
     config = check_config(given["config"]).with_precision(given["precision"])

@@ -56,7 +56,11 @@ class OnnxModel:
     """An ONNX model in a file or in memory, read lazily; weights are left to TensorRT."""
 
     def __init__(
-        self, source: "str | os.PathLike[str] | bytes | onnx.ModelProto", *, later: bool = False
+        self,
+        source: "str | os.PathLike[str] | bytes | onnx.ModelProto",
+        *,
+        later: bool = False,
+        name: str = "model",
     ) -> None:
         """Open a path, the bytes of a file, or an ``onnx.ModelProto``.
 
@@ -65,6 +69,7 @@ class OnnxModel:
             later: whether to parse a file only when its graph is needed, which its hash does not;
                 errors in its content are then raised later, too. A file that may have external data
                 is parsed immediately.
+            name: the argument that errors name if ``source`` is something else.
 
         Raises:
             MissingFileError: there is no such file.
@@ -113,7 +118,7 @@ class OnnxModel:
         else:
             onnx = sys.modules.get("onnx")  # it made the model, if this is one
             if onnx is None or not isinstance(source, onnx.ModelProto):
-                raise InputError(f"model: expected {_EXPECTED}, got {_kind_of(source)}")
+                raise InputError(f"{name}: expected {_EXPECTED}, got {_kind_of(source)}")
             self.proto = self._checked(source)
 
     @cached_property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fasttrt import _core
-from fasttrt._common.checks import as_path, is_integer, is_one_of, refuse
+from fasttrt._common.checks import as_path, integers, is_integer, is_one_of, refuse
 from fasttrt._common.file_kinds import MODEL, PLAN, TIMING_CACHE
 from fasttrt._common.input_file import check_file, read_file, reading
 from fasttrt.errors import BuildError, InputError
@@ -131,13 +131,14 @@ class BuildConfig:
         Raises:
             InputError: a value is out of range.
         """
-        for name, max_, expected in (
-            ("workspace", 2**63 - 1, "an integer >= 0, bytes"),
-            ("optimization_level", 5, "an integer from 0 to 5"),
-            ("max_aux_streams", 2**31 - 1, "an integer >= 0"),
+        for name, max_, unit in (
+            ("workspace", 2**63 - 1, ", bytes"),
+            ("optimization_level", 5, ""),
+            ("max_aux_streams", 2**31 - 1, ""),
         ):
             value = getattr(self, name)
-            self._check(name, value is None or is_integer(value, 0, max_), expected)
+            is_known = value is None or is_integer(value, 0, max_)
+            self._check(name, is_known, integers(0, max_) + unit)
         verbosities = ("names", "none", "detailed")
         self._check(
             "profiling_verbosity", is_one_of(self.profiling_verbosity, verbosities), verbosities

@@ -85,6 +85,19 @@ class Plan:
     data: Bytes = field(repr=False)
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check the types.
+
+        Raises:
+            InputError: ``data`` is not bytes, or ``metadata`` not a dictionary.
+        """
+        try:
+            memoryview(self.data)
+        except TypeError:
+            refuse("data", "bytes", self.data)
+        if not isinstance(self.metadata, dict):
+            refuse("metadata", "a dictionary", self.metadata)
+
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the plan with its metadata and a checksum. The file is written atomically.
 

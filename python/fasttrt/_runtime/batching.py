@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from fasttrt._common.checks import is_integer, refuse
+from fasttrt._common.checks import integers, is_integer, refuse
 
 _INT32_MAX = 2**31 - 1
 
@@ -48,11 +48,11 @@ class Batching:
         Raises:
             InputError: a value is out of range.
         """
-        self._check("max_size", is_integer(self.max_size, 1, _INT32_MAX), "an integer >= 1")
+        self._check("max_size", is_integer(self.max_size, 1, _INT32_MAX), integers(1, _INT32_MAX))
         self._check(
             "max_delay_us",
             is_integer(self.max_delay_us, 0, _INT32_MAX),
-            "an integer >= 0, microseconds",
+            f"{integers(0, _INT32_MAX)}, microseconds",
         )
         if self.sizes is not None:
             self._check("sizes", self._are_sizes(), f"ascending sizes that end in {self.max_size}")

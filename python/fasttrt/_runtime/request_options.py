@@ -4,11 +4,12 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
-from fasttrt._common.checks import is_integer, is_one_of, refuse
+from fasttrt._common.checks import integers, is_integer, is_one_of, refuse
 
 Priority: TypeAlias = Literal["normal", "high"]
 """Requests of high priority precede all others that wait."""
 _LEVELS = {"normal": 0, "high": 1}
+_MOST_QUEUED = 2**31 - 1
 _MOST_SECONDS = 1e9
 """A longer timeout is none; the core counts nanoseconds in 64 bits."""
 
@@ -51,5 +52,5 @@ def check_max_queue(value: Any) -> None:
     Raises:
         InputError: it is invalid.
     """
-    if value is not None and not is_integer(value, 1, 2**31 - 1):
-        refuse("max_queue", "an integer >= 1 or None", value)
+    if value is not None and not is_integer(value, 1, _MOST_QUEUED):
+        refuse("max_queue", f"{integers(1, _MOST_QUEUED)}, or None", value)
