@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import fasttrt
 from fasttrt._graph.external_data import has_no_external_data
 from fasttrt._graph.model import OnnxModel
+from fasttrt._parser.model_source import feed_model
 from support import models
 from support.randomness import new_rng
 
@@ -170,6 +171,33 @@ def test_files_below_the_folder_are_read(
         assert build(path).data
     monkeypatch.chdir(folder)
     assert_reads(Path("m.onnx"))
+
+
+@pytest.mark.parametrize("before", [0, 5])
+def test_external_data_without_a_length_is_read(
+    folder: Path, build: Callable[..., fasttrt.Plan], before: int
+) -> None:
+    """The length is optional, and the file may have other data, too."""
+    values = new_rng().standard_normal(before + 9).astype(np.float32)
+    values[before : before + 4] = SECRET
+    (folder / "w").write_bytes(values.tobytes())
+    proto = with_location("w")
+    if before:
+        proto.graph.initializer[0].external_data.add(key="offset", value=str(4 * before))
+    path = save(proto, folder / "m.onnx")
+    assert_reads(path)
+    assert build(path).data
+    found: list[str | bytes] = []
+    feed_model(OnnxModel(path), found.append, lambda content, _: found.append(content))
+    assert isinstance(found[0], bytes)
+    fed = onnx.load_model_from_string(found[0]).graph.initializer[0]
+    assert {entry.key: entry.value for entry in fed.external_data}["length"] == "16"
+    assert "length" not in str(onnx.load(path, load_external_data=False))  # the file is as it was
+    with_length = with_location("w")
+    with_length.graph.initializer[0].external_data.add(key="length", value="16")
+    found.clear()
+    feed_model(OnnxModel(save(with_length, path)), found.append, lambda *_: found.append(b""))
+    assert found == [str(path)]
 
 
 def test_a_cache_of_linked_files_is_read(

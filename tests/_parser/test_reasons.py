@@ -10,6 +10,7 @@ from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import _core
+from fasttrt._parser.reasons import explain
 
 Build = Callable[..., fasttrt.Plan]
 _MICROSOFT = '<ir_version: 9, opset_import: ["" : 17, "com.microsoft" : 1]>'
@@ -122,3 +123,18 @@ def test_a_constant_of_another_type_is_named(build: Build) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(fasttrt.ParseError, match=r"the constant big is uint64, a type"):
         build(model)
+
+
+@pytest.mark.parametrize(("dtype", "is_reason"), [("float", False), ("uint64", True)])
+def test_only_unsupported_types_of_constants_are_reasons(dtype: str, is_reason: bool) -> None:
+    weights = f"{dtype}[2] w = {{1, 2}}"
+    model = parse_model(
+        f'<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) <{weights}> '
+        "{ f = Cast <to=1> (w) y = Add (x, f) }"
+    )
+    reason = "Failed to import initializer: w"
+    (found,) = explain(fasttrt.ParseIssue(-1, "", "", reason), None, model, "TensorRT 10.3")
+    assert ("does not support" in found.reason, reason in found.reason) == (
+        is_reason,
+        not is_reason,
+    )

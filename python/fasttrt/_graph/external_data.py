@@ -83,6 +83,25 @@ def check_external_data(
     return {} if path is None else {path.parent / name: version for name, version in files.items()}
 
 
+def add_lengths(tensors: "Iterable[onnx.TensorProto]") -> bool:
+    """Add the length to external data that lacks it, after `check_external_data`.
+
+    ONNX does not require it, but TensorRT's parser then takes all the rest of the file.
+
+    Returns:
+        Whether any did.
+    """
+    found = [
+        tensor
+        for tensor in tensors
+        if tensor.data_location == tensor.EXTERNAL
+        and all(entry.key != "length" for entry in tensor.external_data)
+    ]
+    for tensor in found:
+        tensor.external_data.add(key="length", value=str(needed_bytes(tensor)))
+    return bool(found)
+
+
 def load_external_data(tensor: "onnx.TensorProto", folder: Path) -> None:
     """Load a tensor's external data into it, after `check_external_data`.
 

@@ -19,6 +19,7 @@ from fasttrt._common.log import logger
 from fasttrt._common.optional_packages import require
 from fasttrt._graph.digest import model_sha256
 from fasttrt._graph.external_data import (
+    add_lengths,
     check_external_data,
     external_tensors,
     has_no_external_data,
@@ -95,6 +96,8 @@ class OnnxModel:
         self.callers: dict[str, int] = {}
         """For the outputs of nodes inlined from a local function: the call's index in the graph of
         `original`."""
+        self.has_added_lengths = False
+        """Whether its file lacks lengths of external data, which were added to `proto`."""
         self._bytes: bytes | None = None
         self._versions: dict[Path, Version] = {}
         """The versions of the files when they were read."""
@@ -163,6 +166,7 @@ class OnnxModel:
                 if tensor.data_location != tensor.EXTERNAL:
                     check_values(tensor)
             self._versions |= check_external_data(found, self.path)
+            self.has_added_lengths = add_lengths(found)
         except UnicodeDecodeError as error:
             raise _no_model(f"the name {_brief(repr(error.object))} is not UTF-8") from None
         except RecursionError:

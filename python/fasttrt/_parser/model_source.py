@@ -39,7 +39,7 @@ def feed_model(
 def _feed_model(
     model: OnnxModel, from_file: Callable[[str], T], from_bytes: Callable[[bytes, str], T]
 ) -> T:
-    if model.path is not None and model.is_in_file:
+    if model.path is not None and model.is_in_file and not model.has_added_lengths:
         return from_file(os.fspath(model.path.absolute()))
     if model.fits_in_memory:
         return from_bytes(model.to_bytes(), os.fspath(model.path.absolute()) if model.path else "")

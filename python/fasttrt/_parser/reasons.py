@@ -196,7 +196,7 @@ def _of_model(reason: str, model: "onnx.ModelProto", library: str) -> "Iterator[
         yield from _unsupported_inputs(model, library)
     if (match := _WEIGHT.search(reason.split("\n")[0])) is not None:
         types = {t.name: t.data_type for graph in graphs_of(model.graph) for t in graph.initializer}
-        if match[1] in types:
+        if match[1] in types and not _is_supported(types[match[1]]):
             name = dtype_name(types[match[1]])
             yield f"the constant {match[1]} is {name}, a type that {library} does not support"
 
@@ -210,11 +210,6 @@ def _unsupported_inputs(model: "onnx.ModelProto", library: str) -> "Iterator[str
         TensorProto.UINT64: "int64 (if all values fit)",
         TensorProto.FLOAT8E5M2: "float16",
     }  # fmt: skip
-    known = {
-        TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
-        TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8,
-        TensorProto.BOOL,
-    }  # fmt: skip
     for value in model.graph.input:
         if not value.type.HasField("tensor_type"):
             kind = value.type.WhichOneof("value") or "unknown"
@@ -222,7 +217,7 @@ def _unsupported_inputs(model: "onnx.ModelProto", library: str) -> "Iterator[str
             yield f"input {value.name} is a {kind}; {library} supports only tensors"
             continue
         dtype = value.type.tensor_type.elem_type
-        if dtype in known:
+        if _is_supported(dtype):
             continue
         text = f"input {value.name} is {dtype_name(dtype)}, a type that {library} does not support"
         if dtype in wider:
@@ -230,6 +225,17 @@ def _unsupported_inputs(model: "onnx.ModelProto", library: str) -> "Iterator[str
         elif dtype == TensorProto.STRING:
             text += "; process strings before the model"
         yield text
+
+
+def _is_supported(dtype: int) -> bool:
+    """Return whether every TensorRT supports a type for inputs and constants."""
+    from onnx import TensorProto
+
+    return dtype in {
+        TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
+        TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8,
+        TensorProto.BOOL,
+    }  # fmt: skip
 
 
 def dtype_name(dtype: int) -> str:
