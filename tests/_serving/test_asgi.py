@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -204,7 +205,15 @@ def test_its_life(engine: fasttrt.Engine) -> None:
     assert engine.infer(np.ones((1, 16), np.float32)).shape == (1, 8)  # its owner closes it
 
 
-@pytest.mark.parametrize("models", [[], {"a": 1}, {1: 2}, "models/"])
-def test_what_is_no_engine(models: Any) -> None:
-    with pytest.raises(fasttrt.InputError, match="models: expected engines by the names"):
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ([], "a mapping from model names to engines, got []"),
+        ("models/", "a mapping from model names to engines, got 'models/'"),
+        ({"a": 1}, "a fasttrt.Engine for 'a', got 1"),
+        *(({name: 2}, f"printable names without slashes, got {name!r}") for name in (1, "", "a/b")),
+    ],
+)
+def test_what_is_not_served(models: Any, message: str) -> None:
+    with pytest.raises(fasttrt.InputError, match=re.escape(f"models: expected {message}")):
         asgi(models)

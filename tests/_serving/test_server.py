@@ -397,6 +397,7 @@ def test_polling_loads_new_models(started: Started, repository: Path) -> None:
 
 
 def test_wrong_options_are_named(engine: fasttrt.Engine, tmp_path: Path) -> None:
+    file = mlp().save(tmp_path / "net.onnx")
     wrong: list[tuple[Callable[[], Any], str]] = [
         (lambda: ServerOptions(host=""), "host: expected an address"),
         (lambda: ServerOptions(http_port=65536), "http_port: expected an integer from 0 to 65535"),
@@ -410,6 +411,13 @@ def test_wrong_options_are_named(engine: fasttrt.Engine, tmp_path: Path) -> None
         (lambda: fasttrt.serve({"a": 3}), "models: expected a fasttrt.Engine for 'a', got 3"),  # type: ignore[dict-item]
         (lambda: fasttrt.serve(tmp_path / "none"), "no such file"),
         (lambda: fasttrt.serve(tmp_path, control="all"), "control: expected"),  # type: ignore[arg-type]
+        (lambda: fasttrt.serve(file, options=3), "options: expected a fasttrt.serving.Server"),  # type: ignore[arg-type]
+        (lambda: fasttrt.serve(file, engine=3), "engine: expected options of .* got 3"),  # type: ignore[arg-type]
+        (lambda: fasttrt.serve(file, engine={"nope": 1}), "engine: .*'nope'"),  # type: ignore[arg-type]
+        (lambda: fasttrt.serve(file, engine={"contexts": -1}), "engine: contexts: expected"),
+        (lambda: fasttrt.serve({"a": engine}, engine={"contexts": 1}), "engine: expected None"),
+        (lambda: fasttrt.serve({"a": engine}, control="poll"), 'control: expected "none" with'),
+        (lambda: fasttrt.serve({"a": engine}, memory_budget=5), "memory_budget: expected None"),
     ]
     for call, message in wrong:
         with pytest.raises(fasttrt.InputError, match=message):

@@ -9,7 +9,7 @@ from fasttrt._common.checks import refuse
 from fasttrt._engine.engine import Engine
 from fasttrt._serving.app import MAX_BODY_BYTES, App
 from fasttrt._serving.http import Request, Response, error_response
-from fasttrt._serving.models import Models
+from fasttrt._serving.models import Models, models_of_engines
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -93,11 +93,12 @@ def asgi(
     made the engines closes them.
 
     Args:
-        models: the engines by the names of their models.
+        models: a mapping from model names to engines.
         max_body_bytes: the limit of a request's body, compressed or not.
 
     Raises:
-        InputError: ``models`` is none of that, or the protocol lacks a type of an engine's.
+        InputError: ``models`` is something else, a name cannot be a model's, or the protocol
+            lacks a type of an engine's.
 
     Examples:
         >>> from fasttrt.serving import asgi
@@ -105,15 +106,9 @@ def asgi(
     """
     if isinstance(models, Models):
         return AsgiApp(App(models, max_body_bytes=max_body_bytes), max_body_bytes)
-    known = isinstance(models, Mapping) and all(
-        isinstance(name, str) and isinstance(engine, Engine) for name, engine in models.items()
-    )
-    if not known:
-        refuse("models", "engines by the names of their models", models)
-    served = Models()
-    for name, engine in models.items():
-        served.add_engine(name, engine)
-    return AsgiApp(App(served, max_body_bytes=max_body_bytes), max_body_bytes)
+    if not isinstance(models, Mapping):
+        refuse("models", "a mapping from model names to engines", models)
+    return AsgiApp(App(models_of_engines(models), max_body_bytes=max_body_bytes), max_body_bytes)
 
 
 def _path(scope: Scope) -> str:

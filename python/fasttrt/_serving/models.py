@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from fasttrt._common.checks import shown
+from fasttrt._common.checks import refuse, shown
 from fasttrt._common.log import logger
 from fasttrt._engine.engine import Engine
 from fasttrt._serving.engine_memory import EngineMemory
@@ -20,6 +20,7 @@ from fasttrt._serving.model_recovery import ModelRecovery
 from fasttrt._serving.model_source import ModelSource, SourceFiles, uploaded
 from fasttrt._serving.model_table import ModelTable
 from fasttrt._serving.parallel_load import load_all
+from fasttrt._serving.repository import is_model_name
 from fasttrt.errors import Error, InputError
 
 
@@ -246,3 +247,19 @@ class Models(ModelTable):
         finally:
             if upload is not None:
                 upload.cleanup()
+
+
+def models_of_engines(engines: Mapping[str, Engine]) -> Models:
+    """Serve engines by the names of their models; see `Models.add_engine`.
+
+    Raises:
+        InputError: a name cannot be a model's, or a value is not an engine.
+    """
+    models = Models()
+    for name, engine in engines.items():
+        if not isinstance(name, str) or not is_model_name(name):
+            refuse("models", "printable names without slashes", name)
+        if not isinstance(engine, Engine):
+            refuse("models", f"a fasttrt.Engine for {name!r}", engine)
+        models.add_engine(name, engine)
+    return models

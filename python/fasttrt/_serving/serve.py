@@ -5,16 +5,17 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fasttrt._common.checks import as_path, is_integer, refuse
+from fasttrt._common.checks import as_path, check_mapping, is_integer, refuse
 from fasttrt._common.log import logger
 from fasttrt._engine.engine import Engine
 from fasttrt._engine.engine_options import EngineOptions
+from fasttrt._engine.option_checks import check_sent_options
 from fasttrt._serving.engine_settings import EngineDefaults
 from fasttrt._serving.model_source import open_source
-from fasttrt._serving.models import Models
-from fasttrt._serving.repository import is_model_name
+from fasttrt._serving.models import Models, models_of_engines
 from fasttrt._serving.server import Server
 from fasttrt._serving.server_options import DEFAULT_GRPC_PORT, ServerOptions
+from fasttrt.errors import InputError
 
 
 def serve(
@@ -42,8 +43,8 @@ def serve(
         metrics_port: the port of ``/metrics``; None: only ``http_port`` has it.
         options: all other options; ``host`` and the ports replace its own.
         engine: options of the engines of a path.
-        control: whether clients may load and unload models (``"explicit"``, which loads none at the
-            start), or changed files are (``"poll"``).
+        control: whether clients may load and unload a path's models (``"explicit"``, which loads
+            none at the start), or changed files are (``"poll"``).
         allow_shared_memory: whether clients may keep tensors in shared memory; see `ServerOptions`,
             where it can be set, too.
         memory_budget: the bytes that the engines of a path may take together: on GPUs, or their
@@ -54,7 +55,7 @@ def serve(
         The server. Close it before its engines.
 
     Raises:
-        InputError: an option or a name is wrong.
+        InputError: an option or a name is wrong, or an option of a path is given with engines.
         Error: a port cannot be had, the message names it; or gRPC cannot.
 
     Examples:
@@ -65,6 +66,8 @@ def serve(
         >>> server.close()
         True
     """
+    if not isinstance(options, (ServerOptions, type(None))):
+        refuse("options", "a fasttrt.serving.ServerOptions or None", options)
     given = dict(vars(options or ServerOptions()))
     given |= {"host": host, "http_port": http_port, "grpc_port": grpc_port}
     given["metrics_port"] = metrics_port
@@ -75,8 +78,14 @@ def serve(
         refuse("control", '"none", "poll" or "explicit"', control)
     if memory_budget is not None and not is_integer(memory_budget, 1):
         refuse("memory_budget", "bytes, or None", memory_budget)
+    _check_engine_options(engine)
     if isinstance(models, Mapping):
-        return Server(_of_engines(models), own)
+        for name, value in (("engine", engine), ("memory_budget", memory_budget)):
+            if value is not None:
+                refuse(name, "None with engines, as it is for the models of a path", value)
+        if control != "none":
+            refuse("control", '"none" with engines, as it is for the models of a path', control)
+        return Server(models_of_engines(models), own)
     source = open_source(as_path("models", models, "engines by name, or a path"))
     defaults = EngineDefaults(dict(engine or {}))
     found = Models(source, defaults=defaults, control=control, memory_budget=memory_budget)
@@ -91,12 +100,11 @@ def serve(
     return server
 
 
-def _of_engines(engines: Mapping[str, Any]) -> Models:
-    models = Models()
-    for name, engine in engines.items():
-        if not isinstance(name, str) or not is_model_name(name):
-            refuse("models", "printable names without slashes", name)
-        if not isinstance(engine, Engine):
-            refuse("models", f"a fasttrt.Engine for {name!r}", engine)
-        models.add_engine(name, engine)
-    return models
+def _check_engine_options(engine: Any) -> None:
+    check_mapping("engine", engine, "options of fasttrt.Engine by name")
+    try:
+        check_sent_options(Engine, engine or {})
+    except TypeError as error:  # there is no such option
+        raise InputError(f"engine: expected options of fasttrt.Engine: {error}") from None
+    except InputError as error:
+        raise InputError(f"engine: {error}") from None
