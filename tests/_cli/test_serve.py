@@ -127,6 +127,7 @@ def test_explicit_mode_loads_what_it_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options_are_named(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "net").mkdir()
     done = run_command("serve", tmp_path, *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
@@ -140,6 +141,21 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         assert f"127.0.0.1:{port}" in done.stderr
         process.terminate()
         assert process.wait(60) == 0
+
+
+def test_a_folder_without_models(tmp_path: Path) -> None:
+    file = mlp().save(tmp_path / "net.onnx")
+    done = run_command("serve", tmp_path, "--http-port", "0", "--no-grpc", "--no-metrics")
+    assert done.returncode == 2, done.stderr
+    expected = "expected NAME/1/model.onnx or NAME/1/model.plan; to serve a single file, pass"
+    message = f"no model in '{tmp_path}': {expected} '{file}'"
+    assert message in done.stderr
+    assert done.stdout == ""
+    options = ["--no-metrics", "--model-control-mode", "explicit"]
+    with serving(tmp_path, *options) as (process, _, lines):  # clients may bring some
+        assert lines[1:] == ["ready"]
+        process.terminate()
+        assert f"warning: {message}" in process.communicate(timeout=60)[1]
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:

@@ -396,6 +396,18 @@ def test_polling_loads_new_models(started: Started, repository: Path) -> None:
     wait_until(lambda: ask(server, "GET", "/v2/models/net/ready")[0] == 200, PATIENCE)
 
 
+def test_only_a_folder_that_may_get_models_may_be_empty(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(fasttrt.InputError, match=r"no model in '.*': expected NAME/1/model\.onnx"):
+        fasttrt.serve(tmp_path, http_port=0, metrics_port=None)
+    for control in ("poll", "explicit"):
+        caplog.clear()
+        with fasttrt.serve(tmp_path, http_port=0, metrics_port=None, control=control) as server:
+            wait_until(lambda: ask(server, "GET", "/v2/health/ready")[0] == 200, PATIENCE)
+        assert f"no model in '{tmp_path}'" in caplog.text
+
+
 def test_wrong_options_are_named(engine: fasttrt.Engine, tmp_path: Path) -> None:
     file = mlp().save(tmp_path / "net.onnx")
     wrong: list[tuple[Callable[[], Any], str]] = [

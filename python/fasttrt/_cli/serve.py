@@ -38,7 +38,8 @@ def serve(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A folder of models in Triton's layout, an ONNX model, or a plan.",
+            help="A folder of models in Triton's layout (NAME/1/model.onnx), an ONNX model, or a "
+            "plan.",
             metavar="PATH", exists=True,
         ),
     ],
@@ -260,7 +261,7 @@ def serve(
     """Serve models over HTTP and gRPC, by Triton's protocol."""
     from fasttrt._serving.build_log import BuildLog
     from fasttrt._serving.engine_settings import EngineDefaults
-    from fasttrt._serving.model_source import open_source
+    from fasttrt._serving.model_source import open_served
     from fasttrt._serving.models import Models
     from fasttrt._serving.server import Server
     from fasttrt._serving.server_options import ServerOptions
@@ -299,7 +300,7 @@ def serve(
             trace_file=trace_file, trace_rate=trace_rate,
         )  # fmt: skip
     models = Models(
-        open_source(path),
+        open_served(path, control),
         defaults=EngineDefaults({"progress": BuildLog(), **engine}, batching, max_queue_delay),
         control=control,
         allow_files=allow_model_files,

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fasttrt._common.checks import shown
 from fasttrt._common.input_file import Version, check_file
+from fasttrt._common.log import logger
 from fasttrt._serving.errors import UnknownModelError
 from fasttrt._serving.loaded_model import ModelFiles
 from fasttrt._serving.model_config import ModelConfig
@@ -109,6 +110,24 @@ def open_source(path: Path, options: Path | None = None) -> ModelSource:
         MissingFileError, InputError: it is neither.
     """
     return Repository(path) if path.is_dir() else SingleFile(path, options)
+
+
+def open_served(path: Path, control: str) -> ModelSource:
+    """Return the models of a server; a folder without any is an error unless some may come.
+
+    Args:
+        path: a folder of models, or a single file.
+        control: who loads models after the start, see `Models`.
+
+    Raises:
+        MissingFileError, InputError: it is neither, or the folder has no models and gets none.
+    """
+    source = open_source(path)
+    if isinstance(source, Repository) and (problem := source.problem()):
+        if control == "none":
+            raise InputError(problem)
+        logger.warning("%s", problem)
+    return source
 
 
 def uploaded(

@@ -142,6 +142,14 @@ class Repository:
             sorted(e.name for e in self.path.iterdir() if is_model_name(e.name) and e.is_dir())
         )
 
+    def problem(self) -> str:
+        """Say that there are no models, and what was expected; empty if there are some."""
+        if self.names():
+            return ""
+        text = f"no model in {str(self.path)!r}: expected NAME/1/model.onnx or NAME/1/model.plan"
+        files = sorted(f for f in self.path.iterdir() if f.suffix in (".onnx", ".plan"))
+        return f"{text}; to serve a single file, pass {str(files[0])!r}" if files else text
+
     def folder(self, name: str) -> ModelFolder:
         """Return the folder of a model.
 

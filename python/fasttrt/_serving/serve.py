@@ -11,7 +11,7 @@ from fasttrt._engine.engine import Engine
 from fasttrt._engine.engine_options import EngineOptions
 from fasttrt._engine.option_checks import check_sent_options
 from fasttrt._serving.engine_settings import EngineDefaults
-from fasttrt._serving.model_source import open_source
+from fasttrt._serving.model_source import open_served
 from fasttrt._serving.models import Models, models_of_engines
 from fasttrt._serving.server import Server
 from fasttrt._serving.server_options import DEFAULT_GRPC_PORT, ServerOptions
@@ -35,7 +35,7 @@ def serve(
 
     Args:
         models: engines by name, which stay the program's; or the path of a model, or of a folder of
-            models in Triton's layout, which are loaded in the background.
+            models in Triton's layout (``NAME/1/model.onnx``), which are loaded in the background.
         host: the address to listen on; only this machine's by default.
         http_port: the port; 0: one that is free, see `Server.http_port`.
         grpc_port: the port of gRPC; 0: one that is free; None: no gRPC. 8001, the default, is only
@@ -44,7 +44,8 @@ def serve(
         options: all other options; ``host`` and the ports replace its own.
         engine: options of the engines of a path.
         control: whether clients may load and unload a path's models (``"explicit"``, which loads
-            none at the start), or changed files are (``"poll"``).
+            none at the start), or changed files are (``"poll"``). Only with these may a folder be
+            empty.
         allow_shared_memory: whether clients may keep tensors in shared memory; see `ServerOptions`,
             where it can be set, too.
         memory_budget: the bytes that the engines of a path may take together: on GPUs, or their
@@ -86,7 +87,7 @@ def serve(
         if control != "none":
             refuse("control", '"none" with engines, as it is for the models of a path', control)
         return Server(models_of_engines(models), own)
-    source = open_source(as_path("models", models, "engines by name, or a path"))
+    source = open_served(as_path("models", models, "engines by name, or a path"), control)
     defaults = EngineDefaults(dict(engine or {}))
     found = Models(source, defaults=defaults, control=control, memory_budget=memory_budget)
     server = Server(found, own, poll_seconds=15.0 if control == "poll" else None)
