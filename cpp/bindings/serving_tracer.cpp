@@ -37,7 +37,7 @@ void register_tracer(py::module_& module) {
   py::class_<Tracer, std::shared_ptr<Tracer>>(module, "Tracer",
                                               "Writes when what became of single requests.")
       .def(py::init(&open_tracer), py::arg("path"),
-           "Begin a trace. Raises InputError where the file cannot be written, or is no trace.")
+           "Begin a trace. Raises InputError where the file cannot be written, or is not a trace.")
       .def("set", &set, py::arg("model"), py::arg("is_on"), py::arg("rate"), py::arg("count"),
            "Trace one of so many requests to a model, so often (-1: for ever); '': to all models "
            "without a setting of their own.")

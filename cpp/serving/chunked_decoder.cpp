@@ -49,7 +49,7 @@ void ChunkedDecoder::take_size(char c) noexcept {
   } else if (c == ';') {
     state_ = State::extension;
   } else {
-    refuse("a chunk's size is no hexadecimal number");
+    refuse("invalid chunk size: not a hexadecimal number");
   }
 }
 

@@ -49,7 +49,7 @@ HttpParser::Result HttpParser::refuse(int status, std::string_view reason) noexc
 HttpParser::Result HttpParser::parse(std::string_view bytes) {
   if (scanned_ == 0 && bytes.starts_with(line_end)) begin_ = scanned_ = line_end.size();
   if (bytes.size() > begin_ && bytes[begin_] != '\r' && !is_token_character(bytes[begin_])) {
-    return refuse(400, "this is no HTTP request");
+    return refuse(400, "not an HTTP request");
   }
   constexpr std::size_t around_target = max_method_bytes + std::string_view(" HTTP/1.1 ").size();
   const auto max_line_end = begin_ + limits_.max_target_bytes + around_target;
@@ -109,7 +109,7 @@ bool HttpParser::parse_request_line(std::string_view line) {
     return true;
   } else if (version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) &&
              version[6] == '.' && is_digit(version[7])) {
-    refuse(505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+    refuse(505, "only HTTP/1.0 and HTTP/1.1 are supported");
   } else {
     refuse(400, "the request line does not end in a version of HTTP");
   }
@@ -140,9 +140,9 @@ bool HttpParser::interpret_headers() {
   const bool is_old = head_.minor_version == 0;
   head_.keeps_alive = !closes_ && (!is_old || asks_to_keep_alive_);
   if (hosts_ > 1 || (hosts_ == 0 && !is_old)) {
-    refuse(400, "a request has one Host header");
+    refuse(400, "expected exactly one Host header");
   } else if (head_.is_chunked && head_.content_length) {
-    refuse(400, "a request has either Content-Length or Transfer-Encoding");
+    refuse(400, "expected either Content-Length or Transfer-Encoding, got both");
   } else if (head_.is_chunked && is_old) {
     refuse(400, "HTTP/1.0 has no Transfer-Encoding");
   } else {

@@ -30,7 +30,7 @@ FileDescriptor open_object(const std::string& key) {
   }
   struct stat about{};
   if (::fstat(object.get(), &about) != 0 || !S_ISREG(about.st_mode)) {
-    throw InputError("Unable to open shared memory region: '" + key + "': it is no memory");
+    throw InputError("Unable to open shared memory region: '" + key + "': not a shared memory object");
   }
   return object;
 }

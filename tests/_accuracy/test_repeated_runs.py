@@ -65,7 +65,7 @@ def test_other_faults_are_named() -> None:
     y = new_rng().standard_normal((3, 5))
     broken = y.copy()
     broken[1, 2] = np.nan
-    assert "run 2 of the same input has 1 elements NaN or infinite" in _reasons([y, broken], y)[0]
+    assert "run 2 of the same input has 1 NaN or infinite elements" in _reasons([y, broken], y)[0]
     assert any(
         "run 2 of the same input has shape (3, 4), but the reference has (3, 5)" in reason
         for reason in _reasons([y, y[:, :4]], y)

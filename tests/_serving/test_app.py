@@ -261,7 +261,7 @@ BAD_REQUESTS: list[tuple[str, Any, dict[str, str], int, str]] = [
     ("classification", of({**X, **DATA}, outputs=[{"name": "y", "parameters": {"classification": -1}}]), {}, 400, "classification to be an integer >= 0"),  # noqa: E501
     ("output in shared memory", of({**X, **DATA}, outputs=[{"name": "y", "parameters": {"shared_memory_region": "r"}}]), {}, 501, "shared memory is not allowed"),  # noqa: E501
     ("other encoding", of({**X, **DATA}), {"Content_Encoding": "br"}, 501, "expected gzip or deflate, got 'br'"),  # noqa: E501
-    ("no gzip", of({**X, **DATA}), {"Content_Encoding": "gzip"}, 400, "the body is no gzip"),
+    ("no gzip", of({**X, **DATA}), {"Content_Encoding": "gzip"}, 400, "the body is not valid gzip"),
 ]
 # fmt: on
 

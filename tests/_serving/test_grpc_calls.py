@@ -117,7 +117,7 @@ def test_wrong_messages_and_methods(channel: grpc.Channel, stub: Any) -> None:
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     fails(grpc.StatusCode.UNIMPLEMENTED, call("Nothing"), b"", metadata=KEY, match="Nothing")
     for method in ("ModelInfer", "ModelConfig"):
-        fails(invalid, call(method), b"\xff", metadata=KEY, match="expected a message Model")
+        fails(invalid, call(method), b"\xff", metadata=KEY, match=f"cannot parse {method}Request")
     for request in (service_pb2.ModelConfigRequest(), service_pb2.ModelConfigRequest(name="ü%")):
         match = "'ü%' is not found" if request.name else "expected the name of a model, got none"
         fails(invalid, stub.ModelConfig, request, metadata=KEY, match=match)
@@ -185,7 +185,7 @@ def test_without_any_implementation(
         ):
             assert server.grpc_port is None
             assert server.is_ready
-    assert "there is no gRPC: nghttp2 cannot be loaded" in caplog.text
+    assert "gRPC is not available: nghttp2 cannot be loaded" in caplog.text
 
 
 def test_a_library_may_be_named(repository: Path) -> None:

@@ -67,6 +67,29 @@ def test_what_is_no_request_ends_the_connection(front: Front, request_: bytes, s
     assert len(front.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (b"\x16\x03\x01\x02\x00", "not an HTTP request"),
+        (GET.replace(b"1.1", b"2.0"), "only HTTP/1.0 and HTTP/1.1 are supported"),
+        (GET.replace(b"Host: test\r\n", b""), "expected exactly one Host header"),
+        (GET.replace(b"Host", b"Host: other\r\nHost"), "expected exactly one Host header"),
+        (
+            GET.replace(b"Host", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\nHost"),
+            "expected either Content-Length or Transfer-Encoding, got both",
+        ),
+        (
+            GET.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost") + b"1x\r\n",
+            "invalid chunk size: not a hexadecimal number",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(front: Front, request_: bytes, message: str) -> None:
+    with front.connect() as client:
+        client.send(request_)
+        assert json.loads(client.answer()[2]) == {"error": message}
+
+
 def test_bytes_that_come_one_by_one(front: Front) -> None:
     x = samples()
     with front.connect() as client:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,19 @@ def test_wrong_registrations(
     assert status == 400
     assert message in answer.decode()
     assert client.get_system_shared_memory_status() == []
+
+
+def test_an_object_that_is_not_memory_is_refused(client: InferenceServerClient) -> None:
+    name = f"fasttrt-{uuid.uuid4().hex}"
+    pipe = Path("/dev/shm", name)
+    os.mkfifo(pipe)
+    try:
+        with pytest.raises(
+            InferenceServerException, match=f"'/{name}': not a shared memory object"
+        ):
+            client.register_system_shared_memory("r", f"/{name}", 1)
+    finally:
+        pipe.unlink()
 
 
 def test_wrong_requests(client: InferenceServerClient, model: Model) -> None:

@@ -76,5 +76,5 @@ def _fault(sample: Sample, other: str) -> str:
     if sample.mismatch:
         return f"has {sample.mismatch.replace('the reference', other)}"
     if sample.nonfinite_mismatches:
-        return f"has {sample.nonfinite_mismatches} elements NaN or infinite that {other} has not"
+        return f"has {sample.nonfinite_mismatches} NaN or infinite elements that {other} lacks"
     return f"is {sample.errors.max_abs:.3g} off {other}"

@@ -46,37 +46,37 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            help="The address to listen on; 0.0.0.0: all of the machine's.",
+            help="Address to listen on; 0.0.0.0 for all interfaces.",
             metavar="ADDRESS", rich_help_panel=_SERVER,
         ),
     ] = "127.0.0.1",
     http_port: Annotated[
         int,
         typer.Option(
-            help="The port of HTTP; 0: one that is free.", metavar="PORT", rich_help_panel=_SERVER
+            help="HTTP port; 0 picks a free one.", metavar="PORT", rich_help_panel=_SERVER
         ),
     ] = 8000,
     grpc_port: Annotated[
         int | None,
         typer.Option(
-            help="The port of gRPC; 0: one that is free. By default, 8001 if it can be had.",
+            help="gRPC port; 0 picks a free one. By default, 8001 if available.",
             metavar="PORT", rich_help_panel=_SERVER, show_default="8001",
         ),
     ] = None,
     no_grpc: Annotated[
-        bool, typer.Option("--no-grpc", help="Have no gRPC.", rich_help_panel=_SERVER)
+        bool, typer.Option("--no-grpc", help="Disable gRPC.", rich_help_panel=_SERVER)
     ] = False,
     metrics_port: Annotated[
         int,
         typer.Option(
-            help="The port of /metrics, which the port of HTTP has, too.",
+            help="Port of /metrics, which the HTTP port serves, too; 0 picks a free one.",
             metavar="PORT", rich_help_panel=_SERVER,
         ),
     ] = 8002,
     no_metrics: Annotated[
         bool,
         typer.Option(
-            "--no-metrics", help="Have no port of /metrics.", rich_help_panel=_SERVER
+            "--no-metrics", help="Disable the metrics port.", rich_help_panel=_SERVER
         ),
     ] = False,
     http_threads: Annotated[
@@ -124,7 +124,7 @@ def serve(
     trace_rate: Annotated[
         int,
         typer.Option(
-            help="Of how many requests one is traced.", metavar="N", rich_help_panel=_SERVER
+            help="Trace one in N requests.", metavar="N", rich_help_panel=_SERVER
         ),
     ] = 1000,
     allow_shared_memory: Annotated[
@@ -201,7 +201,7 @@ def serve(
     repository_poll_secs: Annotated[
         int,
         typer.Option(
-            help="Seconds between two looks at the files, to poll.",
+            help="Seconds between checks for changed files, in poll mode.",
             metavar="SECONDS", rich_help_panel=_MODELS,
         ),
     ] = 15,
@@ -311,7 +311,7 @@ def serve(
         server = Server(models, server_options, poll_seconds=poll_seconds)
     if grpc_port is not None and server.grpc_port is None:
         server.close(0)
-        raise Error(f"--grpc-port: gRPC cannot be had at port {grpc_port}; the log says why")
+        raise Error(f"--grpc-port: gRPC is not available on port {grpc_port}; the log says why")
     names = None if control != "explicit" or load_model == ["*"] else (load_model or [])
     with _Stop() as stop:
         options.say(f"listening on http://{server.url}")

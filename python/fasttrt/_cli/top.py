@@ -28,7 +28,7 @@ def top(
     ] = "http://localhost:8000",
     interval: Annotated[
         float,
-        typer.Option(help="Seconds between two looks.", metavar="SECONDS", min=0.1, max=3600),
+        typer.Option(help="Seconds between samples.", metavar="SECONDS", min=0.1, max=3600),
     ] = 1.0,
     api_key_file: Annotated[
         Path | None,
@@ -40,7 +40,7 @@ def top(
     once: Annotated[
         bool,
         typer.Option(
-            "--once", help="Look twice, print what happened in between, and end.",
+            "--once", help="Take two samples, print the difference and exit.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,

@@ -16,7 +16,7 @@ def parse_byte_size(what: str, text: str) -> int:
         text: bytes, or a number with a unit, as in ``"500M"`` or ``"20GiB"``.
 
     Raises:
-        InputError: it is no size.
+        InputError: it is not a size.
 
     Examples:
         >>> parse_byte_size("limit", "2G")

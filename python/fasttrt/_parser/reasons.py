@@ -180,7 +180,8 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
         defined |= {name for other in all_nodes(model) for name in other.output}
         missing = [name for name in node.input if name and name not in defined]
         if missing:
-            return f"its input {', '.join(missing)} is no node's output, graph input or initializer"
+            names = ", ".join(missing)
+            return f"its input {names} is not a node's output, a graph input or an initializer"
     return plain(reason)
 
 

@@ -56,7 +56,7 @@ def check_actor_options(given: Any) -> None:
     """Check the ``ray_actor_options`` that a deployment is given.
 
     Raises:
-        InputError: they are no mapping, or name GPUs.
+        InputError: not a mapping, or it names GPUs.
     """
     if not isinstance(given, Mapping):
         refuse("serve_options: ray_actor_options", "a mapping", given)

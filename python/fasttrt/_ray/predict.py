@@ -45,8 +45,8 @@ def predict(
 
     Args:
         dataset: a dataset with a column for each input, or the path of Parquet files.
-        model: see `Predictor`. What is no path, nor a reference, is put into Ray's object
-            store, once a machine.
+        model: see `Predictor`. Anything that is neither a path nor a reference is put into Ray's
+            object store, once per machine.
         device: see `Engine`; ``"cpu"`` takes no GPU. GPUs are numbered as the actor sees them: its
             only one is ``"cuda:0"``.
         batch_size: rows that an actor gets at once, and splits into what the engine takes; Ray

@@ -29,7 +29,7 @@ def from_binary(what: str, datatype: str, shape: Sequence[int], data: Body) -> A
         data: all of its bytes.
 
     Raises:
-        InputError: there are too few or too many of them, or they are no such values.
+        InputError: there are too few or too many of them, or they are not such values.
     """
     if datatype == BYTES:
         return _strings(what, shape, data)

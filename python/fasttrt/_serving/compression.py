@@ -37,7 +37,9 @@ def decompress(body: Body, encoding: str, limit: int) -> Body:
         try:
             parts.append(member.decompress(rest, limit - size + 1))
         except zlib.error as error:
-            raise InputError(f"Content-Encoding: the body is no {encoding}: {error}") from None
+            raise InputError(
+                f"Content-Encoding: the body is not valid {encoding}: {error}"
+            ) from None
         size += len(parts[-1])
         if size > limit:
             raise HttpError(413, f"the body has more than {limit} bytes when decompressed")

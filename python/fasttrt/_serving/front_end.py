@@ -40,7 +40,7 @@ class FrontEnd:
             answer_grpc: answers messages of gRPC, if there is a port for it.
 
         Raises:
-            Error: a port cannot be had; the message names it.
+            Error: a port is not available; the message names it.
             LibraryNotFoundError: there is to be gRPC, without nghttp2.
         """
         self._http = _core.HttpServer(options)

@@ -124,7 +124,7 @@ class GrpcGateway:
             empty.ParseFromString(bytes(body))
         except DecodeError as error:
             name = empty.DESCRIPTOR.name
-            raise InputError(f"expected a message {name}, got something else: {error}") from None
+            raise InputError(f"cannot parse {name}: {error}") from None
         return empty
 
 

@@ -36,7 +36,7 @@ def open_front_ends(
         The core's front end, and grpcio's if that one has the port of gRPC.
 
     Raises:
-        Error: a port cannot be had, or gRPC cannot at another port than the default one.
+        Error: a port is not available, or gRPC is not and its port is not the default one.
     """
     core_options.grpc_port = options.grpc_port
     try:
@@ -54,7 +54,7 @@ def open_front_ends(
             if options.grpc_port != DEFAULT_GRPC_PORT:
                 without.close(0)
                 raise
-            logger.warning("there is no gRPC: %s", problem)
+            logger.warning("gRPC is not available: %s", problem)
             return without, None
     if front.grpc_port:
         logger.info("gRPC on port %d, by nghttp2", front.grpc_port)

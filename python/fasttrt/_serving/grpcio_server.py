@@ -33,7 +33,7 @@ class GrpcioServer:
             answer: answers messages.
 
         Raises:
-            Error: the port cannot be had.
+            Error: the port is not available.
         """
         self._options = options
         self._answer = answer

@@ -37,9 +37,9 @@ def serve(
         models: engines by name, which stay the program's; or the path of a model, or of a folder of
             models in Triton's layout (``NAME/1/model.onnx``), which are loaded in the background.
         host: the address to listen on; only this machine's by default.
-        http_port: the port; 0: one that is free, see `Server.http_port`.
-        grpc_port: the port of gRPC; 0: one that is free; None: no gRPC. 8001, the default, is only
-            tried: where it cannot be had, a warning in the log says why.
+        http_port: the HTTP port; 0 picks a free one, see `Server.http_port`.
+        grpc_port: the gRPC port; 0 picks a free one; None: no gRPC. 8001, the default, is only
+            tried: if it is not available, a warning in the log says why.
         metrics_port: the port of ``/metrics``; None: only ``http_port`` has it.
         options: all other options; ``host`` and the ports replace its own.
         engine: options of the engines of a path.
@@ -57,7 +57,7 @@ def serve(
 
     Raises:
         InputError: an option or a name is wrong, or an option of a path is given with engines.
-        Error: a port cannot be had, the message names it; or gRPC cannot.
+        Error: a port is not available, the message names it; or gRPC is not.
 
     Examples:
         >>> engine = fasttrt.Engine("m.onnx")

@@ -52,7 +52,7 @@ class Server:
             poll_seconds: how often to look for changed files; None: never.
 
         Raises:
-            Error: a port cannot be had, the message names it; or gRPC cannot.
+            Error: a port is not available, the message names it; or gRPC is not.
             FileError: the file with the API keys is wrong.
             InputError: the access log or the trace cannot be written, or is of another kind.
         """

@@ -19,9 +19,9 @@ class ServerOptions:
 
     Attributes:
         host: The address to listen on; ``"0.0.0.0"``: all of the machine's.
-        http_port: The port of HTTP; 0: one that is free.
-        grpc_port: The port of gRPC; 0: one that is free; None: no gRPC. 8001, the default, is only
-            tried: where it cannot be had, a warning in the log says why.
+        http_port: The HTTP port; 0 picks a free one.
+        grpc_port: The gRPC port; 0 picks a free one; None: no gRPC. 8001, the default, is only
+            tried: if it is not available, a warning in the log says why.
         metrics_port: The port of ``/metrics``; None: only ``http_port`` has it.
         http_threads: How many threads read requests and write answers.
         max_connections: Further connections are refused.
@@ -41,7 +41,7 @@ class ServerOptions:
             output.
         trace_file: A file to which requests are traced, in Chrome's format; an earlier trace there
             is replaced.
-        trace_rate: Of how many requests one is traced, if any are.
+        trace_rate: One in this many requests is traced, if there is a ``trace_file``.
     """
 
     host: str = "127.0.0.1"

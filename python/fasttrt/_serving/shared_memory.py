@@ -65,7 +65,7 @@ class SharedPart:
 class SharedMemory:
     """The regions that clients have registered, in one name space for all kinds of memory.
 
-    A region that is unregistered is let go of when the requests that use it are over.
+    A region that is unregistered is released when the requests that use it are over.
 
     Attributes:
         table: the regions, for a front end to use; None: shared memory is off.
