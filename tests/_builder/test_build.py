@@ -347,7 +347,7 @@ def test_an_option_is_taken(build: Build, options: dict[str, Any], changes_the_p
         ({"compute_capabilities": ("8.6", "current")}, "compute_capabilities", "kCURRENT"),
         ({"tf32": False}, "tf32=False", "NVIDIA_TF32_OVERRIDE=0"),
         ({"hardware_compatibility": "ampere_plus"}, "hardware_compatibility", "is not an option"),
-        ({"version_compatible": True}, "", "libnvinfer_lean"),
+        ({"version_compatible": True}, "version_compatible", "exclude_lean_runtime=True"),
         ({"workspace": 0}, "", "workspace"),
     ],
     ids=str,

@@ -52,7 +52,8 @@ class BuildConfig:
             TensorRT 8.6 and later; ``"same_compute_capability"`` from 10.9 on. For TensorRT-RTX use
             ``compute_capabilities``.
         version_compatible: Whether later releases can run the plan too, through the lean runtime
-            that it contains; see ``engine_host_code``.
+            that it contains; see ``engine_host_code``. TensorRT-RTX has no lean runtime: it accepts
+            this only with ``exclude_lean_runtime``.
         exclude_lean_runtime: Whether to leave the lean runtime out of a plan that is
             ``version_compatible``.
         refit: Whether the engine's weights can be replaced later, see `Engine.refit`. The engine
@@ -239,6 +240,11 @@ class BuildConfig:
             raise BuildError(
                 f"hardware_compatibility is not an option of {library}, which would ignore it; "
                 "use compute_capabilities"
+            )
+        if library.family == "rtx" and self.version_compatible and not self.exclude_lean_runtime:
+            raise BuildError(
+                f"version_compatible needs exclude_lean_runtime=True with {library}, which has no "
+                "lean runtime to put into the plan"
             )
         options = _core.BuildOptions()
         options.workspace = self.workspace
