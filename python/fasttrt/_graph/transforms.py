@@ -163,10 +163,12 @@ def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
         return True
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(dtype)
+        returned = converted.astype(array.dtype)
     if array.dtype.kind == "f":
         finite = np.array_equal(np.isfinite(converted), np.isfinite(array))
         return finite and dtype.kind != "b" and not is_integer(dtype)
-    return dtype.kind != "b" and np.array_equal(converted.astype(array.dtype), array)
+    same_signs = np.array_equal(converted < 0, array < 0)  # 2**63 wraps to int64 and back
+    return dtype.kind != "b" and same_signs and np.array_equal(returned, array)
 
 
 def described(array: np.ndarray[Any, Any]) -> str:
