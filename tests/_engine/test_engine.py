@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto
+from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import Engine, InputError
@@ -440,6 +441,25 @@ def test_memory_that_cannot_be_written_is_refused(engine: Engine, mlp_model: mod
         engine.infer(mlp_model.inputs()[0], out=target)
     with pytest.raises(InputError, match="C-contiguous, aligned and writeable"):
         engine.infer(mlp_model.inputs()[0], out=np.zeros((8, 3), np.float32).T)
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_two_results_do_not_go_to_the_same_memory(start: int) -> None:
+    proto = parse_model(
+        '<ir_version: 9, opset_import: ["" : 17]> g (float[2,3] x) => (float[2,3] y, float[2,3] z) '
+        "{ y = Neg(x)\n z = Abs(x) }"
+    )
+    x = models.random_array(np.float32, [2, 3])
+    memory = np.zeros(12, np.float32)
+    first, apart = memory[:6].reshape(2, 3), memory[6:].reshape(2, 3)
+    with Engine(proto, device="cpu") as engine:
+        shared = memory[start : start + 6].reshape(2, 3)
+        with pytest.raises(InputError, match="out= gives y and z the same memory"):
+            engine.infer(x, out=(first, shared))
+        assert not memory.any()
+        engine.infer(x, out=(first, apart))
+    np.testing.assert_array_equal(first, -x)
+    np.testing.assert_array_equal(apart, np.abs(x))
 
 
 # Lifetime

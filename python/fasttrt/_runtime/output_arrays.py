@@ -1,8 +1,10 @@
 """The arrays of ``out=`` that Python fills: the rules and messages are the C++ core's own.
 
-See ``RunArguments::add_target`` in ``run_arguments.cpp``.
+See ``RunArguments::add_target`` and ``check_apart`` in ``run_arguments.cpp``.
 """
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,18 @@ def check_target(spec: TensorSpec, target: Any) -> None:
         raise InputError(f"{spec.name}: out= must have dtype {spec.dtype}, got {target.dtype}")
     if not target.flags.carray:
         raise InputError(f"{spec.name}: out= must be C-contiguous, aligned and writeable")
+
+
+def check_apart(specs: Sequence[TensorSpec], targets: Sequence[NDArray[Any] | None]) -> None:
+    """Check that no two checked arrays of ``out=`` overlap: one of the results would be wrong.
+
+    Raises:
+        InputError: two do.
+    """
+    given = [(s, t) for s, t in zip(specs, targets, strict=True) if t is not None]
+    for (spec, target), (other_spec, other) in combinations(given, 2):
+        if np.may_share_memory(target, other):  # exact, as both are contiguous
+            raise InputError(f"out= gives {spec.name} and {other_spec.name} the same memory")
 
 
 def fill_target(spec: TensorSpec, target: NDArray[Any], result: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from fasttrt._runtime import ort_session as _ort
 from fasttrt._runtime.arrays import PINNED, dlpack_device
 from fasttrt._runtime.backend import Runner
 from fasttrt._runtime.ort_calls import Runs
-from fasttrt._runtime.output_arrays import check_target, fill_target
+from fasttrt._runtime.output_arrays import check_apart, check_target, fill_target
 from fasttrt._runtime.statistics import RunCounter
 from fasttrt.errors import (
     Error,
@@ -95,6 +95,7 @@ class ReferenceBackend:
         for spec, target in zip(self.outputs, targets, strict=True):
             if target is not None:
                 check_target(spec, target)
+        check_apart(self.outputs, targets)
         with self._runs.one():
             feeds = {s.name: check_array(s, a) for s, a in zip(self.inputs, arrays, strict=True)}
             try:
