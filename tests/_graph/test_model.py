@@ -190,6 +190,24 @@ def test_an_empty_model_is_refused() -> None:
         OnnxModel(onnx.ModelProto())
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [("input", "has 2 inputs named x"), ("initializer", "has 2 initializers named w0")],
+)
+def test_two_tensors_of_one_name_are_refused(field: str, message: str, tmp_path: Path) -> None:
+    made = models.mlp()
+    values = getattr(made.proto.graph, field)
+    values.append(values[0])
+    path = made.save(tmp_path / "m.onnx")
+    for call in (
+        lambda: fasttrt.Engine(made.proto, device="cpu"),
+        lambda: fasttrt.build(path),
+        lambda: fasttrt.compare(path.read_bytes(), device="cpu"),
+    ):
+        with pytest.raises(fasttrt.ParseError, match=f"not an ONNX model\n.* {message}$"):
+            call()
+
+
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(fasttrt.MissingFileError, match=r"m\.onnx"):
         OnnxModel(tmp_path / "m.onnx")

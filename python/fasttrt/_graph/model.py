@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -75,7 +76,8 @@ class OnnxModel:
         Raises:
             MissingFileError: there is no such file.
             MissingPackageError: the model is read, and onnx is not installed.
-            ParseError: it is not an ONNX model, or is a Git LFS pointer.
+            ParseError: it is not an ONNX model, or is a Git LFS pointer; or two of its inputs or
+                initializers have the same name.
             InputError: it is not a regular file, its external data is missing, truncated or outside
                 of its folder (see `check_external_data`), the number of a constant's values does
                 not match its shape, or ``source`` is something else.
@@ -161,6 +163,7 @@ class OnnxModel:
             raise _no_model(f"{where} has an empty graph")
         try:
             _check_texts(proto)
+            _check_unique(proto, where)
             found = list(tensors(proto))
             for tensor in found:
                 if tensor.data_location != tensor.EXTERNAL:
@@ -460,6 +463,19 @@ def _check_texts(message: Any) -> None:
 def _check_text(text: str | bytes) -> None:
     if isinstance(text, bytes):
         raise _no_model(f"the name {_brief(repr(text))} is not UTF-8")
+
+
+def _check_unique(proto: "onnx.ModelProto", where: str) -> None:
+    """Check that no two inputs, and no two initializers, have the same name.
+
+    Raises:
+        ParseError: two do.
+    """
+    graph = proto.graph
+    for kind, named in (("inputs", graph.input), ("initializers", graph.initializer)):
+        for name, count in Counter(value.name for value in named).items():
+            if count > 1:
+                raise _no_model(f"{where} has {count} {kind} named {_brief(name)}")
 
 
 def _kind_of(source: object) -> str:
