@@ -49,6 +49,10 @@ _CASES = {
         "(float[2] a, string[2] b) => (float[2] y) { y = Neg (a) }",
         "input b is string, a type that {library} does not support",
     ),
+    "an input that is an optional": (
+        "(optional(float[2]) s) => (bool y) { y = OptionalHasElement (s) }",
+        "input s is an optional; {library} supports only tensors",
+    ),
     "a product of integers": (
         "(int32[2,3] a, int32[3,2] b) => (int32[2,2] y) { y = MatMul (a, b) }",
         "node 0 (MatMul): {library} does not support it for int32; cast its inputs",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from onnx.parser import parse_model
 
 import fasttrt
 from fasttrt import InputError
@@ -239,6 +240,41 @@ def test_what_onnx_runtime_cannot_load_is_a_parse_error() -> None:
         ReferenceBackend(OnnxModel(models.unsupported().proto), None)
     (issue,) = caught.value.issues
     assert "Whirl" in issue.reason
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        (
+            "(seq(float[b]) s) => (int64 y) { y = SequenceLength (s) }",
+            "input s is a sequence; fasttrt supports only tensors",
+        ),
+        (
+            "(optional(float[b]) s) => (bool y) { y = OptionalHasElement (s) }",
+            "input s is an optional; fasttrt supports only tensors",
+        ),
+        (
+            "(float[b] x) => (seq(float[b]) y) { y = SequenceConstruct (x, x) }",
+            "output y is a sequence; fasttrt supports only tensors",
+        ),
+        ("(float[b] x) => () { y = Neg (x) }", "the graph has no outputs: name them in"),
+    ],
+)
+def test_what_no_engine_can_run_is_refused_when_it_is_opened(graph: str, reason: str) -> None:
+    proto = parse_model(f'<ir_version: 9, opset_import: ["" : 17]> g {graph}')
+    for call in (fasttrt.Engine, fasttrt.compare):
+        with pytest.raises(fasttrt.ParseError, match=f"cannot run the model\n  {reason}"):
+            call(proto, device="cpu")
+
+
+def test_sequences_within_a_model_run() -> None:
+    proto = parse_model(
+        '<ir_version: 9, opset_import: ["" : 17]> g (float[b] x, int64 i) => (float[b] y) '
+        "{ n = Neg (x) s = SequenceConstruct (x, n) y = SequenceAt (s, i) }"
+    )
+    x = models.random_array(np.float32, (5,))
+    (result,) = ReferenceBackend(OnnxModel(proto), None).run([x, np.array(1)], None)
+    np.testing.assert_array_equal(result, -x)
 
 
 def test_what_fails_while_it_runs_leaves_it_usable() -> None:

@@ -70,6 +70,7 @@ _KNOWN = {
     ),
     **dict.fromkeys(["BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"], _BITS),
 }
+_NO_OUTPUTS = "the graph has no outputs: name them in graph.output"
 _DOMAINS = {
     "com.microsoft": "an operator of ONNX Runtime, which no TensorRT has. ONNX Runtime's "
     "optimizations or quantization add it: export the model without them",
@@ -187,7 +188,7 @@ def _of_node(reason: str, node: "onnx.NodeProto", model: "onnx.ModelProto", libr
 
 def _of_model(reason: str, model: "onnx.ModelProto", library: str) -> "Iterator[str]":
     if not model.graph.output:
-        yield "the graph has no outputs: name them in graph.output"
+        yield _NO_OUTPUTS
     if "convertOnnxDims" in reason:
         for value in model.graph.input:
             axes = len(value.type.tensor_type.shape.dim)
@@ -213,9 +214,7 @@ def _unsupported_inputs(model: "onnx.ModelProto", library: str) -> "Iterator[str
     }  # fmt: skip
     for value in model.graph.input:
         if not value.type.HasField("tensor_type"):
-            kind = value.type.WhichOneof("value") or "unknown"
-            kind = kind.removesuffix("_type")
-            yield f"input {value.name} is a {kind}; {library} supports only tensors"
+            yield f"input {value.name} is {_kind_of(value)}; {library} supports only tensors"
             continue
         dtype = value.type.tensor_type.elem_type
         if _is_supported(dtype):
@@ -237,6 +236,21 @@ def _is_supported(dtype: int) -> bool:
         TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8,
         TensorProto.BOOL,
     }  # fmt: skip
+
+
+def _kind_of(value: "onnx.ValueInfoProto") -> str:
+    kind = (value.type.WhichOneof("value") or "").removesuffix("_type")
+    return {"": "of unknown type", "optional": "an optional"}.get(kind, f"a {kind}")
+
+
+def unsupported_ends(model: "onnx.ModelProto") -> "Iterator[str]":
+    """Tell why no engine has a model's inputs and outputs, on the CPU neither, if that is so."""
+    if not model.graph.output:
+        yield _NO_OUTPUTS
+    for end, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            if value.type.WhichOneof("value") not in (None, "tensor_type"):
+                yield f"{end} {value.name} is {_kind_of(value)}; fasttrt supports only tensors"
 
 
 def dtype_name(dtype: int) -> str:
