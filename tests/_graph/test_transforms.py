@@ -244,6 +244,17 @@ def test_wrong_dimensions_are_told_what_there_is() -> None:
         assert "'batch', 'height', 'width', 'x.0', 'x.2', 'x.3'" in str(caught.value)
 
 
+@pytest.mark.parametrize("dims", [{"x.0": 3, "batch": 4}, {"batch": 4, "x.0": 3}])
+def test_dimensions_that_contradict_each_other_are_refused(dims: dict[str, int]) -> None:
+    proto = models.mlp().proto
+    message = r"dims: x\.0 is 'batch': expected one size for both, got x\.0=3 and batch=4"
+    for call in (fasttrt.build, lambda proto, dims: fasttrt.Engine(proto, device="cpu", dims=dims)):
+        with pytest.raises(fasttrt.InputError, match=message):
+            call(proto, dims=dims)
+    changed = transformed(OnnxModel(proto), None, dict.fromkeys(dims, 4))
+    assert (changed.inputs[0].shape, changed.outputs[0].shape) == ((4, 16), (4, 8))
+
+
 # Both, and what stays as it is
 
 

@@ -186,6 +186,13 @@ def _fix_dims(proto: "onnx.ModelProto", model: OnnxModel, dims: Dims) -> list[st
         if isinstance(size, str)
     }
     names = dict.fromkeys(filter(None, axes.values()))
+    for name, given in dims.items():
+        whole = axes.get(name)
+        if whole and whole in dims and _size(whole, dims[whole]) != _size(name, given):
+            raise InputError(
+                f"dims: {name} is {whole!r}: expected one size for both, got {name}={given} and "
+                f"{whole}={dims[whole]}"
+            )
     lines = []
     for name, given in dims.items():
         size = _size(name, given)
