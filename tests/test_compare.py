@@ -240,6 +240,11 @@ def test_wrong_arguments_are_refused() -> None:
         InputError, match="function that creates the engine, got device, shapes too"
     ):
         fasttrt.compare(made.proto, engine=lambda proto: never, device="cpu", shapes={})
+    wrong: Any = "x"
+    with pytest.raises(InputError, match=r"engine: expected an engine, or a function .* got 'x'"):
+        fasttrt.compare(made.proto, engine=wrong)
+    with pytest.raises(InputError, match=r"engine: expected a function .* one that returns None"):
+        fasttrt.compare(made.proto, engine=lambda proto: never)
 
 
 def test_an_engine_of_float16_throughout_is_held_against_its_float32_model() -> None:

@@ -21,7 +21,7 @@ from fasttrt._accuracy.runners import (
     gpu_label,
 )
 from fasttrt._accuracy.thresholds import ThresholdsLike, parse_thresholds
-from fasttrt._common.checks import check_mapping, is_integer, refuse
+from fasttrt._common.checks import check_mapping, is_integer, refuse, shown
 from fasttrt._common.host_array import Array
 from fasttrt._engine.engine import Engine, backend_of
 from fasttrt._graph.model import OnnxModel
@@ -112,6 +112,8 @@ def compare(
     """
     build_options: dict[str, Any] = {**options}
     changes = {n: build_options.pop(n) for n in ("freeze", "dims") if n in build_options}
+    if not (engine is None or isinstance(engine, Engine) or callable(engine)):
+        refuse("engine", "an engine, or a function that creates one from a model", engine)
     if isinstance(engine, Engine) and build_options:
         raise InputError(
             "engine: an engine takes no options of a build, got "
@@ -139,7 +141,7 @@ def compare(
 
             candidate = stack.enter_context(make(model))
         else:
-            make = engine
+            make = _checked(engine)
             candidate = stack.enter_context(make(self_contained(source)))
         comparison = compare_runners(
             _runner(candidate), expected, source, inputs,
@@ -179,6 +181,21 @@ def _check(
         refuse("time_budget", "seconds >= 0", time_budget)
     check_mapping("ranges", ranges, "(min, max) by input name")
     parse_thresholds(thresholds, [tensor.name for tensor in model.outputs])
+
+
+def _checked(create: Callable[[Any], Any]) -> Callable[[Any], Engine]:
+    """Check that a function of the caller's creates engines, whenever it is called."""
+
+    def make(proto: Any) -> Engine:
+        engine = create(proto)
+        if not isinstance(engine, Engine):
+            raise InputError(
+                "engine: expected a function that returns an engine, got one that returns "
+                f"{shown(engine)}"
+            )
+        return engine
+
+    return make
 
 
 def _make_runner(make: Callable[[Any], Engine]) -> MakeRunner:

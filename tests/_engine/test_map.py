@@ -294,7 +294,7 @@ def test_an_interrupted_source_is_no_later_matter(engine: Engine, mlp_model: mod
 
 def test_what_cannot_be_iterated_is_told_at_once(engine: Engine) -> None:
     items: Any = 5
-    with pytest.raises(TypeError, match="not iterable"):
+    with pytest.raises(InputError, match="iterable: expected an iterable of inputs, got 5"):
         engine.map(items)
 
 

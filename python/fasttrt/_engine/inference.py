@@ -528,7 +528,7 @@ class Inference:
             of the items before it.
 
         Raises:
-            InputError: an argument is out of range.
+            InputError: an argument is out of range, or ``iterable`` is none.
 
         Examples:
             >>> engine = fasttrt.Engine("m.onnx")

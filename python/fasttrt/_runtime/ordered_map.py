@@ -52,6 +52,11 @@ def ordered_map(
     if not callable(progress) and not isinstance(progress, bool):
         refuse("progress", "True, False or a callable", progress)
 
+    try:
+        source = iter(iterable)
+    except TypeError:
+        refuse("iterable", "an iterable of inputs", iterable)
+
     def submit(item: Any) -> Future[Any]:
         return begin(item if isinstance(item, tuple) else (item,))
 
@@ -60,7 +65,7 @@ def ordered_map(
             keep = errors == "return"
             yield from in_order(submit, items, ahead, keep_errors=keep, report=report)
 
-    return results(iter(iterable), in_flight, _length(iterable))
+    return results(source, in_flight, _length(iterable))
 
 
 def _length(iterable: Iterable[Any]) -> int | None:
