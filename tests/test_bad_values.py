@@ -143,6 +143,8 @@ def test_bad_values_are_errors_of_fasttrt(call: str, parameter: str) -> None:
         ({"config": {}}, "config: expected a fasttrt.BuildConfig or None, got {}"),
         ({"shapes": 5}, "shapes: expected a mapping from input names, .* got 5"),
         ({"shapes": ["x"]}, r"shapes: expected a mapping from input names, .* got \['x'\]"),
+        ({"shapes": []}, "shapes: expected a mapping or a list of mappings, got an empty list"),
+        ({"shapes": {"x": (True, 3)}}, r"x: expected a shape, .* got \(True, 3\)"),
         ({"tuned": "all"}, "tuned: expected .*, got 'all'"),
         ({"tuned": np.array([1, 8])}, "tuned: expected .*, got array"),
         ({"freeze": 5}, "freeze: expected values by input name, .* got 5"),

@@ -47,6 +47,12 @@ def test_models_come_as_paths_bytes_and_protos(mlp_model: models.Model, tmp_path
         assert Engine(source, device="cpu").infer(x) == close_to(mlp_model.reference(x))
 
 
+@pytest.mark.parametrize("call", [Engine, fasttrt.build, fasttrt.compare])
+def test_an_empty_path_is_not_the_current_folder(call: Callable[[str], Any]) -> None:
+    with pytest.raises(InputError, match=r"^expected the path of a file, got ''$"):
+        call("")
+
+
 def test_the_cpu_is_named(engine: Engine) -> None:
     assert engine.device == "cpu"
     assert repr(engine) == ("<fasttrt.Engine on cpu: (x: float32[-1, 16]) -> (y: float32[-1, 8])>")
@@ -415,7 +421,12 @@ def test_some_results_may_go_elsewhere(two_io_engine: tuple[Engine, models.Model
         ([[[0.0] * 8] * 3], "y: out= must be a numpy array"),
         ([], "out: expected 1 arrays, got 0"),
         ([None, None], "out: expected 1 arrays, got 2"),
-        ({"y": np.empty((3, 8), np.float32)}, "out: expected outputs of ['y'] with inputs by name"),
+        (
+            {"y": np.empty((3, 8), np.float32)},
+            "out: expected an array or a sequence, as the inputs are not passed by name, got a "
+            "mapping of ['y']",
+        ),
+        ("abc", "out: expected an array, a sequence or a mapping of arrays, got 'abc'"),
     ],
 )
 def test_memory_that_does_not_fit_is_refused(

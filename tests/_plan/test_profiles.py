@@ -67,6 +67,8 @@ def test_forms_of_a_range(value: Any, expected: Any) -> None:
         (1, "3"),
         (1, None),
         (1, 2.7),
+        (True, 3),
+        ((1, 3), (2, 3), (True, 3)),
         ((1, 3), (2, 3), (4, 3.5)),
         5,
         None,

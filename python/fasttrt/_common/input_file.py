@@ -41,8 +41,8 @@ def check_file(path: str | os.PathLike[str]) -> Version:
     Raises:
         MissingFileError: it does not exist.
         PermissionError: it cannot be accessed.
-        InputError: it is not a regular file, or the path is invalid: a loop of symbolic links, a
-            name that is too long.
+        InputError: it is not a regular file, or the path is invalid: empty, a loop of symbolic
+            links, a name that is too long.
     """
     return _version(path, stat_of(path))
 
@@ -54,6 +54,8 @@ def is_utf8(path: Path) -> bool:
 
 def stat_of(path: str | os.PathLike[str]) -> os.stat_result:
     """Call ``os.stat``, but raise the errors of `check_file`."""
+    if not os.fspath(path):  # which pathlib takes for the current folder
+        raise InputError("expected the path of a file, got ''")
     try:
         return Path(path).stat()
     except FileNotFoundError as error:

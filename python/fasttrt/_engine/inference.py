@@ -125,9 +125,9 @@ class Inference:
 
         Args:
             inputs: one array for each input, in order; or one mapping from names to arrays.
-            out: arrays for the results (an array, a sequence or a mapping) with the outputs' dtypes
-                and actual shapes, C-contiguous, on the host or on the GPU, each in memory of its
-                own.
+            out: arrays for the results (an array, a sequence, or for inputs by name a mapping) with
+                the outputs' dtypes and actual shapes, C-contiguous, on the host or on the GPU, each
+                in memory of its own.
             cast: True: convert inputs of another dtype where no value can change (for instance
                 int32 to int64, float32 to float64 or float16 to float32). ``"lossy"``: convert any
                 numbers, rounding to the nearest, as float64 to float32; values out of the input's

@@ -122,7 +122,7 @@ class Recipe:
         if source is None:
             return None
         if isinstance(source, (str, os.PathLike)):
-            path = str(Path(source).absolute())
+            path = str(Path(source).absolute()) if os.fspath(source) else ""
             self._versions[argument][path] = check_file(path)
             return path
         size = content_size(source)

@@ -107,7 +107,7 @@ class OnnxModel:
         """The version of the model's file when it was opened, which may be before it is read."""
         if isinstance(source, (str, os.PathLike)):
             self.path = Path(source)
-            self._versions[self.path] = self._first = version = check_file(self.path)
+            self._versions[self.path] = self._first = version = check_file(source)
             if problem := lfs_problem(self.path, version.size):
                 raise _no_model(problem)
             if version.size > _LIMIT:

@@ -77,9 +77,9 @@ def parse_range(name: str, value: ShapeLike) -> Range:
                 tuple(int(size) for size in part.split("x")) for part in value.split(":")
             ]
         elif any(isinstance(part, Sequence) for part in value):
-            parts = [tuple(index(size) for size in part) for part in value]  # type: ignore[union-attr]
+            parts = [tuple(map(_size, part)) for part in value]  # type: ignore[arg-type]
         else:
-            parts = [tuple(index(size) for size in value)]  # type: ignore[arg-type]
+            parts = [tuple(map(_size, value))]
     except (TypeError, ValueError):
         raise InputError(expected) from None
     if len(parts) == 1:
@@ -90,6 +90,12 @@ def parse_range(name: str, value: ShapeLike) -> Range:
         raise InputError(f"{name}: expected sizes of 64 bits in shapes=, got {value!r}")
     min_, opt, max_ = (tuple(part) for part in parts)
     return min_, opt, max_
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return index(value)
 
 
 def resolve(
@@ -111,8 +117,6 @@ def resolve(
     else:
         check_shapes(shapes)
         profiles = shapes
-    if not profiles:
-        raise InputError("shapes: expected a mapping or a list of mappings, got an empty list")
     if not any(tensor.is_dynamic for tensor in inputs):
         for profile in profiles:
             check_profile(inputs, profile)
@@ -121,7 +125,7 @@ def resolve(
 
 
 def check_shapes(shapes: Any) -> None:
-    """Check that ``shapes`` is a mapping, a sequence of mappings, or None.
+    """Check that ``shapes`` is a mapping, a sequence of one or more mappings, or None.
 
     Raises:
         InputError: it is none of these.
@@ -131,6 +135,8 @@ def check_shapes(shapes: Any) -> None:
         return
     if isinstance(shapes, (str, bytes)) or not isinstance(shapes, Sequence):
         refuse("shapes", expected, shapes)
+    if not shapes:
+        raise InputError("shapes: expected a mapping or a list of mappings, got an empty list")
     if not all(isinstance(profile, Mapping) for profile in shapes):
         refuse("shapes", expected, shapes)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fasttrt._common.checks import host_memory
+from fasttrt._common.checks import host_memory, refuse
 from fasttrt._common.dtypes import Cast, convert
 from fasttrt._common.host_array import host_array, no_array
 from fasttrt._common.tensor_spec import TensorSpec
@@ -88,17 +88,23 @@ def targets(outputs: Sequence[TensorSpec], out: Any, by_name: bool) -> list[Any]
     """Return the array of ``out=`` for each output, or None.
 
     Raises:
-        InputError: the number or the names of the arrays do not match the outputs.
+        InputError: the number or the names of the arrays do not match the outputs, or it is text.
     """
+    if isinstance(out, (str, bytes)):
+        refuse("out", "an array, a sequence or a mapping of arrays", out)
     for target in out.values() if isinstance(out, Mapping) else _as_list(out):
         if isinstance(target, np.ma.MaskedArray):
             raise InputError("out: expected arrays without masks, got a masked array")
     if isinstance(out, Mapping):
-        unknown = out.keys() - {spec.name for spec in outputs}
-        if unknown or not by_name:
+        if not by_name:
             raise InputError(
-                f"out: expected outputs of {[spec.name for spec in outputs]} "
-                f"with inputs by name, got {sorted(map(str, out))}"
+                "out: expected an array or a sequence, as the inputs are not passed by name, got a "
+                f"mapping of {sorted(map(str, out))}"
+            )
+        if out.keys() - {spec.name for spec in outputs}:
+            raise InputError(
+                f"out: expected outputs of {[spec.name for spec in outputs]}, got "
+                f"{sorted(map(str, out))}"
             )
         return [out.get(spec.name) for spec in outputs]
     arrays = _as_list(out)
