@@ -243,7 +243,7 @@ def _kind_of(value: "onnx.ValueInfoProto") -> str:
     return {"": "of unknown type", "optional": "an optional"}.get(kind, f"a {kind}")
 
 
-def unsupported_ends(model: "onnx.ModelProto") -> "Iterator[str]":
+def interface_problems(model: "onnx.ModelProto") -> "Iterator[str]":
     """Tell why no engine has a model's inputs and outputs, on the CPU neither, if that is so."""
     if not model.graph.output:
         yield _NO_OUTPUTS
