@@ -106,6 +106,12 @@ def test_a_plan_does_not_run_on_the_cpu(path: Path, tmp_path: Path) -> None:
     assert "truncated" in done.stderr
 
 
+def test_a_model_is_not_taken_for_a_plan(path: Path) -> None:
+    done = run(path, "--plan", path)
+    assert done.exit_code == 2
+    assert done.stderr == f"error: --plan: expected a plan, got an ONNX model, {path}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [

@@ -13,6 +13,7 @@ from fasttrt._cli.values import ranges as parse_ranges
 from fasttrt._cli.values import shapes as parse_shapes
 from fasttrt._common.tables import output_width
 from fasttrt._graph.transforms import changes_of
+from fasttrt._plan.plan_file import is_plan_file
 from fasttrt._terminal import message
 
 
@@ -102,6 +103,8 @@ def compare(
                 }  # fmt: skip
                 for option in (option for option, value in build_only_options.items() if value):
                     raise fasttrt.InputError(f"--{option}: not with --plan, which is already built")
+                if not is_plan_file(plan):
+                    raise fasttrt.InputError(f"--plan: expected a plan, got an ONNX model, {plan}")
                 changes = {change: options.pop(change) for change in changes_of(options)}
                 engine = stack.enter_context(fasttrt.Engine(plan, **options))
                 options = {"engine": engine, **changes}
