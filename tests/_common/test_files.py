@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,15 +19,16 @@ from fasttrt._cli import app
 from fasttrt._common.file_kinds import (
     ARRAYS,
     MODEL,
-    OPTIONS,
     PLAN,
     TIMING_CACHE,
     TRACE,
     FileKind,
+    arrays_of,
     chart,
 )
 from fasttrt._common.input_file import check_file, lfs_problem, read_file, reading
 from fasttrt._common.output_file import Output
+from fasttrt._engine.options_file import OPTIONS
 from fasttrt._graph.model import OnnxModel
 from support import models
 from support.randomness import new_rng
@@ -62,6 +64,7 @@ MAKERS: dict[str, tuple[FileKind, Callable[[Path], Path]]] = {
 OTHERS: dict[str, Callable[[Path], Path]] = {
     "notes.txt": text("# only a comment\n"),
     "pyproject.toml": text("[project]\nname = 'x'\n"),
+    "netlify.toml": text('[build]\ncommand = "npm run build"\n'),
     "script.py": text("import os\n"),
     "weights.data": lambda path: _numbers(path),
     "pointer.onnx": text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
@@ -75,8 +78,6 @@ def _numbers(path: Path) -> Path:
 
 
 def _archive(path: Path) -> Path:
-    import zipfile
-
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("module.py", "1")
     return path
@@ -231,6 +232,44 @@ def test_commands_replace_neither_inputs_nor_other_files(model: Path, tmp_path: 
     assert "is an input" in refused("quantize", model, samples, "-o", link)
     assert model.read_bytes() == before
     assert sample.read_bytes() == kept
+
+
+def test_commands_do_not_replace_files_of_the_user(model: Path, tmp_path: Path) -> None:
+    samples, results = tmp_path / "samples", tmp_path / "results"
+    for folder in (samples, results):
+        folder.mkdir()
+        np.savez(folder / "0.npz", x=models.random_array(np.float32, (2, 16)))
+    kept = (results / "0.npz").read_bytes()
+    run = ("run", model, "--device", "cpu", "--inputs", samples, "-o")
+    for output in (results, results / "0.npz"):
+        message = refused(*run, output)
+        assert message.startswith("--output: ")
+        assert "0.npz' is not a .npz of these outputs; it is replaced only with --force" in message
+    assert (results / "0.npz").read_bytes() == kept
+    for more in ([results, "--force"], [results], [results / "0.npz"]):
+        done = CliRunner().invoke(app, [str(a) for a in (*run, *more)])
+        assert done.exit_code == 0, done.exception
+    with np.load(results / "0.npz") as archive:
+        assert archive.files == ["y"]
+    other = models.mlp(batch=3).save(tmp_path / "other.onnx")
+    kept = other.read_bytes()
+    quantize = ("quantize", model, samples, "--library", "none", "-o")
+    assert "other.onnx' is not a quantized ONNX model; " in refused(*quantize, other)
+    assert other.read_bytes() == kept
+    for _ in range(2):
+        done = CliRunner().invoke(app, [str(a) for a in (*quantize, tmp_path / "q.onnx")])
+        assert done.exit_code == 0, done.exception
+    assert OnnxModel(tmp_path / "q.onnx").is_quantized
+
+
+def test_results_of_several_samples_are_recognized(tmp_path: Path) -> None:
+    kind = arrays_of(["y", "a/b"])
+    for names, matches in ((["0/y", "0/a/b", "a/b"], True), (["0/y", "x"], False), (["my"], False)):
+        with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+            for name in names:
+                archive.writestr(f"{name}.npy", b"")
+        with (tmp_path / "m.npz").open("rb") as stream:
+            assert kind.matches(stream) == matches, names
 
 
 def test_commands_write_into_devices(model: Path, tmp_path: Path) -> None:

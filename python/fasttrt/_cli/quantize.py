@@ -7,7 +7,6 @@ import typer
 
 from fasttrt._cli import options as _options
 from fasttrt._cli.values import engine_options, one_of
-from fasttrt._common.file_kinds import MODEL
 from fasttrt._common.output_file import Output
 from fasttrt._graph.transforms import transformed
 from fasttrt._quantization.calibration import METHODS, Method
@@ -86,11 +85,12 @@ def quantize(
 ) -> None:  # fmt: skip
     """Quantize a model to int8 with calibration data, and report the loss."""
     from fasttrt._graph.model import OnnxModel
+    from fasttrt._quantization.quantize import QUANTIZED
     from fasttrt._quantization.quantize import quantize as run
 
     _options.show_log(verbose)
     output = output or model.with_name(f"{model.stem}.int8.onnx")
-    Output(output, MODEL, [model], force).check("--output")
+    Output(output, QUANTIZED, [model], force).check("--output")
     one_of("method", method, METHODS)
     for operator in operators or ():
         one_of("operator", operator, OPERATORS)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._common.file_kinds import ARRAYS
+from fasttrt._common.file_kinds import ARRAYS, arrays_of
 from fasttrt._common.input_file import kind_of, stat_of
 from fasttrt._common.output_file import Output
 from fasttrt.errors import InputError
@@ -31,6 +31,7 @@ class Results:
             InputError: it is neither a ``.npz`` nor a folder, or would replace another file.
         """
         self.written: list[Path] = []
+        self._kind = ARRAYS  # more is not known before the outputs are
         self._path, self._inputs, self._force = path, inputs, force
         is_stream = path is not None and _is_stream(path)
         self._is_folder = path is not None and (path.is_dir() or not (path.suffix or is_stream))
@@ -47,12 +48,17 @@ class Results:
             )
 
     @contextmanager
-    def writing(self, labels: Sequence[str]) -> Iterator[Write]:
+    def writing(self, labels: Sequence[str], outputs: Sequence[str]) -> Iterator[Write]:
         """Yield a function that saves the outputs of a sample, by its label.
+
+        Args:
+            labels: what the samples are called.
+            outputs: the outputs' names. A ``.npz`` of other arrays is not replaced.
 
         Raises:
             InputError: a file would be replaced that must not be.
         """
+        self._kind = arrays_of(outputs)
         stems = [Path(label).stem for label in labels]
         names = dict(zip(labels, stems if len(set(stems)) == len(stems) else labels, strict=True))
         with ExitStack() as stack:
@@ -65,6 +71,7 @@ class Results:
                     self._output(file).check("--output")
                 yield lambda label, outputs: self._save(files[label], outputs)
             else:
+                self._output(self._path).check("--output")
                 archive = stack.enter_context(self._archive(self._path))
                 several = len(labels) > 1
 
@@ -84,7 +91,7 @@ class Results:
         self.written.append(path)
 
     def _output(self, path: Path) -> Output:
-        return Output(path, ARRAYS, self._inputs, self._force)
+        return Output(path, self._kind, self._inputs, self._force)
 
 
 def _is_stream(path: Path) -> bool:

@@ -74,7 +74,8 @@ def run(
             samples = list(saved_samples(inputs, engine.inputs, "--inputs"))
         report["samples"] = [label for label, _ in samples]
         report["results"] = []
-        with results.writing(report["samples"]) as write:
+        names = [spec.name for spec in engine.outputs]
+        with results.writing(report["samples"], names) as write:
             for label, sample in samples:
                 outputs = engine.infer(sample)
                 write(label, outputs)

@@ -15,8 +15,8 @@ from fasttrt._cli.values import (
     with_build_options,
 )
 from fasttrt._cli.values import shapes as parse_shapes
-from fasttrt._common.file_kinds import OPTIONS
 from fasttrt._common.output_file import Output
+from fasttrt._engine.options_file import OPTIONS
 from fasttrt._runtime.sample_files import saved_files
 
 if TYPE_CHECKING:

@@ -1,15 +1,11 @@
 """The kinds of files that fasttrt writes, recognized by content: only the same kind is replaced."""
 
-import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO, NamedTuple
 
-OPTION_TABLES = ("engine", "build", "batching", "shapes", "freeze", "dims")
-"""The tables of a ``fasttrt.toml``."""
 PLAN_MAGICS = (b"FASTTRT\0", b"ftrt", b"vtrt")
 """How fasttrt's plans, TensorRT's and TensorRT-RTX's begin."""
-_TEXT_LIMIT = 1 << 20
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 """Wire types of the fields of ONNX's ModelProto, by field number."""
 _GRAPH_FIELD = 7
@@ -67,25 +63,12 @@ def _varint(stream: BinaryIO) -> int:
     return 0
 
 
-def _is_arrays(stream: BinaryIO) -> bool:
+def _is_arrays(stream: BinaryIO, ends: tuple[str, ...] = (".npy",)) -> bool:
     try:
         with zipfile.ZipFile(stream) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
+            return all(f"/{name}".endswith(ends) for name in archive.namelist())
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
         return False
-
-
-def _is_options(stream: BinaryIO) -> bool:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        content = tomllib.loads(_begin(stream, _TEXT_LIMIT).decode())
-    except (ValueError, RecursionError):
-        return False
-    tables = content and content.keys() <= set(OPTION_TABLES)
-    return bool(tables) and all(isinstance(table, dict) for table in content.values())
 
 
 def _is_trace(stream: BinaryIO) -> bool:
@@ -99,7 +82,6 @@ def _is_chart(*begins: bytes) -> Callable[[BinaryIO], bool]:
 PLAN = FileKind("a plan", _is_plan)
 MODEL = FileKind("an ONNX model", _is_model)
 ARRAYS = FileKind("a .npz", _is_arrays)
-OPTIONS = FileKind("a fasttrt.toml", _is_options)
 TIMING_CACHE = FileKind("a timing cache", _is_timing_cache)
 TRACE = FileKind("a trace", _is_trace)
 _CHARTS = {
@@ -108,6 +90,12 @@ _CHARTS = {
     ".pdf": FileKind("a PDF", _is_chart(b"%pdf")),
     ".html": FileKind("an HTML page", _is_chart(b"<!doctype html", b"<html")),
 }
+
+
+def arrays_of(names: Iterable[str]) -> FileKind:
+    """Return the file kind of a .npz with only arrays of these names, also as ``SAMPLE/name``."""
+    ends = tuple(f"/{name}.npy" for name in names)
+    return FileKind("a .npz of these outputs", lambda stream: _is_arrays(stream, ends))
 
 
 def chart(suffix: str) -> FileKind:

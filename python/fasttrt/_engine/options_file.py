@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fasttrt._common.checks import as_path
-from fasttrt._common.file_kinds import OPTION_TABLES
+from fasttrt._common.file_kinds import FileKind
 from fasttrt._common.input_file import read_file
 from fasttrt._common.optional_packages import require
 from fasttrt._plan.build_config import BuildConfig
@@ -38,6 +38,15 @@ _ENGINE: dict[str, tuple[type, ...]] = {
 _BATCHING: dict[str, tuple[type, ...]] = {
     "max_size": (int,), "max_delay_us": (int,), "sizes": (list,),
 }  # fmt: skip
+_TABLES: dict[str, Collection[str] | None] = {
+    "engine": _ENGINE,
+    "build": [f.name for f in fields(BuildConfig)],
+    "batching": _BATCHING,
+    "shapes": None,
+    "freeze": None,
+    "dims": None,
+}
+"""The tables, and the names of their options; None for those that name tensors and dimensions."""
 _FLAGS = frozenset(f.name for f in fields(BuildConfig) if f.type in (bool, "bool"))
 _LIMIT = 16 << 20
 """The maximum size of a file, in bytes."""
@@ -80,10 +89,7 @@ def parse_options(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: see `load_config`.
     """
-    _check_names(name, content, OPTION_TABLES)
-    for table, values in content.items():
-        if not isinstance(values, dict):
-            raise InputError(f"{name}: {table}: expected a table [{table}], got {values!r}")
+    _check_tables(name, content)
     options = _check_types(name, "engine", content.get("engine", {}), _ENGINE)
     if "plugins" in options and not all(isinstance(p, str) for p in options["plugins"]):
         raise InputError(f"{name}: engine.plugins: expected file names, got {options['plugins']!r}")
@@ -122,21 +128,48 @@ def dumps(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    return _parse_text(path.name, read_file(path, _LIMIT, "TOML"))
+
+
+def _parse_text(name: str, content: bytes) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
-        text = read_file(path, _LIMIT, "TOML").decode()
-        content: dict[str, Any] = tomllib.loads(text.replace("\r\n", "\n"))
+        tables: dict[str, Any] = tomllib.loads(content.decode().replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name}: expected TOML: {error}") from None
+        raise InputError(f"{name}: expected TOML: {error}") from None
     except RecursionError:
-        raise InputError(f"{path.name}: expected TOML, got values nested too deeply") from None
-    return content
+        raise InputError(f"{name}: expected TOML, got values nested too deeply") from None
+    return tables
 
 
-def _check_names(place: str, values: Mapping[str, Any], known: Any) -> None:
+def _is_options(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    try:
+        content = _parse_text("", stream.read(_LIMIT))
+        _check_tables("", content)
+    except InputError:
+        return False
+    return any(content.values())
+
+
+OPTIONS = FileKind("a fasttrt.toml", _is_options)
+
+
+def _check_tables(name: str, content: Mapping[str, Any]) -> None:
+    """Check the names of tables and of their options."""
+    _check_names(name, content, _TABLES)
+    for table, values in content.items():
+        if not isinstance(values, dict):
+            raise InputError(f"{name}: {table}: expected a table [{table}], got {values!r}")
+        known = _TABLES[table]
+        if known is not None:
+            _check_names(f"{name} [{table}]", values, known)
+
+
+def _check_names(place: str, values: Mapping[str, Any], known: Collection[str]) -> None:
     for key in values:
         if key not in known:
             raise InputError(
@@ -147,7 +180,6 @@ def _check_names(place: str, values: Mapping[str, Any], known: Any) -> None:
 def _check_types(
     name: str, table: str, values: dict[str, Any], known: Mapping[str, tuple[type, ...]]
 ) -> dict[str, Any]:
-    _check_names(f"{name} [{table}]", values, known)
     for key, value in values.items():
         if type(value) not in known[key]:  # a bool is not an integer here
             expected = " or ".join(kind.__name__ for kind in known[key])
@@ -169,7 +201,6 @@ def _tuned(name: str, value: Any) -> Any:
 
 
 def _build_config(name: str, values: dict[str, Any]) -> BuildConfig:
-    _check_names(f"{name} [build]", values, [f.name for f in fields(BuildConfig)])
     for key, value in values.items():
         if isinstance(value, bool) != (key in _FLAGS or key == "tf32"):
             expected = "a number or a string" if isinstance(value, bool) else "true or false"

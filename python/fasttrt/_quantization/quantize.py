@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from fasttrt._common.checks import as_path, is_one_of, refuse
-from fasttrt._common.file_kinds import MODEL
+from fasttrt._common.file_kinds import MODEL, FileKind
 from fasttrt._common.host_array import Array
 from fasttrt._common.optional_packages import require
 from fasttrt._common.output_file import Output
@@ -25,13 +25,26 @@ from fasttrt._quantization.report import LossMeter, OutputLoss, QuantizationRepo
 from fasttrt._quantization.target import Int8Target
 from fasttrt._runtime.reference_backend import ReferenceBackend
 from fasttrt._runtime.samples import Samples, read_samples
-from fasttrt.errors import InputError, LibraryNotFoundError
+from fasttrt.errors import Error, InputError, LibraryNotFoundError
 
 if TYPE_CHECKING:
     import onnx
 
 _MIN_ONNX_RUNTIME = (1, 20)  # the first whose quantizer supports our options
 _HOLD_OUT_EVERY = 5  # every fifth sample is held out of calibration, to measure the loss on
+
+
+def _is_quantized(stream: BinaryIO) -> bool:
+    if not MODEL.matches(stream):
+        return False
+    stream.seek(0)
+    try:
+        return OnnxModel(stream.read()).is_quantized
+    except Error:
+        return False
+
+
+QUANTIZED = FileKind("a quantized ONNX model", _is_quantized)
 
 
 @dataclass(frozen=True)
@@ -50,15 +63,15 @@ class Quantized:
         """Write an ONNX file. The file is written atomically.
 
         Args:
-            path: the file. An existing file is replaced if it is an ONNX model other than the
-                original one.
+            path: the file. An existing file is replaced if it is a quantized ONNX model
+                other than the original one.
             force: whether to replace any existing file.
 
         Raises:
             InputError: the existing file must not be replaced.
             OSError: it cannot be written.
         """
-        with Output(Path(path), MODEL, self.inputs, force).open() as stream:
+        with Output(Path(path), QUANTIZED, self.inputs, force).open() as stream:
             stream.write(self.model.SerializeToString())
 
 
@@ -89,8 +102,8 @@ def quantize(
             saved ones: a folder of ``.npz`` files (an array for each input, by name) or of ``.npy``
             files (each a sample of a model with one input, or one sample of several inputs, named
             after them), or one such file.
-        output: the file to write the model to. An existing file is replaced if it is an ONNX model
-            other than the original one.
+        output: the file to write the model to. An existing file is replaced if it is a
+            quantized ONNX model other than the original one.
         force: whether to replace any existing file.
         validation: samples to measure the loss on. None: every fifth of ``data``, which is then not
             used for calibration; with fewer than five, all of it, as the report states.
@@ -127,7 +140,7 @@ def quantize(
     read = model if isinstance(model, OnnxModel) else OnnxModel(model)
     if output is not None:
         output = as_path("output", output)
-        Output(output, MODEL, read.files, force).check("output")
+        Output(output, QUANTIZED, read.files, force).check("output")
     original = inline_weights(read)
     prepared = optimize_for_quantization(upgrade_opset(original))
     excluded = find_excluded(original.graph, prepared.graph, exclude)
