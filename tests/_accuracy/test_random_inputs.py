@@ -182,13 +182,44 @@ def test_types_that_numpy_lacks_are_drawn(dtype: int) -> None:
     ("ranges", "message"),
     [
         ({"z": (0, 1)}, "the model has no input 'z'; it has a, b"),
-        ({"a": (1, 1)}, r"a: expected \(min, max\), max excluded, got \(1, 1\)"),
-        ({"a": 3}, r"a: expected \(min, max\)"),
+        ({"a": (1, 1)}, r"a: expected finite \(min, max\), max excluded, got \(1, 1\)"),
+        ({"a": 3}, r"a: expected finite \(min, max\)"),
+        ({"a": (0, float("inf"))}, r"a: expected finite \(min, max\), .*got \(0, inf\)"),
+        ({"a": (float("nan"), 1)}, r"a: expected finite .*got \(nan, 1\)"),
+        ({"a": "01"}, "a: expected finite .*got '01'"),
+        ({"a": ("0", "1")}, r"a: expected finite .*got \('0', '1'\)"),
+        ({"a": (True, "z")}, r"a: expected finite .*got \(True, 'z'\)"),
+        ({"a": (0, 10**400)}, "a: expected finite"),
+        (
+            {"a": (1e39, 1e40)},
+            r"a: expected numbers from -3.4.* for float32, got \(1e\+39, 1e\+40\)",
+        ),
+        (
+            {"b": (0.5, 3)},
+            r"b: expected integers from -2147483648 to 2147483648 for int32, got \(0.5, 3\)",
+        ),
+        ({"b": (0, 2**64)}, "b: expected integers from .* for int32"),
     ],
 )
 def test_wrong_ranges_are_refused(ranges: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         draw(models.several().proto, 1, None, ranges)
+
+
+def test_a_range_too_wide_to_draw_from_is_refused() -> None:
+    x, y = (value(name, TensorProto.DOUBLE, [3]) for name in "xy")
+    proto = models.make([node("Neg", ["x"], ["y"])], [x], [y])
+    with pytest.raises(InputError, match=r"x: expected a finite max - min, got \(-1e\+308, 1e"):
+        draw(proto, 1, None, {"x": (-1e308, 1e308)})
+    (sample,) = draw(proto, 1, None, {"x": (1e300, 1e308)})
+    assert (sample["x"] > 1e300).all()
+
+
+def test_strings_are_not_drawn() -> None:
+    x, y = (value(name, TensorProto.STRING, [3]) for name in "xy")
+    proto = models.make([node("Identity", ["x"], ["y"])], [x], [y])
+    with pytest.raises(InputError, match=r"^x: random strings are not generated; pass inputs=$"):
+        fasttrt.compare(proto, device="cpu")
 
 
 def test_an_index_beyond_never_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,8 @@ def test_saved_inputs(mlp_model: models.Model, path: Path, tmp_path: Path) -> No
         (("--shapes", "x"), "--shapes: expected input=1x3x224x224 or input=MIN:OPT:MAX, got 'x'"),
         (("--shapes", "z=1x2"), "the model has no input 'z'"),
         (("--range", "x=1"), "--range: expected input=MIN:MAX as in x=-1:1, got 'x=1'"),
+        (("--range", "x=0:inf"), "--range: x: expected finite (min, max), max excluded, got (0.0,"),
+        (("--range", "x=-1e308:1e308"), "--range: x: expected numbers from -3.4"),
         (("--atol", "-1"), "atol"),
         (("--inputs", "/nowhere"), "/nowhere"),
     ],

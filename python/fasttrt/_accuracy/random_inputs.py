@@ -1,13 +1,15 @@
 """Generate random inputs that fit a model."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from numbers import Real
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fasttrt._accuracy.metrics import is_float
 from fasttrt._accuracy.value_ranges import default_range, integer_ranges
-from fasttrt._common.checks import host_memory
+from fasttrt._common.checks import host_memory, refuse
 from fasttrt._common.host_array import Array
 from fasttrt._common.tensor_spec import Range, Shape, TensorSpec
 from fasttrt._graph.model import OnnxModel
@@ -44,8 +46,12 @@ class InputGenerator:
             seed: the seed of the values.
 
         Raises:
-            InputError: ``ranges`` does not match the model, or a shape cannot be derived.
+            InputError: an input is of strings, ``ranges`` does not match the model, or a shape
+                cannot be derived.
         """
+        for spec in specs:
+            if spec.dtype.kind in "OSU":
+                raise InputError(f"{spec.name}: random strings are not generated; pass inputs=")
         self._specs = specs
         self._rng = np.random.default_rng(seed)
         self._profiles = _profiles(specs, model)
@@ -114,12 +120,37 @@ def _check_ranges(ranges: Ranges, specs: Sequence[TensorSpec]) -> dict[str, tupl
             raise InputError(f"ranges: the model has no input {name!r}; it has {', '.join(known)}")
         try:
             min_, max_ = range_
-            valid = min_ < max_
-        except (TypeError, ValueError):
+            valid = (
+                all(isinstance(v, Real) and math.isfinite(v) for v in (min_, max_)) and min_ < max_
+            )
+        except (TypeError, ValueError, OverflowError):
             valid = False
         if not valid:
-            raise InputError(f"ranges: {name}: expected (min, max), max excluded, got {range_!r}")
+            refuse(f"ranges: {name}", "finite (min, max), max excluded", range_)
+        _check_values(name, min_, max_, known[name].dtype)
     return dict(ranges)
+
+
+def _check_values(name: str, min_: float, max_: float, dtype: "np.dtype[Any]") -> None:
+    """Check that a dtype has the values of a range, and that numpy can draw from it."""
+    import ml_dtypes
+
+    least: float
+    most: float
+    if is_float(dtype):
+        about: Any = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+        least, most, fits = float(about.min), float(about.max), True
+    else:
+        least, most = 0, 2
+        if dtype.kind != "b":
+            about = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+            least, most = int(about.min), int(about.max) + 1
+        fits = int(min_) == min_ and int(max_) == max_
+    if not (fits and least <= min_ and max_ <= most):
+        kind = "numbers" if is_float(dtype) else "integers"
+        refuse(f"ranges: {name}", f"{kind} from {least} to {most} for {dtype}", (min_, max_))
+    if not math.isfinite(float(max_) - float(min_)):
+        refuse(f"ranges: {name}", "a finite max - min", (min_, max_))
 
 
 def _profiles(specs: Sequence[TensorSpec], model: OnnxModel | None) -> list[dict[str, Range]]:
