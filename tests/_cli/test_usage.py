@@ -77,7 +77,7 @@ WRONG: list[tuple[tuple[str, ...], list[str], str]] = [
     (PLUGINS, ["--plugins", "none.so"], "--plugins: expected the path of a library, got 'none.so'"),
     (ENGINES, ["--config", "none.toml"], "none.toml"),
     (ENGINES, ["--config", "junk.toml"], "junk.toml: expected TOML"),
-    (ENGINES, ["--config", "odd.toml"], "odd.toml [engine]: 'speed' is not an option"),
+    (ENGINES, ["--config", "odd.toml"], "odd.toml: [engine]: 'speed' is not an option"),
     (("run", "bench", "compare", "build", "tune"), ["--device", "gpu"], "--device: expected"),
     (("profile",), ["--device", "gpu"], "--device: expected cuda or cuda:N"),
     (("build",), ["--device", "cpu"], "--device: expected cuda or cuda:N"),

@@ -63,7 +63,17 @@ def test_tuned_sizes_in_all_forms(tmp_path: Path) -> None:
         ("[engine]\ncontext = 1\n", "[engine]: 'context' is not an option"),
         ('[engine]\ncontexts = "2"\n', "engine.contexts: expected int, got '2'"),
         ("[engine]\ncontexts = true\n", "engine.contexts: expected int, got True"),
-        ("[engine]\ntuned = [0]\n", "engine.tuned: expected"),
+        ("[engine]\ntuned = [0]\n", 'engine.tuned: expected "auto", "none", a list'),
+        ('[engine]\ntuned = "None"\n', "got 'None'"),
+        (
+            "[engine]\ncontexts = -3\n",
+            "engine.contexts: expected an integer from 1 to 1024, got -3",
+        ),
+        ('[engine]\ndevice = "gpu"\n', 'engine.device: expected "auto", "cuda", "cuda:N", "cuda:0'),
+        ('[engine]\nwait = "x"\n', 'engine.wait: expected "auto", "spin", "yield" or "block", got'),
+        ('[engine]\nprecision = "fp8"\n', "engine.precision: expected"),
+        ('[engine]\ncache = ""\n', "engine.cache: expected True, False or a folder, got ''"),
+        ('[build]\nprecision = "fp8"\n', "build.precision: expected"),
         ("[engine]\ntuned = 8\n", "engine.tuned: expected str or list or dict, got 8"),
         ("[engine]\nplugins = [1]\n", "engine.plugins: expected file names"),
         ("[build]\nlevel = 1\n", "[build]: 'level' is not an option"),
@@ -71,8 +81,9 @@ def test_tuned_sizes_in_all_forms(tmp_path: Path) -> None:
         ("[build]\noptimization_level = true\n", "build.optimization_level: expected a number"),
         ('[build]\nrefit = "yes"\n', "build.refit: expected true or false"),
         ("[batching]\nmax_delay_us = 1\n", "batching.max_size: expected an integer"),
-        ("[batching]\nmax_size = 0\n", "Batching.max_size"),
-        ("[shapes]\nx = 1\n", "shapes.x: expected"),
+        ("[batching]\nmax_size = 0\n", "batching.max_size: expected an integer >= 1, got 0"),
+        ("[shapes]\nx = 1\n", "shapes.x: expected a shape as in"),
+        ('[shapes]\nx = "8xx"\n', "shapes.x: expected a shape as in"),
         ('[dims]\nn = "1"\n', "dims.n: expected an integer >= 0, got '1'"),
         ("[dims]\nn = -1\n", "dims.n: expected an integer >= 0, got -1"),
     ],
@@ -80,4 +91,5 @@ def test_tuned_sizes_in_all_forms(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(fasttrt.InputError) as caught:
         load(tmp_path, text)
+    assert str(caught.value).startswith("fasttrt.toml: ")
     assert message in str(caught.value)

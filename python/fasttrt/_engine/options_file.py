@@ -2,15 +2,18 @@
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from fasttrt._common.checks import as_path
+from fasttrt._cache.folder import parse_cache
+from fasttrt._common.checks import as_path, refuse
 from fasttrt._common.file_kinds import FileKind
 from fasttrt._common.input_file import read_file
 from fasttrt._common.optional_packages import require
+from fasttrt._engine.option_checks import check_sent_options
+from fasttrt._library.device import is_auto, parse_devices
 from fasttrt._plan.build_config import BuildConfig
 from fasttrt._plan.profiles import parse_range
 from fasttrt._plan.tuned import parse_tuned
@@ -76,7 +79,9 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         >>> engine = fasttrt.Engine("m.onnx", **options)
     """
     file = as_path("path", path)
-    return parse_options(file.name, _parse(file))
+    text = read_file(file, _LIMIT, "TOML")
+    with _renamed("", f"{file.name}: "):
+        return _options_of(_parse_text(text))
 
 
 def parse_options(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,29 +94,49 @@ def parse_options(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: see `load_config`.
     """
-    _check_tables(name, content)
-    options = _check_types(name, "engine", content.get("engine", {}), _ENGINE)
+    with _renamed("", f"{name}: "):
+        return _options_of(content)
+
+
+def _options_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    from fasttrt._engine.engine import Engine
+
+    _check_tables(content)
+    options = _check_types("engine", content.get("engine", {}), _ENGINE)
     if "plugins" in options and not all(isinstance(p, str) for p in options["plugins"]):
-        raise InputError(f"{name}: engine.plugins: expected file names, got {options['plugins']!r}")
+        refuse("engine.plugins", "file names", options["plugins"])
     if "tuned" in options:
-        options["tuned"] = _tuned(name, options["tuned"])
+        options["tuned"] = _tuned(options["tuned"])
+    with _renamed("", "engine."):
+        check_sent_options(Engine, options)
+        parse_cache(options.get("cache", False))
+        if not is_auto(device := options.get("device", "auto")):
+            parse_devices(device)
     if "build" in content:
-        options["config"] = _build_config(name, content["build"])
+        options["config"] = _build_config(content["build"])
     if "batching" in content:
-        batching = _check_types(name, "batching", content["batching"], _BATCHING)
+        batching = _check_types("batching", content["batching"], _BATCHING)
         if "max_size" not in batching:
-            raise InputError(f"{name}: batching.max_size: expected an integer, got nothing")
-        options["batching"] = Batching(**batching)
+            raise InputError("batching.max_size: expected an integer, got nothing")
+        with _renamed("Batching.", "batching."):
+            options["batching"] = Batching(**batching)
     if "shapes" in content:
         for tensor, value in content["shapes"].items():
-            if not isinstance(value, str):
-                raise InputError(f'{name}: shapes.{tensor}: expected "1x3:8x3:32x3", got {value!r}')
-            parse_range(tensor, value)
+            _check_shape(tensor, value)
         options["shapes"] = dict(content["shapes"])
     for dimension, size in content.get("dims", {}).items():
         if type(size) is not int or size < 0:
-            raise InputError(f"{name}: dims.{dimension}: expected an integer >= 0, got {size!r}")
+            refuse(f"dims.{dimension}", "an integer >= 0", size)
     return options | {table: content[table] for table in ("freeze", "dims") if table in content}
+
+
+@contextmanager
+def _renamed(begin: str, other: str) -> Iterator[None]:
+    """Let errors begin with other words."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{other}{str(error).removeprefix(begin)}") from None
 
 
 def dumps(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
@@ -127,11 +152,7 @@ def dumps(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
     return f"{lines}\n{tomli_w.dumps({name: table for name, table in tables.items() if table})}"
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    return _parse_text(path.name, read_file(path, _LIMIT, "TOML"))
-
-
-def _parse_text(name: str, content: bytes) -> dict[str, Any]:
+def _parse_text(content: bytes) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -139,17 +160,17 @@ def _parse_text(name: str, content: bytes) -> dict[str, Any]:
     try:
         tables: dict[str, Any] = tomllib.loads(content.decode().replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: expected TOML: {error}") from None
+        raise InputError(f"expected TOML: {error}") from None
     except RecursionError:
-        raise InputError(f"{name}: expected TOML, got values nested too deeply") from None
+        raise InputError("expected TOML, got values nested too deeply") from None
     return tables
 
 
 def _is_options(stream: BinaryIO) -> bool:
     stream.seek(0)
     try:
-        content = _parse_text("", stream.read(_LIMIT))
-        _check_tables("", content)
+        content = _parse_text(stream.read(_LIMIT))
+        _check_tables(content)
     except InputError:
         return False
     return any(content.values())
@@ -158,54 +179,63 @@ def _is_options(stream: BinaryIO) -> bool:
 OPTIONS = FileKind("a fasttrt.toml", _is_options)
 
 
-def _check_tables(name: str, content: Mapping[str, Any]) -> None:
+def _check_tables(content: Mapping[str, Any]) -> None:
     """Check the names of tables and of their options."""
-    _check_names(name, content, _TABLES)
+    _check_names("", content, _TABLES)
     for table, values in content.items():
         if not isinstance(values, dict):
-            raise InputError(f"{name}: {table}: expected a table [{table}], got {values!r}")
+            refuse(table, f"a table [{table}]", values)
         known = _TABLES[table]
         if known is not None:
-            _check_names(f"{name} [{table}]", values, known)
+            _check_names(f"[{table}]: ", values, known)
 
 
 def _check_names(place: str, values: Mapping[str, Any], known: Collection[str]) -> None:
     for key in values:
         if key not in known:
-            raise InputError(
-                f"{place}: {key!r} is not an option; expected {', '.join(sorted(known))}"
-            )
+            expected = ", ".join(sorted(known))
+            raise InputError(f"{place}{key!r} is not an option; expected {expected}")
 
 
 def _check_types(
-    name: str, table: str, values: dict[str, Any], known: Mapping[str, tuple[type, ...]]
+    table: str, values: dict[str, Any], known: Mapping[str, tuple[type, ...]]
 ) -> dict[str, Any]:
     for key, value in values.items():
         if type(value) not in known[key]:  # a bool is not an integer here
-            expected = " or ".join(kind.__name__ for kind in known[key])
-            raise InputError(f"{name}: {table}.{key}: expected {expected}, got {value!r}")
+            refuse(f"{table}.{key}", " or ".join(kind.__name__ for kind in known[key]), value)
     return dict(values)
 
 
-def _tuned(name: str, value: Any) -> Any:
+def _tuned(value: Any) -> Any:
     """Return the option as `Engine` takes it: TOML, which has no None, says "none"."""
     if value == "none":
         return None
-    if value == "observed":
-        return value
-    try:
-        parse_tuned(value)
-    except InputError as error:
-        raise InputError(f"{name}: engine.{error}") from None
+    if value != "observed":
+        try:
+            parse_tuned(value)
+        except InputError as error:
+            text = str(error).replace('"auto", None,', '"auto", "none",', 1)
+            raise InputError(f"engine.{text}") from None
     return value
 
 
-def _build_config(name: str, values: dict[str, Any]) -> BuildConfig:
+def _check_shape(tensor: str, value: Any) -> None:
+    try:
+        if isinstance(value, str):
+            parse_range(tensor, value)
+            return
+    except InputError:
+        pass
+    refuse(f"shapes.{tensor}", 'a shape as in "8x3" or "1x3:8x3:32x3"', value)
+
+
+def _build_config(values: dict[str, Any]) -> BuildConfig:
     for key, value in values.items():
         if isinstance(value, bool) != (key in _FLAGS or key == "tf32"):
             expected = "a number or a string" if isinstance(value, bool) else "true or false"
-            raise InputError(f"{name}: build.{key}: expected {expected}, got {value!r}")
+            refuse(f"build.{key}", expected, value)
     try:
-        return BuildConfig(**values)
+        with _renamed("BuildConfig.", "build."):
+            return BuildConfig(**values)
     except TypeError as error:
-        raise InputError(f"{name}: [build]: {error}") from None
+        raise InputError(f"[build]: {error}") from None
