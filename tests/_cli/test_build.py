@@ -105,6 +105,19 @@ def test_a_config_file_gives_options(path: Path, rtx: fasttrt.LibraryInfo) -> No
     assert built(*asked) == (["fp16", 64 << 20, 4], [[2, 16]] * 3)
 
 
+def test_a_config_file_is_checked_whole(path: Path, rtx: fasttrt.LibraryInfo) -> None:
+    file = path.with_name("fasttrt.toml")
+    file.write_text("[engine]\ncontexts = -3\n")
+    done = run(path, "--library", rtx.path, "--config", file)
+    assert done.returncode == 2
+    expected = "engine.contexts: expected an integer from 1 to 1024, got -3"
+    assert done.stderr == f"error: fasttrt.toml: {expected}\n"
+    file.write_text("[engine]\nverify = true\ncontexts = 3\n")
+    done = run(path, "--library", rtx.path, "--config", file)
+    assert done.returncode == 0, done.stderr
+    assert "warning: fasttrt.toml: engine.verify does not apply to build" in done.stderr
+
+
 def test_what_changes_the_model_reaches_the_build(tmp_path: Path, rtx: fasttrt.LibraryInfo) -> None:
     path = models.conditional().save(tmp_path / "if.onnx")
     done = run(path, "--library", rtx.path, "--freeze=c=true", "--json")

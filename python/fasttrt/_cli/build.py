@@ -13,6 +13,7 @@ from fasttrt._cli.values import engine_options, one_of
 from fasttrt._cli.values import shapes as parse_shapes
 from fasttrt._cli.values import tuned as parse_tuned
 from fasttrt._common.file_kinds import PLAN
+from fasttrt._common.log import logger
 from fasttrt._common.output_file import Output
 from fasttrt._plan.build_config import BuildConfig
 from fasttrt.errors import InputError
@@ -167,6 +168,11 @@ def build(
     )  # fmt: skip
     if device == "cpu":
         raise InputError("--device: expected cuda or cuda:N to build for, got cpu")
+    if config is not None and engine.get("verify"):
+        logger.warning(
+            "%s: engine.verify does not apply to build; `fasttrt compare --plan` checks a plan",
+            config.name,
+        )
     requested: dict[str, Any] = {
         "workspace": _workspace(memory),
         "timing_cache": timing_cache,
@@ -190,7 +196,8 @@ def build(
         library=engine.get("library", "auto"),
         device=None if engine.get("device") == "auto" else engine.get("device"),
         freeze=engine.get("freeze"), dims=engine.get("dims"),
-        plugins=tuple(engine.get("plugins", ())), isolate=isolate, advise=True,
+        plugins=tuple(engine.get("plugins", ())), isolate=isolate or engine.get("isolate", False),
+        advise=True,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     plan.save(path, force=force)
