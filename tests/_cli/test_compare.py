@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,21 @@ def test_a_plan_does_not_run_on_the_cpu(path: Path, tmp_path: Path) -> None:
     assert "truncated" in done.stderr
 
 
+def test_the_warning_about_precision_names_the_option(path: Path) -> None:
+    from fasttrt._cli.messages import LogFormatter
+
+    logger, stream = logging.getLogger("fasttrt"), io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LogFormatter())
+    logger.addHandler(handler)
+    try:
+        assert run(path, "--precision", "fp16").exit_code == 0
+    finally:
+        logger.removeHandler(handler)
+    text = "--precision fp16 applies to GPUs; the CPU computes in the model's own types"
+    assert f"warning: {text}\n" in stream.getvalue()
+
+
 def test_a_model_is_not_taken_for_a_plan(path: Path) -> None:
     done = run(path, "--plan", path)
     assert done.exit_code == 2
@@ -140,15 +157,15 @@ def test_a_config_file_gives_options(
     done = run(path, "--config", file, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["inputs"]["x"].startswith("7x16, 1x16, 9x16")
-    assert "precision=fp16 applies to GPUs" in caplog.text
+    assert 'precision="fp16" applies to GPUs' in caplog.text
     caplog.clear()
     assert run(path, "--config", file, "--precision", "bf16").exit_code == 0
-    assert "precision=bf16 applies to GPUs" in caplog.text
+    assert 'precision="bf16" applies to GPUs' in caplog.text
 
 
 def test_the_precision_is_the_builds(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert run(path, "--precision", "fp16").exit_code == 0
-    assert "precision=fp16 applies to GPUs" in caplog.text
+    assert 'precision="fp16" applies to GPUs' in caplog.text
     wrong = run(path, "--precision", "half")
     assert wrong.exit_code == 2
     assert "precision: expected" in wrong.output

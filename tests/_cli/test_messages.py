@@ -25,6 +25,7 @@ from fasttrt._cli.messages import in_options
         ("BuildConfig.optimization_level: bad", "--builderOptimizationLevel: bad"),
         ("with config=BuildConfig(version_compatible=True)", "with --versionCompatible"),
         ('precision="fp16": 3 converted', "--precision fp16: 3 converted"),
+        ("precision=fp16 applies to GPUs", "--precision fp16 applies to GPUs"),
         ("with precision='bf16'", "with --precision bf16"),
         ("library=None quantizes", "--library none quantizes"),
         ("only from plugins=[...]", "only from --plugins VALUE"),

@@ -385,4 +385,4 @@ def test_the_cpu_says_that_it_has_none(caplog: pytest.LogCaptureFixture) -> None
     ):
         assert str(engine.inputs[0].dtype) == "float32"
     (record,) = caplog.records
-    assert record.getMessage().startswith("precision=fp16 applies to GPUs")
+    assert record.getMessage().startswith('precision="fp16" applies to GPUs')

@@ -86,7 +86,7 @@ def _with_value(option: str, message: str, start: int) -> tuple[str, int]:
         return f"{option} {'VALUE' if '...' in listed[0] else listed[0]}", start + listed.end()
     if quoted := re.match(r"\"[^\"]*\"|'[^']*'", rest):
         return f"{option} {quoted[0][1:-1]}", start + quoted.end()
-    if plain := re.match(r"True\b|None\b|\d+(?:\.\d+)?", rest):
+    if plain := re.match(r"\d+\.\d+|\w+", rest):
         value = {"True": "", "None": " none"}.get(plain[0], f" {plain[0]}")
         return f"{option}{value}", start + plain.end()
     return option, start

@@ -184,7 +184,7 @@ def open_backend(
         options.refuse_on_cpu(problem)
         reference = _reference(source, shapes, problem)
         if config.is_reduced:
-            text = "precision=%s applies to GPUs; the CPU computes in the model's own types"
+            text = 'precision="%s" applies to GPUs; the CPU computes in the model\'s own types'
             logger.warning(text, config.precision)
         _log_unused("nothing is built on the CPU", build_only)
         if problem:
