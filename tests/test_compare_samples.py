@@ -124,7 +124,12 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
 
     refused(two, a, r"inputs: expected 2 arrays \(a, b\), got 1")
     refused(two, [(a, b), (a,)], r"inputs, item 1: expected 2 arrays \(a, b\), got 1")
-    refused(two, {"a": a}, r"expected inputs named \['a', 'b'\], got \['a'\]")
+    refused(two, {"a": a}, r"^inputs: expected inputs named \['a', 'b'\], got \['a'\]")
+    refused(one, [models.mlp().inputs(), {"z": a}], r"^inputs, item 1: .* named \['x'\], got \['z'\]")
+    refused(one, {"x": a, "z": a}, r"^inputs: expected inputs named \['x'\], got \['x', 'z'\]")
+    np.savez(tmp_path / "z.npz", z=a)
+    refused(one, tmp_path / "z.npz", r"^inputs, z.npz: .* named \['x'\], got \['z'\]")
+    (tmp_path / "z.npz").unlink()
     refused(two, {"a": a.astype(np.float64), "b": b}, "a: expected dtype float32, got float64")
     refused(one, [], "expected at least one sample, got none")
     refused(one, tmp_path, "expected .npy or .npz files in .*, got none")
@@ -168,3 +173,7 @@ def test_more_arrays_than_the_engine_takes_are_for_the_reference() -> None:
     assert not fasttrt.compare(
         fixed, {"a": a, "b": b + 1}, against=whole.proto, device="cpu"
     ).passed
+    with pytest.raises(
+        InputError, match=r"^inputs: expected inputs named \['a'\], got \['a', 'c'\]"
+    ):
+        fasttrt.compare(fixed, {"a": a, "b": b, "c": b}, against=whole.proto, device="cpu")

@@ -1,7 +1,7 @@
 """`compare`: an engine's outputs compared with ONNX Runtime's, or another reference's."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from numbers import Real
@@ -74,7 +74,7 @@ def compare(
         inputs: the samples to run. One sample: a mapping from names, an array, or a tuple of
             arrays. Several: an iterable of these. Saved ones: the path of a ``.npz`` (an array for
             each input), of a ``.npy``, or of a folder of such files; pickled objects are rejected.
-            None: random ones. A mapping may contain additional inputs, for ``against``.
+            None: random ones. A mapping may contain inputs that only ``against`` has.
         engine: the engine to check, if it is not to be built here: an engine, which stays open, or
             a function that creates one from an ONNX model and is called again for each copy.
         against: the reference. None: ONNX Runtime with the same model. Another ONNX model (such as
@@ -223,6 +223,7 @@ class _EngineReference:
     def __init__(self, engine: Engine) -> None:
         self._runner = _runner(engine)
         self.label = self._runner.label
+        self.inputs: Collection[str] = [spec.name for spec in engine.inputs]
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
         """Run the engine, and return the outputs by name."""

@@ -81,6 +81,13 @@ def test_saved_inputs(mlp_model: models.Model, path: Path, tmp_path: Path) -> No
     assert (found["inputs"], found["seed"]) == ({"x": "6x16 given"}, None)
 
 
+def test_a_wrong_name_is_told_with_its_file(path: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", z=models.random_array(np.float32, (2, 16)))
+    done = run(path, "--inputs", tmp_path / "a.npz")
+    assert done.exit_code == 2
+    assert done.stderr == "error: --inputs, a.npz: expected inputs named ['x'], got ['z']\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

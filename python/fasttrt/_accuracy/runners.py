@@ -1,6 +1,6 @@
 """Define the two sides of a comparison: the runner under test, and the reference."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -63,6 +63,8 @@ class Reference(Protocol):
     """The side that an engine is compared with."""
 
     label: str
+    inputs: Collection[str]
+    """The names of its inputs."""
 
     @property
     def model(self) -> OnnxModel | None:
@@ -82,6 +84,7 @@ class OnnxReference:
         self.model = model
         self.label = "ONNX Runtime"
         self._runner = Runner("", ReferenceBackend(model, None), False)
+        self.inputs: Collection[str] = [spec.name for spec in self._runner.backend.inputs]
 
     def run(self, feeds: Named) -> Mapping[str, Array]:
         """Run the model and return the outputs by name."""
@@ -95,7 +98,7 @@ class FunctionReference:
 
     def __init__(self, function: Callable[..., Any], model: OnnxModel) -> None:
         self._function = function
-        self._inputs = [tensor.name for tensor in model.inputs]
+        self.inputs: Collection[str] = [tensor.name for tensor in model.inputs]
         self._outputs = [tensor.name for tensor in write_repeated_outputs(model).outputs]
         self.label = getattr(function, "__name__", type(function).__name__)
 
@@ -105,7 +108,7 @@ class FunctionReference:
         Raises:
             InputError: it returns more or fewer arrays than the model has outputs.
         """
-        results = self._function(*(feeds[name] for name in self._inputs))
+        results = self._function(*(feeds[name] for name in self.inputs))
         if isinstance(results, Mapping):
             return {name: _own(str(name), array) for name, array in results.items()}
         arrays = results if isinstance(results, Sequence) else (results,)

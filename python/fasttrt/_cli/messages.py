@@ -41,7 +41,7 @@ _CONFIG = re.compile(r"(?:config=)?BuildConfig\((\w+=[^()]*)\)")
 _FIRST = re.compile(rf"(?m)^(?:BuildConfig\.)?({'|'.join(_OPTIONS)}): ")
 _FIELD = re.compile(rf"\bBuildConfig\.({'|'.join(_TRTEXEC)})\b")
 _SAMPLES = re.compile(
-    r"(?m)^inputs: (?=expected \d+ arrays|expected (?:a )?\.npy|.*/|.* cannot be)"
+    r"(?m)^inputs(?=: expected \d+ arrays|: expected (?:a )?\.npy|: .*/|: .* cannot be|, )"
 )
 _ARGUMENT = re.compile(rf"\b(?<![.-])({'|'.join(_OPTIONS)})=")
 _QUOTED = re.compile(r"(?:['\"]|--\w+ )$")
@@ -55,7 +55,7 @@ def in_options(message: str) -> str:
     message = _CONFIG.sub(r"\1", message)
     message = _FIRST.sub(lambda match: f"{_OPTIONS[match[1]]}: ", message)
     message = _FIELD.sub(lambda match: _OPTIONS[match[1]], message)
-    message = _SAMPLES.sub("--inputs: ", message)
+    message = _SAMPLES.sub("--inputs", message)
     return "".join(_parts(message))
 
 

@@ -1,7 +1,7 @@
 """Samples of a model's inputs: arrays, iterables of arrays, or files."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -24,18 +24,27 @@ Samples: TypeAlias = Iterable[Any] | str | os.PathLike[str]
 """An iterable of samples, or the path of saved ones."""
 
 
-def given_samples(inputs: Inputs, specs: Sequence[TensorSpec]) -> Iterator[Named]:
+def given_samples(
+    inputs: Inputs, specs: Sequence[TensorSpec], more: Collection[str] = ()
+) -> Iterator[Named]:
     """Yield a mapping from names to arrays for each sample.
+
+    Args:
+        inputs: the samples.
+        specs: the model's inputs.
+        more: the names of other arrays that a sample may have.
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: it is not a sample, or the files contain none.
+        InputError: it is not a sample, its names are others, or the files contain none.
     """
+    names = {spec.name for spec in specs}
     is_one = not isinstance(inputs, (str, os.PathLike)) and _is_sample(inputs)
     items = [("", inputs)] if is_one else _items(inputs, specs, "inputs")
     for label, item in items:
         with _named_errors("inputs", label):
             sample = _by_name(item, specs)
+            ordered(specs, {n: sample[n] for n in sample if n in names or n not in more})
         yield sample
 
 
