@@ -125,7 +125,9 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     refused(two, a, r"inputs: expected 2 arrays \(a, b\), got 1")
     refused(two, [(a, b), (a,)], r"inputs, item 1: expected 2 arrays \(a, b\), got 1")
     refused(two, {"a": a}, r"^inputs: expected inputs named \['a', 'b'\], got \['a'\]")
-    refused(one, [models.mlp().inputs(), {"z": a}], r"^inputs, item 1: .* named \['x'\], got \['z'\]")
+    refused(
+        one, [models.mlp().inputs(), {"z": a}], r"^inputs, item 1: .* named \['x'\], got \['z'\]"
+    )
     refused(one, {"x": a, "z": a}, r"^inputs: expected inputs named \['x'\], got \['x', 'z'\]")
     np.savez(tmp_path / "z.npz", z=a)
     refused(one, tmp_path / "z.npz", r"^inputs, z.npz: .* named \['x'\], got \['z'\]")
@@ -153,6 +155,8 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
         fasttrt.compare(one, tmp_path / "none.npy", device="cpu")
     with pytest.raises(InputError, match="ranges: only for random inputs"):
         fasttrt.compare(one, models.mlp().inputs(), ranges={"x": (0, 1)}, device="cpu")
+    with pytest.raises(InputError, match="seed: only for random inputs"):
+        fasttrt.compare(one, models.mlp().inputs(), seed=1, device="cpu")
 
 
 def test_more_arrays_than_the_engine_takes_are_for_the_reference() -> None:

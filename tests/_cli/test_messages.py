@@ -30,6 +30,8 @@ from fasttrt._cli.messages import in_options
         ("library=None quantizes", "--library none quantizes"),
         ("only from plugins=[...]", "only from --plugins VALUE"),
         ("inputs: expected 2 arrays (a, b), got 1", "--inputs: expected 2 arrays (a, b), got 1"),
+        ("x: random strings are not generated; pass inputs=",
+         "x: random strings are not generated; pass --inputs"),
         ("inputs: expected dtype float32", "inputs: expected dtype float32"),  # a tensor of theirs
         ("--dims: expected n=8, got 'batch=x'", "--dims: expected n=8, got 'batch=x'"),
         ("x: expected 3, got 'seed=1'", "x: expected 3, got 'seed=1'"),

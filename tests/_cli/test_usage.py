@@ -108,7 +108,8 @@ WRONG: list[tuple[tuple[str, ...], list[str], str]] = [
     (("run",), ["-o", "out.txt"], "--output: expected a .npz or a folder, got 'out.txt'"),
     (("run",), ["-o", "none/out.npz"], "--output: expected a file in an existing folder"),
     (("run",), ["-o", "none/out/"], "--output: expected a folder, or a new one in an"),
-    (("run",), ["--inputs", "samples", "--seed", "1"], "--seed: not with --inputs"),
+    (("run", "compare"), ["--inputs", "samples", "--seed", "1"], "--seed: not with --inputs"),
+    (("compare",), ["--inputs", "samples", "--samples", "4"], "--samples: not with --inputs"),
     (("compare",), ["--range", "x=1"], "--range: expected input=MIN:MAX as in x=-1:1, got"),
     (("compare",), ["--range", "x=a:b"], "--range: expected input=MIN:MAX as in x=-1:1, got"),
     (("compare",), ["--cosine", "2"], "got '2'"),
@@ -123,6 +124,7 @@ WRONG: list[tuple[tuple[str, ...], list[str], str]] = [
     (("quantize",), ["--method", "x"], "--method: expected one of minmax, entropy, percentile"),
     (("quantize",), ["--operator", "Relu"], "--operator: expected one of"),
     (("quantize",), ["--percentile", "1"], "got '1'"),
+    (("quantize",), ["--percentile", "99"], "--percentile: only with --method percentile, got"),
 ]  # fmt: skip
 
 

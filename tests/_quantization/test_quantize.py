@@ -362,6 +362,7 @@ def test_what_the_quantizer_left_float_is_no_success() -> None:
         ({"exclude": ["conv9"]}, r"no node or operator 'conv9'; it has conv\d"),
         ({"exclude": "conv1"}, "exclude: expected names of nodes or operators, got 'conv1'"),
         ({"method": "kl"}, "method: expected one of minmax, .* got 'kl'"),
+        ({"percentile": 99.9}, 'percentile: only with method="percentile", got method="minmax"'),
         ({"percentile": 5}, "percentile: expected a number from 50 to 100, got 5"),
         ({"operators": ["Relu"]}, "operators: expected some of .* got .'Relu'"),
         ({"operators": []}, "operators: expected some of"),

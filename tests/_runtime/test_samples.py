@@ -119,6 +119,11 @@ def test_what_does_not_fit_is_refused_by_name(make: Callable[[], Any], message: 
         read(make())
 
 
+def test_a_sample_without_rows_is_refused() -> None:
+    with pytest.raises(InputError, match=r"item 1: a: expected at least one row, got none: shape"):
+        read([a(1, 3), a(0, 3)], A)
+
+
 def test_small_floats_are_looked_at_too() -> None:
     spec = TensorSpec("h", np.dtype(ml_dtypes.bfloat16), (2,))
     with pytest.raises(InputError, match="h: expected finite values"):

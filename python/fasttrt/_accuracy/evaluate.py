@@ -42,7 +42,9 @@ def compare_runners(
     else:
         if ranges is not None:
             raise InputError("ranges: only for random inputs, not with inputs=")
-        seed, fed = None, given_samples(inputs, specs, reference.inputs)
+        if seed is not None:
+            raise InputError("seed: only for random inputs, not with inputs=")
+        fed = given_samples(inputs, specs, reference.inputs)
     names = [spec.name for spec in candidate.backend.outputs]
     found: dict[str, list[Sample]] = {name: [] for name in names}
     sensitivity = _InputSensitivity(judge)

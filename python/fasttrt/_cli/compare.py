@@ -49,12 +49,12 @@ def compare(
         ),
     ] = None,
     samples: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="How many random samples to run.", min=1, metavar="N",
+            help="How many random samples to run.", min=1, metavar="N", show_default="4",
             rich_help_panel=_options.INPUTS,
         ),
-    ] = 4,
+    ] = None,
     seed: _options.RandomSeed = None,
     atol: _options.MaxAbsError = None,
     rtol: _options.MaxRelError = None,
@@ -90,6 +90,11 @@ def compare(
     limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
     thresholds = {limit: value for limit, value in limits.items() if value is not None}
     try:
+        for option, value in {"seed": seed, "samples": samples}.items():
+            if inputs is not None and value is not None:
+                raise fasttrt.InputError(
+                    f"--{option}: not with --inputs, as it is for random inputs"
+                )
         options = engine_options(
             config=config, device=device, library=library, precision=precision, plugins=plugins,
             shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),
@@ -116,7 +121,7 @@ def compare(
                 model,
                 inputs,
                 against=against,
-                samples=samples,
+                samples=4 if samples is None else samples,
                 seed=seed,
                 ranges=parse_ranges(ranges),
                 thresholds=thresholds or None,

@@ -43,7 +43,7 @@ _FIELD = re.compile(rf"\bBuildConfig\.({'|'.join(_TRTEXEC)})\b")
 _SAMPLES = re.compile(
     r"(?m)^inputs(?=: expected \d+ arrays|: expected (?:a )?\.npy|: .*/|: .* cannot be|, )"
 )
-_ARGUMENT = re.compile(rf"\b(?<![.-])({'|'.join(_OPTIONS)})=")
+_ARGUMENT = re.compile(rf"\b(?<![.-])({'|'.join(_OPTIONS)}|inputs)=")
 _QUOTED = re.compile(r"(?:['\"]|--\w+ )$")
 _SHAPE = re.compile(r'"([^"]*)": \(min (\([^()]*\)|values), opt [^;]*?, max (?:\2)\)')
 
@@ -65,7 +65,7 @@ def _parts(message: str) -> Iterator[str]:
         if match.start() < end or _QUOTED.search(message, 0, match.start()):
             continue  # within the value of another option, or in the user's own text
         yield message[end : match.start()]
-        text, end = _with_value(_OPTIONS[match[1]], message, match.end())
+        text, end = _with_value(_OPTIONS.get(match[1], "--inputs"), message, match.end())
         yield text
     yield message[end:]
 

@@ -44,12 +44,12 @@ def quantize(
         ),
     ] = "minmax",
     percentile: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="With --method percentile: the share of values to keep, in percent.",
-            min=50, max=100, metavar="X",
+            min=50, max=100, metavar="X", show_default="99.99",
         ),
-    ] = 99.99,
+    ] = None,
     operators: Annotated[
         list[str] | None,
         typer.Option(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import onnx
 
 _MIN_ONNX_RUNTIME = (1, 20)  # the first whose quantizer supports our options
+_PERCENTILE = 99.99
 _HOLD_OUT_EVERY = 5  # every fifth sample is held out of calibration, to measure the loss on
 
 
@@ -83,7 +84,7 @@ def quantize(
     force: bool = False,
     validation: Samples | None = None,
     method: Method = "minmax",
-    percentile: float = 99.99,
+    percentile: float | None = None,
     operators: Sequence[str] = OPERATORS,
     exclude: Sequence[str] = (),
     library: str | os.PathLike[str] | None = "auto",
@@ -110,7 +111,8 @@ def quantize(
         method: how ranges are determined. ``"minmax"``: by the extreme values. ``"entropy"`` and
             ``"percentile"`` clip rare large values in favour of finer steps for the others; they
             take longer.
-        percentile: the share of absolute values that is not clipped, in percent.
+        percentile: with ``method="percentile"``: the share of absolute values that is not clipped,
+            in percent; None for 99.99.
         operators: which of `Conv`, `ConvTranspose`, `Gemm` and `MatMul` to quantize.
         exclude: nodes (by name) or operators to keep in float32.
         library: the TensorRT that must support the result, see `fasttrt.library`; its parser parses
@@ -135,6 +137,7 @@ def quantize(
         >>> quantized.save("m.int8.onnx")
     """
     _check_options(method, percentile, operators, exclude)
+    percentile = _PERCENTILE if percentile is None else percentile
     _require_onnxruntime()
     target = None if library is None else Int8Target(library, device)
     read = model if isinstance(model, OnnxModel) else OnnxModel(model)
@@ -223,12 +226,15 @@ def _measure_loss(
 
 
 def _check_options(
-    method: str, percentile: float, operators: Sequence[str], exclude: Sequence[str]
+    method: str, percentile: float | None, operators: Sequence[str], exclude: Sequence[str]
 ) -> None:
     if not is_one_of(method, METHODS):
         refuse("method", f"one of {', '.join(METHODS)}", method)
-    if not (isinstance(percentile, Real) and 50 <= float(percentile) <= 100):
-        raise InputError(f"percentile: expected a number from 50 to 100, got {percentile!r}")
+    if percentile is not None:
+        if not (isinstance(percentile, Real) and 50 <= float(percentile) <= 100):
+            refuse("percentile", "a number from 50 to 100", percentile)
+        if method != "percentile":
+            raise InputError(f'percentile: only with method="percentile", got method="{method}"')
     is_list = isinstance(operators, (list, tuple, set, frozenset)) and len(operators) > 0
     if not (is_list and all(is_one_of(operator, OPERATORS) for operator in operators)):
         refuse("operators", f"some of {OPERATORS}", operators)

@@ -58,8 +58,8 @@ def read_samples(specs: Sequence[TensorSpec], data: Samples, what: str) -> Itera
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: there are no samples, or one does not match the model or is not finite; the
-            message names the sample and the input.
+        InputError: there are no samples, or one does not match the model, has no rows or is not
+            finite; the message names the sample and the input.
     """
     count = 0
     for label, item in _items(data, specs, what):
@@ -125,6 +125,10 @@ def _array(name: str, value: Any, text: bool) -> Array:
 def _checked(sample: Named, specs: Sequence[TensorSpec]) -> list[Array]:
     """Return the arrays in the inputs' order, if they fit the model and are finite."""
     arrays = [check_array(s, a) for s, a in zip(specs, ordered(specs, sample), strict=True)]
+    if arrays and all(array.size == 0 for array in arrays):
+        raise InputError(
+            f"{specs[0].name}: expected at least one row, got none: shape {arrays[0].shape}"
+        )
     for spec, array in zip(specs, arrays, strict=True):
         is_float = array.dtype.kind not in "biuOSU"  # ml_dtypes' are of kind V
         if is_float and not np.isfinite(array.astype(np.float64)).all():
