@@ -114,7 +114,7 @@ def test_grpc_needs_protobuf_and_http_does_not(tmp_path: Path) -> None:
         from support.hidden_packages import hide
         hide("google.protobuf")
         import fasttrt
-        options = dict(http_port=0, metrics_port=None)
+        options = dict(http_port=0, metrics_port=None, control="explicit")
         fasttrt.serve(sys.argv[1], grpc_port=None, **options).close()
         try:
             fasttrt.serve(sys.argv[1], grpc_port=0, **options)

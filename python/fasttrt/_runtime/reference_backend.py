@@ -12,7 +12,6 @@ from fasttrt._common.input_file import check_file, is_utf8
 from fasttrt._common.optional_packages import require
 from fasttrt._common.tensor_spec import Range, TensorSpec, merge_profiles
 from fasttrt._graph.model import DeclaredTensor, OnnxModel
-from fasttrt._parser.reasons import interface_problems
 from fasttrt._parser.repeated_outputs import write_repeated_outputs
 from fasttrt._plan.profiles import NetworkInput, ShapeLike, Shapes, check_profile, parse_range
 from fasttrt._runtime import ort_session as _ort
@@ -52,6 +51,8 @@ class ReferenceBackend:
             InputError: ``shapes`` does not match the model.
         """
         require("running on the CPU", "onnxruntime")
+        from fasttrt._parser.reasons import interface_problems
+
         if reasons := list(interface_problems(model.skeleton)):
             issues = tuple(ParseIssue(-1, "", "", reason) for reason in reasons)
             raise ParseError("fasttrt cannot run the model", issues)
