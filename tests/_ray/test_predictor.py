@@ -175,6 +175,20 @@ def test_tables_stay_tables(opened: Open, mlp_model: models.Model) -> None:
     assert np.stack(y) == close_to(mlp_model.reference(x))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [(TensorProto.STRING, ["cat", None, "dog", "cat"])],
+)
+def test_nulls_of_dictionaries_are_bad_rows(dtype: int, values: list[Any], opened: Open) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    predictor = opened(model_of(nodes, (dtype, ["n"]), (dtype, ["n"])), errors="problem")
+    table = pa.table({"x": pa.array(values).dictionary_encode(), "id": range(4)})
+    found: Any = predictor(pa.concat_tables([table, table.slice(2)]))
+    y, problems = found["y"].to_pylist(), found["problem"].to_pylist()
+    assert [y[i] for i in (0, 2, 3, 4, 5)] == [values[i] for i in (0, 2, 3, 2, 3)]
+    assert [i for i, text in enumerate(problems) if text] == [1]
+
+
 def test_errors_of_rows_are_kept(opened: Open, mlp_model: models.Model) -> None:
     (x,) = mlp_model.inputs(batch=5)
     column = objects(x)

@@ -23,6 +23,7 @@ from fasttrt._ray.columns import (
 )
 from fasttrt._ray.padding import Padding
 from fasttrt._ray.pieces import Piece, RowCounts, Rows
+from fasttrt._ray.tables import arrays_of
 from fasttrt.errors import CudaError, Error, InputError, OutOfMemoryError
 
 _Results: TypeAlias = tuple[Array, ...]
@@ -127,8 +128,7 @@ class Predictor:
         if isinstance(batch, pyarrow.Table):
             self._check(batch.column_names)
             kept = batch.drop_columns(self._inputs)
-            taken = BlockAccessor.for_block(batch.select(self._inputs)).to_batch_format("numpy")
-            found = self._table(*self._predict(taken, kept))
+            found = self._table(*self._predict(arrays_of(batch.select(self._inputs)), kept))
             for name in found.column_names:
                 kept = kept.append_column(name, found[name])
             return kept
