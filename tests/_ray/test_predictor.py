@@ -177,7 +177,7 @@ def test_tables_stay_tables(opened: Open, mlp_model: models.Model) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "values"),
-    [(TensorProto.STRING, ["cat", None, "dog", "cat"])],
+    [(TensorProto.STRING, ["cat", None, "dog", "cat"]), (TensorProto.INT64, [7, None, 9, 7])],
 )
 def test_nulls_of_dictionaries_are_bad_rows(dtype: int, values: list[Any], opened: Open) -> None:
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
@@ -187,6 +187,30 @@ def test_nulls_of_dictionaries_are_bad_rows(dtype: int, values: list[Any], opene
     y, problems = found["y"].to_pylist(), found["problem"].to_pylist()
     assert [y[i] for i in (0, 2, 3, 4, 5)] == [values[i] for i in (0, 2, 3, 2, 3)]
     assert [i for i, text in enumerate(problems) if text] == [1]
+
+
+def test_a_null_among_integers_changes_no_other_row(opened: Open) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    big = 2**53 + 1
+    cases: list[tuple[list[Any], list[Any]]] = [
+        (["n"], [big, None, 1]),
+        (["n", 2], [[big, 1], [3, None], [1, 2]]),
+    ]
+    for shape, rows in cases:
+        model = model_of(nodes, (TensorProto.INT64, shape), (TensorProto.INT64, shape))
+        table = pa.table({"x": rows, "id": [5, 6, 7]})
+        for cast in (True, "lossy"):
+            found: Any = opened(model, errors="problem", cast=cast)(table)
+            np.testing.assert_array_equal(found["y"].to_pylist()[::2], rows[::2])
+            null = "x: expected an array of numbers, got NoneType"
+            assert found["problem"].to_pylist() == ["", null, ""]
+        with pytest.raises(fasttrt.InputError, match=r"row 1 of the batch \(id=6\): x: expected"):
+            opened(model)(table)
+    double = model_of(nodes, (TensorProto.DOUBLE, ["n"]), (TensorProto.DOUBLE, ["n"]))
+    found = opened(double, errors="problem")(pa.table({"x": [big, None]}))
+    assert found["problem"].to_pylist()[0].startswith("x: cannot cast int64 to float64")
+    found = opened(double)(pa.table({"x": [1.5, None]}))
+    np.testing.assert_array_equal(found["y"], [1.5, np.nan])
 
 
 def test_errors_of_rows_are_kept(opened: Open, mlp_model: models.Model) -> None:
