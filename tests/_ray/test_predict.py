@@ -294,6 +294,14 @@ def test_rows_at_once_beside_a_number(column: Any, rows: int, model_file: Path) 
 
 
 @pytest.mark.usefixtures("cluster")
+def test_rows_at_once_beside_types_of_pandas(model_file: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame({"x": np.zeros(3, np.float32), "kept": pandas.Categorical([*"aba"])})
+    found = fasttrt_ray.predict(ray.data.from_pandas(frame), model_file, device="cpu")
+    assert found._logical_plan.dag.batch_size == 256
+
+
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

@@ -149,7 +149,12 @@ def _rows_at_once(dataset: "ray.data.Dataset") -> int:
 
 
 def _width(kind: Any) -> float | None:
-    """Return the bytes of a value of a column's type in Arrow, None if they vary, 0 for text."""
+    """Return the bytes of a value of a column's type in Arrow, None if they vary, 0 for text.
+
+    Ray knows no type of pandas' own ones, as of categories: there it is None itself.
+    """
+    if kind is None:
+        return None
     if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
         return 0
     extents = getattr(kind, "shape", None) or [getattr(kind, "list_size", None)]
