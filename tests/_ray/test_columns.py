@@ -55,6 +55,8 @@ def test_results_take_their_places() -> None:
     integers = gathered(2, [([1], np.array([7]))], spec("n", (-1,), "int64"))
     np.testing.assert_array_equal(integers, [0, 7])
     assert gathered(0, [], spec("y", (-1, 2))).shape == (0, 2)
+    text = gathered(3, [([1], objects("a"))], spec("t", (-1,), object))
+    assert text.tolist() == ["", "a", ""]
 
 
 def test_ragged_results_are_objects_and_missing_ones_empty() -> None:

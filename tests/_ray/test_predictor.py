@@ -140,6 +140,16 @@ def test_text(opened: Open) -> None:
     assert opened(model)({"x": x})["y"].tolist() == x.tolist()
 
 
+@pytest.mark.parametrize("values", [["a", "b"], ["a", None], [None, None], []], ids=str)
+def test_results_of_text_stay_text(values: list[Any], opened: Open) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    model = model_of(nodes, (TensorProto.STRING, ["n"]), (TensorProto.STRING, ["n"]))
+    found: Any = opened(model, errors="problem")(pa.table({"x": pa.array(values, pa.string())}))
+    assert found["y"].type == pa.string()
+    assert found["y"].to_pylist() == [value or "" for value in values]
+    assert found["problem"].type == pa.string()
+
+
 def test_bad_rows_are_named(opened: Open, mlp_model: models.Model) -> None:
     (x,) = mlp_model.inputs(batch=4)
     paths = objects(["a.png", "b.png", "c.png", "d.png"])

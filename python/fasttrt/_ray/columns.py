@@ -12,6 +12,8 @@ from fasttrt.errors import InputError
 Array: TypeAlias = Any
 Columns: TypeAlias = dict[str, Array]
 _SCALARS = (str, int, float)
+_TEXT = "OSUT"
+"""The kinds of dtypes that text has."""
 _SHOWN = 3
 """How many values name a row in a message."""
 
@@ -106,8 +108,8 @@ def _plain(value: Any) -> Any:
 def gathered(count: int, found: Sequence[tuple[Sequence[int], Array]], spec: TensorSpec) -> Array:
     """Return an output's column from the results of the pieces.
 
-    Rows without a result are NaN, or 0 in integers. If shapes differ, it is an array of objects,
-    where they are empty arrays. Types that Arrow does not have become wider ones.
+    Rows without a result are NaN, 0 in integers, or "" in text. If shapes differ, it is an array of
+    objects, where they are empty arrays. Types that Arrow does not have become wider ones.
 
     Args:
         count: the number of rows.
@@ -128,12 +130,20 @@ def gathered(count: int, found: Sequence[tuple[Sequence[int], Array]], spec: Ten
     shape = shapes.pop() if shapes else tuple(max(size, 0) for size in spec.shape[1:])
     if len(found) == 1 and len(found[0][0]) == count:
         return found[0][1][:count].astype(dtype, copy=False)
+    if dtype.kind == "O" and not count:
+        dtype = np.dtype(str)  # Arrow finds no type of objects that are not there
     column = np.empty((count, *shape), dtype)
     if sum(len(rows) for rows, _ in found) < count:
-        column[...] = np.nan if np.issubdtype(dtype, np.inexact) else np.zeros((), dtype)
+        column[...] = _missing(dtype)
     for rows, array in found:
         column[as_index(rows)] = array[: len(rows)]
     return column
+
+
+def _missing(dtype: np.dtype[Any]) -> Any:
+    if dtype.kind in _TEXT:
+        return ""
+    return np.nan if np.issubdtype(dtype, np.inexact) else np.zeros((), dtype)
 
 
 def as_index(rows: Sequence[int]) -> Any:
@@ -143,7 +153,7 @@ def as_index(rows: Sequence[int]) -> Any:
 
 def _arrow_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype itself, or for bfloat16, float8, int4 and their like one that holds them."""
-    if dtype.isbuiltin == 1 or dtype.kind in "OSUT":
+    if dtype.isbuiltin == 1 or dtype.kind in _TEXT:
         return dtype
     wider = next(name for name in ("uint8", "int8", "float32") if np.can_cast(dtype, name))
     return np.dtype(wider)

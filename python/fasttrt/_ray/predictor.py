@@ -81,7 +81,7 @@ class Predictor:
                 else to a power of two. Rows of many lengths then run together. Only for models that
                 ignore such values; results are those of the padded rows.
             errors: a column for the errors of rows, ``""`` for those without. Rows that cannot be
-                run then have NaN, or 0 in integers, as results. None: they raise.
+                run then have NaN, 0 in integers, or ``""`` in text, as results. None: they raise.
             cast: see `Engine.infer`.
             options: those of `Engine`.
 
@@ -172,7 +172,7 @@ class Predictor:
         for i, (name, spec) in enumerate(zip(self._outputs, self._engine.outputs, strict=True)):
             results[name] = gathered(count, [(rows, result[i]) for rows, result in found], spec)
         if self._errors is not None:
-            results[self._errors] = np.array(problems, object)
+            results[self._errors] = np.array(problems, object if problems else str)
         return results
 
     def _table(self, found: Sequence[_Found], problems: Sequence[str]) -> "pyarrow.Table":
