@@ -42,6 +42,24 @@ def test_nested_lists_are_stacked() -> None:
             row_array(value)
 
 
+def test_text_becomes_objects() -> None:
+    for value in ("a\0", ["a", "bc\0"], objects("a", "bc\0"), objects(["a"], objects("b")), []):
+        array = row_array(value, is_text=True)
+        assert array.dtype == object
+        assert array.tolist() == np.array(value, object).tolist()
+    nested = objects(objects("a", "b"), objects("c", "d"))
+    assert row_array(nested, is_text=True).tolist() == [["a", "b"], ["c", "d"]]
+    for wrong, problem in [
+        (None, "expected text, got NoneType"),
+        (b"a", "expected text, got bytes"),
+        (["a", 1], "expected text, got int"),
+        (objects("a", None), "expected text, got NoneType"),
+        ([["a"], ["b", "c"]], "expected lists of one length, got several lengths"),
+    ]:
+        with pytest.raises(ValueError, match=problem):
+            row_array(wrong, is_text=True)
+
+
 def test_results_take_their_places() -> None:
     y = new_rng().standard_normal((4, 2)).astype(np.float32)
     column = gathered(5, [([4, 0], y[:2]), ([1, 3], y[2:])], spec("y", (-1, 2)))

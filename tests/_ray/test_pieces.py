@@ -25,9 +25,12 @@ def objects(*values: Any) -> Any:
     return column
 
 
-def pieces(column: Any, *ranges: tuple[int, int], told: Any = refuse) -> list[Piece]:
+def pieces(
+    column: Any, *ranges: tuple[int, int], told: Any = refuse, dtype: Any = "float32"
+) -> list[Piece]:
     counts = RowCounts(ranges or ((1, UNLIMITED),))
-    return list(Rows([column], ["x"], counts, Padding([spec((-1, 3))], None), told).pieces())
+    specs = [TensorSpec("x", np.dtype(dtype), (-1, 3))]
+    return list(Rows([column], ["x"], specs, counts, Padding(specs, None), told).pieces())
 
 
 def spec(shape: tuple[int, ...], *profiles: tuple[int, int], **about: Any) -> TensorSpec:
@@ -62,8 +65,9 @@ def test_rows_go_by_shape() -> None:
 
 
 def test_texts_of_any_length_go_together() -> None:
-    (piece,) = pieces(objects("a", "bcd"))
-    assert piece.arrays[0].tolist() == ["a", "bcd"]
+    (piece,) = pieces(objects("a", "bcd\0"), dtype=object)
+    assert piece.arrays[0].dtype == object  # no wider for one that is long
+    assert piece.arrays[0].tolist() == ["a", "bcd\0"]
 
 
 def test_rows_without_an_array_are_left_out() -> None:

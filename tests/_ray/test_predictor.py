@@ -134,10 +134,15 @@ def test_bfloat16_comes_back_as_float32(opened: Open) -> None:
 
 
 def test_text(opened: Open) -> None:
-    x = objects(["a", "some text", "", "b"])
+    x = objects(["a", "some text\0", "", "b"])
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
     model = model_of(nodes, (TensorProto.STRING, ["n"]), (TensorProto.STRING, ["n"]))
-    assert opened(model)({"x": x})["y"].tolist() == x.tolist()
+    predictor = opened(model)
+    assert predictor({"x": x})["y"].tolist() == x.tolist()
+    for wrong in (None, 5):
+        text = f"row 1 of the batch: x: expected text, got {type(wrong).__name__}"
+        with pytest.raises(fasttrt.InputError, match=text):
+            predictor({"x": objects(["a", wrong])})
 
 
 @pytest.mark.parametrize("values", [["a", "b"], ["a", None], [None, None], []], ids=str)

@@ -12,7 +12,7 @@ from fasttrt.errors import InputError
 Array: TypeAlias = Any
 Columns: TypeAlias = dict[str, Array]
 _SCALARS = (str, int, float)
-_TEXT = "OSUT"
+TEXT = "OSUT"
 """The kinds of dtypes that text has."""
 _SHOWN = 3
 """How many values name a row in a message."""
@@ -69,18 +69,24 @@ def check_names(
             )
 
 
-def row_array(value: Any) -> Array:
+def row_array(value: Any, is_text: bool = False) -> Array:
     """Return a row's value as an array; lists of lists, as Parquet files have them, are stacked.
 
+    Args:
+        value: the row's.
+        is_text: text is expected rather than numbers. It becomes an array of objects: numpy's text
+            is as wide as the longest of all rows, and loses NUL characters at its end.
+
     Raises:
-        ValueError: it holds no numbers or text, or lists of different lengths.
+        ValueError: it holds no numbers, or no text, or lists of different lengths.
     """
-    array = np.asarray(value)
-    if array.dtype != object:
+    array = np.asarray(value, object if is_text else None)
+    if array.dtype != object or (is_text and all(isinstance(part, str) for part in array.flat)):
         return array
     if array.ndim == 0:
-        raise ValueError(f"expected an array of numbers, got {type(value).__name__}")
-    parts = [row_array(part) for part in array]
+        expected = "text" if is_text else "an array of numbers"
+        raise ValueError(f"expected {expected}, got {type(value).__name__}")
+    parts = [row_array(part, is_text) for part in array]
     if len({part.shape for part in parts}) > 1:
         raise ValueError("expected lists of one length, got several lengths")
     return np.stack(parts) if parts else array.astype(float)
@@ -141,7 +147,7 @@ def gathered(count: int, found: Sequence[tuple[Sequence[int], Array]], spec: Ten
 
 
 def _missing(dtype: np.dtype[Any]) -> Any:
-    if dtype.kind in _TEXT:
+    if dtype.kind in TEXT:
         return ""
     return np.nan if np.issubdtype(dtype, np.inexact) else np.zeros((), dtype)
 
@@ -153,7 +159,7 @@ def as_index(rows: Sequence[int]) -> Any:
 
 def _arrow_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype itself, or for bfloat16, float8, int4 and their like one that holds them."""
-    if dtype.isbuiltin == 1 or dtype.kind in _TEXT:
+    if dtype.isbuiltin == 1 or dtype.kind in TEXT:
         return dtype
     wider = next(name for name in ("uint8", "int8", "float32") if np.can_cast(dtype, name))
     return np.dtype(wider)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fasttrt._common.tensor_spec import TensorSpec
-from fasttrt._ray.columns import Array, as_index, row_array
+from fasttrt._ray.columns import TEXT, Array, as_index, row_array
 from fasttrt._ray.padding import Padding
 from fasttrt.errors import InputError
 
@@ -100,6 +100,7 @@ class Rows:
         self,
         columns: Sequence[Array],
         names: Sequence[str],
+        specs: Sequence[TensorSpec],
         counts: RowCounts,
         padding: Padding,
         refuse_row: Callable[[int, str], None],
@@ -109,6 +110,7 @@ class Rows:
         Args:
             columns: of each input: an array, or an array of objects, each an array, of any shapes.
             names: of the columns, for messages.
+            specs: of the inputs.
             counts: how many rows the engine takes.
             padding: of rows that are to be padded.
             refuse_row: is told of each row that is left out as it has no array, and why.
@@ -126,7 +128,8 @@ class Rows:
             try:
                 for i in objects:
                     name = names[i]
-                    self._columns[i][row] = padding.padded(i, row_array(columns[i][row]))
+                    array = row_array(columns[i][row], specs[i].dtype.kind in TEXT)
+                    self._columns[i][row] = padding.padded(i, array)
             except ValueError as error:
                 refuse_row(row, f"{name}: {error}")
                 continue

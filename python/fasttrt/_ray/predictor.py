@@ -152,7 +152,8 @@ class Predictor:
                 raise kind(f"{row_name(kept, row)}: {problem}")
             problems[row] = problem
 
-        rows = Rows(columns, self._inputs, self._counts, self._padding, refuse_row)
+        specs = self._engine.inputs
+        rows = Rows(columns, self._inputs, specs, self._counts, self._padding, refuse_row)
         found: list[_Found] = []
         for piece, result in self._results(rows.pieces()):
             if isinstance(result, _NO_ROWS_FAULT):
