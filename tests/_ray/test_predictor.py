@@ -290,6 +290,34 @@ def test_what_is_no_batch(opened: Open, mlp_model: models.Model) -> None:
         predictor(wrong)
 
 
+def test_columns_of_different_lengths(opened: Open) -> None:
+    shape: list[Any] = ["n", 2]
+    proto = models.make(
+        [helper.make_node("Add", ["a", "b"], ["y"])],
+        [models.value(name, TensorProto.FLOAT, shape) for name in "ab"],
+        [models.value("y", TensorProto.FLOAT, shape)],
+    )
+    predictor = opened(proto.SerializeToString(), errors="problem")
+    a, b, scalar = np.ones((3, 2), np.float32), np.ones((5, 2), np.float32), np.float32(1)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"a": a, "b": b}, "b: expected 3 rows as in 'a', got 5"),
+        ({"b": a, "a": b}, "b: expected 5 rows as in 'a', got 3"),
+        ({"id": np.arange(4), "a": a, "b": a}, "id: expected 3 rows as in 'a', got 4"),
+        ({"a": scalar, "b": a}, "a: expected an array of rows, got a scalar"),
+        ({"a": a, "b": a, "id": np.array(1)}, "id: expected an array of rows, got a scalar"),
+    ]
+    for batch, problem in wrong:
+        with pytest.raises(fasttrt.InputError, match=f"^{problem}$"):
+            predictor(batch)
+
+
+def test_a_model_without_inputs(opened: Open) -> None:
+    node = helper.make_node("Constant", [], ["y"], value_floats=[1.0, 2.0])
+    proto = models.make([node], [], [models.value("y", TensorProto.FLOAT, [2])])
+    with pytest.raises(fasttrt.InputError, match="inputs: expected a model with inputs, got one w"):
+        opened(proto.SerializeToString())
+
+
 def test_models_that_have_no_rows(opened: Open) -> None:
     shape = (TensorProto.FLOAT, ["n", 3])
     total = model_of(

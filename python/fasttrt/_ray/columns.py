@@ -29,9 +29,12 @@ def columns_of(
         given: columns by tensor.
 
     Raises:
-        InputError: it is not a mapping, there is no such tensor, or two have one column.
+        InputError: it is not a mapping, there is no such tensor, two have one column, or the engine
+            has no tensors of that kind.
     """
     names = [spec.name for spec in specs]
+    if not names:
+        raise InputError(f"{kind}: expected a model with {kind}, got one without")
     check_mapping(kind, given, f'columns by tensor as in {{"{names[0]}": "column"}}')
     given = given or {}
     if unknown := [name for name in given if name not in names]:
@@ -66,6 +69,24 @@ def check_names(
             raise InputError(
                 f"{option}: the rows have a column {taken[0]!r} already, which stays: name another "
                 "one for the results, or drop it before"
+            )
+
+
+def check_lengths(batch: Mapping[str, Array], inputs: Sequence[str]) -> None:
+    """Check that all columns of a batch have as many rows as the first input's.
+
+    Raises:
+        InputError: a column has no rows, or another number of them.
+    """
+    counts: dict[str, int] = {}
+    for name in [*inputs, *batch]:
+        try:
+            counts[name] = len(batch[name])
+        except TypeError:
+            raise InputError(f"{name}: expected an array of rows, got a scalar") from None
+        if counts[name] != counts[inputs[0]]:
+            raise InputError(
+                f"{name}: expected {counts[inputs[0]]} rows as in {inputs[0]!r}, got {counts[name]}"
             )
 
 

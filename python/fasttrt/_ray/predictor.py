@@ -16,6 +16,7 @@ from fasttrt._engine.engine import Engine
 from fasttrt._ray.columns import (
     Array,
     Columns,
+    check_lengths,
     check_names,
     columns_of,
     gathered,
@@ -86,8 +87,8 @@ class Predictor:
             options: those of `Engine`.
 
         Raises:
-            InputError: there is no such tensor, an input has no batch dimension, or an argument is
-                wrong.
+            InputError: there is no such tensor, an input has no batch dimension, there are no
+                inputs, or an argument is wrong.
             Error: the engine cannot be opened, see `Engine`.
         """
         if isinstance(model, ray.ObjectRef):
@@ -121,8 +122,9 @@ class Predictor:
                 for instance. Arrays may be read-only.
 
         Raises:
-            InputError: a column is missing, a result has the name of a column that stays, or a row
-                does not fit, and there is no column of errors; the message names the row.
+            InputError: a column is missing, or has not as many rows as others, a result has the
+                name of a column that stays, or a row does not fit, and there is no column of
+                errors; the message names the row.
             Error: a run failed.
         """
         if isinstance(batch, pyarrow.Table):
@@ -136,6 +138,7 @@ class Predictor:
             text = 'arrays by column or a table, as of batch_format="numpy" or "pyarrow"'
             raise InputError(f"expected a batch of {text}, got {type(batch).__name__}")
         self._check(list(batch))
+        check_lengths(batch, self._inputs)
         kept = {name: column for name, column in batch.items() if name not in self._inputs}
         return kept | self._columns(*self._predict(batch, kept))
 
