@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -225,6 +227,42 @@ def test_plans_are_taken_from_the_object_store_without_a_copy(cluster: Any) -> N
     assert not isinstance(received.data, bytes)
     assert memoryview(received.data).readonly
     del cluster
+
+
+ON_ONE_CPU = """
+import sys, ray, ray.data, fasttrt.ray
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+found = ray.data.range(100)
+for name in "ab":  # both have actors at the same time
+    found = fasttrt.ray.predict(
+        found, sys.argv[1], device="cpu", inputs={"x": "id"}, outputs={"y": "id"}
+    )
+assert sorted(row["id"] for row in found.take_all()) == list(range(100))
+"""
+
+
+def test_actors_leave_the_only_cpu_to_tasks_that_read(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    x, y = (models.value(name, TensorProto.INT64, ["N"]) for name in "xy")
+    file = tmp_path / "same.onnx"
+    file.write_bytes(models.make([node], [x], [y]).SerializeToString())
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    package = Path(fasttrt.__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-c", ON_ONE_CPU, str(file)],
+        env=environment | {"PYTHONPATH": str(package)}, timeout=120, check=True,
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("concurrency", "expected"), [(1, None), ((1, 4), None), (2, 0), ((2, 4), 0), (None, 0)]
+)
+def test_cpus_of_actors(concurrency: Any, expected: int | None, model_file: Path) -> None:
+    found = fasttrt_ray.predict(
+        ray.data.range(3), model_file, device="cpu", concurrency=concurrency
+    )
+    assert found._logical_plan.dag.ray_remote_args.get("num_cpus") == expected
 
 
 @pytest.mark.usefixtures("cluster")

@@ -56,7 +56,9 @@ def predict(
         concurrency: the number of actors, which all start at once, or the least and the most: Ray
             adds one after the other while rows wait. None: one for each GPU, or for each machine
             without GPUs. Rows are not held back until all have started, unless Ray's
-            ``DataContext.wait_for_min_actors_s`` says so.
+            ``DataContext.wait_for_min_actors_s`` says so. Each takes a CPU if it has no GPU; none
+            if all would take half of the cluster's or more, so that there are some for Ray's tasks,
+            such as those that read the rows.
         num_gpus: of each actor, a whole number or a share of one GPU, as in 0.5. Ray only counts
             shares, nothing limits an actor's memory. None: one, if the cluster has GPUs.
         inputs: see `Predictor`, as for the following arguments.
@@ -97,10 +99,11 @@ def predict(
         **options,
     }
     rows = batch_size or _rows_at_once(dataset)
+    number = concurrency or actors
     return dataset.map_batches(
         Predictor, fn_constructor_args=[model], fn_constructor_kwargs=arguments,
         batch_format="pyarrow", batch_size=rows, zero_copy_batch=True, num_gpus=per_actor or None,
-        compute=_pool(concurrency or actors, rows),
+        num_cpus=None if per_actor else _cpus(number), compute=_pool(number, rows),
     )  # fmt: skip
 
 
@@ -130,6 +133,17 @@ def _resources(options: Mapping[str, Any], num_gpus: Any) -> tuple[float, int]:
         return 0, max(1, len([node for node in machines if node["Resources"].get("CPU")]))
     on_each = int(1 / num_gpus + 1e-6) if num_gpus < 1 else 1 / num_gpus  # actors of a GPU
     return num_gpus, max(1, int(there * on_each))
+
+
+def _cpus(actors: int | tuple[int, int]) -> int | None:
+    """Return the CPUs of an actor without a GPU; None: Ray's default, one.
+
+    If actors had all CPUs, the tasks that read their rows would wait for ever. Half leaves some to
+    the actors of a second call, too. Without CPUs, they may be on machines that have none.
+    """
+    there = ray.cluster_resources().get("CPU", 0)
+    least = actors[0] if isinstance(actors, tuple) else actors  # others are added where CPUs are
+    return 0 if there and 2 * least >= there else None
 
 
 def _rows_at_once(dataset: "ray.data.Dataset") -> int:
