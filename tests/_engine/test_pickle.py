@@ -129,6 +129,21 @@ def test_a_model_in_memory_is_pickled_up_to_a_size(
         assert engine.infer(x) == close_to(mlp_model.reference(x))
 
 
+def test_a_model_in_memory_that_is_changed_later(mlp_model: models.Model) -> None:
+    proto, other = onnx.ModelProto(), models.mlp().to_bytes()
+    proto.CopyFrom(mlp_model.proto)
+    memory = bytearray(mlp_model.to_bytes())
+    (x,) = mlp_model.inputs(batch=2)
+    with Engine(proto, device="cpu") as first, Engine(memoryview(memory), device="cpu") as second:
+        proto.Clear()
+        assert len(other) == len(memory)
+        memory[:] = other
+        for engine in (first, second):
+            with again(engine) as copied, copy.copy(engine) as twin:
+                assert copied.infer(x) == close_to(mlp_model.reference(x))
+                assert twin.infer(x) == close_to(mlp_model.reference(x))
+
+
 def test_a_file_that_is_not_there(model_file: Path, mlp_model: models.Model) -> None:
     (x,) = mlp_model.inputs(batch=2)
     with Engine(model_file, device="cpu") as engine:

@@ -14,7 +14,7 @@ from fasttrt._engine.backend_factory import open_backend
 from fasttrt._engine.device_warmup import warm_up_devices
 from fasttrt._engine.inference import Inference
 from fasttrt._engine.option_checks import check_options
-from fasttrt._engine.recipe import PackedRecipe, Recipe
+from fasttrt._engine.recipe import PackedRecipe, Recipe, unchanging
 from fasttrt._engine.shared_engines import Share
 from fasttrt._engine.warmup import (
     Size,
@@ -62,11 +62,12 @@ class Engine(Inference):
     An engine can be pickled, for `multiprocessing`, joblib, Ray, Dask or Spark: not what it holds
     on the GPU, but how to open it, with the same options but ``progress``, and with the weights of
     its last `refit`. A path is pickled with the SHA-256 of its file, which the other process has to
-    find under the same path; a plan, or a model in memory, with its content of 100 MiB at most. The
-    other process opens it when it is first used, through the cache, on the GPU with the same
-    ordinal or, if it sees fewer GPUs, on its first. Engines that were unpickled with the same
-    content and options share in a process what is open: the four used last stay open for tasks
-    that follow, and `close` frees what no other of them uses.
+    find under the same path; a plan, or a model in memory, with its content of 100 MiB at most,
+    as it was opened. The other process opens it when it is first used,
+    through the cache, on the GPU with the same ordinal or, if it sees fewer GPUs, on its first.
+    Engines that were unpickled with the same content and options share in a process what is open:
+    the four used last stay open for tasks that follow, and `close` frees what no other of them
+    uses.
 
     Examples:
         >>> with fasttrt.Engine("m.onnx") as engine:
@@ -191,6 +192,7 @@ class Engine(Inference):
         given = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
         checked = check_options(given)
         check_progress(progress)
+        model = unchanging(model)
         recipe = Recipe(model, given)  # before the files are read: it notes their state
         with warm_up_devices(device, devices):
             backend, ordinals, read = open_backend(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,6 +127,7 @@ class Recipe:
             self._versions[argument][path] = check_file(path)
             return path
         size = content_size(source)
+        source = unchanging(source)
         return source if size <= _MOST_BYTES else size
 
     def _packed(self, kept: Any) -> "_Source | None":
@@ -140,7 +142,7 @@ class Recipe:
             return _Source(kept, _digest(kept))
         if isinstance(kept, Plan):
             return _Source(kept, kept.digest)
-        content = bytes(kept) if _is_bytes(kept) else kept.SerializeToString()
+        content = bytes(kept)
         return _Source(content, hashlib.sha256(content).hexdigest())
 
 
@@ -217,6 +219,21 @@ def content_size(source: Any) -> int:
     if _is_bytes(source):
         return memoryview(source).nbytes
     return int(source.ByteSize()) if hasattr(source, "ByteSize") else 0  # who opens it refuses it
+
+
+def unchanging(source: Any) -> Any:
+    """Return a model that its owner may change later as its bytes, if they can be pickled.
+
+    What is opened from these does not serialize it once more.
+    """
+    if content_size(source) > _MOST_BYTES:
+        return source
+    onnx = sys.modules.get("onnx")  # it made the model, if this is one
+    if onnx is not None and isinstance(source, onnx.ModelProto):
+        return bytes(source.SerializeToString())
+    if isinstance(source, memoryview) and source.ndim == 1 and source.contiguous:
+        return bytes(source)
+    return source
 
 
 def _is_bytes(source: object) -> bool:
