@@ -31,6 +31,7 @@ serve = pytest.importorskip("ray.serve", reason="Ray Serve is not installed")
 import fasttrt.ray as fasttrt_ray  # noqa: E402
 from fasttrt._engine.engine import backend_of  # noqa: E402
 from fasttrt._ray import replica  # noqa: E402
+from fasttrt._ray.model_pool import ModelPool  # noqa: E402
 from support.gate import replace_run  # noqa: E402
 
 PATIENCE = 120
@@ -522,7 +523,7 @@ def test_options_that_are_wrong(mlp_model: models.Model) -> None:
     refused("model: expected a path", given=3)
     refused("model: expected a path", given="")
     refused("model: expected a model, got an empty mapping", given={})
-    refused("model: expected models by printable names", given={"a/b": model})
+    refused("model: expected models by names", given={"a/b": model})
     half = new_rng().bytes((50 << 20) + 1)
     refused("model: 104857602 bytes are too many", given={"a": half, "b": half})
     refused("model: .* bytes are too many", given=memoryview(half + half))
@@ -543,8 +544,13 @@ def test_options_that_are_wrong(mlp_model: models.Model) -> None:
     refused('num_gpus: expected none with device="cpu", got 1', num_gpus=1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'contxts'"):
         fasttrt_ray.deployment(model, device="cpu", contxts=2)
-    with pytest.raises(TypeError, match="num_of_replicas"):
-        fasttrt_ray.deployment(model, device="cpu", serve_options={"num_of_replicas": 3})
+    refused("serve_options: .*num_of_replicas", serve_options={"num_of_replicas": 3})
+    refused("serve_options: (.|\n)*health", serve_options={"health_check_period_s": -1})
+    refused("serve_options: expected no user_config", serve_options={"user_config": {"a": 1}})
+    actor_options = {"cpus": 1}
+    refused("serve_options: .*cpus", serve_options={"ray_actor_options": actor_options})
+    refused("name: expected a printable name in ASCII .*got 'größe'", name="größe")
+    refused("model: expected models by names, .*in ASCII .*got 'größe'", given={"größe": model})
 
 
 def test_what_serve_is_asked_for(mlp_model: models.Model) -> None:
@@ -560,6 +566,15 @@ def test_what_serve_is_asked_for(mlp_model: models.Model) -> None:
     assert some.ray_actor_options == {"num_gpus": 0.5, "num_cpus": 2}
     assert (some.name, some.num_replicas, some.max_queued_requests) == ("some", 3, 7)
     assert some._deployment_config.health_check_period_s == 3
+
+
+@pytest.mark.parametrize(("file", "name"), [("größe.onnx", "model"), ("size.onnx", "size")])
+def test_names_that_ray_takes(file: str, name: str, mlp_model: models.Model) -> None:
+    app = fasttrt_ray.deployment(file, device="cpu")
+    assert app._bound_deployment.name == name
+    pool = ModelPool({"größe": mlp_model.to_bytes()}, {"device": "cpu"})  # as of a folder
+    with pytest.raises(fasttrt.InputError, match=r"model: expected a name in ASCII.*'größe'"):
+        pool.check("größe")
 
 
 def test_an_engine_is_opened_by_the_replicas_alone(mlp_model: models.Model) -> None:

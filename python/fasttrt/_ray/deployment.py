@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 100 << 20
 _LEAST_ONGOING = 64
+_DEFAULT_NAME = "model"
+_NAME = "a printable name in ASCII (Ray's metrics take no other) without /"
 _ARGUMENTS = (
     "name", "num_replicas", "autoscaling_config", "max_ongoing_requests", "max_queued_requests",
 )  # fmt: skip
@@ -63,11 +65,13 @@ def deployment(
             has to lead to the model on all machines; what is in memory is sent with the
             application, up to 100 MiB in all. Larger ones may be references of Ray's object store,
             which new replicas need, too: keep the process that called ``ray.put``.
-            A mapping of models by name, or a folder of models in Triton's layout: replicas open
-            them when a request asks for them, by ``handle.options(multiplexed_model_id=NAME)``, or
-            over HTTP by the path. There, the header ``serve_multiplexed_model_id: NAME`` lets Serve
-            choose a replica that has the model open.
-        name: of the deployment, and of a single model over HTTP. None: that of the model's file.
+            A mapping of models by name, or a folder of models in Triton's layout, with names in
+            ASCII: replicas open them when a request asks for them, by
+            ``handle.options(multiplexed_model_id=NAME)``, or over HTTP by the path. There, the
+            header ``serve_multiplexed_model_id: NAME`` lets Serve choose a replica that has the
+            model open.
+        name: of the deployment, and of a single model over HTTP. None: that of the model's file, or
+            "model" if that is not ASCII: Ray's metrics take no other names.
         device: see `Engine`; ``"cpu"`` takes no GPU.
         num_replicas: how many; None: one.
         num_gpus: of each replica, which Ray shows these GPUs only: a whole number, or a share of
@@ -90,7 +94,7 @@ def deployment(
             least recently is closed, once its requests are complete.
         serve_options: further options of ``serve.deployment``, as ``health_check_period_s``,
             ``graceful_shutdown_timeout_s`` and ``ray_actor_options``, but none that has an argument
-            here.
+            here, and no ``user_config``.
         options: those of `Engine`.
 
     Raises:
@@ -118,14 +122,16 @@ def deployment(
     given = dict(serve_options or {})
     if taken := [option for option in _ARGUMENTS if option in given]:
         raise InputError(f"serve_options: expected no {taken[0]}, which is an argument itself")
+    if "user_config" in given:
+        raise InputError("serve_options: expected no user_config, which replicas do not take")
     check_actor_options(given.setdefault("ray_actor_options", {}))
     options = {"device": device, **options}
     check_sent_options(Engine, options)
     models, default_name, is_single = _models(model, options)
     capacity = _capacity(model, options, is_folder=isinstance(models, str))
     name = default_name if name is None else name
-    if not isinstance(name, str) or not is_model_name(name) or "#" in name:
-        refuse("name", "a printable name without / and #", name)
+    if not _is_name(name) or "#" in name:
+        refuse("name", f"{_NAME} and #", name)
     if isinstance(models, Mapping):
         _check_size(models.values())
         models = {name: models[default_name]} if is_single else models
@@ -152,7 +158,11 @@ def deployment(
         "max_queued_requests": max_queued_requests,
     }
     kind = Replica if is_single else multiplexed_replica(max_models)
-    return serve.deployment(**given)(kind).bind(models, options)
+    try:
+        made = serve.deployment(**given)(kind)
+    except (TypeError, ValueError) as error:  # all else is checked above
+        raise InputError(f"serve_options: {error}") from None
+    return made.bind(models, options)
 
 
 def _models(model: Any, options: Mapping[str, Any]) -> tuple[Mapping[str, Any] | str, str, bool]:
@@ -163,8 +173,8 @@ def _models(model: Any, options: Mapping[str, Any]) -> tuple[Mapping[str, Any] |
     """
     if isinstance(model, Mapping):
         for name in model:
-            if not isinstance(name, str) or not is_model_name(name):
-                refuse("model", "models by printable names without /", name)
+            if not _is_name(name):
+                refuse("model", f"models by names, each {_NAME}", name)
         if not model:
             raise InputError("model: expected a model, got an empty mapping")
         return {name: _sent(one, options) for name, one in model.items()}, "fasttrt", False
@@ -172,8 +182,13 @@ def _models(model: Any, options: Mapping[str, Any]) -> tuple[Mapping[str, Any] |
         refuse("model", "a path", model)
     if isinstance(model, (str, os.PathLike)) and Path(model).is_dir():
         return local_path(model), "fasttrt", False
-    name = Path(model).stem if isinstance(model, (str, os.PathLike)) else "model"
+    name = Path(model).stem if isinstance(model, (str, os.PathLike)) else _DEFAULT_NAME
+    name = name if name.isascii() else _DEFAULT_NAME
     return {name: _sent(model, options)}, name, True
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and is_model_name(name) and name.isascii()
 
 
 def _sent(model: Any, options: Mapping[str, Any]) -> Any:

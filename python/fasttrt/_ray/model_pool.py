@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from fasttrt._common.checks import refuse
 from fasttrt._engine.engine import Engine, backend_of
 from fasttrt._runtime.statistics import EngineStats
 from fasttrt._serving.app import App
@@ -46,13 +47,15 @@ class ModelPool:
         return sorted(self._given if self._source is None else self._source.names())
 
     def check(self, name: str) -> None:
-        """Check that there is a model of this name.
+        """Check that there is a model of this name, and that Ray takes the name.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or Ray does not.
         """
         if name not in (names := self.names()):
             raise InputError(f"model: expected one of {names}, got {name!r}")
+        if not name.isascii():  # with it, requests to other models would fail, too
+            refuse("model", "a name in ASCII, as Ray's metrics take no other", name)
 
     def open(self, name: str) -> Engine:
         """Open a model, which may take minutes, and return its engine.
