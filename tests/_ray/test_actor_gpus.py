@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fasttrt
@@ -26,6 +27,7 @@ import fasttrt.ray as fasttrt_ray  # noqa: E402
         ({"device": "cuda:0,1"}, 2),
         ({"devices": [0, 1, 2]}, 3),
         ({"num_gpus": 0.25}, 0.25),
+        ({"num_gpus": np.float32(0.5)}, 0.5),
         ({"device": "cuda", "num_gpus": 2}, 2),
         ({"device": "cuda", "num_gpus": 0}, 0),
     ],

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ray.serve", reason="Ray Serve is not installed")
@@ -71,3 +72,9 @@ def test_a_policy_of_ones_own_is_kept() -> None:
     default = "ray.serve.autoscaling_policy:default_autoscaling_policy"
     config = autoscaling_config({"policy": {"policy_function": default}, "max_replicas": 3}, 8)
     assert config.policy.policy_function == default
+
+
+def test_numbers_of_numpy() -> None:
+    config = autoscaling_config({"target_queue_depth": np.float32(2.5)}, 8)
+    target = config.policy.policy_kwargs["target"]
+    assert (target, type(target)) == (2.5, float)

@@ -75,3 +75,16 @@ def test_narrow_types_are_widened_for_the_value() -> None:
 def test_bad_values(values: Any, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         Padding([spec()], values)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float8_e4m3fn"])
+def test_numbers_are_rounded_to_the_type(dtype: str) -> None:
+    given = float(new_rng().uniform(1, 2))
+    padding = Padding([spec(dtype=dtype)], {"ids": given})
+    found = padding.padded(0, np.zeros(3, np.float64))[-1]
+    assert found == np.float64(given).astype(spec(dtype=dtype).dtype)
+    nan = Padding([spec(dtype=dtype)], {"ids": float("nan")})
+    assert np.isnan(nan.padded(0, np.zeros(3, np.float64))[-1])
+    for large in (1e39, "0.1"):
+        with pytest.raises(InputError, match=f"padding: expected a number of {dtype} for 'ids'"):
+            Padding([spec(dtype=dtype)], {"ids": large})

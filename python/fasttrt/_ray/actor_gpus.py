@@ -1,6 +1,7 @@
 """How many GPUs an actor of Ray is to have."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import ray
@@ -24,7 +25,7 @@ def check_gpus(options: Mapping[str, Any], num_gpus: Any) -> int | None:
     is_open = is_auto(device) and devices is None
     ordinals = [] if is_open else parse_devices(device, devices)
     if num_gpus is not None:
-        is_number = isinstance(num_gpus, (int, float)) and not isinstance(num_gpus, bool)
+        is_number = isinstance(num_gpus, Real) and not isinstance(num_gpus, bool)
         if not is_number or not (0 <= num_gpus <= 1 or (num_gpus > 1 and num_gpus % 1 == 0)):
             refuse("num_gpus", "a whole number, or a share of one GPU as in 0.5", num_gpus)
         if num_gpus and ordinals is None:
@@ -46,7 +47,7 @@ def replica_gpus(models: "list[Mapping[str, Any]]", num_gpus: float | None) -> f
     if num_gpus is not None:
         is_on_cpu = not any(count is None or count for count in taken)
         check_gpus({"device": "cpu" if is_on_cpu else "auto"}, num_gpus)
-        return num_gpus
+        return float(num_gpus)
     if None in taken and not any(taken):
         return 1 if ray.cluster_resources().get("GPU", 0) else 0
     return max(count or 0 for count in taken)

@@ -1,6 +1,7 @@
 """How many replicas a deployment of Ray Serve gets: by the depth of its engines' queues."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
@@ -26,13 +27,14 @@ def autoscaling_config(given: Mapping[str, Any], capacity: int) -> AutoscalingCo
     check_mapping("autoscaling", given, "a mapping")
     fields = dict(given)
     target = fields.pop(_TARGET, capacity)
-    if not isinstance(target, (int, float)) or isinstance(target, bool) or not target > 0:
+    if not isinstance(target, Real) or isinstance(target, bool) or not float(target) > 0:
         refuse(f"autoscaling: {_TARGET}", "a positive number", target)
     if unknown := sorted(fields.keys() - AutoscalingConfig.model_fields.keys()):
         known = [*sorted(AutoscalingConfig.model_fields), _TARGET]
         refuse("autoscaling", f"fields of {known}", unknown[0])
     policy = AutoscalingPolicy(
-        policy_function=QueueDepthPolicy, policy_kwargs={"target": target, "capacity": capacity}
+        policy_function=QueueDepthPolicy,
+        policy_kwargs={"target": float(target), "capacity": capacity},
     )
     try:
         return AutoscalingConfig(**{"policy": policy, **fields})

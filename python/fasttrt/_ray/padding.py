@@ -70,11 +70,20 @@ def _bucket(spec: TensorSpec, axis: int, size: int) -> int:
 
 
 def _value(spec: TensorSpec, value: Any) -> Any:
+    given = np.asarray(value)
     try:
-        converted = np.asarray(value).astype(spec.dtype)
-        fits = converted.ndim == 0 and bool(converted == np.asarray(value))
+        with np.errstate(over="ignore"):
+            converted = given.astype(spec.dtype)
+        fits = given.ndim == 0 and bool(converted == given or _is_rounded(converted, given))
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
         refuse("padding", f"a number of {spec.dtype} for {spec.name!r}", value)
     return converted.item()
+
+
+def _is_rounded(converted: Array, given: Array) -> bool:
+    """Return whether a number is the nearest one of a floating-point type, or NaN as before."""
+    if given.dtype.kind not in "iuf" or converted.dtype.kind in "iub":
+        return False
+    return all(check(converted) == check(given) for check in (np.isfinite, np.isnan))

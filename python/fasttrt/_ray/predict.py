@@ -9,7 +9,7 @@ import pyarrow
 import ray
 import ray.data
 
-from fasttrt._common.checks import is_integer, refuse
+from fasttrt._common.checks import check_mapping, is_integer, refuse
 from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
 from fasttrt._engine.option_checks import check_sent_options
@@ -80,6 +80,7 @@ def predict(
         (10,)
     """
     _check(dataset, model, batch_size, concurrency)
+    _check_columns(inputs, outputs, padding, errors)
     check_cast(cast)
     check_sent_options(Engine, {"device": device, **options})  # here rather than in each actor
     if isinstance(dataset, (str, os.PathLike)):
@@ -122,6 +123,18 @@ def _check(dataset: Any, model: Any, batch_size: Any, concurrency: Any) -> None:
         )
 
 
+def _check_columns(inputs: Any, outputs: Any, padding: Any, errors: Any) -> None:
+    """Check what `Predictor` checks, as far as that needs no engine."""
+    for name, given in {"inputs": inputs, "outputs": outputs}.items():
+        check_mapping(name, given, 'columns by tensor as in {"x": "column"}')
+        for column in (given or {}).values():
+            if not isinstance(column, str):
+                refuse(name, "names of columns", column)
+    check_mapping("padding", padding, 'values by input as in {"ids": 0}')
+    if errors is not None and not isinstance(errors, str):
+        refuse("errors", "the name of a column or None", errors)
+
+
 def _resources(options: Mapping[str, Any], num_gpus: Any) -> tuple[float, int]:
     """Return the GPUs of an actor, and how many actors the cluster has room for."""
     taken = check_gpus(options, num_gpus)
@@ -132,7 +145,7 @@ def _resources(options: Mapping[str, Any], num_gpus: Any) -> tuple[float, int]:
         machines = [node for node in ray.nodes() if node["Alive"]]
         return 0, max(1, len([node for node in machines if node["Resources"].get("CPU")]))
     on_each = int(1 / num_gpus + 1e-6) if num_gpus < 1 else 1 / num_gpus  # actors of a GPU
-    return num_gpus, max(1, int(there * on_each))
+    return float(num_gpus), max(1, int(there * on_each))
 
 
 def _cpus(actors: int | tuple[int, int]) -> int | None:
