@@ -252,7 +252,7 @@ def test_clients_control_models_only_where_they_may(
 ) -> None:
     add(repository)
     models = opened(control)
-    message = f"explicit model load / unload is not allowed.*{control}"
+    message = f"explicit model load / unload is not allowed: .* model control mode is {control}"
     with pytest.raises(ModelControlError, match=message):
         models.load("net")
     with pytest.raises(ModelControlError, match=message):

@@ -308,10 +308,14 @@ def test_it_is_off_by_default(model: Model) -> None:
             lambda: client.infer("mlp", [shared_input()]),
         ]
         for call in calls:
-            with pytest.raises(InferenceServerException, match=r"\[501\].*--allow-shared-memory"):
+            with pytest.raises(
+                InferenceServerException, match=r"\[501\].*`fasttrt serve` allows it with --allow"
+            ):
                 call()
         given = InferInput("x", [ROWS, 16], "FP32").set_data_from_numpy(x)
-        with pytest.raises(InferenceServerException, match=r"\[501\].*--allow-shared-memory"):
+        with pytest.raises(
+            InferenceServerException, match=r"\[501\].*`fasttrt serve` allows it with --allow"
+        ):
             client.infer("mlp", [given], outputs=[shared_output()])
 
 

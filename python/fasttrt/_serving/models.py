@@ -219,8 +219,8 @@ class Models(ModelTable):
     def _check_control(self) -> None:
         if self._control != "explicit":
             raise ModelControlError(
-                "explicit model load / unload is not allowed: the server runs with "
-                f"--model-control-mode {self._control}"
+                "explicit model load / unload is not allowed: the server's model control mode is "
+                f"{self._control}"
             )
 
     def _load(self, name: str, config: str | None, files: Mapping[str, bytes] | None) -> None:

@@ -192,7 +192,8 @@ class SharedMemory:
     def _allowed(self) -> "_core.SharedMemoryTable":
         if self.table is None:
             raise UnsupportedRequestError(
-                "shared memory is not allowed by this server: start it with --allow-shared-memory"
+                "shared memory is not allowed by this server; `fasttrt serve` allows it with "
+                "--allow-shared-memory"
             )
         return self.table
 
