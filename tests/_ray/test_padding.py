@@ -61,6 +61,14 @@ def test_narrow_types_are_widened_for_the_value() -> None:
     assert found.tolist() == [1, 2, 3, -100]
 
 
+@pytest.mark.parametrize("column", ["uint8", "float16", "float32", "float64"])
+def test_numbers_keep_their_digits_in_narrow_columns(column: str) -> None:
+    given = float(new_rng().uniform(1, 2))
+    found = Padding([spec(dtype="float32")], {"ids": given}).padded(0, np.ones(3, column))
+    assert found[-1] == np.float32(given)
+    assert found[:3].tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [

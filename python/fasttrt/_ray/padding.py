@@ -51,10 +51,18 @@ class Padding:
         if shape == array.shape:
             return array
         value = self._values[spec.name]
-        dtype = np.result_type(array.dtype, np.min_scalar_type(value))
+        dtype = np.result_type(array.dtype, _least_type(value))
         padded = np.full(shape, value, dtype)
         padded[tuple(map(slice, array.shape))] = array
         return padded
+
+
+def _least_type(value: Any) -> np.dtype[Any]:
+    """Return the narrowest type that has a number; numpy's own has it within its range only."""
+    least = np.min_scalar_type(value)
+    if least.kind != "f" or np.isnan(value):
+        return least
+    return next(t for t in (least, np.dtype("f4"), np.dtype("f8")) if float(t.type(value)) == value)
 
 
 def _bucket(spec: TensorSpec, axis: int, size: int) -> int:
