@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from closed_loop import Rates, Scale, checker, drive, drive_submits, drive_tasks
@@ -13,7 +14,8 @@ from report import Report
 from ways import Way, show, warm_up
 
 IN_FLIGHT = (64, 128)
-SHARE = 0.95  # of as many times one GPU's rate as there are GPUs
+SHARES = {2: 1.9 / 2, 4: 3.7 / 4}  # of as many times one GPU's rate as there are GPUs
+MANY = 3.7 / 4  # where there are others
 
 
 def parse_devices(text: str) -> list[int]:
@@ -21,8 +23,14 @@ def parse_devices(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def counts(devices: Sequence[int]) -> list[int]:
+    """How many of the GPUs are compared: 1, 2, 4 and so on, and all."""
+    powers = [1 << i for i in range(len(devices)) if 1 << i < len(devices)]
+    return [*powers, len(devices)]
+
+
 def several_gpus(report: Report, network: Network, plan: Any, way: Way, devices: list[int]) -> None:
-    """Threads, tasks and `submit`, on the first GPU and on all.
+    """Threads, tasks and `submit`, on the first GPU, on two, four and so on, and on all.
 
     Raises:
         LeftOutError: there is only one.
@@ -31,15 +39,16 @@ def several_gpus(report: Report, network: Network, plan: Any, way: Way, devices:
     if on_gpu and len(devices) < 2:
         raise LeftOutError("--devices names one GPU")
     rates = {
-        count: measure(report, network, plan, way, devices[:count]) for count in (1, len(devices))
+        count: measure(report, network, plan, way, devices[:count]) for count in counts(devices)
     }
-    for in_flight in IN_FLIGHT:
-        one, several = (max(rates[count][in_flight]) for count in (1, len(devices)))
-        ratio = several / one
-        report.value(f"{network.name}: {len(devices)} GPUs / one, {in_flight} requests", ratio, "x")
-        got = ratio / len(devices) if on_gpu else None
+    for count, in_flight in itertools.product(counts(devices), IN_FLIGHT):
+        ratio = max(rates[count][in_flight]) / max(rates[1][in_flight])
+        report.value(f"{network.name}: {count} GPUs / one, {in_flight} requests", ratio, "x")
+        got = ratio / count if on_gpu else None
         text = f"{network.name}, {in_flight} in flight: requests/s / those of one / GPUs"
-        report.target(f"{len(devices)} GPUs, {way}", text, got=got, limit=SHARE, most=False)
+        limit = SHARES.get(count, MANY)
+        if count > 1 or not on_gpu:
+            report.target(f"{count} GPUs, {way}", text, got=got, limit=limit, most=False)
 
 
 def measure(
