@@ -30,7 +30,8 @@ FileDescriptor open_object(const std::string& key) {
   }
   struct stat about{};
   if (::fstat(object.get(), &about) != 0 || !S_ISREG(about.st_mode)) {
-    throw InputError("Unable to open shared memory region: '" + key + "': not a shared memory object");
+    throw InputError("Unable to open shared memory region: '" + key +
+                     "': not a shared memory object");
   }
   return object;
 }
