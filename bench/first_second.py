@@ -118,5 +118,4 @@ def first_second(
     if opened == CACHED and way.contexts in OPENING:
         text = f"{network.name}: seconds to open"
         limit = OPENING[way.contexts]
-        got = took if on_gpu else None
-        report.target(f"{way}, {opened}", text, got=got, limit=limit, most=True)
+        report.gpu_target(f"{way}, {opened}", text, got=took, limit=limit, most=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from closed_loop import Rates, Scale, checker, drive, drive_submits, drive_tasks
@@ -14,8 +14,8 @@ from report import Report
 from ways import Way, show, warm_up
 
 IN_FLIGHT = (64, 128)
-SHARES = {2: 1.9 / 2, 4: 3.7 / 4}  # of as many times one GPU's rate as there are GPUs
-MANY = 3.7 / 4  # where there are others
+OTHERS = 0  # in shares: all other numbers of GPUs
+SHARES = {2: 1.9 / 2, OTHERS: 3.7 / 4}  # of one GPU's rate, for each GPU
 
 
 def parse_devices(text: str) -> list[int]:
@@ -27,6 +27,23 @@ def counts(devices: Sequence[int]) -> list[int]:
     """How many of the GPUs are compared: 1, 2, 4 and so on, and all."""
     powers = [1 << i for i in range(len(devices)) if 1 << i < len(devices)]
     return [*powers, len(devices)]
+
+
+def device_of(report: Report, devices: Sequence[int]) -> str:
+    """The device of an engine on these GPUs, or the CPU."""
+    return "cpu" if report.options.device == "cpu" else f"cuda:{','.join(map(str, devices))}"
+
+
+def judge(
+    report: Report, title: str, what: str, count: int, ratio: float, shares: Mapping[int, float]
+) -> None:
+    """Print whether several GPUs bring enough, by the ratio of their rate to that of one."""
+    if count > 1 or report.options.device == "cpu":
+        limit = shares.get(count, shares[OTHERS])
+        text = f"{what} / one GPU's / GPUs"
+        report.gpu_target(
+            f"{title}, {count} GPUs", text, got=ratio / count, limit=limit, most=False
+        )
 
 
 def several_gpus(report: Report, network: Network, plan: Any, way: Way, devices: list[int]) -> None:
@@ -44,11 +61,8 @@ def several_gpus(report: Report, network: Network, plan: Any, way: Way, devices:
     for count, in_flight in itertools.product(counts(devices), IN_FLIGHT):
         ratio = max(rates[count][in_flight]) / max(rates[1][in_flight])
         report.value(f"{network.name}: {count} GPUs / one, {in_flight} requests", ratio, "x")
-        got = ratio / count if on_gpu else None
-        text = f"{network.name}, {in_flight} in flight: requests/s / those of one / GPUs"
-        limit = SHARES.get(count, MANY)
-        if count > 1 or not on_gpu:
-            report.target(f"{count} GPUs, {way}", text, got=got, limit=limit, most=False)
+        what = f"{network.name}, {in_flight} in flight: requests/s"
+        judge(report, str(way), what, count, ratio, SHARES)
 
 
 def measure(
@@ -56,7 +70,7 @@ def measure(
 ) -> dict[int, list[float]]:
     """Requests a second by the number in flight: of threads, tasks and `submit`."""
     on_gpu = report.options.device != "cpu"
-    device = f"cuda:{','.join(map(str, devices))}" if on_gpu else "cpu"
+    device = device_of(report, devices)
     rounds = 3 if report.options.quick else 5
     scale, warm = (Scale(rounds, 0.4, 0), 0.3) if on_gpu else (Scale(2, 0.1, 0), 0.05)
     rates: dict[int, list[float]] = {}

@@ -293,9 +293,9 @@ class Bench:
             )
             self.report.row(network=network.name, batch=name, actors=count, us_a_row=times)
             if count == 2 and actors[0] == 1:
-                self.report.target(
+                self.report.gpu_target(
                     "Ray Data, two GPUs", f"{network.name}, batches of {name}: rate / one actor's",
-                    got=ratio if self.on_gpu else None, limit=SCALING, most=False,
+                    got=ratio, limit=SCALING, most=False,
                 )  # fmt: skip
         print(f"first results after {_shown(starts)} s")
 

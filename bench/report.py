@@ -184,6 +184,13 @@ class Report:
         entry = {"case": name, "what": text, "got": got, "limit": limit, "most": most, "met": met}
         self._content["targets"].append(entry)
 
+    def gpu_target(
+        self, name: str, text: str, *, got: float | None, limit: float, most: bool
+    ) -> None:
+        """Print whether a target is met, of what only a GPU can show: see `target`."""
+        found = None if self.options.device == "cpu" else got
+        self.target(name, text, got=found, limit=limit, most=most)
+
     def finish(self) -> int:
         """Repeat the targets, write the file; the exit status."""
         print("\n## Targets")

@@ -21,7 +21,6 @@ SLOWER = 25.0  # us: a task's request than `infer`
 def small_requests(report: Report, make: Callable[[], Network], ways: list[Way]) -> None:
     """Threads, tasks of an event loop and `submit`, with batching and without."""
     network = make()
-    on_gpu = report.options.device != "cpu"
     plan = build(network, report.options.device)
     best: dict[str, float] = {}
     for way in ways:
@@ -29,8 +28,8 @@ def small_requests(report: Report, make: Callable[[], Network], ways: list[Way])
         for name, value in found.items():
             best[name] = max(best.get(name, 0.0), value)
     for name, limit in (("tasks 128", RATE_OF_TASKS), ("submit 64", RATE_OF_SUBMITS)):
-        got = best.get(name) if on_gpu else None
-        report.target(name, f"{network.name}: requests/s", got=got, limit=limit, most=False)
+        text = f"{network.name}: requests/s"
+        report.gpu_target(name, text, got=best.get(name), limit=limit, most=False)
 
 
 def measure(report: Report, network: Network, plan: Any, way: Way) -> dict[str, float]:
@@ -58,8 +57,8 @@ def measure(report: Report, network: Network, plan: Any, way: Way) -> dict[str, 
             rates[f"tasks {count}"] = found.median
             if count == 1 and way.batching is None:
                 text = f"{network.name}, one task: median - infer's (us)"
-                got = stats_of_task.median - alone if on_gpu else None
-                report.target("ainfer", text, got=got, limit=SLOWER, most=True)
+                more = stats_of_task.median - alone
+                report.gpu_target("ainfer", text, got=more, limit=SLOWER, most=True)
         for depth in DEPTHS:
             found = anew(drive_submits, engine.submit, xs, depth, scale, warm, check)
             show(report, network, "submit", str(way), depth, found, "in flight")

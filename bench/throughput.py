@@ -15,7 +15,7 @@ from typing import Any
 
 from closed_loop import Scale, checker
 from gil import share_gil
-from gpus import counts, parse_devices
+from gpus import OTHERS, counts, device_of, judge, parse_devices
 from measure import Contestant, build, open_engine, pinned_copy, replay_times, summarize
 from models import LARGEST_BATCH, Array, Arrays, Network
 from networks import RESNET, chosen
@@ -26,8 +26,7 @@ from ways import THREADS, Steady, Way, add_batching, check_target, parse_way, se
 import fasttrt
 
 BATCHES = 6  # that take turns in map()
-SHARES = {2: 1.9 / 2, 4: 3.9 / 4}  # of as many times one GPU's rate as there are GPUs
-MANY = 7.6 / 8  # where there are others
+SHARES = {2: 1.9 / 2, 4: 3.9 / 4, OTHERS: 7.6 / 8}  # of one GPU's rate, for each GPU
 CASES = ("map", "batching", "gil")  # the first is always there: the others compare with it
 
 
@@ -131,9 +130,9 @@ def map_batches(report: Report, make: Callable[[], Network], scale: Scale, targe
             us_a_batch=times, ideal_us=ideal, transfers="pinned", graph=graph, wait="auto",
         )  # fmt: skip
     if target:
-        report.target(
+        report.gpu_target(
             "map over pinned batches", f"{network.name} batch {batch}: the possible / its time",
-            got=ideal / statistics.median(took[None]) if on_gpu else None, limit=0.97, most=False,
+            got=ideal / statistics.median(took[None]), limit=0.97, most=False,
         )  # fmt: skip
     contestants = [
         Contestant("infer(numpy)", engine.infer, xs, graph=graph),
@@ -151,7 +150,7 @@ def map_on_gpus(report: Report, steady: Steady, devices: Sequence[int], scale: S
     check = checker(network, right, "map")
     engines = {}
     for count in counts(devices):
-        device = f"cuda:{','.join(map(str, devices[:count]))}" if on_gpu else "cpu"
+        device = device_of(report, devices[:count])
         engines[count] = open_engine(network, steady.plan, device, contexts=2)
     pinned = [tuple(pinned_copy(x, report.options.device) for x in inputs) for inputs in xs]
     for kind, sets in (("pinned", pinned), ("numpy", xs)):
@@ -172,7 +171,7 @@ def map_on_gpus(report: Report, steady: Steady, devices: Sequence[int], scale: S
 
 def show_gpus(report: Report, steady: Steady, kind: str, rates: dict[int, list[float]]) -> None:
     """Rates by the number of GPUs, and what they are of one GPU's."""
-    name, on_gpu = steady.network.name, report.options.device != "cpu"
+    name = steady.network.name
     one = statistics.median(rates[1])
     for count, found in rates.items():
         middle = statistics.median(found)
@@ -185,11 +184,8 @@ def show_gpus(report: Report, steady: Steady, kind: str, rates: dict[int, list[f
             network=name, case=f"map, {kind}, GPUs", gpus=count, samples_a_second=found
         )  # fmt: skip
         report.value(f"map, {kind}: {count} GPUs / one", ratio, "x")
-        if kind == "pinned" and (count > 1 or not on_gpu):
-            report.target(
-                f"map over pinned batches, {count} GPUs", f"{name}: rate / one GPU's / GPUs",
-                got=ratio / count if on_gpu else None, limit=SHARES.get(count, MANY), most=False,
-            )  # fmt: skip
+        if kind == "pinned":
+            judge(report, "map over pinned batches", f"{name}: rate", count, ratio, SHARES)
 
 
 def main() -> int:
