@@ -63,11 +63,10 @@ class Engine(Inference):
     on the GPU, but how to open it, with the same options but ``progress``, and with the weights of
     its last `refit`. A path is pickled with the SHA-256 of its file, which the other process has to
     find under the same path; a plan, or a model in memory, with its content of 100 MiB at most,
-    as it was opened. The other process opens it when it is first used,
-    through the cache, on the GPU with the same ordinal or, if it sees fewer GPUs, on its first.
-    Engines that were unpickled with the same content and options share in a process what is open:
-    the four used last stay open for tasks that follow, and `close` frees what no other of them
-    uses.
+    as it was opened. The other process opens it when it is first used, through the cache, on the
+    GPU with the same ordinal or, if it sees fewer GPUs, on its first. Engines that were unpickled
+    with the same content and options share in a process what is open: the four used last stay open
+    for tasks that follow, and `close` frees what no other of them uses.
 
     Examples:
         >>> with fasttrt.Engine("m.onnx") as engine:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fasttrt._common.checks import check_mapping
+from fasttrt._common.checks import check_mapping, refuse
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt.errors import InputError
 
@@ -16,6 +16,32 @@ TEXT = "OSUT"
 """The kinds of dtypes that text has."""
 _SHOWN = 3
 """How many values name a row in a message."""
+
+
+def check_columns(kind: str, given: Any, tensor: str = "x") -> None:
+    """Check the types of columns by tensor.
+
+    Args:
+        kind: the option's name.
+        given: its value.
+        tensor: one to show.
+
+    Raises:
+        InputError: it is not a mapping, or a column is not a string.
+    """
+    check_mapping(kind, given, f'columns by tensor as in {{"{tensor}": "column"}}')
+    if wrong := [column for column in (given or {}).values() if not isinstance(column, str)]:
+        refuse(kind, "names of columns", wrong[0])
+
+
+def check_errors(column: Any) -> None:
+    """Check the column for the errors of rows.
+
+    Raises:
+        InputError: it is neither a string nor None.
+    """
+    if column is not None and not isinstance(column, str):
+        refuse("errors", "the name of a column or None", column)
 
 
 def columns_of(
@@ -35,13 +61,11 @@ def columns_of(
     names = [spec.name for spec in specs]
     if not names:
         raise InputError(f"{kind}: expected a model with {kind}, got one without")
-    check_mapping(kind, given, f'columns by tensor as in {{"{names[0]}": "column"}}')
+    check_columns(kind, given, names[0])
     given = given or {}
     if unknown := [name for name in given if name not in names]:
         raise InputError(f"{kind}: there is no tensor {unknown[0]!r}; there are {names}")
     columns = [given.get(name, name) for name in names]
-    if wrong := [column for column in columns if not isinstance(column, str)]:
-        raise InputError(f"{kind}: expected names of columns, got {wrong[0]!r}")
     if len({*columns}) < len(columns):
         raise InputError(f"{kind}: expected a column for each tensor, got {columns}")
     return columns

@@ -11,6 +11,15 @@ from fasttrt._ray.columns import Array
 from fasttrt.errors import InputError
 
 
+def check_padding(values: Any) -> None:
+    """Check that values for padding are a mapping or None.
+
+    Raises:
+        InputError: they are not.
+    """
+    check_mapping("padding", values, 'values by input as in {"ids": 0}')
+
+
 class Padding:
     """The values that rows are padded with, and the sizes they are padded to."""
 
@@ -24,7 +33,7 @@ class Padding:
         Raises:
             InputError: there is no such input, or a value that its type does not have.
         """
-        check_mapping("padding", values, 'values by input as in {"ids": 0}')
+        check_padding(values)
         by_name = {spec.name: spec for spec in specs}
         given = values or {}
         if unknown := [name for name in given if name not in by_name]:

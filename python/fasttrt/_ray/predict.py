@@ -9,12 +9,14 @@ import pyarrow
 import ray
 import ray.data
 
-from fasttrt._common.checks import check_mapping, is_integer, refuse
+from fasttrt._common.checks import is_integer, refuse
 from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
 from fasttrt._engine.option_checks import check_sent_options
 from fasttrt._ray.actor_gpus import check_gpus
+from fasttrt._ray.columns import check_columns, check_errors
 from fasttrt._ray.local_path import local_path
+from fasttrt._ray.padding import check_padding
 from fasttrt._ray.predictor import Predictor
 
 _BLOCK_BYTES = 128 << 20
@@ -80,9 +82,13 @@ def predict(
         (10,)
     """
     _check(dataset, model, batch_size, concurrency)
-    _check_columns(inputs, outputs, padding, errors)
+    # Here rather than in each actor:
+    check_columns("inputs", inputs)
+    check_columns("outputs", outputs)
+    check_padding(padding)
+    check_errors(errors)
     check_cast(cast)
-    check_sent_options(Engine, {"device": device, **options})  # here rather than in each actor
+    check_sent_options(Engine, {"device": device, **options})
     if isinstance(dataset, (str, os.PathLike)):
         dataset = ray.data.read_parquet(os.fspath(dataset))
     per_actor, actors = _resources({"device": device, **options}, num_gpus)
@@ -121,18 +127,6 @@ def _check(dataset: Any, model: Any, batch_size: Any, concurrency: Any) -> None:
         refuse(
             "concurrency", "actors, as in 4, or the least and the most, as in (1, 4)", concurrency
         )
-
-
-def _check_columns(inputs: Any, outputs: Any, padding: Any, errors: Any) -> None:
-    """Check what `Predictor` checks, as far as that needs no engine."""
-    for name, given in {"inputs": inputs, "outputs": outputs}.items():
-        check_mapping(name, given, 'columns by tensor as in {"x": "column"}')
-        for column in (given or {}).values():
-            if not isinstance(column, str):
-                refuse(name, "names of columns", column)
-    check_mapping("padding", padding, 'values by input as in {"ids": 0}')
-    if errors is not None and not isinstance(errors, str):
-        refuse("errors", "the name of a column or None", errors)
 
 
 def _resources(options: Mapping[str, Any], num_gpus: Any) -> tuple[float, int]:

@@ -10,12 +10,12 @@ import pyarrow
 import ray
 from ray.data.block import BlockAccessor
 
-from fasttrt._common.checks import refuse
 from fasttrt._common.dtypes import Cast, check_cast
 from fasttrt._engine.engine import Engine
 from fasttrt._ray.columns import (
     Array,
     Columns,
+    check_errors,
     check_lengths,
     check_names,
     columns_of,
@@ -93,8 +93,7 @@ class Predictor:
         """
         if isinstance(model, ray.ObjectRef):
             model = ray.get(model)
-        if errors is not None and not isinstance(errors, str):
-            refuse("errors", "the name of a column or None", errors)
+        check_errors(errors)
         check_cast(cast)
         options.setdefault("progress", False)
         self._engine = Engine(model, **options)
