@@ -8,7 +8,7 @@ import typer
 
 from fasttrt._cli import options as _options
 from fasttrt._cli.messages import in_options
-from fasttrt._cli.values import engine_options, with_build_options
+from fasttrt._cli.values import check_random_inputs, engine_options, with_build_options
 from fasttrt._cli.values import ranges as parse_ranges
 from fasttrt._cli.values import shapes as parse_shapes
 from fasttrt._common.tables import output_width
@@ -90,11 +90,7 @@ def compare(
     limits = {"atol": atol, "rtol": rtol, "cosine": cosine, "top1": top1}
     thresholds = {limit: value for limit, value in limits.items() if value is not None}
     try:
-        for option, value in {"seed": seed, "samples": samples}.items():
-            if inputs is not None and value is not None:
-                raise fasttrt.InputError(
-                    f"--{option}: not with --inputs, as it is for random inputs"
-                )
+        check_random_inputs(inputs, seed=seed, samples=samples)
         options = engine_options(
             config=config, device=device, library=library, precision=precision, plugins=plugins,
             shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes),

@@ -11,11 +11,10 @@ from fasttrt._accuracy.random_inputs import InputGenerator
 from fasttrt._bench.inputs import onnx_model
 from fasttrt._cli import options as _options
 from fasttrt._cli.results import Results
-from fasttrt._cli.values import engine_options
+from fasttrt._cli.values import check_random_inputs, engine_options
 from fasttrt._cli.values import shapes as parse_shapes
 from fasttrt._common.tables import Column, Row, name, number, output_width, render
 from fasttrt._runtime.sample_files import saved_files, saved_samples
-from fasttrt.errors import InputError
 
 _NUMBERS = {
     "min": "min", "mean": "mean", "max": "max", "true": "true", "nan": "NaN", "inf": "Inf",
@@ -54,8 +53,7 @@ def run(
     import fasttrt
 
     _options.show_log(verbose)
-    if inputs is not None and seed is not None:
-        raise InputError("--seed: not with --inputs, as it is for random inputs")
+    check_random_inputs(inputs, seed=seed)
     options = engine_options(
         config=config, device=device, library=library, precision=precision, plugins=plugins,
         shapes=parse_shapes(shapes, min_shapes, opt_shapes, max_shapes), freeze=freeze, dims=dims,

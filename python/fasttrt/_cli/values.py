@@ -112,6 +112,13 @@ def check_seconds(option: str, seconds: float) -> None:
         raise InputError(f"--{option}: expected a number of seconds, got {seconds}")
 
 
+def check_random_inputs(inputs: Path | None, **given: int | None) -> None:
+    """Check that options of random inputs, by name, are not passed with ``--inputs``."""
+    for option, value in given.items():
+        if inputs is not None and value is not None:
+            raise InputError(f"--{option}: not with --inputs, as it is for random inputs")
+
+
 def one_of(option: str, value: str, choices: Collection[str]) -> str:
     """Return the value if it is one of the choices.
 

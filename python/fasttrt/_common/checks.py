@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +31,23 @@ def shown(value: object) -> str:
 
 
 @contextmanager
+def prefixed(prefix: str, instead_of: str = "") -> Iterator[None]:
+    """Let errors in the block begin with a prefix, such as the option or file they are about.
+
+    Args:
+        prefix: with what separates it, as in ``"engine: "``.
+        instead_of: a prefix that errors lose if they have it.
+
+    Raises:
+        InputError: the error.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{prefix}{str(error).removeprefix(instead_of)}") from None
+
+
+@contextmanager
 def host_memory(what: str) -> Iterator[None]:
     """Turn a `MemoryError` in the block into an `OutOfMemoryError` that says what needed memory.
 
@@ -51,6 +68,11 @@ def host_memory(what: str) -> Iterator[None]:
 def is_one_of(value: object, choices: Sequence[Any]) -> bool:
     """Return whether a value equals one of the choices and has its type, so that 1 is not True."""
     return any(type(value) is type(choice) and value == choice for choice in choices)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a real number of Python or numpy, and not a boolean."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_integer(value: object, min_: int, max_: int | None = None) -> bool:

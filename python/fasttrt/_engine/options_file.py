@@ -2,13 +2,12 @@
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, BinaryIO
 
 from fasttrt._cache.folder import parse_cache
-from fasttrt._common.checks import as_path, refuse
+from fasttrt._common.checks import as_path, prefixed, refuse
 from fasttrt._common.file_kinds import FileKind
 from fasttrt._common.input_file import read_file
 from fasttrt._common.optional_packages import require
@@ -80,7 +79,7 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = as_path("path", path)
     text = read_file(file, _LIMIT, "TOML")
-    with _renamed("", f"{file.name}: "):
+    with prefixed(f"{file.name}: "):
         return _options_of(_parse_text(text))
 
 
@@ -94,7 +93,7 @@ def parse_options(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: see `load_config`.
     """
-    with _renamed("", f"{name}: "):
+    with prefixed(f"{name}: "):
         return _options_of(content)
 
 
@@ -107,7 +106,7 @@ def _options_of(content: Mapping[str, Any]) -> dict[str, Any]:
         refuse("engine.plugins", "file names", options["plugins"])
     if "tuned" in options:
         options["tuned"] = _tuned(options["tuned"])
-    with _renamed("", "engine."):
+    with prefixed("engine."):
         check_sent_options(Engine, options)
         parse_cache(options.get("cache", False))
         if not is_auto(device := options.get("device", "auto")):
@@ -118,7 +117,7 @@ def _options_of(content: Mapping[str, Any]) -> dict[str, Any]:
         batching = _check_types("batching", content["batching"], _BATCHING)
         if "max_size" not in batching:
             raise InputError("batching.max_size: expected an integer, got nothing")
-        with _renamed("Batching.", "batching."):
+        with prefixed("batching.", "Batching."):
             options["batching"] = Batching(**batching)
     if "shapes" in content:
         for tensor, value in content["shapes"].items():
@@ -128,15 +127,6 @@ def _options_of(content: Mapping[str, Any]) -> dict[str, Any]:
         if type(size) is not int or size < 0:
             refuse(f"dims.{dimension}", "an integer >= 0", size)
     return options | {table: content[table] for table in ("freeze", "dims") if table in content}
-
-
-@contextmanager
-def _renamed(begin: str, other: str) -> Iterator[None]:
-    """Let errors begin with other words."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{other}{str(error).removeprefix(begin)}") from None
 
 
 def dumps(tables: Mapping[str, Mapping[str, Any]], comment: str) -> str:
@@ -235,7 +225,7 @@ def _build_config(values: dict[str, Any]) -> BuildConfig:
             expected = "a number or a string" if isinstance(value, bool) else "true or false"
             refuse(f"build.{key}", expected, value)
     try:
-        with _renamed("BuildConfig.", "build."):
+        with prefixed("build.", "BuildConfig."):
             return BuildConfig(**values)
     except TypeError as error:
         raise InputError(f"[build]: {error}") from None

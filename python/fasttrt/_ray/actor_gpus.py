@@ -1,12 +1,11 @@
 """How many GPUs an actor of Ray is to have."""
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import ray
 
-from fasttrt._common.checks import refuse
+from fasttrt._common.checks import is_number, refuse
 from fasttrt._library.device import is_auto, parse_devices
 from fasttrt.errors import InputError
 
@@ -25,8 +24,9 @@ def check_gpus(options: Mapping[str, Any], num_gpus: Any) -> int | None:
     is_open = is_auto(device) and devices is None
     ordinals = [] if is_open else parse_devices(device, devices)
     if num_gpus is not None:
-        is_number = isinstance(num_gpus, Real) and not isinstance(num_gpus, bool)
-        if not is_number or not (0 <= num_gpus <= 1 or (num_gpus > 1 and num_gpus % 1 == 0)):
+        if not is_number(num_gpus) or not (
+            0 <= num_gpus <= 1 or (num_gpus > 1 and num_gpus % 1 == 0)
+        ):
             refuse("num_gpus", "a whole number, or a share of one GPU as in 0.5", num_gpus)
         if num_gpus and ordinals is None:
             refuse("num_gpus", 'none with device="cpu"', num_gpus)

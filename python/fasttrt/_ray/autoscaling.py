@@ -1,12 +1,11 @@
 """How many replicas a deployment of Ray Serve gets: by the depth of its engines' queues."""
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
-from fasttrt._common.checks import check_mapping, refuse
+from fasttrt._common.checks import check_mapping, is_number, refuse
 from fasttrt.errors import InputError
 
 QUEUE_DEPTH = "fasttrt_queue_depth"
@@ -27,7 +26,7 @@ def autoscaling_config(given: Mapping[str, Any], capacity: int) -> AutoscalingCo
     check_mapping("autoscaling", given, "a mapping")
     fields = dict(given)
     target = fields.pop(_TARGET, capacity)
-    if not isinstance(target, Real) or isinstance(target, bool) or not float(target) > 0:
+    if not is_number(target) or not float(target) > 0:
         refuse(f"autoscaling: {_TARGET}", "a positive number", target)
     if unknown := sorted(fields.keys() - AutoscalingConfig.model_fields.keys()):
         known = [*sorted(AutoscalingConfig.model_fields), _TARGET]

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from fasttrt._common.checks import prefixed
 from fasttrt._common.host_array import Array, host_array
 from fasttrt._common.tensor_spec import TensorSpec
 from fasttrt._runtime.arguments import ordered
@@ -91,13 +92,9 @@ def _items(data: Samples, specs: Sequence[TensorSpec], what: str) -> Iterator[tu
         yield f"item {index}", sample
 
 
-@contextmanager
-def _named_errors(what: str, label: str) -> Iterator[None]:
+def _named_errors(what: str, label: str) -> AbstractContextManager[None]:
     """Let an error say which sample is wrong."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{what}, {label}: {error}" if label else f"{what}: {error}") from None
+    return prefixed(f"{what}, {label}: " if label else f"{what}: ")
 
 
 def _by_name(item: Any, specs: Sequence[TensorSpec]) -> Named:

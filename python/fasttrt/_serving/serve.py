@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fasttrt._common.checks import as_path, check_mapping, is_integer, refuse
+from fasttrt._common.checks import as_path, check_mapping, is_integer, prefixed, refuse
 from fasttrt._common.log import logger
 from fasttrt._engine.engine import Engine
 from fasttrt._engine.engine_options import EngineOptions
@@ -103,9 +103,8 @@ def serve(
 
 def _check_engine_options(engine: Any) -> None:
     check_mapping("engine", engine, "options of fasttrt.Engine by name")
-    try:
-        check_sent_options(Engine, engine or {})
-    except TypeError as error:  # there is no such option
-        raise InputError(f"engine: expected options of fasttrt.Engine: {error}") from None
-    except InputError as error:
-        raise InputError(f"engine: {error}") from None
+    with prefixed("engine: "):
+        try:
+            check_sent_options(Engine, engine or {})
+        except TypeError as error:  # there is no such option
+            raise InputError(f"expected options of fasttrt.Engine: {error}") from None
